@@ -1,0 +1,504 @@
+"""The settings: one frozen table that env, `.env`, flags, `--help` and the README are all made from.
+
+Invariant: a value is either inside the range its row names or the program does not start; nothing is clamped, guessed
+or ignored. Sources, first found wins: flags (the arguments of `load_settings`), `RECORDER_<NAME>` in the environment,
+`<NAME>` in the environment, `RECORDER_<NAME>` and then `<NAME>` in the file `.env` of the working directory, default.
+
+Left out: watching for changes (settings are read once, at start), and secrets (there are none yet).
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+import ipaddress
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Protocol, runtime_checkable
+
+import dotenv
+from dotenv.parser import parse_stream
+from pydantic import Field, GetCoreSchemaHandler, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, core_schema
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from recorder.errors import InvalidSetting
+
+PREFIX = "RECORDER_"
+"""What an environment name may start with, so that PORT and HOST of another program need not be ours."""
+
+URL_VARIABLE = "RECORDER_URL"
+"""Read by the commands that talk to a server; not a setting of the server, so not in the table."""
+
+DAY_MS = 86_400_000
+MAX_INT64 = 2**63 - 1
+GIB = 1 << 30
+
+
+class _Refused(ValueError):
+    """Why a value was refused ("is not …"), without the setting's name, and what to do about it."""
+
+    def __init__(self, reason: str, hint: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.hint = hint
+
+
+@runtime_checkable
+class Kind(Protocol):
+    """What a setting may be: its parser, and the words for its range."""
+
+    def parse(self, value: object) -> object:
+        """The value in its Python type; raises ValueError with the reason."""
+
+    def describe(self) -> str:
+        """The range, in a few words, for help and README."""
+
+
+class _Parsed:
+    """Makes a kind usable in `Annotated[...]`: pydantic calls `parse` before its own check of the type."""
+
+    def parse(self, value: object) -> object:
+        raise NotImplementedError
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self.parse, handler(source))
+
+
+@dataclass(frozen=True)
+class Whole(_Parsed):
+    """A whole number from `low` to `high`, in `unit`; with `optional` also "none"."""
+
+    low: int
+    high: int
+    unit: str = ""
+    optional: bool = False
+
+    def parse(self, value: object) -> int | None:
+        if self.optional and (value is None or (isinstance(value, str) and value.lower() == "none")):
+            return None
+        number = _whole_number(value)
+        if number is None or not self.low <= number <= self.high:
+            raise _Refused(f"is not {'none or ' * self.optional}a whole number {self._range()}")
+        return number
+
+    def describe(self) -> str:
+        unit = f" {self.unit}" if self.unit else ""
+        return f"{self._range().removeprefix('from ')}{unit}{', or none' * self.optional}"
+
+    def _range(self) -> str:
+        return f"from {self.low}" if self.high == MAX_INT64 else f"from {self.low} to {self.high}"
+
+
+@dataclass(frozen=True)
+class One(_Parsed):
+    """On exactly for "1" (and for a bool given in code or by a flag); never an error."""
+
+    def parse(self, value: object) -> bool:
+        return value if isinstance(value, bool) else str(value) == "1"
+
+    def describe(self) -> str:
+        return "1, or anything else"
+
+
+@dataclass(frozen=True)
+class OnOff(_Parsed):
+    """A switch, written on or off."""
+
+    def parse(self, value: object) -> bool:
+        if isinstance(value, bool):
+            return value
+        if value not in ("on", "off"):
+            raise _Refused("is neither on nor off")
+        return value == "on"
+
+    def describe(self) -> str:
+        return "on, off"
+
+
+@dataclass(frozen=True)
+class Choice(_Parsed):
+    """One of some words, in any case. `not_yet` are words that have a meaning, but not in this version."""
+
+    words: tuple[str, ...]
+    not_yet: tuple[str, ...] = ()
+
+    def parse(self, value: object) -> str:
+        word = str(value).lower()
+        if word in self.not_yet:
+            raise _Refused("is not available in this version", hint=f"use {', '.join(self.words)}")
+        if word not in self.words:
+            raise _Refused(f"is not one of {', '.join(self.words)}")
+        return word
+
+    def describe(self) -> str:
+        return ", ".join(self.words)
+
+
+@dataclass(frozen=True)
+class LoopbackHost(_Parsed):
+    """An address that only this machine can reach: whoever connects may publish and read everything."""
+
+    def parse(self, value: object) -> str:
+        host = str(value).strip().lower().removeprefix("[").removesuffix("]")
+        if host != "localhost" and not _is_loopback(host):
+            raise _Refused(
+                "is not a loopback address; without tokens only 127.0.0.0/8, ::1 and localhost may be bound",
+                hint="keep 127.0.0.1 and come in through an SSH tunnel or a proxy that authenticates",
+            )
+        return host
+
+    def describe(self) -> str:
+        return "127.0.0.0/8, ::1, localhost"
+
+
+@dataclass(frozen=True)
+class FilePath(_Parsed):
+    """A file, made absolute once: a later change of the working directory must not move the database."""
+
+    def parse(self, value: object) -> Path:
+        text = os.fspath(value) if isinstance(value, (str, Path)) else ""
+        if not text.strip() or "\0" in text:
+            raise _Refused("is not the path of a file")
+        # Links are followed here, since a rename onto a link would replace the link and not the file behind it.
+        path = Path(text).expanduser().resolve()
+        if path.is_dir():
+            raise _Refused("is a directory, not a file")
+        return path
+
+    def describe(self) -> str:
+        return "path of a file"
+
+
+@dataclass(frozen=True)
+class NameList(_Parsed):
+    """Names between commas, each matching `pattern`; lower-cased, since hosts and schemes have no case."""
+
+    what: str
+    pattern: str
+
+    def parse(self, value: object) -> tuple[str, ...]:
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, (list, tuple)):
+            raise _Refused(f"is not a list of names like {self.what}, with commas between them")
+        names = [str(part).strip().lower() for part in parts]
+        names = [name for name in names if name]
+        for name in names:
+            if not re.fullmatch(self.pattern, name):
+                raise _Refused(f"has {_shown(name)}, which is not of the form {self.what}")
+        return tuple(dict.fromkeys(names))
+
+    def describe(self) -> str:
+        return f"{self.what}, comma between"
+
+
+def _whole_number(value: object) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    # The length is bounded because int() raises on texts of thousands of digits.
+    if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]{1,20}", value.strip()):
+        return int(value)
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address == ipaddress.ip_address("::1") or address in ipaddress.ip_network("127.0.0.0/8")
+
+
+def _shown(value: object) -> str:
+    text = repr(value if isinstance(value, (str, int, float, type(None))) else str(value))
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _setting(default: Any, description: str) -> Any:
+    return Field(default, description=description, validate_default=True)
+
+
+_Ms = Annotated[int, Whole(1, DAY_MS, "ms")]
+_MsOrZero = Annotated[int, Whole(0, DAY_MS, "ms")]
+_Bytes = Annotated[int, Whole(1, GIB, "bytes")]
+_ORIGIN = r"[a-z][a-z0-9+.-]*://[^/\s,?#@*]+"
+_HOST = r"[^/\s,?#@*:]+(:[0-9]{1,5})?|\[[0-9a-f:.]+\](:[0-9]{1,5})?"
+
+
+class Settings(BaseSettings):
+    """Every setting of the recorder, checked. Frozen and hashable; made by `load_settings`.
+
+    The attributes are the names in lower case. Their descriptions are the help of the flags and the README's table.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+
+    persist: Annotated[bool, One()] = _setting(
+        False, "1 records; with anything else nothing is recorded and no file or directory is made"
+    )
+    db_path: Annotated[Path, FilePath()] = _setting(
+        "data/sessions.sqlite", "The database file; a relative path starts at the working directory"
+    )
+    snapshot_interval: _Ms = _setting(
+        60_000, "Time between snapshots to disk when something changed: what a crash can lose"
+    )
+    retention_days: Annotated[int, Whole(0, 36_500, "days")] = _setting(
+        30, "How long deltas are kept, by the time they were recorded; 0 keeps them for ever"
+    )
+    max_deltas: Annotated[int | None, Whole(1, MAX_INT64, "deltas", optional=True)] = _setting(
+        None, "How many deltas are kept; the oldest go first"
+    )
+    max_db_bytes: Annotated[int | None, Whole(65_536, MAX_INT64, "bytes", optional=True)] = _setting(
+        None, "How large the database may grow; the oldest deltas go first"
+    )
+    durability: Annotated[str, Choice(("snapshot",), not_yet=("commit",))] = _setting(
+        "snapshot", "snapshot: an ack means recorded in memory, and a snapshot brings it to disk"
+    )
+    hash_chain: Annotated[bool, OnOff()] = _setting(
+        True, "Whether every delta carries the SHA-256 that links it to the one before"
+    )
+    max_delta_bytes: Annotated[int, Whole(64, GIB // 4, "bytes")] = _setting(
+        262_144, "The largest JSON text of one delta"
+    )
+    dedupe_ids: Annotated[int, Whole(0, 10_000_000, "ids")] = _setting(
+        100_000, "How many of the last delta ids are remembered, so that a repeated one is not recorded twice"
+    )
+    host: Annotated[str, LoopbackHost()] = _setting(
+        "127.0.0.1", "The address to listen on; without tokens only this machine's own"
+    )
+    port: Annotated[int, Whole(0, 65_535)] = _setting(
+        8765, "The port to listen on; 0 lets the system choose a free one"
+    )
+    allowed_origins: Annotated[tuple[str, ...], NameList("https://example.org", _ORIGIN)] = _setting(
+        (), "Web origins that may connect beside the recorder's own"
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NameList("example.org or example.org:8765", _HOST)] = _setting(
+        (), "Host headers that are answered beside the address listened on"
+    )
+    heartbeat_interval: _Ms = _setting(15_000, "Time between heartbeat events to a subscriber")
+    ping_interval: _Ms = _setting(20_000, "Time between WebSocket pings")
+    ping_timeout: _Ms = _setting(
+        20_000, "How long a connection may leave a ping unanswered before it is closed"
+    )
+    max_message_bytes: _Bytes = _setting(
+        16_777_216, "The largest WebSocket message and the largest HTTP body"
+    )
+    slow_soft_bytes: _Bytes = _setting(
+        1_048_576, "A subscriber with more than this unsent for SLOW_SOFT_MS is closed as too slow"
+    )
+    slow_soft_ms: _MsOrZero = _setting(5_000, "How long a subscriber may stay above SLOW_SOFT_BYTES")
+    slow_hard_bytes: _Bytes = _setting(
+        16_777_216, "A subscriber with more than this unsent is closed at once; at least SLOW_SOFT_BYTES"
+    )
+    slow_linger_ms: _MsOrZero = _setting(
+        30_000, "How long a subscriber closed as too slow may still fetch what was sent before"
+    )
+    queue_max_deltas: Annotated[int, Whole(1, 100_000_000, "deltas")] = _setting(
+        50_000, "How many deltas may wait to be recorded before publishers are paused"
+    )
+    queue_max_bytes: _Bytes = _setting(
+        33_554_432, "How many bytes may wait to be recorded before publishers are paused"
+    )
+    shutdown_timeout: _Ms = _setting(30_000, "How long stopping in order may take")
+    log_level: Annotated[str, Choice(("trace", "debug", "info", "warning", "error", "critical"))] = _setting(
+        "info", "The least severe log lines that are written"
+    )
+    log_format: Annotated[str, Choice(("auto", "json", "pretty"))] = _setting(
+        "auto", "How log lines look; auto is pretty on a terminal and JSON elsewhere"
+    )
+
+    @model_validator(mode="after")
+    def _limits_fit_together(self) -> Settings:
+        if self.slow_hard_bytes < self.slow_soft_bytes:
+            raise _Refused(
+                f"SLOW_HARD_BYTES: {self.slow_hard_bytes} is less than SLOW_SOFT_BYTES ({self.slow_soft_bytes})",
+                hint="raise SLOW_HARD_BYTES or lower SLOW_SOFT_BYTES",
+            )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Replace the stock sources, which match names in any case and let `.env` outrank the shorter spelling."""
+        return (init_settings, *(_LayerSource(settings_cls, layer) for layer in _layers()))
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """Values by their full name, and where they are, in words."""
+
+    values: Mapping[str, str | None]
+    prefix: str
+    where: str
+
+
+class _LayerSource(PydanticBaseSettingsSource):
+    """One layer as pydantic-settings wants it. Names are matched exactly, so that `host` of a shell is not ours."""
+
+    def __init__(self, settings_cls: type[BaseSettings], layer: _Layer) -> None:
+        super().__init__(settings_cls)
+        self._layer = layer
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return self._layer.values.get(self._layer.prefix + field_name.upper()), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = {name: self.get_field_value(field, name)[0] for name, field in Settings.model_fields.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def _layers() -> list[_Layer]:
+    file = _dotenv_values(Path(".env"))
+    return [
+        _Layer(os.environ, PREFIX, "in the environment"),
+        _Layer(os.environ, "", "in the environment"),
+        _Layer(file, PREFIX, "in .env"),
+        _Layer(file, "", "in .env"),
+    ]
+
+
+def _dotenv_values(path: Path) -> Mapping[str, str | None]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSetting(f".env: cannot be read ({error})", hint="mend or remove the file") from None
+    ours = {PREFIX + name.upper() for name in Settings.model_fields} | {
+        n.upper() for n in Settings.model_fields
+    }
+    # python-dotenv skips a line it cannot read, with no more than a warning in the log: a setting would be lost.
+    for binding in parse_stream(io.StringIO(text)):
+        if binding.error or (binding.key in ours and binding.value is None):
+            raise InvalidSetting(
+                f".env line {binding.original.line}: {_shown(binding.original.string.strip())} is not NAME=value"
+            )
+    return dotenv.dotenv_values(stream=io.StringIO(text))
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Read the settings from all their sources.
+
+    Args:
+        flags: Values that outrank every other source, by the setting's name in lower case; None means not given.
+
+    Raises:
+        InvalidSetting: A value outside its range, an unknown name, an unreadable `.env`. One line, which names the
+            setting, the value, the range and where the value came from.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    _refuse_unknown(flags)
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise _explained(error, given) from None
+
+
+def _refuse_unknown(flags: Mapping[str, Any]) -> None:
+    for name in flags:
+        if name not in Settings.model_fields:
+            raise InvalidSetting(f"{name}: no such setting", hint=_nearest(name, list(Settings.model_fields)))
+    known = [PREFIX + name.upper() for name in Settings.model_fields] + [URL_VARIABLE]
+    for layer in _layers():
+        for name in layer.values if layer.prefix else ():
+            # In any case: recorder_persist=1 was meant for us and would otherwise silently not count.
+            if name.upper().startswith(PREFIX) and name not in known:
+                raise InvalidSetting(f"{name} {layer.where}: no such setting", hint=_nearest(name, known))
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    same_case = {item.upper(): item for item in known}
+    close = difflib.get_close_matches(name.upper(), same_case, n=1, cutoff=0.0)
+    return f"did you mean {same_case[close[0]]}?"
+
+
+def _explained(error: ValidationError, flags: Mapping[str, Any]) -> InvalidSetting:
+    first = error.errors(include_url=False)[0]
+    cause = first.get("ctx", {}).get("error")
+    reason, hint = (
+        (cause.reason, cause.hint) if isinstance(cause, _Refused) else (f"is refused: {first['msg']}", None)
+    )
+    if not first["loc"]:
+        return InvalidSetting(reason, hint=hint)
+    row = next(row for row in setting_rows() if row.field == first["loc"][0])
+    where = _origin(row, flags)
+    return InvalidSetting(
+        f"{row.name}: {_shown(first['input'])} {reason} (default {row.default}){where}", hint=hint
+    )
+
+
+def _origin(row: SettingRow, flags: Mapping[str, Any]) -> str:
+    if row.field in flags:
+        return f", set by the flag {row.flag}"
+    for layer in _layers():
+        if layer.values.get(layer.prefix + row.name) is not None:
+            return f", set by {layer.prefix}{row.name} {layer.where}"
+    return ""
+
+
+@dataclass(frozen=True)
+class SettingRow:
+    """One row of the table, for flags, help and documents.
+
+    Attributes:
+        field: The attribute of `Settings`.
+        name: The name in the environment, without prefix.
+        default: The default as one would write it.
+        range: What it may be, with its unit, in words.
+        description: One sentence.
+        is_switch: Whether its flag is a pair like `--persist/--no-persist`.
+    """
+
+    field: str
+    name: str
+    default: str
+    range: str
+    description: str
+    is_switch: bool
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.field.replace("_", "-")
+
+
+def setting_rows() -> Iterator[SettingRow]:
+    """The table, in its order."""
+    for field, info in Settings.model_fields.items():
+        kind = next(item for item in info.metadata if isinstance(item, Kind))
+        yield SettingRow(
+            field=field,
+            name=field.upper(),
+            default=_default_text(info.default, kind),
+            range=kind.describe(),
+            description=info.description or "",
+            is_switch=isinstance(kind, (One, OnOff)),
+        )
+
+
+def _default_text(default: object, kind: Kind) -> str:
+    if isinstance(kind, One):
+        return "off"
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    if default is None:
+        return "none"
+    return str(default) if default != () else "empty"
+
+
+def settings_markdown() -> str:
+    """The table as Markdown, as the README carries it; ends with a newline."""
+    lines = ["| name | default | range | meaning |", "|---|---|---|---|"]
+    for row in setting_rows():
+        default = row.default if row.default in ("none", "empty", "off", "on") else f"`{row.default}`"
+        lines.append(f"| `{row.name}` | {default} | {row.range} | {row.description} |")
+    return "\n".join(lines) + "\n"
