@@ -2,8 +2,8 @@
 
     python scripts/smoke.py path/to/recorder
 
-Knows the recorder only from outside (its program, HTTP, the file it leaves), and needs the standard library alone,
-so that it can run in an environment that holds the wheel and nothing else. Leaves nothing behind.
+Knows the recorder only from outside (its program, HTTP, the file it leaves), and needs the standard library
+alone, so that it can run in an environment that holds the wheel and nothing else. Leaves nothing behind.
 """
 
 from __future__ import annotations
