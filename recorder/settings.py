@@ -1,8 +1,9 @@
 """The settings: one frozen table that env, `.env`, flags, `--help` and the README are all made from.
 
-Invariant: a value is either inside the range its row names or the program does not start; nothing is clamped, guessed
-or ignored. Sources, first found wins: flags (the arguments of `load_settings`), `RECORDER_<NAME>` in the environment,
-`<NAME>` in the environment, `RECORDER_<NAME>` and then `<NAME>` in the file `.env` of the working directory, default.
+Invariant: a value is inside the range its row names, or the program does not start; nothing is clamped,
+guessed or ignored. Sources, the first that has it wins: flags (the arguments of `load_settings`),
+`RECORDER_<NAME>` in the environment, `<NAME>` in the environment, `RECORDER_<NAME>` and then `<NAME>` in the
+file `.env` of the working directory, default.
 
 Left out: watching for changes (settings are read once, at start), and secrets (there are none yet).
 """
@@ -11,22 +12,32 @@ from __future__ import annotations
 
 import difflib
 import io
-import ipaddress
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Protocol, runtime_checkable
+from typing import Annotated, Any
 
 import dotenv
 from dotenv.parser import parse_stream
-from pydantic import Field, GetCoreSchemaHandler, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_core import CoreSchema, core_schema
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from recorder.errors import InvalidSetting
+from recorder.setting_kinds import (
+    MAX_INT64,
+    Choice,
+    FilePath,
+    Kind,
+    LoopbackHost,
+    NameList,
+    One,
+    OnOff,
+    Refused,
+    Whole,
+    shown,
+)
 
 PREFIX = "RECORDER_"
 """What an environment name may start with, so that PORT and HOST of another program need not be ours."""
@@ -35,187 +46,7 @@ URL_VARIABLE = "RECORDER_URL"
 """Read by the commands that talk to a server; not a setting of the server, so not in the table."""
 
 DAY_MS = 86_400_000
-MAX_INT64 = 2**63 - 1
 GIB = 1 << 30
-
-
-class _Refused(ValueError):
-    """Why a value was refused ("is not …"), without the setting's name, and what to do about it."""
-
-    def __init__(self, reason: str, hint: str | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.hint = hint
-
-
-@runtime_checkable
-class Kind(Protocol):
-    """What a setting may be: its parser, and the words for its range."""
-
-    def parse(self, value: object) -> object:
-        """The value in its Python type; raises ValueError with the reason."""
-
-    def describe(self) -> str:
-        """The range, in a few words, for help and README."""
-
-
-class _Parsed:
-    """Makes a kind usable in `Annotated[...]`: pydantic calls `parse` before its own check of the type."""
-
-    def parse(self, value: object) -> object:
-        raise NotImplementedError
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(self.parse, handler(source))
-
-
-@dataclass(frozen=True)
-class Whole(_Parsed):
-    """A whole number from `low` to `high`, in `unit`; with `optional` also "none"."""
-
-    low: int
-    high: int
-    unit: str = ""
-    optional: bool = False
-
-    def parse(self, value: object) -> int | None:
-        if self.optional and (value is None or (isinstance(value, str) and value.lower() == "none")):
-            return None
-        number = _whole_number(value)
-        if number is None or not self.low <= number <= self.high:
-            raise _Refused(f"is not {'none or ' * self.optional}a whole number {self._range()}")
-        return number
-
-    def describe(self) -> str:
-        unit = f" {self.unit}" if self.unit else ""
-        return f"{self._range().removeprefix('from ')}{unit}{', or none' * self.optional}"
-
-    def _range(self) -> str:
-        return f"from {self.low}" if self.high == MAX_INT64 else f"from {self.low} to {self.high}"
-
-
-@dataclass(frozen=True)
-class One(_Parsed):
-    """On exactly for "1" (and for a bool given in code or by a flag); never an error."""
-
-    def parse(self, value: object) -> bool:
-        return value if isinstance(value, bool) else str(value) == "1"
-
-    def describe(self) -> str:
-        return "1, or anything else"
-
-
-@dataclass(frozen=True)
-class OnOff(_Parsed):
-    """A switch, written on or off."""
-
-    def parse(self, value: object) -> bool:
-        if isinstance(value, bool):
-            return value
-        if value not in ("on", "off"):
-            raise _Refused("is neither on nor off")
-        return value == "on"
-
-    def describe(self) -> str:
-        return "on, off"
-
-
-@dataclass(frozen=True)
-class Choice(_Parsed):
-    """One of some words, in any case. `not_yet` are words that have a meaning, but not in this version."""
-
-    words: tuple[str, ...]
-    not_yet: tuple[str, ...] = ()
-
-    def parse(self, value: object) -> str:
-        word = str(value).lower()
-        if word in self.not_yet:
-            raise _Refused("is not available in this version", hint=f"use {', '.join(self.words)}")
-        if word not in self.words:
-            raise _Refused(f"is not one of {', '.join(self.words)}")
-        return word
-
-    def describe(self) -> str:
-        return ", ".join(self.words)
-
-
-@dataclass(frozen=True)
-class LoopbackHost(_Parsed):
-    """An address that only this machine can reach: whoever connects may publish and read everything."""
-
-    def parse(self, value: object) -> str:
-        host = str(value).strip().lower().removeprefix("[").removesuffix("]")
-        if host != "localhost" and not _is_loopback(host):
-            raise _Refused(
-                "is not a loopback address; without tokens only 127.0.0.0/8, ::1 and localhost may be bound",
-                hint="keep 127.0.0.1 and come in through an SSH tunnel or a proxy that authenticates",
-            )
-        return host
-
-    def describe(self) -> str:
-        return "127.0.0.0/8, ::1, localhost"
-
-
-@dataclass(frozen=True)
-class FilePath(_Parsed):
-    """A file, made absolute once: a later change of the working directory must not move the database."""
-
-    def parse(self, value: object) -> Path:
-        text = os.fspath(value) if isinstance(value, (str, Path)) else ""
-        if not text.strip() or "\0" in text:
-            raise _Refused("is not the path of a file")
-        # Links are followed here, since a rename onto a link would replace the link and not the file behind it.
-        path = Path(text).expanduser().resolve()
-        if path.is_dir():
-            raise _Refused("is a directory, not a file")
-        return path
-
-    def describe(self) -> str:
-        return "path of a file"
-
-
-@dataclass(frozen=True)
-class NameList(_Parsed):
-    """Names between commas, each matching `pattern`; lower-cased, since hosts and schemes have no case."""
-
-    what: str
-    pattern: str
-
-    def parse(self, value: object) -> tuple[str, ...]:
-        parts = value.split(",") if isinstance(value, str) else value
-        if not isinstance(parts, (list, tuple)):
-            raise _Refused(f"is not a list of names like {self.what}, with commas between them")
-        names = [str(part).strip().lower() for part in parts]
-        names = [name for name in names if name]
-        for name in names:
-            if not re.fullmatch(self.pattern, name):
-                raise _Refused(f"has {_shown(name)}, which is not of the form {self.what}")
-        return tuple(dict.fromkeys(names))
-
-    def describe(self) -> str:
-        return f"{self.what}, comma between"
-
-
-def _whole_number(value: object) -> int | None:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    # The length is bounded because int() raises on texts of thousands of digits.
-    if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]{1,20}", value.strip()):
-        return int(value)
-    return None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return address == ipaddress.ip_address("::1") or address in ipaddress.ip_network("127.0.0.0/8")
-
-
-def _shown(value: object) -> str:
-    text = repr(value if isinstance(value, (str, int, float, type(None))) else str(value))
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _setting(default: Any, description: str) -> Any:
@@ -232,7 +63,8 @@ _HOST = r"[^/\s,?#@*:]+(:[0-9]{1,5})?|\[[0-9a-f:.]+\](:[0-9]{1,5})?"
 class Settings(BaseSettings):
     """Every setting of the recorder, checked. Frozen and hashable; made by `load_settings`.
 
-    The attributes are the names in lower case. Their descriptions are the help of the flags and the README's table.
+    The attributes are the names in lower case. Their descriptions are the help of the flags and the README's
+    table.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid")
@@ -314,8 +146,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _limits_fit_together(self) -> Settings:
         if self.slow_hard_bytes < self.slow_soft_bytes:
-            raise _Refused(
-                f"SLOW_HARD_BYTES: {self.slow_hard_bytes} is less than SLOW_SOFT_BYTES ({self.slow_soft_bytes})",
+            hard, soft = self.slow_hard_bytes, self.slow_soft_bytes
+            raise Refused(
+                f"SLOW_HARD_BYTES: {hard} is less than SLOW_SOFT_BYTES, which is {soft}",
                 hint="raise SLOW_HARD_BYTES or lower SLOW_SOFT_BYTES",
             )
         return self
@@ -329,7 +162,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Replace the stock sources, which match names in any case and let `.env` outrank the shorter spelling."""
+        """Replace the stock sources, which know one spelling of a name and match it in any case."""
         return (init_settings, *(_LayerSource(settings_cls, layer) for layer in _layers()))
 
 
@@ -343,7 +176,7 @@ class _Layer:
 
 
 class _LayerSource(PydanticBaseSettingsSource):
-    """One layer as pydantic-settings wants it. Names are matched exactly, so that `host` of a shell is not ours."""
+    """One layer as pydantic-settings wants it. Names are matched exactly: a shell's `host` is not ours."""
 
     def __init__(self, settings_cls: type[BaseSettings], layer: _Layer) -> None:
         super().__init__(settings_cls)
@@ -374,15 +207,13 @@ def _dotenv_values(path: Path) -> Mapping[str, str | None]:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidSetting(f".env: cannot be read ({error})", hint="mend or remove the file") from None
-    ours = {PREFIX + name.upper() for name in Settings.model_fields} | {
-        n.upper() for n in Settings.model_fields
-    }
-    # python-dotenv skips a line it cannot read, with no more than a warning in the log: a setting would be lost.
+    names = [name.upper() for name in Settings.model_fields]
+    # python-dotenv skips a line it cannot read, with a warning in the log at most: a setting would be lost.
     for binding in parse_stream(io.StringIO(text)):
-        if binding.error or (binding.key in ours and binding.value is None):
-            raise InvalidSetting(
-                f".env line {binding.original.line}: {_shown(binding.original.string.strip())} is not NAME=value"
-            )
+        is_ours = binding.key is not None and binding.key.removeprefix(PREFIX) in names
+        if binding.error or (is_ours and binding.value is None):
+            line, original = binding.original.line, binding.original.string.strip()
+            raise InvalidSetting(f".env line {line}: {shown(original)} is not of the form NAME=value")
     return dotenv.dotenv_values(stream=io.StringIO(text))
 
 
@@ -390,11 +221,12 @@ def load_settings(**flags: Any) -> Settings:
     """Read the settings from all their sources.
 
     Args:
-        flags: Values that outrank every other source, by the setting's name in lower case; None means not given.
+        flags: Values that outrank every other source, by the setting's name in lower case; None means not
+            given.
 
     Raises:
-        InvalidSetting: A value outside its range, an unknown name, an unreadable `.env`. One line, which names the
-            setting, the value, the range and where the value came from.
+        InvalidSetting: A value outside its range, an unknown name, an unreadable `.env`. One line, which
+            names the setting, the value, the range and where the value came from.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     _refuse_unknown(flags)
@@ -425,16 +257,13 @@ def _nearest(name: str, known: list[str]) -> str:
 def _explained(error: ValidationError, flags: Mapping[str, Any]) -> InvalidSetting:
     first = error.errors(include_url=False)[0]
     cause = first.get("ctx", {}).get("error")
-    reason, hint = (
-        (cause.reason, cause.hint) if isinstance(cause, _Refused) else (f"is refused: {first['msg']}", None)
-    )
+    if not isinstance(cause, Refused):
+        cause = Refused(f"is refused: {first['msg']}")
     if not first["loc"]:
-        return InvalidSetting(reason, hint=hint)
+        return InvalidSetting(cause.reason, hint=cause.hint)
     row = next(row for row in setting_rows() if row.field == first["loc"][0])
-    where = _origin(row, flags)
-    return InvalidSetting(
-        f"{row.name}: {_shown(first['input'])} {reason} (default {row.default}){where}", hint=hint
-    )
+    message = f"{row.name}: {shown(first['input'])} {cause.reason} (default {row.default})"
+    return InvalidSetting(message + _origin(row, flags), hint=cause.hint)
 
 
 def _origin(row: SettingRow, flags: Mapping[str, Any]) -> str:

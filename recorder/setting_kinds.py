@@ -1,0 +1,205 @@
+"""What a setting may be: one small class a kind, each with its parser and the words for its range.
+
+Invariant: `parse` gives a value inside the range that `describe` names, or raises `Refused` with the reason;
+it never clamps. Left out: names, defaults and sources, which are the table's (recorder/settings.py).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+MAX_INT64 = 2**63 - 1
+"""The largest number SQLite can keep; as an upper bound it reads as none."""
+
+
+class Refused(ValueError):
+    """Why a value was refused ("is not …"), without the setting's name, and what to do about it."""
+
+    def __init__(self, reason: str, hint: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.hint = hint
+
+
+@runtime_checkable
+class Kind(Protocol):
+    """What a setting may be: its parser, and the words for its range."""
+
+    def parse(self, value: object) -> object:
+        """The value in its Python type; raises ValueError with the reason."""
+
+    def describe(self) -> str:
+        """The range, in a few words, for help and README."""
+
+
+class _Parsed:
+    """Makes a kind usable in `Annotated[...]`: pydantic calls `parse` before its own check of the type."""
+
+    def parse(self, value: object) -> object:
+        raise NotImplementedError
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self.parse, handler(source))
+
+
+@dataclass(frozen=True)
+class Whole(_Parsed):
+    """A whole number from `low` to `high`, in `unit`; with `optional` also "none"."""
+
+    low: int
+    high: int
+    unit: str = ""
+    optional: bool = False
+
+    def parse(self, value: object) -> int | None:
+        if self.optional and (value is None or (isinstance(value, str) and value.lower() == "none")):
+            return None
+        number = _whole_number(value)
+        if number is None or not self.low <= number <= self.high:
+            raise Refused(f"is not {'none or ' * self.optional}a whole number {self._range()}")
+        return number
+
+    def describe(self) -> str:
+        unit = f" {self.unit}" if self.unit else ""
+        range_ = self._range() if self.high == MAX_INT64 else self._range().removeprefix("from ")
+        return f"{range_}{unit}{', or none' * self.optional}"
+
+    def _range(self) -> str:
+        return f"from {self.low}" if self.high == MAX_INT64 else f"from {self.low} to {self.high}"
+
+
+@dataclass(frozen=True)
+class One(_Parsed):
+    """On exactly for "1" (and for a bool given in code or by a flag); never an error."""
+
+    def parse(self, value: object) -> bool:
+        return value if isinstance(value, bool) else str(value) == "1"
+
+    def describe(self) -> str:
+        return "1, or anything else"
+
+
+@dataclass(frozen=True)
+class OnOff(_Parsed):
+    """A switch, written on or off."""
+
+    def parse(self, value: object) -> bool:
+        if isinstance(value, bool):
+            return value
+        if value not in ("on", "off"):
+            raise Refused("is neither on nor off")
+        return value == "on"
+
+    def describe(self) -> str:
+        return "on, off"
+
+
+@dataclass(frozen=True)
+class Choice(_Parsed):
+    """One of some words, in any case. `not_yet` are words that have a meaning, but not in this version."""
+
+    words: tuple[str, ...]
+    not_yet: tuple[str, ...] = ()
+
+    def parse(self, value: object) -> str:
+        word = str(value).lower()
+        if word in self.not_yet:
+            raise Refused("is not available in this version", hint=f"use {', '.join(self.words)}")
+        if word not in self.words:
+            raise Refused(f"is not one of {', '.join(self.words)}")
+        return word
+
+    def describe(self) -> str:
+        return ", ".join(self.words)
+
+
+@dataclass(frozen=True)
+class LoopbackHost(_Parsed):
+    """An address that only this machine can reach: whoever connects may publish and read everything."""
+
+    def parse(self, value: object) -> str:
+        host = str(value).strip().lower().removeprefix("[").removesuffix("]")
+        if host != "localhost" and not _is_loopback(host):
+            raise Refused(
+                "is not a loopback address; without tokens only 127.0.0.0/8, ::1 and localhost may be bound",
+                hint="keep 127.0.0.1 and come in through an SSH tunnel or a proxy that authenticates",
+            )
+        return host
+
+    def describe(self) -> str:
+        return "127.0.0.0/8, ::1, localhost"
+
+
+@dataclass(frozen=True)
+class FilePath(_Parsed):
+    """A file, made absolute once: a later change of the working directory must not move the database."""
+
+    def parse(self, value: object) -> Path:
+        text = os.fspath(value) if isinstance(value, (str, Path)) else ""
+        if not text.strip() or "\0" in text:
+            raise Refused("is not the path of a file")
+        try:
+            # Links are followed here: a rename onto a link would replace the link, not the file behind it.
+            path = Path(text).expanduser().resolve()
+            is_dir = path.is_dir()
+        except (OSError, RuntimeError) as error:  # a name too long, a loop of links, no such user in ~user
+            raise Refused(f"is not the path of a file: {error}") from None
+        if is_dir:
+            raise Refused("is a directory, not a file")
+        return path
+
+    def describe(self) -> str:
+        return "path of a file"
+
+
+@dataclass(frozen=True)
+class NameList(_Parsed):
+    """Names between commas, each matching `pattern`; lower-cased, since hosts and schemes have no case."""
+
+    what: str
+    pattern: str
+
+    def parse(self, value: object) -> tuple[str, ...]:
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, (list, tuple)):
+            raise Refused(f"is not a list of names like {self.what}, with commas between them")
+        names = [str(part).strip().lower() for part in parts]
+        names = [name for name in names if name]
+        for name in names:
+            if not re.fullmatch(self.pattern, name):
+                raise Refused(f"has {shown(name)}, which is not of the form {self.what}")
+        return tuple(dict.fromkeys(names))
+
+    def describe(self) -> str:
+        return f"{self.what}, comma between"
+
+
+def _whole_number(value: object) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    # The length is bounded because int() raises on texts of thousands of digits.
+    if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]{1,20}", value.strip()):
+        return int(value)
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address == ipaddress.ip_address("::1") or address in ipaddress.ip_network("127.0.0.0/8")
+
+
+def shown(value: object) -> str:
+    """The value as a message quotes it: bounded, on one line."""
+    text = repr(value if isinstance(value, (str, int, float, type(None))) else str(value))
+    return text if len(text) <= 80 else f"{text[:77]}..."
