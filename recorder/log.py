@@ -2,11 +2,11 @@
 
 Messages are constants; what varies is bound: `logger.bind(session_id=s).debug("delta saved")`. Invariants:
 nothing from data is ever used as a format (loguru formats a message only when it is given arguments, and ours
-never are); one event is one line whatever is in it; tokens do not appear, neither by the name of their field nor
-as `Bearer …`.
+never are); one event is one line whatever is in it; tokens do not appear, neither by the name of their
+field nor as `Bearer …`.
 
-The loggers of the standard library (uvicorn, apscheduler, websockets, warnings) are forwarded, but never below
-`info`: there aiosqlite writes every row, and websockets every header, into the log.
+The loggers of the standard library (uvicorn, apscheduler, websockets, warnings) are forwarded, but never
+below `info`: there aiosqlite writes every row, and websockets every header, into the log.
 
 Left out: files and rotation, which belong to what runs the process (systemd, docker, a shell).
 """
