@@ -9,9 +9,10 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -29,29 +30,24 @@ class Refused(ValueError):
         self.hint = hint
 
 
-@runtime_checkable
-class Kind(Protocol):
-    """What a setting may be: its parser, and the words for its range."""
+class Kind(ABC):
+    """What a setting may be: its parser, and the words for its range. Used as `Annotated[int, Whole(0, 9)]`."""
 
+    @abstractmethod
     def parse(self, value: object) -> object:
-        """The value in its Python type; raises ValueError with the reason."""
+        """The value in its Python type; raises `Refused` with the reason."""
 
+    @abstractmethod
     def describe(self) -> str:
         """The range, in a few words, for help and README."""
 
-
-class _Parsed:
-    """Makes a kind usable in `Annotated[...]`: pydantic calls `parse` before its own check of the type."""
-
-    def parse(self, value: object) -> object:
-        raise NotImplementedError
-
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Have pydantic call `parse` before its own check of the type."""
         return core_schema.no_info_before_validator_function(self.parse, handler(source))
 
 
 @dataclass(frozen=True)
-class Whole(_Parsed):
+class Whole(Kind):
     """A whole number from `low` to `high`, in `unit`; with `optional` also "none"."""
 
     low: int
@@ -77,7 +73,7 @@ class Whole(_Parsed):
 
 
 @dataclass(frozen=True)
-class One(_Parsed):
+class One(Kind):
     """On exactly for "1" (and for a bool given in code or by a flag); never an error."""
 
     def parse(self, value: object) -> bool:
@@ -88,7 +84,7 @@ class One(_Parsed):
 
 
 @dataclass(frozen=True)
-class OnOff(_Parsed):
+class OnOff(Kind):
     """A switch, written on or off."""
 
     def parse(self, value: object) -> bool:
@@ -103,7 +99,7 @@ class OnOff(_Parsed):
 
 
 @dataclass(frozen=True)
-class Choice(_Parsed):
+class Choice(Kind):
     """One of some words, in any case. `not_yet` are words that have a meaning, but not in this version."""
 
     words: tuple[str, ...]
@@ -122,7 +118,7 @@ class Choice(_Parsed):
 
 
 @dataclass(frozen=True)
-class LoopbackHost(_Parsed):
+class LoopbackHost(Kind):
     """An address that only this machine can reach: whoever connects may publish and read everything."""
 
     def parse(self, value: object) -> str:
@@ -139,7 +135,7 @@ class LoopbackHost(_Parsed):
 
 
 @dataclass(frozen=True)
-class FilePath(_Parsed):
+class FilePath(Kind):
     """A file, made absolute once: a later change of the working directory must not move the database."""
 
     def parse(self, value: object) -> Path:
@@ -161,7 +157,7 @@ class FilePath(_Parsed):
 
 
 @dataclass(frozen=True)
-class NameList(_Parsed):
+class NameList(Kind):
     """Names between commas, each matching `pattern`; lower-cased, since hosts and schemes have no case."""
 
     what: str

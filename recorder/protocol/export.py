@@ -1,0 +1,114 @@
+"""Entries as an export carries them: NDJSON, JSON and CSV, built from column values.
+
+One encoder for the HTTP route and for the command line that reads a file, so that both give the same bytes.
+States are spliced in byte for byte. One thing cannot be: a line of NDJSON has no room for a line break
+between a state's tokens (inside a string JSON forbids it), so such a break becomes a space and
+`"exact":{"before":"…","after":"…"}` behind the delta carries the state's true text, which the import puts
+back. The invariant: what the line says without `exact` is the same JSON value, and with it the same bytes.
+
+JSON and CSV need no `exact`: both have room for line breaks. Nothing here reads a database or knows about
+HTTP.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from recorder.protocol.events import item_text, quote
+
+COLUMNS = (
+    "id", "created_at", "delta_type", "session_id", "before_state", "after_state",
+    "timestamp", "delta_id", "lineage", "hash",
+)  # fmt: skip
+"""The columns of `session_deltas` in the order of `ExportRow`."""
+
+CSV_HEADER = b"seq,recordedAt,type,sessionId,timestamp,before,after,id,lineage,hash\r\n"
+JSON_OPEN, JSON_BETWEEN, JSON_CLOSE = b"[\n", b",\n", b"\n]\n"
+"""What stands before, between and after the entries of the JSON form; an empty one is `JSON_EMPTY`."""
+JSON_EMPTY = b"[]\n"
+
+MEDIA_TYPES = {"ndjson": "application/x-ndjson", "json": "application/json", "csv": "text/csv; charset=utf-8"}
+"""The formats there are, and what HTTP calls them."""
+
+_BREAKS = str.maketrans("\r\n", "  ")
+
+
+class ExportRow(NamedTuple):
+    """The stored columns of one entry, in the order of `COLUMNS`.
+
+    Attributes:
+        seq: Its number.
+        recorded_at: When it was recorded, fixed-width form.
+        type: created, updated or deleted.
+        session_id: The session.
+        before: JSON text of the state before, None where there is none.
+        after: JSON text of the state after, None where there is none.
+        timestamp: When it happened, fixed-width form.
+        delta_id: The publisher's id, or None.
+        lineage: `broken` where `before` is not what was recorded last, else None.
+        hash: The chain's hash (32 bytes), None where the chain is off.
+    """
+
+    seq: int
+    recorded_at: str
+    type: str
+    session_id: str
+    before: str | None
+    after: str | None
+    timestamp: str
+    delta_id: str | None
+    lineage: str | None
+    hash: bytes | None
+
+
+def json_item(row: ExportRow) -> bytes:
+    """The entry as history gives it, `{"seq":…,"recordedAt":…,"hash":…,"delta":{…}}`, without end of line."""
+    return _item(row, row.before, row.after).encode()
+
+
+def ndjson_line(row: ExportRow) -> bytes:
+    """The entry as one line, with its end; `exact` behind it where a state has line breaks."""
+    before, after = row.before, row.after
+    if not _breaks(before) and not _breaks(after):
+        return (_item(row, before, after) + "\n").encode()
+    exact = [
+        f'"{name}":{quote(state)}'
+        for name, state in (("before", before), ("after", after))
+        if state is not None and _breaks(state)
+    ]
+    item = _item(row, before and before.translate(_BREAKS), after and after.translate(_BREAKS))
+    return f'{item[:-1]},"exact":{{{",".join(exact)}}}}}\n'.encode()
+
+
+def csv_line(row: ExportRow) -> bytes:
+    """The entry as a record of RFC 4180, with its end; what is None is an empty field."""
+    fields = (
+        str(row.seq), row.recorded_at, row.type, row.session_id, row.timestamp, row.before, row.after,
+        row.delta_id, row.lineage, None if row.hash is None else row.hash.hex(),
+    )  # fmt: skip
+    return (",".join([_csv_field(field) for field in fields]) + "\r\n").encode()
+
+
+def _item(row: ExportRow, before: str | None, after: str | None) -> str:
+    return item_text(
+        row.seq,
+        row.recorded_at,
+        row.hash,
+        row.lineage,
+        (row.type, row.session_id),
+        (before, after),
+        row.timestamp,
+        row.delta_id,
+    )
+
+
+def _breaks(state: str | None) -> bool:
+    return state is not None and ("\n" in state or "\r" in state)
+
+
+def _csv_field(value: str | None) -> str:
+    if value is None:
+        return ""
+    if '"' in value or "," in value or "\n" in value or "\r" in value:
+        return '"' + value.replace('"', '""') + '"'
+    return value

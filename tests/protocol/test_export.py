@@ -1,0 +1,124 @@
+"""The encoder of exports: the bytes of states survive every format."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import orjson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recorder.protocol.export import (
+    COLUMNS,
+    CSV_HEADER,
+    MEDIA_TYPES,
+    ExportRow,
+    csv_line,
+    json_item,
+    ndjson_line,
+)
+
+ROW = ExportRow(
+    124, "2026-11-20T12:00:00.001Z", "updated", "sess_a", '{"a": 1e2}', "2", "2026-11-20T12:00:00.000Z",
+    None, None, bytes(32),
+)  # fmt: skip
+
+SPACE = st.text(" \t\r\n", max_size=3)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@st.composite
+def states(draw: st.DrawFn) -> str:
+    """JSON text with white space, line breaks too, between its tokens."""
+    value = draw(VALUES)
+    text = json.dumps(value, ensure_ascii=draw(st.booleans()), indent=draw(st.none() | st.integers(0, 2)))
+    return draw(SPACE) + text.encode("utf-8", "replace").decode() + draw(SPACE)
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> ExportRow:
+    name = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=20)
+    return ROW._replace(
+        seq=draw(st.integers(1, 2**62)),
+        session_id=draw(name),
+        before=draw(st.none() | states()),
+        after=draw(st.none() | states()),
+        delta_id=draw(st.none() | name),
+        lineage=draw(st.sampled_from([None, "broken"])),
+        hash=draw(st.none() | st.binary(min_size=32, max_size=32)),
+    )
+
+
+def test_a_row_is_the_fixed_columns_in_order() -> None:
+    assert len(COLUMNS) == len(ExportRow._fields)
+    assert set(MEDIA_TYPES) == {"ndjson", "json", "csv"}
+
+
+def test_an_ndjson_line_is_compact_and_leaves_out_what_is_null() -> None:
+    assert ndjson_line(ROW) == (
+        b'{"seq":124,"recordedAt":"2026-11-20T12:00:00.001Z","hash":"' + b"00" * 32 + b'","delta":'
+        b'{"type":"updated","sessionId":"sess_a","before":{"a": 1e2},"after":2,'
+        b'"timestamp":"2026-11-20T12:00:00.000Z"}}\n'
+    )
+    full = ROW._replace(before=None, after=None, delta_id='i"d', lineage="broken", hash=None, type="deleted")
+    assert ndjson_line(full) == (
+        b'{"seq":124,"recordedAt":"2026-11-20T12:00:00.001Z","lineage":"broken","delta":'
+        b'{"type":"deleted","sessionId":"sess_a","timestamp":"2026-11-20T12:00:00.000Z","id":"i\\"d"}}\n'
+    )
+
+
+def test_a_state_with_line_breaks_goes_into_one_line_and_its_true_text_behind_the_delta() -> None:
+    line = ndjson_line(ROW._replace(before="{\r\n}", after="2", hash=None))
+    assert line == (
+        b'{"seq":124,"recordedAt":"2026-11-20T12:00:00.001Z","delta":{"type":"updated","sessionId":"sess_a",'
+        b'"before":{  },"after":2,"timestamp":"2026-11-20T12:00:00.000Z"},"exact":{"before":"{\\r\\n}"}}\n'
+    )
+
+
+@given(rows())
+def test_an_ndjson_line_is_one_line_from_which_every_byte_of_the_states_comes_back(row: ExportRow) -> None:
+    line = ndjson_line(row)
+    assert line.count(b"\n") == 1
+    assert b"\r" not in line
+    value = json.loads(line)
+    exact = value.get("exact", {})
+    for name, state in (("before", row.before), ("after", row.after)):
+        if state is None:
+            assert name not in value["delta"]
+            continue
+        assert value["delta"][name] == json.loads(state)
+        if name in exact:
+            assert exact[name] == state
+        else:
+            assert f'"{name}":{state}'.encode() in line
+    assert value["delta"]["sessionId"] == row.session_id
+
+
+@given(rows())
+def test_a_json_item_carries_the_states_as_they_are(row: ExportRow) -> None:
+    item = json_item(row)
+    assert json.loads(item)["seq"] == row.seq
+    for state in (row.before, row.after):
+        assert state is None or state.encode() in item
+
+
+@given(rows())
+def test_a_csv_line_gives_back_every_column(row: ExportRow) -> None:
+    text = (CSV_HEADER + csv_line(row)).decode()
+    (record,) = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    assert record["before"] == (row.before or "")
+    assert record["after"] == (row.after or "")
+    assert record["sessionId"] == row.session_id
+    assert record["hash"] == ("" if row.hash is None else row.hash.hex())
+    assert (int(record["seq"]), record["id"] or None) == (row.seq, row.delta_id)
+
+
+def test_the_line_is_what_orjson_would_make_of_a_compact_state() -> None:
+    line = ndjson_line(ROW._replace(before='{"a":1}', hash=None))
+    assert orjson.dumps(orjson.loads(line)) + b"\n" == line
