@@ -31,7 +31,7 @@ class Refused(ValueError):
 
 
 class Kind(ABC):
-    """What a setting may be: its parser, and the words for its range. Used as `Annotated[int, Whole(0, 9)]`."""
+    """What a setting may be: its parser and the words for its range; as in `Annotated[int, Whole(0, 9)]`."""
 
     @abstractmethod
     def parse(self, value: object) -> object:
