@@ -1,0 +1,153 @@
+"""From one entry to everyone who wants it: encoded once, written once per subscriber and loop tick.
+
+Subscribers with the same filter form an audience. What is published during one tick of the event loop is collected; at
+its end each audience gets the frames that match it joined into one `bytes`, and each subscriber of it writes that same
+object. So the cost of a subscriber is one write per tick, whatever the number of deltas.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from recorder.hub.tail import Tail
+from recorder.metrics import Metrics
+from recorder.model.delta import Entry
+from recorder.protocol.subscribe import Subscription
+
+Filter = tuple[frozenset[str] | None, frozenset[str] | None]
+
+
+class Batch:
+    """Entries of one tick that match one audience, in order; never empty."""
+
+    __slots__ = ("entries", "last_seq", "wire")
+
+    def __init__(self, entries: list[Entry]) -> None:
+        self.entries = entries
+        self.last_seq = entries[-1].seq
+        self.wire = b"".join([entry.frame for entry in entries])
+
+
+class Receiver(Protocol):
+    """Who gets batches. Must not raise, must not block, and may leave its audience while being served."""
+
+    def deliver(self, batch: Batch) -> None:
+        """Take the next entries; their seqs are greater than all before."""
+        ...
+
+
+class Audience:
+    """Everyone who is live with one and the same filter."""
+
+    __slots__ = ("members", "pending", "sessions", "types")
+
+    def __init__(self, key: Filter) -> None:
+        self.sessions, self.types = key
+        self.members: dict[Receiver, None] = {}  # ordered, so that service is fair and repeatable
+        self.pending: list[Entry] = []  # matched in the tick that is being flushed
+
+    def deliver(self) -> Batch:
+        """Hand the pending entries to every member."""
+        batch = Batch(self.pending)
+        self.pending = []
+        for member in list(self.members):
+            member.deliver(batch)
+        return batch
+
+
+class Fanout:
+    """Collects what is published and hands it out at the end of the loop tick.
+
+    Args:
+        tail: Gets every entry, for those who join later.
+        metrics: Counts deliveries.
+        schedule: Runs a callback at the end of the tick; the running loop's `call_soon` by default.
+    """
+
+    def __init__(
+        self, tail: Tail, metrics: Metrics, schedule: Callable[[Callable[[], None]], object] | None = None
+    ) -> None:
+        self._tail = tail
+        self._metrics = metrics
+        self._schedule = schedule or asyncio.get_running_loop().call_soon
+        self._tick: list[Entry] = []  # published since the last flush
+        self._scheduled = False  # whether a flush is on its way
+        self._audiences: dict[Filter, Audience] = {}  # all of them, by filter
+        self._everything: list[Audience] = []  # those that name no session
+        self._by_session: dict[str, dict[Audience, None]] = {}  # those that do, under each name
+
+    @property
+    def receivers(self) -> int:
+        """How many receivers are live."""
+        return sum(len(audience.members) for audience in self._audiences.values())
+
+    def publish(self, entry: Entry) -> None:
+        """Hand out an entry at the end of this tick."""
+        self._tail.append(entry)
+        self._tick.append(entry)
+        if not self._scheduled:
+            self._scheduled = True
+            self._schedule(self._on_tick)
+
+    def join(self, receiver: Receiver, subscription: Subscription) -> None:
+        """Serve a receiver from the next entry on. What was published before now must have been flushed."""
+        key = (subscription.sessions, subscription.types)
+        audience = self._audiences.get(key)
+        if audience is None:
+            audience = self._audiences[key] = Audience(key)
+            if audience.sessions is None:
+                self._everything.append(audience)
+            for session in audience.sessions or ():
+                self._by_session.setdefault(session, {})[audience] = None
+        audience.members[receiver] = None
+
+    def leave(self, receiver: Receiver, subscription: Subscription) -> None:
+        """Serve a receiver no longer. Harmless if it is not served."""
+        key = (subscription.sessions, subscription.types)
+        audience = self._audiences.get(key)
+        if audience is None:
+            return
+        audience.members.pop(receiver, None)
+        if not audience.members:
+            self._drop(key, audience)
+
+    def flush(self) -> None:
+        """Hand out now what the tick has collected."""
+        entries, self._tick = self._tick, []
+        if not entries:
+            return
+        for audience in self._match(entries):
+            members = len(audience.members)
+            batch = audience.deliver()
+            self._metrics.delivered(len(batch.entries) * members, len(batch.wire) * members)
+
+    def _on_tick(self) -> None:
+        self._scheduled = False
+        self.flush()
+
+    def _match(self, entries: list[Entry]) -> Iterable[Audience]:
+        matched: dict[Audience, None] = {}
+        for audience in self._everything:
+            types = audience.types
+            audience.pending = entries if types is None else [e for e in entries if e.type in types]
+            if audience.pending:
+                matched[audience] = None
+        if self._by_session:
+            for entry in entries:
+                for audience in self._by_session.get(entry.session_id, ()):
+                    if audience.types is None or entry.type in audience.types:
+                        audience.pending.append(entry)
+                        matched[audience] = None
+        return matched
+
+    def _drop(self, key: Filter, audience: Audience) -> None:
+        del self._audiences[key]
+        if audience.sessions is None:
+            self._everything.remove(audience)
+        for session in audience.sessions or ():
+            named = self._by_session[session]
+            del named[audience]
+            if not named:
+                del self._by_session[session]

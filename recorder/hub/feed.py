@@ -1,0 +1,274 @@
+"""One subscription on its way: from where it starts, through history, into live, without gap or duplicate.
+
+The seam. Entries are broadcast before the store has them, and history comes from the store, so neither alone is whole.
+The tail holds every entry that the store may not have yet. A feed reads slices from the store at its reader's pace
+until its cursor lies within the tail; then, in one step without an await, it hands out the rest of the tail, says
+`live` and joins the fan-out. Nothing can be published between these.
+
+A position that cannot be honoured in full is never honoured in part: `reset`, the states as of now, and on from there.
+That holds for a reader overtaken by pruning in the middle of its history, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from recorder.hub.fanout import Batch, Fanout
+from recorder.hub.tail import Tail
+from recorder.metrics import Metrics
+from recorder.model.delta import Entry
+from recorder.protocol.subscribe import Since, Subscription
+
+CHUNK_BYTES = 256 << 10
+"""What is written at once while catching up, and the mark of unsent bytes at which the next slice waits."""
+
+STATES_AT_ONCE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A piece of history.
+
+    Args:
+        items: Item texts (`events.item_text`) as UTF-8, ascending.
+        through: Everything up to this seq has been looked at.
+    """
+
+    items: Sequence[bytes]
+    through: int
+
+
+class History(Protocol):
+    """What a feed asks of the store."""
+
+    @property
+    def oldest(self) -> int:
+        """The first seq still kept; head + 1 where there is none."""
+        ...
+
+    async def read_slice(
+        self, after: int, sessions: frozenset[str] | None, types: frozenset[str] | None
+    ) -> Slice:
+        """The next matches after a seq, in order: bounded in rows, bytes and time. Raises `Pruned`."""
+        ...
+
+    async def seq_at(self, time: str) -> int | None:
+        """The first recorded seq at or after a time, None if that was (partly) pruned; head + 1 if none."""
+        ...
+
+
+class Source(Protocol):
+    """What a feed asks of its hub."""
+
+    fanout: Fanout
+    tail: Tail
+    metrics: Metrics
+    history: History | None  # None where nothing is recorded
+
+    @property
+    def epoch(self) -> str:
+        """The current epoch."""
+        ...
+
+    @property
+    def head(self) -> int:
+        """The highest seq given."""
+        ...
+
+    def states(self, sessions: frozenset[str] | None) -> list[tuple[int, str, str]]:
+        """(seq, session id, state) of every session that is not deleted, as of the head."""
+        ...
+
+    def spawn(self, feed: Feed) -> asyncio.Task[None]:
+        """Run `feed.run()` as a task that the hub owns."""
+        ...
+
+
+class Sink(Protocol):
+    """Where a feed's events go: a WebSocket, or a queue inside this process."""
+
+    position: int  # everything that matches, up to this seq, has been handed over
+
+    def deliver(self, batch: Batch) -> None:
+        """Live entries, or the end of the catching up."""
+        ...
+
+    def send_items(self, items: Sequence[bytes]) -> None:
+        """Deltas out of history."""
+        ...
+
+    def send_states(self, states: Sequence[tuple[int, str, str]]) -> None:
+        """(seq, session id, state) each."""
+        ...
+
+    def send_event(self, event: str, **fields: Any) -> None:
+        """`live`, `reset`."""
+        ...
+
+    async def wait_writable(self) -> None:
+        """Until what was handed over has been taken, but for a little."""
+        ...
+
+    def catching_up(self, yes: bool) -> None:
+        """History begins (True), or is over (False)."""
+        ...
+
+
+class Feed:
+    """Runs one sink's subscription; `start` again replaces it.
+
+    Args:
+        source: The hub.
+        sink: Where the events go.
+    """
+
+    def __init__(self, source: Source, sink: Sink) -> None:
+        self._source = source
+        self._sink = sink
+        self._subscription = Subscription()  # the current one
+        self._task: asyncio.Task[None] | None = None  # catching up
+        self._joined = False  # whether the fan-out serves the sink
+
+    @property
+    def is_live(self) -> bool:
+        """Whether history is over."""
+        return self._joined
+
+    def start(self, subscription: Subscription) -> None:
+        """Begin, or begin again with another subscription."""
+        self.stop()
+        self._subscription = subscription
+        if subscription.since.kind == "latest":
+            self._source.metrics.resume("latest")
+            self._go_live([], self._source.head)
+        else:
+            self._sink.catching_up(True)
+            self._task = self._source.spawn(self)
+
+    def stop(self) -> None:
+        """End it. Harmless when it has ended."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        if self._joined:
+            self._joined = False
+            self._source.fanout.leave(self._sink, self._subscription)
+
+    async def run(self) -> None:
+        """Everything before live."""
+        since = self._subscription.since
+        reason, cursor = await self._resolve(since)
+        if reason is not None:
+            cursor = await self._reset(reason)
+        elif since.kind == "state":
+            self._source.metrics.resume("states")
+            cursor = await self._send_states()
+        else:
+            self._source.metrics.resume("resumed")
+        self._sink.position = cursor
+        while not await self._catch_up():
+            await self._reset("pruned")
+
+    async def _resolve(self, since: Since) -> tuple[str | None, int]:
+        """Why the start cannot be honoured (or None), and the seq after which to go on."""
+        source, history = self._source, self._source.history
+        if history is None:
+            return "not_recording", 0
+        if since.kind == "earliest":
+            return None, history.oldest - 1
+        if since.kind == "state":
+            return None, 0
+        if since.kind == "time":
+            first = source.tail.first_at(since.time) or await history.seq_at(since.time)
+            return ("pruned", 0) if first is None else (None, first - 1)
+        seq = since.seq
+        if since.position is not None:
+            if since.position.epoch != source.epoch:
+                return "epoch_changed", 0
+            seq = since.position.seq
+        if seq > source.head:
+            return "ahead", 0
+        return ("pruned", 0) if seq < history.oldest - 1 else (None, seq)
+
+    async def _reset(self, reason: str) -> int:
+        source, history = self._source, self._source.history
+        source.metrics.resume(f"reset_{reason}")
+        self._sink.send_event(
+            "reset",
+            reason=reason,
+            epoch=source.epoch,
+            oldest=history.oldest if history is not None else source.head + 1,
+            head=source.head,
+        )
+        self._sink.position = cursor = await self._send_states()
+        return cursor
+
+    async def _send_states(self) -> int:
+        # The list is of one instant: what follows is exactly what was published after it.
+        cursor = self._source.head
+        states = self._source.states(self._subscription.sessions)
+        for start in range(0, len(states), STATES_AT_ONCE):
+            await self._sink.wait_writable()
+            self._sink.send_states(states[start : start + STATES_AT_ONCE])
+        return cursor
+
+    async def _catch_up(self) -> bool:
+        """Follow the order from the sink's position to live; False where pruning was faster."""
+        source, sink, history = self._source, self._sink, self._source.history
+        sessions, types = self._subscription.sessions, self._subscription.types
+        while True:
+            # At least one turn of the loop per piece, however fast the reader is.
+            await asyncio.sleep(0)
+            await sink.wait_writable()
+            entries = source.tail.after(sink.position)
+            if entries is None:
+                assert history is not None  # without a recording the tail is asked from its end on
+                if sink.position < history.oldest - 1:
+                    return False
+                piece = await history.read_slice(sink.position, sessions, types)
+                if piece.items:
+                    sink.send_items(piece.items)
+                sink.position = piece.through
+                continue
+            chunk = _head_of(entries, CHUNK_BYTES)
+            if len(chunk) == len(entries):
+                self._go_live(entries, source.head)
+                return True
+            self._hand_over(chunk)
+            sink.position = chunk[-1].seq
+
+    def _go_live(self, rest: list[Entry], head: int) -> None:
+        # No await from here to the join: this is the seam.
+        self._source.fanout.flush()
+        self._hand_over(rest)
+        self._sink.position = head
+        self._sink.catching_up(False)
+        self._sink.send_event("live", seq=head)
+        self._source.fanout.join(self._sink, self._subscription)
+        self._joined = True
+
+    def _hand_over(self, entries: list[Entry]) -> None:
+        wanted = [entry for entry in entries if _matches(entry, self._subscription)]
+        if wanted:
+            batch = Batch(wanted)
+            self._source.metrics.delivered(len(wanted), len(batch.wire))
+            self._sink.deliver(batch)
+
+
+def _head_of(entries: list[Entry], max_bytes: int) -> list[Entry]:
+    """As many of the first entries as fit, at least one if there is one."""
+    size = 0
+    for count, entry in enumerate(entries):
+        size += len(entry.frame)
+        if size > max_bytes:
+            return entries[: max(count, 1)]
+    return entries
+
+
+def _matches(entry: Entry, subscription: Subscription) -> bool:
+    return (subscription.sessions is None or entry.session_id in subscription.sessions) and (
+        subscription.types is None or entry.type in subscription.types
+    )

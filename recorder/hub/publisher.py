@@ -1,0 +1,198 @@
+"""The role of a connection to `/publish`: each frame gets one answer, in order, once it is true.
+
+A frame's answer waits until the deltas it speaks of are recorded. While the recording queue is full no further frame is
+handled and nothing more is read, so that TCP slows the publisher down; what was accepted is never dropped.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+import orjson
+
+from recorder.errors import RecorderError
+from recorder.hub.socket import WebSocket
+from recorder.model.delta import Delta
+from recorder.protocol.frames import text_frame
+
+
+class Accepted(Protocol):
+    """What the intake says of a frame it took."""
+
+    through: int  # the answer is true once this much is recorded
+
+    def ack(self, durable: int) -> dict[str, object]:
+        """The fields of the ack, given the highest seq known to be on disk."""
+        ...
+
+
+class Intake(Protocol):
+    """What a publisher's connection asks of the intake."""
+
+    max_message_bytes: int
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more should be brought in now."""
+        ...
+
+    @property
+    def recorded(self) -> int:
+        """Answers for everything up to this seq are true."""
+        ...
+
+    @property
+    def durable(self) -> int:
+        """The highest seq known to be on disk."""
+        ...
+
+    def accept(self, text: bytes) -> Accepted:
+        """Take the deltas of a JSON text, all or none. Raises RecorderError."""
+        ...
+
+    def wait_for_room(self, publisher: Publisher) -> None:
+        """Have `on_room` called when it is full no longer."""
+        ...
+
+    def wait_recorded(self, publisher: Publisher) -> None:
+        """Have `on_recorded` called, once, when more is recorded."""
+        ...
+
+
+class PublisherHub(Protocol):
+    """What a publisher asks of its hub."""
+
+    def hello(self) -> bytes:
+        """The `hello` frame of now."""
+        ...
+
+    def add_publisher(self, publisher: Publisher) -> None:
+        """Count it."""
+        ...
+
+    def remove_publisher(self, publisher: Publisher) -> None:
+        """Forget it."""
+        ...
+
+
+class Publisher:
+    """A publisher's connection.
+
+    Args:
+        hub: Where it is counted.
+        intake: Where its deltas go.
+        socket: Its connection.
+        acks: False where only errors are asked for (`?ack=none`).
+    """
+
+    at_own_pace = True  # reading answers slowly is no fault; not reading them at all, with more coming, is
+
+    def __init__(self, hub: PublisherHub, intake: Intake, socket: WebSocket, *, acks: bool) -> None:
+        self._hub = hub
+        self._intake = intake
+        self._socket = socket
+        self._acks = acks
+        self._answers: deque[Accepted | bytes] = deque()  # owed, in order: what was accepted, or an error's frame
+        self._waiting = False  # whether `on_recorded` is going to be called
+        self._full = False  # whether reading is paused for want of room in the queue
+        self._closing: str | None = None  # "peer" or "server": closes when nothing is owed any more
+        self.max_message_bytes = intake.max_message_bytes
+
+    def on_open(self) -> None:
+        """Say hello."""
+        self._hub.add_publisher(self)
+        self._socket.write(self._hub.hello())
+
+    def on_text(self, message: bytes) -> None:
+        """Take a frame; pause when the queue is full."""
+        try:
+            accepted = self._intake.accept(message)
+        except RecorderError as error:
+            self._answers.append(error_frame(error))
+        else:
+            if self._acks or self._answers:
+                self._answers.append(accepted)
+        if self._intake.is_full:
+            self._full = True
+            self._socket.pause_reading()
+            self._intake.wait_for_room(self)
+        self._wait_or_answer()
+
+    def on_room(self) -> None:
+        """The queue has room again."""
+        self._full = False
+        self._go_on()
+
+    def on_recorded(self) -> None:
+        """More is recorded: answer what is true now."""
+        self._waiting = False
+        self._wait_or_answer()
+
+    def on_writable(self) -> None:
+        """The publisher reads its answers again."""
+        self._go_on()
+
+    def on_closing(self) -> bool:
+        """The publisher leaves: first answer all it sent."""
+        self._closing = "peer"
+        return not self._answers
+
+    def on_lost(self) -> None:
+        """What it sent and was accepted stays accepted."""
+        self._answers.clear()
+        self._hub.remove_publisher(self)
+
+    def on_shutdown(self) -> None:
+        """Take no more; close when everything accepted has been answered."""
+        self._socket.pause_reading()
+        self._closing = "server"
+        self._close_if_done()
+
+    def position_text(self) -> str:
+        """A publisher has no position to resume from."""
+        return "the answers are not being read (ask for none with ?ack=none)"
+
+    def _go_on(self) -> None:
+        if not self._full and self._closing != "server" and self._socket.is_writable:
+            self._socket.resume_reading()
+
+    def _wait_or_answer(self) -> None:
+        """Write the answers that are true, in one write; wait for the rest."""
+        recorded, durable = self._intake.recorded, self._intake.durable
+        frames: list[bytes] = []
+        while self._answers:
+            answer = self._answers[0]
+            if isinstance(answer, bytes):
+                frames.append(answer)
+            elif answer.through > recorded:
+                break
+            elif self._acks:
+                frames.append(text_frame(orjson.dumps(answer.ack(durable))))
+            self._answers.popleft()
+        if frames:
+            self._socket.write(b"".join(frames))
+            if not self._socket.is_writable:
+                # It does not read its answers: stop listening to it.
+                self._socket.pause_reading()
+        if self._answers and not self._waiting:
+            self._waiting = True
+            self._intake.wait_recorded(self)
+        self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if self._answers or self._closing is None:
+            return
+        closing, self._closing = self._closing, None
+        if closing == "peer":
+            self._socket.finish_closing()
+        else:
+            self._socket.close(1001, "going away")
+
+
+def error_frame(error: RecorderError) -> bytes:
+    """The `error` event for a frame that was refused."""
+    fields: dict[str, object] = {"event": "error", "code": error.code, "message": str(error)}
+    if error.index is not None:
+        fields["index"] = error.index
+    return text_frame(orjson.dumps(fields))

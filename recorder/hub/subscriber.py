@@ -1,0 +1,148 @@
+"""The role of a connection to `/ws`: it is sent `hello`, then what its subscription asks for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from recorder.errors import BadSubscription
+from recorder.hub.fanout import Batch
+from recorder.hub.feed import CHUNK_BYTES, Feed, Source
+from recorder.hub.socket import WebSocket
+from recorder.protocol.events import delta_frame, event_frame, state_frame
+from recorder.protocol.subscribe import Subscription, parse_op
+
+
+class SubscriberHub(Source, Protocol):
+    """What a subscriber asks of its hub."""
+
+    def hello(self) -> bytes:
+        """The `hello` frame of now."""
+        ...
+
+    def add_subscriber(self, subscriber: Subscriber) -> None:
+        """Count it, and send it heartbeats."""
+        ...
+
+    def remove_subscriber(self, subscriber: Subscriber) -> None:
+        """Forget it."""
+        ...
+
+
+class Subscriber:
+    """A subscriber's connection.
+
+    Args:
+        hub: Whom it subscribes to.
+        socket: Its connection.
+        subscription: What it asked for in its query; a `BadSubscription` to be told and closed with 4400.
+    """
+
+    max_message_bytes = 1 << 20  # a subscription may name a thousand sessions
+
+    def __init__(
+        self, hub: SubscriberHub, socket: WebSocket, subscription: Subscription | BadSubscription
+    ) -> None:
+        self._hub = hub
+        self._socket = socket
+        self._subscription = subscription
+        self._feed = Feed(hub, self)
+        self._drained: asyncio.Future[None] | None = None  # set by the feed while it waits
+        self._catching_up = False  # whether history is being sent, at the reader's own pace
+        self.position = hub.head  # everything that matches, up to here, has been written
+
+    # Role
+
+    def on_open(self) -> None:
+        """Say hello, then begin."""
+        if isinstance(self._subscription, BadSubscription):
+            error = self._subscription
+            self.send_event("error", code=error.code, message=str(error))
+            self._socket.close(4400, str(error))
+            return
+        self._socket.write(self._hub.hello())
+        self._hub.add_subscriber(self)
+        self._feed.start(self._subscription)
+
+    def on_text(self, message: bytes) -> None:
+        """A `subscribe` or a `ping`; anything else is answered with an error and changes nothing."""
+        try:
+            subscription = parse_op(message)
+        except BadSubscription as error:
+            self.send_event("error", code=error.code, message=str(error))
+            return
+        if subscription is None:
+            self.send_event("pong")
+        else:
+            self._feed.start(subscription)
+
+    def on_writable(self) -> None:
+        """Let the feed go on."""
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    def on_closing(self) -> bool:
+        """Nothing is owed to a subscriber that leaves."""
+        return True
+
+    def on_lost(self) -> None:
+        """Leave the hub."""
+        self._feed.stop()
+        self._hub.remove_subscriber(self)
+
+    def on_shutdown(self) -> None:
+        """Say that the server goes away, after what was written."""
+        self._hub.fanout.flush()
+        self._socket.close(1001, "going away")
+
+    def position_text(self) -> str:
+        """`epoch:seq`, to resume from."""
+        return f"{self._hub.epoch}:{self.position}"
+
+    @property
+    def at_own_pace(self) -> bool:
+        """Whether it is catching up."""
+        return self._catching_up
+
+    @property
+    def lag_bytes(self) -> int:
+        """Bytes written and not yet taken."""
+        return self._socket.unsent
+
+    # Sink
+
+    def deliver(self, batch: Batch) -> None:
+        """One write for the whole batch."""
+        self.position = batch.last_seq
+        self._socket.write(batch.wire)
+
+    def send_items(self, items: Sequence[bytes]) -> None:
+        """Deltas out of history."""
+        frames = b"".join([delta_frame(item) for item in items])
+        self._hub.metrics.delivered(len(items), len(frames))
+        self._socket.write(frames)
+
+    def send_states(self, states: Sequence[tuple[int, str, str]]) -> None:
+        """A `state` event each."""
+        self._socket.write(b"".join([state_frame(*state) for state in states]))
+
+    def send_event(self, event: str, **fields: Any) -> None:
+        """Any other event."""
+        self._socket.write(event_frame(event, **fields))
+
+    def send_heartbeat(self, frame: bytes) -> None:
+        """A heartbeat, unless there is more unsent than it would be worth."""
+        if self._socket.is_writable:
+            self._socket.write(frame)
+
+    async def wait_writable(self) -> None:
+        """Until the unsent bytes are few."""
+        while not self._socket.is_writable:
+            self._drained = asyncio.get_running_loop().create_future()
+            await self._drained
+
+    def catching_up(self, yes: bool) -> None:
+        """Keep little unsent while history follows the reader's pace; the full allowance when live."""
+        self._catching_up = yes
+        self._socket.set_high_water(CHUNK_BYTES if yes else self._socket.limits.soft_bytes)

@@ -1,0 +1,68 @@
+"""The newest entries, kept in memory so that history can be joined to live without a seam.
+
+Invariant: it holds, without a gap, everything from `first_seq` to the head, and at least everything that is not yet in
+the store. What the store has is let go, oldest first, beyond a bound in bytes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+
+from recorder.model.delta import Entry
+
+
+class Tail:
+    """A gapless run of entries that ends at the head.
+
+    Args:
+        head: The seq before the first entry that will be added.
+        max_bytes: Frame bytes kept of what is recorded already.
+    """
+
+    def __init__(self, head: int, max_bytes: int = 8 << 20) -> None:
+        self._entries: deque[Entry] = deque()  # gapless, ascending
+        self._bytes = 0  # frame bytes in it
+        self._head = head  # seq of the newest entry ever added
+        self._recorded = head  # highest seq that the store has
+        self._max_bytes = max_bytes
+
+    @property
+    def first_seq(self) -> int:
+        """The seq of the oldest entry held; head + 1 where there is none."""
+        return self._entries[0].seq if self._entries else self._head + 1
+
+    def append(self, entry: Entry) -> None:
+        """Add the next entry."""
+        self._entries.append(entry)
+        self._bytes += len(entry.frame)
+        self._head = entry.seq
+        if self._bytes > self._max_bytes:
+            self._trim()
+
+    def recorded(self, seq: int) -> None:
+        """Note that the store has everything up to `seq`."""
+        self._recorded = seq
+        if self._bytes > self._max_bytes:
+            self._trim()
+
+    def after(self, seq: int) -> list[Entry] | None:
+        """Every entry after `seq` up to the head, or None where some of them are held no longer."""
+        skip = seq + 1 - self.first_seq
+        if skip < 0:
+            return None
+        return list(islice(self._entries, skip, None))
+
+    def first_at(self, time: str) -> int | None:
+        """The first seq recorded at or after `time` (fixed-width form); None if that may lie before this run."""
+        if not self._entries or self._entries[0].recorded_at >= time:
+            return None
+        for entry in self._entries:
+            if entry.recorded_at >= time:
+                return entry.seq
+        return self._head + 1
+
+    def _trim(self) -> None:
+        entries, recorded = self._entries, self._recorded
+        while self._bytes > self._max_bytes and entries and entries[0].seq <= recorded:
+            self._bytes -= len(entries.popleft().frame)

@@ -1,0 +1,121 @@
+"""The one place where a delta gets its number, its time, its link in the chain and its bytes on the wire.
+
+Synchronous and pure but for its own state: it reads no clock and does no I/O, so two deltas can never race for a place.
+"""
+
+from __future__ import annotations
+
+from recorder.intake.states import CurrentStates, same_json
+from recorder.model import chain
+from recorder.model.delta import DELETED, Delta, Entry
+from recorder.model.timestamps import format_ms
+from recorder.protocol.events import delta_frame, item_text
+
+
+class Sequencer:
+    """Gives out places in the order.
+
+    Args:
+        epoch: The current epoch.
+        head: The highest seq given so far.
+        last_hash: The chain's hash there; None where the chain is off.
+        last_recorded_at: The time of recording there (fixed-width form), or "" before the first.
+        states: The current states; kept up here.
+    """
+
+    def __init__(
+        self, epoch: str, head: int, last_hash: bytes | None, last_recorded_at: str, states: CurrentStates
+    ) -> None:
+        self.epoch = epoch
+        self.head = head
+        self._hash = last_hash  # of the entry at `head`
+        self._states = states
+        self._recorded_at = last_recorded_at  # of the entry at `head`; times of recording never go back
+        self._now_ms = -1  # the time that `_now_text` is the text of
+        self._now_text = ""
+
+    @property
+    def chained(self) -> bool:
+        """Whether entries carry a hash."""
+        return self._hash is not None
+
+    def append(self, delta: Delta, now_ms: int, id_digest: bytes | None) -> Entry:
+        """Give a delta the next place.
+
+        Args:
+            delta: A valid delta.
+            now_ms: The time, milliseconds since the Unix epoch.
+            id_digest: With an id: the digest of its content as sent.
+
+        Returns:
+            The entry, with `before` filled in where it was left out and known.
+        """
+        seq = self.head + 1
+        recorded_at = self._time(now_ms)
+        timestamp = delta.timestamp or self._now_text
+        before, before_digest, filled, lineage = self._before(delta)
+        after_digest = None
+        if self._hash is not None:
+            after_digest = None if delta.after is None else chain.digest(delta.after)
+            self._hash = chain.link(
+                self._hash,
+                seq,
+                (delta.session_id, delta.type),
+                (before_digest, after_digest),
+                (timestamp, recorded_at),
+                (delta.id, id_digest, filled, lineage),
+            )
+        item = item_text(
+            seq,
+            recorded_at,
+            self._hash,
+            lineage,
+            (delta.type, delta.session_id),
+            (before, delta.after),
+            timestamp,
+            delta.id,
+        )
+        self.head = seq
+        self._recorded_at = recorded_at
+        self._states.put(delta.session_id, seq, delta.after, after_digest)
+        return Entry(
+            seq,
+            delta.session_id,
+            delta.type,
+            before,
+            delta.after,
+            timestamp,
+            recorded_at,
+            delta.id,
+            id_digest,
+            filled,
+            lineage,
+            self._hash,
+            delta_frame(item.encode()),
+        )
+
+    def _time(self, now_ms: int) -> str:
+        if now_ms != self._now_ms:
+            self._now_ms, self._now_text = now_ms, format_ms(now_ms)
+        # The clock may be set back; the order of recording may not.
+        return max(self._now_text, self._recorded_at)
+
+    def _before(self, delta: Delta) -> tuple[str | None, bytes | None, bool, str | None]:
+        """(before, its digest, whether it was filled in, lineage)."""
+        last = self._states.get(delta.session_id)
+        before = delta.before
+        if before is None:
+            if last is None or delta.type not in ("updated", DELETED):
+                return None, None, False, None
+            return last.text, self._digest_of(last.text, last.digest), True, None
+        if last is None:
+            return before, self._digest_of(before, None), False, None
+        if before == last.text:
+            return last.text, self._digest_of(before, last.digest), False, None
+        lineage = None if same_json(before, last.text) else "broken"
+        return before, self._digest_of(before, None), False, lineage
+
+    def _digest_of(self, text: str, known: bytes | None) -> bytes | None:
+        if self._hash is None:
+            return None
+        return known if known is not None else chain.digest(text)

@@ -1,0 +1,101 @@
+"""Figures about the running recorder, in Prometheus' terms.
+
+On the hot path a figure is a plain integer that is added to; what can be asked for (heads, sizes, buffers) is asked for
+when somebody scrapes. Each `Metrics` has a registry of its own, so that many recorders live in one process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_HISTORY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+
+
+class Metrics:
+    """Counters, and the gauges that are read when asked for."""
+
+    def __init__(self) -> None:
+        self.accepted = 0  # deltas sequenced
+        self.duplicates = 0  # deltas acked again, by id
+        self.refused: dict[str, int] = {}  # publishes refused, by error code
+        self.deliveries = 0  # delta events handed to subscribers, live and replayed
+        self.delivered_bytes = 0  # their bytes
+        self.slow_closed = 0  # readers closed with 4408
+        self.lineage_breaks = 0  # deltas whose `before` is not the state last recorded
+        self.resumes: dict[str, int] = {}  # subscriptions by how they began: latest, resumed, states, reset_*
+        self.snapshots: dict[str, int] = {"ok": 0, "failed": 0}  # snapshot runs by outcome
+        self.snapshot_seconds = 0.0  # duration of the last one
+        self.pruned_deltas = 0  # deltas removed by retention
+        self.prunes: dict[str, int] = {"ok": 0, "failed": 0}  # prune runs by outcome
+        self._gauges: dict[str, tuple[str, Callable[[], float | None]]] = {}  # name → help, reader
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        self.history_seconds = Histogram(
+            "recorder_history_seconds",
+            "Time to read one slice of history, in seconds",
+            buckets=_HISTORY_BUCKETS,
+            registry=self._registry,
+        )
+
+    def refuse(self, code: str) -> None:
+        """Count a publish that was refused, by its error code."""
+        self.refused[code] = self.refused.get(code, 0) + 1
+
+    def resume(self, outcome: str) -> None:
+        """Count a subscription by how it began."""
+        self.resumes[outcome] = self.resumes.get(outcome, 0) + 1
+
+    def delivered(self, events: int, size: int) -> None:
+        """Count delta events handed to subscribers, and their bytes."""
+        self.deliveries += events
+        self.delivered_bytes += size
+
+    def gauge(self, name: str, text: str, read: Callable[[], float | None]) -> None:
+        """Offer a value that is read at each scrape; None means there is none yet.
+
+        Args:
+            name: Full Prometheus name.
+            text: Its help.
+            read: Returns the value.
+        """
+        self._gauges[name] = (text, read)
+
+    def render(self) -> bytes:
+        """Everything in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterable[Metric]:
+        """What prometheus_client asks a collector for."""
+        for name, text, value in (
+            ("recorder_deltas_accepted", "Deltas that got a place in the order", self.accepted),
+            ("recorder_deltas_duplicate", "Deltas acked again because their id was known", self.duplicates),
+            ("recorder_deliveries", "Delta events handed to subscribers", self.deliveries),
+            ("recorder_delivered_bytes", "Bytes of delta events handed to subscribers", self.delivered_bytes),
+            ("recorder_slow_readers_closed", "Subscribers closed with 4408", self.slow_closed),
+            ("recorder_lineage_breaks", "Deltas whose before is not the last state", self.lineage_breaks),
+            ("recorder_pruned_deltas", "Deltas removed by retention", self.pruned_deltas),
+        ):
+            yield CounterMetricFamily(name, text, value=value)
+        yield _by_label("recorder_publishes_refused", "Publishes refused", "reason", self.refused)
+        yield _by_label("recorder_resumes", "Subscriptions by how they began", "outcome", self.resumes)
+        yield _by_label("recorder_snapshots", "Snapshot runs", "outcome", self.snapshots)
+        yield _by_label("recorder_prunes", "Prune runs", "outcome", self.prunes)
+        yield GaugeMetricFamily(
+            "recorder_snapshot_duration_seconds", "Duration of the last snapshot", value=self.snapshot_seconds
+        )
+        for name, (text, read) in self._gauges.items():
+            value = read()
+            if value is not None:
+                yield GaugeMetricFamily(name, text, value=value)
+
+
+def _by_label(name: str, text: str, label: str, values: dict[str, int]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family

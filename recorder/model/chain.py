@@ -1,0 +1,106 @@
+"""The hash chain: each entry's hash covers the hash before it and every stored column.
+
+The recipe, for a stranger who wants to verify a file on his own:
+
+    hash(n) = SHA-256( hash(n-1) ‖ field(TAG) ‖ field(seq) ‖ field(session_id) ‖ field(delta_type)
+                       ‖ field(digest(before_state)) ‖ field(digest(after_state))
+                       ‖ field(timestamp) ‖ field(created_at) ‖ field(delta_id) ‖ field(id_digest)
+                       ‖ field(before_filled) ‖ field(lineage) )
+
+`hash(0)` is 32 zero bytes. `field(x)` is the length of x in four bytes, big endian, then x; a NULL is the length
+0xFFFFFFFF and nothing else. Texts are UTF-8, numbers decimal ASCII, booleans `0` or `1`, `digest(s)` is SHA-256 of the
+state's text. Lengths make it unambiguous (no separator could be forged), the tag names the version of the recipe, and
+states enter by their digests, so that their content can be erased while the chain still verifies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from struct import pack
+
+TAG = b"recorder/chain/1"
+GENESIS = bytes(32)
+
+_NULL = b"\xff\xff\xff\xff"
+_SHORT = [pack(">I", length) for length in range(1024)]
+_TAG_FIELD = _SHORT[len(TAG)] + TAG
+_DIGEST_LENGTH = _SHORT[32]
+_sha256 = hashlib.sha256
+
+
+def digest(text: str) -> bytes:
+    """SHA-256 of a text's UTF-8 (32 bytes)."""
+    return _sha256(text.encode()).digest()
+
+
+def field(value: bytes | None) -> bytes:
+    """A value with its length in front of it; None has a mark of its own."""
+    if value is None:
+        return _NULL
+    length = len(value)
+    return (_SHORT[length] if length < 1024 else pack(">I", length)) + value
+
+
+def link(
+    previous: bytes,
+    seq: int,
+    names: tuple[str, str],
+    digests: tuple[bytes | None, bytes | None],
+    times: tuple[str, str],
+    extras: tuple[str | None, bytes | None, bool, str | None],
+) -> bytes:
+    """The hash of one entry.
+
+    Args:
+        previous: The hash before it (32 bytes); `GENESIS` for the first.
+        seq: Its number.
+        names: session_id and delta_type.
+        digests: Of before_state and after_state, None where there is none.
+        times: timestamp and created_at.
+        extras: delta_id, id_digest, before_filled, lineage.
+
+    Returns:
+        32 bytes.
+    """
+    session, kind = names[0].encode(), names[1].encode()
+    before, after = digests
+    happened, recorded = times[0].encode(), times[1].encode()
+    delta_id, id_digest, filled, lineage = extras
+    number = b"%d" % seq
+    parts = (
+        previous,
+        _TAG_FIELD,
+        _SHORT[len(number)],
+        number,
+        field(session),
+        _SHORT[len(kind)],
+        kind,
+        _NULL if before is None else _DIGEST_LENGTH + before,
+        _NULL if after is None else _DIGEST_LENGTH + after,
+        field(happened),
+        field(recorded),
+        field(None if delta_id is None else delta_id.encode()),
+        field(id_digest),
+        b"\x00\x00\x00\x011" if filled else b"\x00\x00\x00\x010",
+        field(None if lineage is None else lineage.encode()),
+    )
+    return _sha256(b"".join(parts)).digest()
+
+
+def content_digest(
+    kind: str, session_id: str, before: str | None, after: str | None, timestamp: str | None
+) -> bytes:
+    """The digest of a delta's content as it was sent: what "the same content" means for a repeated id.
+
+    Args:
+        kind: Its type.
+        session_id: Its session.
+        before: Text of the state before, None if it was not sent.
+        after: Text of the state after, None if it was not sent.
+        timestamp: Fixed-width form, None if it was not sent.
+
+    Returns:
+        32 bytes.
+    """
+    values = (kind, session_id, before, after, timestamp)
+    return _sha256(b"".join([field(None if v is None else v.encode()) for v in values])).digest()

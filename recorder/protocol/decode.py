@@ -1,0 +1,189 @@
+"""From a publisher's bytes to valid deltas.
+
+The fast way is one msgspec pass with the states left raw. What it refuses goes the careful way (`explain`), which
+either names what is wrong and where, or accepts what msgspec is too strict about: JSON text with an escape such as
+`\\ud83d` alone, which is legal JSON (RFC 8259, section 8.2) and what a browser writes for a cut-off emoji.
+
+States come out as text exactly as they were sent. Nothing of a frame is accepted if one delta in it is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import msgspec
+
+from recorder.errors import DeltaTooLarge, InvalidDelta, InvalidJson
+from recorder.model.delta import CREATED, DELETED, Delta
+from recorder.model.timestamps import normalise
+from recorder.protocol import explain
+
+MAX_SESSION_ID = 256
+MAX_ID = 128
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_ABSENT = msgspec.Raw(b"null")
+
+
+class _Wire(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A delta's envelope as it travels."""
+
+    type: Literal["created", "updated", "deleted"]
+    session_id: str = msgspec.field(name="sessionId")
+    before: msgspec.Raw = _ABSENT
+    after: msgspec.Raw = _ABSENT
+    timestamp: str | None = None
+    id: str | None = None
+
+
+_one = msgspec.json.Decoder(_Wire)
+_many = msgspec.json.Decoder(list[_Wire])
+
+
+def decode_text(data: bytes, max_delta_bytes: int) -> list[Delta]:
+    """The deltas of a JSON text that is one delta or an array of deltas.
+
+    Args:
+        data: The text, UTF-8.
+        max_delta_bytes: The most the JSON text of one delta may take, in bytes.
+
+    Returns:
+        At least one delta.
+
+    Raises:
+        InvalidJson: It is not UTF-8 or not JSON.
+        InvalidDelta: A delta breaks a rule; `index` and `place` say which.
+        DeltaTooLarge: A delta is longer than `max_delta_bytes`.
+    """
+    check_utf8(data)
+    start = data.lstrip(b" \t\r\n")[:1] if data[:1] in b" \t\r\n" else data[:1]
+    if start != b"[":
+        if len(data) > max_delta_bytes:
+            check_size(data.strip(b" \t\r\n"), max_delta_bytes, None)
+        return [_decode_one(data, None)]
+    if len(data) > max_delta_bytes:
+        # Only now can an element be too long; slicing them all costs a pass of its own.
+        return [
+            _checked(element, max_delta_bytes, index) for index, element in enumerate(explain.elements(data))
+        ] or _nothing()
+    try:
+        wires = _many.decode(data)
+        return [_validate(wire, index) for index, wire in enumerate(wires)] or _nothing()
+    except (msgspec.MsgspecError, RecursionError):
+        return [_decode_one(element, i) for i, element in enumerate(explain.elements(data))] or _nothing()
+
+
+def decode_lines(data: bytes, max_delta_bytes: int) -> list[Delta]:
+    """The deltas of an NDJSON text, one a line; blank lines are passed over.
+
+    Args:
+        data: The text, UTF-8.
+        max_delta_bytes: The most the JSON text of one delta may take, in bytes.
+
+    Raises:
+        As `decode_text`; `index` counts deltas from 0, the message names the line from 1.
+    """
+    check_utf8(data)
+    deltas: list[Delta] = []
+    for number, line in enumerate(data.split(b"\n"), 1):
+        text = line.strip(b" \t\r")
+        if text:
+            try:
+                deltas.append(_checked(text, max_delta_bytes, None))
+            except InvalidDelta as error:
+                raise type(error)(
+                    f"line {number}: {error.message}", hint=error.hint, index=len(deltas), place=f"line {number}"
+                ) from None
+    return deltas or _nothing()
+
+
+def check_utf8(data: bytes) -> None:
+    """Raise InvalidJson unless `data` is UTF-8 (msgspec does not look inside strings it leaves raw)."""
+    if data.isascii():
+        return
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidJson(f"not UTF-8: byte {error.start}", hint="send JSON as UTF-8") from None
+
+
+def check_size(text: bytes, max_delta_bytes: int, index: int | None) -> None:
+    """Raise DeltaTooLarge where the JSON text of one delta is longer than allowed."""
+    if len(text) > max_delta_bytes:
+        at = "" if index is None else f"[{index}]: "
+        raise DeltaTooLarge(
+            f"{at}the delta is {len(text)} bytes long, at most {max_delta_bytes} are taken",
+            hint="MAX_DELTA_BYTES sets the limit",
+            index=index,
+        )
+
+
+def _nothing() -> list[Delta]:
+    raise InvalidDelta("there is no delta in it", hint="send a delta, or an array of at least one")
+
+
+def _checked(text: bytes, max_delta_bytes: int, index: int | None) -> Delta:
+    check_size(text, max_delta_bytes, index)
+    return _decode_one(text, index)
+
+
+def _decode_one(text: bytes, index: int | None) -> Delta:
+    try:
+        wire = _one.decode(text)
+    except (msgspec.MsgspecError, RecursionError):
+        fields = explain.delta_fields(text, index)
+        return _finish(fields, index)
+    return _validate(wire, index)
+
+
+def _validate(wire: _Wire, index: int | None) -> Delta:
+    before, after = bytes(wire.before), bytes(wire.after)
+    return _finish(
+        Delta(
+            wire.type,
+            wire.session_id,
+            None if before == b"null" else before.decode(),
+            None if after == b"null" else after.decode(),
+            wire.timestamp,
+            wire.id,
+        ),
+        index,
+    )
+
+
+def _finish(delta: Delta, index: int | None) -> Delta:
+    """Check the rules that types alone do not express, and bring the timestamp into its form."""
+    session_id, kind = delta.session_id, delta.type
+    if not 0 < len(session_id) <= MAX_SESSION_ID:
+        raise _refused(
+            index, "sessionId", f"must have 1 to {MAX_SESSION_ID} characters, has {len(session_id)}"
+        )
+    # Printable ASCII is the common case; only the rest needs the slower look.
+    if not (session_id.isascii() and session_id.isprintable()) and _CONTROL.search(session_id):
+        raise _refused(index, "sessionId", "must have no control characters and no lone surrogates")
+    if kind == DELETED:
+        if delta.after is not None:
+            raise _refused(index, "after", "must be absent for type 'deleted'")
+    elif delta.after is None:
+        raise _refused(index, "after", f"required for type '{kind}'")
+    elif kind == CREATED and delta.before is not None:
+        raise _refused(index, "before", "must be absent for type 'created'")
+    if delta.timestamp is not None:
+        try:
+            delta.timestamp = normalise(delta.timestamp)
+        except ValueError as error:
+            raise _refused(index, "timestamp", str(error)) from None
+    if delta.id is not None:
+        _check_id(delta.id, index)
+    return delta
+
+
+def _check_id(delta_id: str, index: int | None) -> None:
+    if not 0 < len(delta_id) <= MAX_ID:
+        raise _refused(index, "id", f"must have 1 to {MAX_ID} characters, has {len(delta_id)}")
+    if any("\ud800" <= char <= "\udfff" for char in delta_id):
+        raise _refused(index, "id", "must have no lone surrogates")
+
+
+def _refused(index: int | None, name: str, why: str) -> InvalidDelta:
+    return explain.refused(index, name, why)

@@ -1,0 +1,80 @@
+"""What the recorder says: the JSON text of every event, built once for everybody who gets it.
+
+A delta event is spliced together from text: states are never decoded. `SEPARATOR` may stand between items where many
+travel as one text: it is a control character that JSON forbids raw inside any value.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from recorder.protocol.frames import text_frame
+
+PROTOCOL_VERSION = 1
+SEPARATOR = "\x1e"
+EVENT_PREFIX = b'{"event":"delta",'
+
+
+def quote(text: str) -> str:
+    """A string as JSON text."""
+    return orjson.dumps(text).decode()
+
+
+def item_text(
+    seq: int,
+    recorded_at: str,
+    link: bytes | None,
+    lineage: str | None,
+    names: tuple[str, str],
+    states: tuple[str | None, str | None],
+    timestamp: str,
+    delta_id: str | None,
+) -> str:
+    """An entry as history returns it: `{"seq":…,"recordedAt":…,"hash":…,"delta":{…}}`.
+
+    Args:
+        seq: Its number.
+        recorded_at: Fixed-width form.
+        link: Its chain hash, left out where None.
+        lineage: `"broken"`, left out where None.
+        names: delta type, session id.
+        states: JSON texts of before and after, left out where None.
+        timestamp: Fixed-width form.
+        delta_id: The publisher's id, left out where None.
+    """
+    before, after = states
+    return "".join(
+        (
+            f'{{"seq":{seq},"recordedAt":"{recorded_at}"',
+            f',"hash":"{link.hex()}"' if link is not None else "",
+            f',"lineage":"{lineage}"' if lineage is not None else "",
+            f',"delta":{{"type":"{names[0]}","sessionId":{quote(names[1])}',
+            f',"before":{before}' if before is not None else "",
+            f',"after":{after}' if after is not None else "",
+            f',"timestamp":"{timestamp}"',
+            f',"id":{quote(delta_id)}}}}}' if delta_id is not None else "}}",
+        )
+    )
+
+
+def delta_frame(item: bytes) -> bytes:
+    """The delta event of an item, as a WebSocket frame.
+
+    Args:
+        item: What `item_text` returns, or the same out of the store, as UTF-8.
+    """
+    return text_frame(EVENT_PREFIX + item[1:])
+
+
+def state_frame(seq: int, session_id: str, state: str) -> bytes:
+    """A `state` event: what the session's state is as of `seq`, as a WebSocket frame."""
+    return text_frame(
+        f'{{"event":"state","seq":{seq},"sessionId":{quote(session_id)},"state":{state}}}'.encode()
+    )
+
+
+def event_frame(event: str, **fields: Any) -> bytes:
+    """Any other event, as a WebSocket frame; its fields in the order given."""
+    return text_frame(orjson.dumps({"event": event, **fields}))

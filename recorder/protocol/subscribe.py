@@ -1,0 +1,169 @@
+"""What a subscriber asks for: sessions, types, and since when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from recorder.errors import BadSubscription
+from recorder.model.delta import DELTA_TYPES
+from recorder.model.position import Position, parse_position
+from recorder.model.timestamps import normalise
+from recorder.protocol.decode import MAX_SESSION_ID
+
+MAX_SESSIONS = 1000
+"""The most sessions one subscription may name."""
+
+MAX_SEQ = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """From where on. Exactly one of the forms of the protocol.
+
+    Args:
+        kind: `latest`, `earliest`, `state`, `position`, `seq` or `time`.
+        position: For `position`.
+        seq: For `seq` (a place in the current epoch).
+        time: For `time`: fixed-width form.
+    """
+
+    kind: str
+    position: Position | None = None
+    seq: int = 0
+    time: str = ""
+
+
+LATEST = Since("latest")
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What one connection wants to see.
+
+    Args:
+        sessions: Their ids, or None for all.
+        types: Delta types, or None for all.
+        since: From where on.
+    """
+
+    sessions: frozenset[str] | None = None
+    types: frozenset[str] | None = None
+    since: Since = LATEST
+
+
+class _SubscribeOp(msgspec.Struct, forbid_unknown_fields=True):
+    op: str
+    sessions: list[str] | None = None
+    types: list[str] | None = None
+    since: str | int | None = None
+
+
+_decode_op = msgspec.json.Decoder(_SubscribeOp)
+
+
+def parse_since(text: str | int | None) -> Since:
+    """The place a `since` names.
+
+    Raises:
+        BadSubscription: It is none of the forms of the protocol.
+    """
+    if text is None or text == "" or text == "latest":
+        return LATEST
+    if text in ("earliest", "state"):
+        return Since(str(text))
+    spelled = str(text)
+    if spelled.isascii() and spelled.isdigit() and len(spelled) < 19:
+        return Since("seq", seq=int(spelled))
+    position = parse_position(spelled)
+    if position is not None:
+        return Since("position", position=position)
+    try:
+        # A "+" in a query string arrives as a space; a time has none anywhere else.
+        return Since("time", time=normalise(spelled.replace(" ", "+")))
+    except ValueError:
+        raise BadSubscription(
+            f"since: {spelled[:80]!r} is no position",
+            hint="latest, earliest, state, epoch:seq, seq, or an RFC 3339 time",
+            place="since",
+        ) from None
+
+
+def parse_query(query: str) -> Subscription:
+    """The subscription of a query string.
+
+    Raises:
+        BadSubscription: A parameter is unknown or its value is not allowed.
+    """
+    sessions: list[str] = []
+    types: list[str] = []
+    since: str | None = None
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name == "session":
+            sessions.append(value)
+        elif name == "type":
+            types.append(value)
+        elif name == "since":
+            since = value
+        else:
+            raise BadSubscription(f"unknown parameter {name[:80]!r}", hint="session, type, since")
+    return _subscription(sessions or None, types or None, since)
+
+
+def parse_op(message: bytes) -> Subscription | None:
+    """The subscription of a `subscribe` message; None for a `ping`.
+
+    Raises:
+        BadSubscription: It is neither, or a field is not allowed.
+    """
+    try:
+        op = _decode_op.decode(message)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise BadSubscription(f"not a message of the protocol: {error}", hint='{"op":"subscribe",…}') from None
+    if op.op == "ping":
+        return None
+    if op.op != "subscribe":
+        raise BadSubscription(f"unknown op {op.op[:40]!r}", hint="subscribe, ping", place="op")
+    return _subscription(op.sessions or None, op.types or None, op.since)
+
+
+def check_sessions(sessions: Iterable[str]) -> frozenset[str]:
+    """The sessions of a filter.
+
+    Raises:
+        BadSubscription: One is empty or too long, or there are too many.
+    """
+    found = frozenset(sessions)
+    if len(found) > MAX_SESSIONS:
+        raise BadSubscription(f"{len(found)} sessions, at most {MAX_SESSIONS} can be named", place="session")
+    for session in found:
+        if not 0 < len(session) <= MAX_SESSION_ID:
+            raise BadSubscription(
+                f"session: {session[:80]!r} must have 1 to {MAX_SESSION_ID} characters", place="session"
+            )
+    return found
+
+
+def check_types(types: Iterable[str]) -> frozenset[str]:
+    """The types of a filter.
+
+    Raises:
+        BadSubscription: One is not a delta type.
+    """
+    found = frozenset(types)
+    for kind in found:
+        if kind not in DELTA_TYPES:
+            raise BadSubscription(f"type: {kind[:40]!r} is not one of {', '.join(DELTA_TYPES)}", place="type")
+    return found
+
+
+def _subscription(sessions: Any, types: Any, since: str | int | None) -> Subscription:
+    return Subscription(
+        None if sessions is None else check_sessions(sessions),
+        None if types is None else check_types(types),
+        parse_since(since),
+    )

@@ -1,0 +1,65 @@
+"""A SQLite database behind one connection and one thread, for an event loop.
+
+An aiosqlite connection with one thing added: `run` executes a whole function on the connection's thread, so that a
+transaction of many statements is one trip and nothing of anybody else's gets between its statements.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiosqlite
+
+Result = TypeVar("Result")
+
+CACHED_STATEMENTS = 256
+
+
+class Database(aiosqlite.Connection):
+    """One connection and its thread. Use it in `async with`: a forgotten one keeps the process from exiting."""
+
+    async def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Execute `work(connection)` on the connection's thread, in turn with everybody else's.
+
+        A cancelled caller does not stop it: what has begun in the thread is carried out.
+        """
+        result: Result = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
+        return result
+
+
+def open_memory() -> Database:
+    """A new, empty database in memory."""
+    return Database(lambda: _connect(":memory:"), iter_chunk_size=64)
+
+
+def open_file(path: Path, *, busy_seconds: float = 5.0) -> Database:
+    """A database file. It must exist; it is not made.
+
+    Args:
+        path: Where it is.
+        busy_seconds: How long a statement waits for another process's lock.
+    """
+
+    def connect() -> sqlite3.Connection:
+        conn = _connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=busy_seconds)
+        # A journal that is gone after each commit: between snapshots the file stands alone, and a copy is whole.
+        conn.execute("PRAGMA journal_mode = DELETE")
+        # EXTRA also syncs the directory after the journal is removed, or a power cut could undo the commit.
+        conn.execute("PRAGMA synchronous = EXTRA")
+        return conn
+
+    return Database(connect, iter_chunk_size=64)
+
+
+def _connect(database: str, **options: Any) -> sqlite3.Connection:
+    # Loading copies from one connection's thread into the other's; each is used by one thread at a time.
+    return sqlite3.connect(
+        database,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=CACHED_STATEMENTS,
+        **options,
+    )

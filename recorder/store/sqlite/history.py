@@ -1,0 +1,203 @@
+"""Reading what is recorded, in slices that never hold up recording for more than milliseconds.
+
+A slice is one statement that returns one row: SQLite itself builds the items' JSON text and joins it, so that the
+interpreter's lock is taken once a slice and not once a row. A slice is bounded in rows (1000), in bytes (the limit
+follows the rows' size) and, where no index serves the filter, in the rows it looks at.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+from recorder.errors import Pruned
+from recorder.metrics import Metrics
+from recorder.protocol.events import SEPARATOR
+from recorder.store.base import Piece, Query
+from recorder.store.sqlite.database import Database
+
+SLICE_ROWS = 1000
+SLICE_BYTES = 1 << 20
+SCAN_ROWS = 20_000
+"""Rows looked at in one turn where a filter has no index."""
+MERGED_SESSIONS = 50
+"""Up to this many sessions are each read by the index and merged; more are looked for row by row."""
+
+_HEX = "lower(hex(hash))"
+ITEM = f"""'{{"seq":'||id||',"recordedAt":"'||created_at||'"'
+||CASE WHEN hash IS NULL THEN '' ELSE ',"hash":"'||{_HEX}||'"' END
+||CASE WHEN lineage IS NULL THEN '' ELSE ',"lineage":"'||lineage||'"' END
+||',"delta":{{"type":"'||delta_type||'","sessionId":'||json_quote(session_id)
+||CASE WHEN before_state IS NULL THEN '' ELSE ',"before":'||before_state END
+||CASE WHEN after_state IS NULL THEN '' ELSE ',"after":'||after_state END
+||',"timestamp":"'||timestamp||'"'
+||CASE WHEN delta_id IS NULL THEN '' ELSE ',"id":'||json_quote(delta_id) END||'}}}}'"""
+"""SQL for the same text that `protocol.events.item_text` makes of a live entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """Seqs from `low` to `high`, both included."""
+
+    low: int
+    high: int
+
+
+class HistoryReader:
+    """Answers queries on one database.
+
+    Args:
+        database: Which.
+        metrics: Gets the time each slice took.
+        average_bytes: What an item takes, roughly; learned from then on.
+    """
+
+    def __init__(self, database: Database, metrics: Metrics, average_bytes: float = 1000.0) -> None:
+        self._database = database
+        self._metrics = metrics
+        self._average = average_bytes  # bytes an item took lately
+
+    async def read(self, query: Query, limit: int, recorded: int) -> Piece:
+        """At most `limit` matches among seqs up to `recorded`.
+
+        Args:
+            query: Which, in what order.
+            limit: 1 to 1000.
+            recorded: The highest seq to look at.
+        """
+        wanted = min(limit, SLICE_ROWS, max(1, int(SLICE_BYTES / self._average)))
+        begin = perf_counter()
+        piece, size = await self._database.run(lambda conn: _read(conn, query, wanted, recorded))
+        self._metrics.history_seconds.observe(perf_counter() - begin)
+        if piece.items:
+            # Falls slowly and rises at once: one slice of large states makes the next one small.
+            self._average = max(size / len(piece.items), self._average * 0.7, 64.0)
+        return piece
+
+    async def seq_at(self, time: str, recorded: int) -> int:
+        """The first seq recorded at or after `time`; one more than `recorded` where there is none."""
+        found = await self._database.run(lambda conn: _first_at(conn, time))
+        return recorded + 1 if found is None else found
+
+
+def check_not_pruned(conn: sqlite3.Connection, after: int) -> None:
+    """Raise Pruned where entries right after a seq are gone. On the database's thread, beside the read itself."""
+    gone = pruned_through(conn)
+    if after < gone:
+        raise Pruned(f"what follows seq {after} was pruned", hint=f"the oldest kept is {gone + 1}")
+
+
+def pruned_through(conn: sqlite3.Connection) -> int:
+    """The highest seq that retention removed; 0 for none."""
+    row = conn.execute("SELECT max(last_seq) FROM prunes").fetchone()
+    return int(row[0] or 0)
+
+
+def _first_at(conn: sqlite3.Connection, time: str) -> int | None:
+    row = conn.execute(
+        "SELECT id FROM session_deltas WHERE created_at >= ? ORDER BY created_at, id LIMIT 1", (time,)
+    ).fetchone()
+    return None if row is None else int(row[0])
+
+
+def _last_at(conn: sqlite3.Connection, time: str) -> int:
+    row = conn.execute(
+        "SELECT id FROM session_deltas WHERE created_at <= ? ORDER BY created_at DESC, id DESC LIMIT 1", (time,)
+    ).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def _read(conn: sqlite3.Connection, query: Query, limit: int, recorded: int) -> tuple[Piece, int]:
+    bounds = _bounds(conn, query, recorded)
+    if bounds.low > bounds.high:
+        return Piece((), bounds.low if query.descending else bounds.high, True), 0
+    window = _window(conn, query, bounds)
+    sql, params = _statement(query, window, limit)
+    text, count, lowest, highest = conn.execute(sql, params).fetchone()
+    if not count:
+        items: Sequence[bytes] = ()
+        size = 0
+    else:
+        data = text.encode()
+        items, size = data.split(SEPARATOR.encode()), len(data)
+    if count == limit:
+        through = lowest if query.descending else highest
+    else:
+        through = window.low if query.descending else window.high
+    done = through <= bounds.low if query.descending else through >= bounds.high
+    return Piece(items, through, done), size
+
+
+def _bounds(conn: sqlite3.Connection, query: Query, recorded: int) -> _Range:
+    """The seqs that can match; times of recording rise with the seq, so they are bounds of it."""
+    low, high = query.after + 1, recorded
+    if query.before is not None:
+        high = min(high, query.before - 1)
+    if query.since is not None:
+        first = _first_at(conn, query.since)
+        low = max(low, recorded + 1 if first is None else first)
+    if query.until is not None:
+        high = min(high, _last_at(conn, query.until))
+    return _Range(max(low, pruned_through(conn) + 1), high)
+
+
+def _window(conn: sqlite3.Connection, query: Query, bounds: _Range) -> _Range:
+    """The part of the bounds that this turn may look at."""
+    sessions = query.sessions
+    indexed = sessions is not None and len(sessions) <= MERGED_SESSIONS
+    filtered = query.types or query.lineage or query.happened_since or query.happened_until
+    if (sessions is None and not filtered) or (indexed and not filtered):
+        return bounds
+    if query.descending:
+        return _Range(max(bounds.low, bounds.high - SCAN_ROWS + 1), bounds.high)
+    return _Range(bounds.low, min(bounds.high, bounds.low + SCAN_ROWS - 1))
+
+
+def _statement(query: Query, window: _Range, limit: int) -> tuple[str, list[object]]:
+    order = "DESC" if query.descending else "ASC"
+    where, values = _conditions(query, window)
+    sessions = sorted(query.sessions) if query.sessions is not None else None
+    if sessions is None:
+        inner, params = f"SELECT id FROM session_deltas WHERE {where}", values
+    elif len(sessions) <= MERGED_SESSIONS:
+        # Each session's next rows by its index, then the first of all: never a sort of whole histories.
+        part = (
+            f"SELECT id FROM (SELECT id FROM session_deltas WHERE session_id = ? AND {where}"
+            f" ORDER BY id {order} LIMIT {limit})"
+        )
+        inner = " UNION ALL ".join([part] * len(sessions))
+        params = [value for session in sessions for value in (session, *values)]
+    else:
+        marks = ",".join("?" * len(sessions))
+        # The unary plus keeps the planner on the primary key: in order, no sort.
+        inner = f"SELECT id FROM session_deltas WHERE +session_id IN ({marks}) AND {where}"
+        params = [*sessions, *values]
+    # The ids first, then their rows: what does not make it into the slice is never built.
+    sql = (
+        f"SELECT group_concat(item, char({ord(SEPARATOR)})), count(*), min(id), max(id) FROM ("
+        f"SELECT id, {ITEM} AS item FROM session_deltas"
+        f" WHERE id IN (SELECT id FROM ({inner}) ORDER BY id {order} LIMIT {limit})"
+        f" ORDER BY id {order} LIMIT {limit})"
+    )
+    return sql, params
+
+
+def _conditions(query: Query, window: _Range) -> tuple[str, list[object]]:
+    parts, values = ["id BETWEEN ? AND ?"], [window.low, window.high]
+    conditions: list[object] = list(values)
+    if query.types is not None:
+        kinds = sorted(query.types)
+        parts.append(f"delta_type IN ({','.join('?' * len(kinds))})")
+        conditions += kinds
+    if query.lineage is not None:
+        parts.append("lineage = ?")
+        conditions.append(query.lineage)
+    if query.happened_since is not None:
+        parts.append("timestamp >= ?")
+        conditions.append(query.happened_since)
+    if query.happened_until is not None:
+        parts.append("timestamp <= ?")
+        conditions.append(query.happened_until)
+    return " AND ".join(parts), conditions

@@ -1,0 +1,117 @@
+"""Removing the oldest, in slices, without losing what the living sessions' states are.
+
+Entries leave in order: everything up to a seq, so what stays is one gapless run. Each slice is one transaction that
+first keeps, in `session_bases`, the state of every session that lives at the cut. The same function prunes the
+database in memory and the file, so both agree on what went.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from recorder.store.sqlite.rows import Transaction
+
+PRUNE_ROWS = 1000
+VACUUM_PAGES = 1000
+
+_LAST = (
+    "SELECT max(id) AS id, session_id, created_at, after_state, delta_type"
+    " FROM session_deltas WHERE id BETWEEN ? AND ? GROUP BY session_id"
+)
+_KEEP_BASES = f"""
+INSERT INTO session_bases(session_id, seq, recorded_at, state)
+SELECT session_id, id, created_at, after_state FROM ({_LAST}) WHERE delta_type <> 'deleted'
+ON CONFLICT(session_id) DO UPDATE SET
+  seq = excluded.seq, recorded_at = excluded.recorded_at, state = excluded.state
+"""
+_DROP_BASES = f"""
+DELETE FROM session_bases WHERE session_id IN (SELECT session_id FROM ({_LAST}) WHERE delta_type = 'deleted')
+"""
+_KEEP_IDS = """
+INSERT OR REPLACE INTO pruned_ids(delta_id, seq, id_digest)
+SELECT delta_id, id, id_digest FROM session_deltas WHERE id BETWEEN ? AND ? AND delta_id IS NOT NULL
+"""
+_COUNT_DOWN = """
+UPDATE session_states SET count = session_states.count - gone.count FROM (
+  SELECT session_id, count(*) AS count FROM session_deltas WHERE id BETWEEN ? AND ? GROUP BY session_id
+) AS gone WHERE gone.session_id = session_states.session_id
+"""
+_FORGET_DELETED = """
+DELETE FROM session_states WHERE deleted = 1 AND count = 0 AND session_id IN (
+  SELECT session_id FROM session_deltas WHERE id BETWEEN ? AND ?)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What one prune run has removed so far; a row of the table `prunes`.
+
+    Args:
+        number: The row's id.
+        policy: Why: `age`, `count`, `bytes` or `asked`, with its value.
+        pruned_at: When the run began (fixed-width form).
+    """
+
+    number: int
+    policy: str
+    pruned_at: str
+
+
+def prune_slice(conn: sqlite3.Connection, through: int, receipt: Receipt, keep_ids: int) -> tuple[int, int]:
+    """Remove the next slice of entries up to a seq, in one transaction.
+
+    Args:
+        conn: The database.
+        through: The highest seq that may go.
+        receipt: The run it belongs to.
+        keep_ids: How many ids of removed deltas are remembered.
+
+    Returns:
+        How many entries it removed, and the highest seq removed now (0 if none).
+    """
+    row = conn.execute("SELECT min(id) FROM session_deltas").fetchone()
+    if row[0] is None or row[0] > through:
+        return 0, 0
+    first = int(row[0])
+    last = min(through, first + PRUNE_ROWS - 1)
+    span = (first, last)
+    with Transaction(conn):
+        conn.execute(_KEEP_BASES, span)
+        conn.execute(_DROP_BASES, span)
+        conn.execute(_KEEP_IDS, span)
+        conn.execute(
+            "DELETE FROM pruned_ids WHERE seq <= (SELECT seq FROM pruned_ids ORDER BY seq DESC LIMIT 1 OFFSET ?)",
+            (keep_ids,),
+        )
+        conn.execute(_COUNT_DOWN, span)
+        conn.execute(_FORGET_DELETED, span)
+        _note(conn, first, last, receipt)
+        count = conn.execute("DELETE FROM session_deltas WHERE id BETWEEN ? AND ?", span).rowcount
+    return count, last
+
+
+def _note(conn: sqlite3.Connection, first: int, last: int, receipt: Receipt) -> None:
+    """Write the slice into the run's receipt: with it the chain can be verified on from the cut."""
+    conn.execute(
+        "INSERT INTO prunes SELECT ?, ?, ?, ?, a.hash, b.hash, b.created_at, ?, ?"
+        " FROM session_deltas a, session_deltas b WHERE a.id = ? AND b.id = ?"
+        " ON CONFLICT(id) DO UPDATE SET last_seq = excluded.last_seq, count = count + excluded.count,"
+        " last_hash = excluded.last_hash, last_recorded_at = excluded.last_recorded_at",
+        (receipt.number, first, last, last - first + 1, receipt.policy, receipt.pruned_at, first, last),
+    )
+
+
+def vacuum_slice(conn: sqlite3.Connection) -> int:
+    """Give some free pages back; how many are left."""
+    # Stepped to its end: the statement frees one page for each row it would return.
+    conn.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
+    return int(conn.execute("PRAGMA freelist_count").fetchone()[0])
+
+
+def used_bytes(conn: sqlite3.Connection) -> int:
+    """Bytes of a database that hold something."""
+    pages, free, size = (
+        conn.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)

@@ -1,0 +1,104 @@
+"""Writing rows: the same statements for the database in memory and for the file.
+
+Rows go in by multi-row INSERTs of a few fixed sizes: `executemany` would take and drop the interpreter's lock for every
+row, and beside a busy event loop that is a hundred times slower.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from recorder.store.sqlite.schema import COLUMNS
+
+LARGEST = 512
+"""Rows of the largest statement; the others are its halves, so any count takes few statements."""
+
+WIDTH = len(COLUMNS)
+_ROW = "(" + ",".join("?" * WIDTH) + ")"
+_INSERTS = {
+    size: f"INSERT INTO session_deltas({','.join(COLUMNS)}) VALUES {','.join([_ROW] * size)}"
+    for size in (1 << power for power in range(LARGEST.bit_length()))
+}
+
+# The bare columns come from the row that has the maximum (SQLite, "bare columns in an aggregate query").
+_TOUCH_STATES = """
+INSERT INTO session_states(session_id, seq, recorded_at, count, deleted)
+SELECT session_id, max(id), created_at, count(*), delta_type = 'deleted'
+FROM session_deltas WHERE id BETWEEN ? AND ? GROUP BY session_id
+ON CONFLICT(session_id) DO UPDATE SET
+  seq = excluded.seq, recorded_at = excluded.recorded_at,
+  count = count + excluded.count, deleted = excluded.deleted
+"""
+
+
+def append_rows(conn: sqlite3.Connection, values: Sequence[Any], first: int, last: int) -> None:
+    """Insert rows and bring the sessions' states up to date. Inside the caller's transaction.
+
+    Args:
+        conn: The database.
+        values: The columns of all rows, one row after the other.
+        first, last: Their seqs.
+    """
+    start, left = 0, last - first + 1
+    size = LARGEST
+    while left:
+        while size > left:
+            size >>= 1
+        end = start + size * WIDTH
+        conn.execute(_INSERTS[size], values[start:end])
+        start, left = end, left - size
+    conn.execute(_TOUCH_STATES, (first, last))
+
+
+def rebuild_states(conn: sqlite3.Connection) -> int:
+    """Make the states anew from the log and the bases. Inside the caller's transaction; how many there are."""
+    conn.execute("DELETE FROM session_states")
+    conn.execute(
+        "INSERT INTO session_states(session_id, seq, recorded_at, count, deleted)"
+        " SELECT session_id, seq, recorded_at, 0, 0 FROM session_bases"
+    )
+    conn.execute(_TOUCH_STATES, (0, 2**63 - 1))
+    return int(conn.execute("SELECT count(*) FROM session_states").fetchone()[0])
+
+
+def get_meta(conn: sqlite3.Connection) -> dict[str, str]:
+    """All of the small facts kept beside the data."""
+    return dict(conn.execute("SELECT key, value FROM meta").fetchall())
+
+
+def set_meta(conn: sqlite3.Connection, **facts: str) -> None:
+    """Keep some of them."""
+    for key, value in facts.items():
+        conn.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT(key) DO UPDATE SET value = ?", (key, value, value))
+
+
+class Transaction:
+    """`with Transaction(conn):` commits, or rolls back when an error leaves it.
+
+    Args:
+        conn: A connection in autocommit mode.
+    """
+
+    def __init__(self, conn: sqlite3.Connection) -> None:
+        self._conn = conn
+
+    def __enter__(self) -> sqlite3.Connection:
+        self._conn.execute("BEGIN IMMEDIATE")
+        return self._conn
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is None:
+            try:
+                self._conn.execute("COMMIT")
+            except BaseException:
+                self._rollback()
+                raise
+        else:
+            self._rollback()
+
+    def _rollback(self) -> None:
+        # SQLite has already rolled back by itself after some errors (a full disk, an I/O error).
+        if self._conn.in_transaction:
+            self._conn.execute("ROLLBACK")

@@ -1,0 +1,114 @@
+"""The database's tables: the same in memory and on disk. SPEC.md fixes the first; the others are ours.
+
+`session_deltas` and `session_bases` are authoritative: the log, and what the living sessions' states were where
+pruning cut it off. `session_states` is a cache of both. `PRAGMA user_version` carries the schema's version.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+USER_VERSION = 1
+APPLICATION_ID = 0x52444C54  # "RDLT", so that file(1) and we can tell our files from others
+
+_TABLES = """
+CREATE TABLE session_deltas(
+  id            INTEGER PRIMARY KEY AUTOINCREMENT,
+  session_id    TEXT NOT NULL,
+  delta_type    TEXT NOT NULL CHECK (delta_type IN ('created','updated','deleted')),
+  before_state  TEXT,
+  after_state   TEXT,
+  timestamp     TEXT NOT NULL,
+  created_at    TEXT NOT NULL,
+  delta_id      TEXT,
+  id_digest     BLOB,
+  before_filled INTEGER NOT NULL DEFAULT 0,
+  lineage       TEXT,
+  hash          BLOB);
+CREATE INDEX session_deltas_session ON session_deltas(session_id);
+CREATE INDEX session_deltas_timestamp ON session_deltas(timestamp);
+CREATE INDEX session_deltas_created_at ON session_deltas(created_at);
+CREATE INDEX session_deltas_with_id ON session_deltas(id) WHERE delta_id IS NOT NULL;
+CREATE INDEX session_deltas_lineage ON session_deltas(id) WHERE lineage IS NOT NULL;
+CREATE TABLE session_states(
+  session_id  TEXT PRIMARY KEY,
+  seq         INTEGER NOT NULL,
+  recorded_at TEXT NOT NULL,
+  count       INTEGER NOT NULL,
+  deleted     INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX session_states_seq ON session_states(seq);
+CREATE TABLE session_bases(
+  session_id  TEXT PRIMARY KEY,
+  seq         INTEGER NOT NULL,
+  recorded_at TEXT NOT NULL,
+  state       TEXT NOT NULL);
+CREATE TABLE pruned_ids(
+  delta_id  TEXT PRIMARY KEY,
+  seq       INTEGER NOT NULL,
+  id_digest BLOB NOT NULL);
+CREATE INDEX pruned_ids_seq ON pruned_ids(seq);
+CREATE TABLE epochs(
+  epoch      TEXT PRIMARY KEY,
+  first_seq  INTEGER NOT NULL,
+  started_at TEXT NOT NULL,
+  cause      TEXT NOT NULL);
+CREATE TABLE prunes(
+  id         INTEGER PRIMARY KEY,
+  first_seq  INTEGER NOT NULL,
+  last_seq   INTEGER NOT NULL,
+  count      INTEGER NOT NULL,
+  first_hash BLOB,
+  last_hash  BLOB,
+  last_recorded_at TEXT NOT NULL,
+  policy     TEXT NOT NULL,
+  pruned_at  TEXT NOT NULL);
+CREATE TABLE job_runs(
+  id          INTEGER PRIMARY KEY,
+  name        TEXT NOT NULL,
+  started_at  TEXT NOT NULL,
+  duration_ms INTEGER NOT NULL,
+  outcome     TEXT NOT NULL,
+  counts      TEXT NOT NULL,
+  error       TEXT);
+CREATE TABLE meta(
+  key   TEXT PRIMARY KEY,
+  value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+COLUMNS = (
+    "id",
+    "session_id",
+    "delta_type",
+    "before_state",
+    "after_state",
+    "timestamp",
+    "created_at",
+    "delta_id",
+    "id_digest",
+    "before_filled",
+    "lineage",
+    "hash",
+)
+"""The columns of session_deltas, in the order in which rows are written."""
+
+
+def create(conn: sqlite3.Connection) -> None:
+    """Make the tables in an empty database, in one transaction."""
+    # Space must come back in pieces after a prune (incremental_vacuum); can only be set before the first table.
+    conn.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    conn.execute("BEGIN IMMEDIATE")
+    try:
+        for statement in _TABLES.split(";"):
+            if statement.strip():
+                conn.execute(statement)
+        conn.execute(f"PRAGMA user_version = {USER_VERSION}")
+        conn.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        conn.execute("COMMIT")
+    except BaseException:
+        conn.execute("ROLLBACK")
+        raise
+
+
+def version(conn: sqlite3.Connection) -> int:
+    """The schema's version of a database; 0 for an empty one."""
+    return int(conn.execute("PRAGMA user_version").fetchone()[0])

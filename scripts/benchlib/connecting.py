@@ -1,0 +1,84 @@
+"""How one connects to a system: a list of what to send and what to wait for, which can travel between processes.
+
+A WebSocket takes one step, `nats` or `mqtt` over it would take two; nothing else of the harness needs to know.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+from benchlib.errors import BenchError
+from benchlib.frames import upgrade_request
+
+TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """An address and the steps that make a connection ready: (bytes to send, bytes to read until)."""
+
+    host: str
+    port: int
+    steps: tuple[tuple[bytes, bytes], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """A form that JSON can carry."""
+        steps = [[send.decode("latin-1"), until.decode("latin-1")] for send, until in self.steps]
+        return {"host": self.host, "port": self.port, "steps": steps}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Opening:
+        """What `to_json` made."""
+        steps = tuple((send.encode("latin-1"), until.encode("latin-1")) for send, until in value["steps"])
+        return cls(value["host"], value["port"], steps)
+
+    def connect(self) -> tuple[socket.socket, bytes]:
+        """Takes all the steps.
+
+        Returns:
+            The socket, non-blocking, and what was read beyond the last step.
+        Raises:
+            BenchError: refused, or something else than the expected was said.
+        """
+        sock = socket.create_connection((self.host, self.port), TIMEOUT_S)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            rest = b""
+            for send, until in self.steps:
+                sock.sendall(send)
+                rest = _read_until(sock, rest, until)
+            sock.setblocking(False)
+        except BaseException:
+            sock.close()
+            raise
+        return sock, rest
+
+
+def _read_until(sock: socket.socket, read: bytes, until: bytes) -> bytes:
+    while until not in read:
+        try:
+            data = sock.recv(1 << 16)
+        except TimeoutError as error:
+            raise BenchError(f"waited {TIMEOUT_S} s for {until!r} after {read[-300:]!r}") from error
+        if not data:
+            raise BenchError(f"closed while waiting for {until!r}; said {read[-300:]!r}")
+        read += data
+    if read.startswith(b"HTTP/1.1 ") and not read.startswith(b"HTTP/1.1 101"):
+        raise BenchError(f"no upgrade: {read[:300]!r}")
+    return read.partition(until)[2]
+
+
+def websocket(host: str, port: int, target: str, *, greeting: bytes = b"") -> Opening:
+    """The opening of a plain WebSocket.
+
+    Args:
+        host, port: where.
+        target: path and query.
+        greeting: something the server says by itself once the connection is open, to be waited for.
+    """
+    steps = [(upgrade_request(host, port, target), b"\r\n\r\n")]
+    if greeting:
+        steps.append((b"", greeting))
+    return Opening(host, port, tuple(steps))

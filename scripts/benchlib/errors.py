@@ -1,0 +1,5 @@
+"""What can go wrong in a benchmark run."""
+
+
+class BenchError(Exception):
+    """The run is not worth a figure: something was lost, closed, refused, crashed or never came."""

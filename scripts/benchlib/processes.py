@@ -1,0 +1,190 @@
+"""Processes of the run: servers with their CPU time, and workers that are told what to do in JSON lines.
+
+Kept true: whoever starts a process ends it, by its id, whatever happens (both classes are context managers), and
+no wait is without a deadline. Left out: pipes full of log; a server's output goes to a file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from benchlib.errors import BenchError
+
+HERE = Path(__file__).resolve().parent.parent
+PROJECT = HERE.parent
+
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_LISTENING = re.compile(r"listening on (http://127\.0\.0\.1:\d+)")
+
+
+def child_environment(**more: str) -> dict[str, str]:
+    """A clean environment: no setting of the caller's reaches a system under test, or one of ours.
+
+    PYTHONPATH holds the benchmark and the project.
+    """
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    return {**kept, "PYTHONPATH": f"{HERE}{os.pathsep}{PROJECT}", "PYTHONUNBUFFERED": "1", **more}
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of process `pid` so far, all its threads, in seconds (steps of 10 ms)."""
+    # The name in parentheses may hold anything, so fields are counted from the last one.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
+
+
+def peak_memory_mb(pid: int) -> float:
+    """The most resident memory that process `pid` has had, in MB."""
+    match = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(match[1]) * 1024 / 1e6 if match else 0.0
+
+
+def _end(process: subprocess.Popen[bytes], patience_s: float) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(patience_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+class Server:
+    """A server under test, running from `__enter__` to `__exit__`."""
+
+    def __init__(self, argv: Sequence[str], env: dict[str, str], workdir: Path) -> None:
+        """Takes the command line, its whole environment, and a directory of its own to work and log in."""
+        self._argv = list(argv)
+        self._env = env
+        self._workdir = workdir
+        self._log = workdir / "server.log"
+        # Set while it runs.
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        with self._log.open("wb") as log:
+            # A session of its own: Ctrl-C in the terminal is for the benchmark, which then ends the server.
+            self._process = subprocess.Popen(
+                self._argv, env=self._env, cwd=self._workdir, stdin=subprocess.DEVNULL, stdout=log,
+                stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        assert self._process is not None
+        died = self._process.poll() is not None
+        _end(self._process, patience_s=20)
+        code = self._process.returncode
+        if kind is None and (died or code not in (0, -signal.SIGTERM)):
+            raise BenchError(f"server {'died' if died else 'ended'} with code {code}; its log ends:\n{self.log_tail()}")
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def wait_listening(self, timeout_s: float = 20) -> tuple[str, int]:
+        """Waits for the line that says where it listens.
+
+        Returns:
+            Host and port.
+        Raises:
+            BenchError: it ended, or did not listen in time; carries the end of its log.
+        """
+        assert self._process is not None
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if match := _LISTENING.search(self._log.read_text(errors="replace")):
+                host, _, port = match[1].removeprefix("http://").rpartition(":")
+                return host, int(port)
+            if self._process.poll() is not None:
+                raise BenchError(f"server did not start (code {self._process.returncode}):\n{self.log_tail()}")
+            time.sleep(0.01)
+        raise BenchError(f"server did not say 'listening on' within {timeout_s} s:\n{self.log_tail()}")
+
+    def log_tail(self) -> str:
+        """The last lines of what it printed."""
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-15:])
+
+
+class Worker:
+    """A process of the harness itself: reads commands as JSON lines, answers in JSON lines."""
+
+    def __init__(self, module: str) -> None:
+        """Takes the module to run, such as `benchlib.workers.readers`."""
+        self._module = module
+        # Set while it runs.
+        self._process: subprocess.Popen[bytes] | None = None
+        # What was read of the next answer.
+        self._rest = b""
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", self._module], env=child_environment(), stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.close()
+        except BrokenPipeError:
+            pass
+        finally:
+            _end(self._process, patience_s=2)
+            self._process.stdout.close()
+
+    def tell(self, op: str, **arguments: object) -> None:
+        """Sends a command.
+
+        Raises:
+            BenchError: the worker is gone.
+        """
+        assert self._process is not None
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps({"op": op, **arguments}).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise BenchError(f"{self._module} ended before {op!r}") from error
+
+    def answer(self, timeout_s: float) -> dict[str, Any]:
+        """The next answer.
+
+        Raises:
+            BenchError: none came in time, the worker ended, or the answer is that something went wrong.
+        """
+        assert self._process is not None
+        assert self._process.stdout is not None
+        fd, deadline = self._process.stdout.fileno(), time.monotonic() + timeout_s
+        while b"\n" not in self._rest:
+            if not select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise BenchError(f"{self._module} gave no answer within {timeout_s:.0f} s")
+            if not (data := os.read(fd, 1 << 16)):
+                raise BenchError(f"{self._module} ended without an answer")
+            self._rest += data
+        line, _, self._rest = self._rest.partition(b"\n")
+        said: dict[str, Any] = json.loads(line)
+        if "error" in said:
+            raise BenchError(said["error"])
+        return said
+
+    def ask(self, op: str, timeout_s: float = 30, **arguments: object) -> dict[str, Any]:
+        """`tell`, then `answer`."""
+        self.tell(op, **arguments)
+        return self.answer(timeout_s)
