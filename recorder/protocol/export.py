@@ -12,7 +12,12 @@ HTTP.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+import orjson
 
 from recorder.protocol.events import item_text, quote
 
@@ -31,6 +36,9 @@ MEDIA_TYPES = {"ndjson": "application/x-ndjson", "json": "application/json", "cs
 """The formats there are, and what HTTP calls them."""
 
 _BREAKS = str.maketrans("\r\n", "  ")
+_SPACE = re.compile(r"[ \t\r\n]*+")
+# A string, a bracket, or a run of what is neither; in text that is known to be JSON nothing else can stand.
+_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{]|[\]}]|[^"\[\]{},:]++|[,:]')
 
 
 class ExportRow(NamedTuple):
@@ -87,6 +95,93 @@ def csv_line(row: ExportRow) -> bytes:
         row.delta_id, row.lineage, None if row.hash is None else row.hash.hex(),
     )  # fmt: skip
     return (",".join([_csv_field(field) for field in fields]) + "\r\n").encode()
+
+
+def ndjson_of_item(item: bytes) -> bytes:
+    """`ndjson_line` from an entry as history gives it (`json_item`)."""
+    if b"\n" not in item and b"\r" not in item:
+        return item + b"\n"
+    return ndjson_line(row_of_item(item))
+
+
+def csv_of_item(item: bytes) -> bytes:
+    """`csv_line` from an entry as history gives it (`json_item`)."""
+    return csv_line(row_of_item(item))
+
+
+def row_of_item(item: bytes) -> ExportRow:
+    """The columns of an entry as history gives it; the states are the bytes that stand in it.
+
+    Args:
+        item: What `json_item` returns; anything else is not understood.
+
+    Raises:
+        ValueError: It is not an entry.
+    """
+    entry = _members(item)
+    delta = _members(entry.get("delta", b""))
+    link = _text(entry, "hash")
+    try:
+        return ExportRow(
+            seq=int(entry["seq"]),
+            recorded_at=orjson.loads(entry["recordedAt"]),
+            type=orjson.loads(delta["type"]),
+            session_id=orjson.loads(delta["sessionId"]),
+            before=delta["before"].decode() if "before" in delta else None,
+            after=delta["after"].decode() if "after" in delta else None,
+            timestamp=orjson.loads(delta["timestamp"]),
+            delta_id=_text(delta, "id"),
+            lineage=_text(entry, "lineage"),
+            hash=None if link is None else bytes.fromhex(link),
+        )
+    except KeyError as error:
+        raise ValueError(f"not an entry: it has no {error}") from None
+
+
+def _text(members: dict[str, bytes], name: str) -> Any:
+    return orjson.loads(members[name]) if name in members else None
+
+
+_object_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def _members(text: bytes) -> dict[str, bytes]:
+    try:
+        return {name: bytes(value) for name, value in _object_decoder.decode(text).items()}
+    except (msgspec.MsgspecError, RecursionError):
+        # States may hold what msgspec refuses: lone surrogates as escapes, deep nesting.
+        return dict(_scanned(text.decode()))
+
+
+def _scanned(text: str) -> Iterator[tuple[str, bytes]]:
+    position = _skip(text, 0) + 1
+    while text[_skip(text, position) : _skip(text, position) + 1] not in ("}", ""):
+        start = _skip(text, position)
+        end = _value_end(text, start)
+        name = orjson.loads(text[start:end])
+        start = _skip(text, _skip(text, end) + 1)
+        end = _value_end(text, start)
+        yield name, text[start:end].encode()
+        position = _skip(text, end) + 1
+
+
+def _skip(text: str, position: int) -> int:
+    match = _SPACE.match(text, position)
+    assert match is not None
+    return match.end()
+
+
+def _value_end(text: str, position: int) -> int:
+    """Where the value that starts here ends. Counts brackets instead of recursing: depth costs nothing."""
+    depth = 0
+    while token := _TOKEN.match(text, position):
+        first = token[0][0]
+        position = token.end()
+        depth += (first in "[{") - (first in "]}")
+        if depth == 0:
+            # A number or a word may have white space behind it that belongs to nobody.
+            return token.start() + len(token[0].rstrip(" \t\r\n"))
+    raise ValueError("not an entry: it breaks off")
 
 
 def _item(row: ExportRow, before: str | None, after: str | None) -> str:

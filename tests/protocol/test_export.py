@@ -7,6 +7,7 @@ import io
 import json
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,8 +17,11 @@ from recorder.protocol.export import (
     MEDIA_TYPES,
     ExportRow,
     csv_line,
+    csv_of_item,
     json_item,
     ndjson_line,
+    ndjson_of_item,
+    row_of_item,
 )
 
 ROW = ExportRow(
@@ -122,3 +126,32 @@ def test_a_csv_line_gives_back_every_column(row: ExportRow) -> None:
 def test_the_line_is_what_orjson_would_make_of_a_compact_state() -> None:
     line = ndjson_line(ROW._replace(before='{"a":1}', hash=None))
     assert orjson.dumps(orjson.loads(line)) + b"\n" == line
+
+
+def stripped(row: ExportRow) -> ExportRow:
+    """White space at the ends of a state is not part of the value: it cannot be told from the item's own."""
+    return row._replace(before=row.before and row.before.strip(), after=row.after and row.after.strip())
+
+
+@given(rows().map(stripped))
+def test_the_columns_come_back_out_of_an_item(row: ExportRow) -> None:
+    assert row_of_item(json_item(row)) == row
+    assert ndjson_of_item(json_item(row)) == ndjson_line(row)
+    assert csv_of_item(json_item(row)) == csv_line(row)
+
+
+@pytest.mark.parametrize(
+    "state",
+    ['"\\ud83d"', "[" * 5000 + "]" * 5000, '{"a":[1,{"}":"\\"]"}],"b":null}', "-1e5", "[ 1 , 2\n]", '""'],
+)
+def test_a_state_that_msgspec_refuses_comes_back_as_well(state: str) -> None:
+    row = ROW._replace(before=state, after='"\\udead"')
+    assert row_of_item(json_item(row)) == row
+
+
+@pytest.mark.parametrize(
+    "item", [b"", b"{", b"[]", b'{"seq":1}', b'{"seq":1,"delta":{}}', b'{"seq":1,"delta":["']
+)
+def test_what_is_not_an_entry_is_a_value_error(item: bytes) -> None:
+    with pytest.raises(ValueError, match=r"not an entry|break"):
+        row_of_item(item)
