@@ -1,0 +1,5 @@
+"""The command line: one file per command, put together in `main`."""
+
+from recorder.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,29 @@
+"""`recorder prune`: have a running recorder remove what is old, now."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import orjson
+import typer
+
+from recorder.cli import console
+from recorder.cli.moments import HELP, moment
+from recorder.cli.remote import DEFAULT_URL, Remote, UrlOption
+
+
+def prune(
+    older_than: Annotated[
+        str, typer.Option("--older-than", metavar="TIME", help=f"Remove what was recorded before {HELP}.")
+    ],
+    url: UrlOption = DEFAULT_URL,
+) -> None:
+    """Remove old deltas now.
+
+    The last state of sessions that still live stays.
+    """
+    bound = moment(older_than, "--older-than")
+    with Remote(url) as remote:
+        answer = remote.post_json("/api/admin/prune", {"olderThan": bound})
+    console.say(f"pruned what was recorded before {bound}")
+    console.out(orjson.dumps(answer) + b"\n")

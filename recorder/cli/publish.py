@@ -1,0 +1,127 @@
+"""`recorder publish`: deltas from a file or from standard input into a running recorder.
+
+What the input is shows in its content: a delta, an array of them, or one a line. Lines are sent as they
+come, so that a pipe that never ends works too. The states travel byte for byte.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from typing import Annotated
+
+import typer
+
+from recorder.cli import console
+from recorder.cli.batches import Sender
+from recorder.cli.remote import DEFAULT_URL, Remote, UrlOption
+from recorder.errors import SourceError
+from recorder.sources import SourceDelta, rawjson, reading
+from recorder.sources.records import MAX_FILE_BYTES, MAX_LINE_BYTES, Unfit
+
+_CHUNK = 65_536
+_BLANK = b" \t\r\n"
+
+
+def publish(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE|-", help="JSON: one delta, an array, or one a line. - is stdin.")
+    ],
+    url: UrlOption = DEFAULT_URL,
+) -> None:
+    """Publish deltas from a file or stdin.
+
+    Prints the position of the last one: `tail --since POSITION` goes on from there.
+    """
+    with Remote(url) as remote, console.Steps("publishing", "deltas") as steps:
+        sender = Sender(remote, steps, _stop)
+        try:
+            for delta in deltas(file, sender.flush):
+                sender.add(delta)
+            sender.flush()
+        finally:
+            console.say(sender.told())
+    if sender.position is not None:
+        console.out_line(sender.position)
+
+
+def _stop(error: SourceError) -> None:
+    raise error
+
+
+def deltas(file: str, pause: Callable[[], None]) -> Iterator[SourceDelta]:
+    """The deltas of a file, cut out of it and not decoded; whether they are valid is the recorder's to say.
+
+    Args:
+        file: Its path, or `-`.
+        pause: Called before waiting for more of a stream: what came before should leave now.
+
+    Raises:
+        SourceError: It cannot be read, or something in it is not JSON.
+    """
+    name = reading.name_of(file)
+    parts = _stdin(pause) if file == reading.STDIN else reading.chunks(file)
+    head = b""
+    # A pipe may hand over the first line in pieces.
+    for part in parts:
+        head = (head + part).lstrip(_BLANK)
+        if head.startswith(b"[") or b"\n" in head or len(head) > MAX_LINE_BYTES:
+            break
+    rest = _joined(head, parts)
+    if _is_lines(head):
+        yield from _lines(rest, name)
+    else:
+        yield from _document(reading.whole(rest, name, MAX_FILE_BYTES), name)
+
+
+def _joined(head: bytes, parts: Iterator[bytes]) -> Iterator[bytes]:
+    yield head
+    yield from parts
+
+
+def _stdin(pause: Callable[[], None]) -> Iterator[bytes]:
+    if stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode):
+        yield from reading.chunks(reading.STDIN)
+        return
+    # read returns what is there instead of waiting for a full buffer.
+    while part := os.read(sys.stdin.fileno(), _CHUNK):
+        yield part
+        pause()
+
+
+def _is_lines(head: bytes) -> bool:
+    """Whether the first line is a whole value, with more or nothing behind it; an array is a document."""
+    first, newline, _ = head.partition(b"\n")
+    if head.startswith(b"[") or not newline:
+        return False
+    try:
+        rawjson.check(first.strip())
+    except Unfit:
+        return False
+    return True
+
+
+def _lines(parts: Iterator[bytes], name: str) -> Iterator[SourceDelta]:
+    for number, line in reading.lines(parts, MAX_LINE_BYTES):
+        place = f"{name}: line {number}"
+        try:
+            if isinstance(line, Unfit):
+                raise line
+            rawjson.check(line)
+        except Unfit as unfit:
+            raise unfit.at(place) from None
+        yield SourceDelta(line, place)
+
+
+def _document(text: bytes, name: str) -> Iterator[SourceDelta]:
+    values = rawjson.elements(text) if text.startswith(b"[") else rawjson.values(text)
+    number = 0
+    try:
+        for number, value in enumerate(values, 1):
+            yield SourceDelta(value, f"{name}: delta {number}")
+    except Unfit as unfit:
+        raise unfit.at(f"{name}: delta {number + 1}") from None
+    if number == 0:
+        raise SourceError(f"{name}: there are no deltas in it", place=name)

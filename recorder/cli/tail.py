@@ -1,0 +1,5 @@
+"""placeholder"""
+
+
+def tail() -> None:
+    """Follow."""
