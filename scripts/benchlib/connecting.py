@@ -1,6 +1,7 @@
-"""How one connects to a system: a list of what to send and what to wait for, which can travel between processes.
+"""How one connects to a system: what to send, what to wait for, in a form that travels between processes.
 
-A WebSocket takes one step, `nats` or `mqtt` over it would take two; nothing else of the harness needs to know.
+A WebSocket takes one step, `nats` or `mqtt` over it would take two; nothing else of the harness needs to
+know.
 """
 
 from __future__ import annotations
@@ -17,28 +18,31 @@ TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """An address and the steps that make a connection ready: (bytes to send, bytes to read until)."""
+    """An address and the steps that make a connection ready: (bytes to send, bytes to read up to)."""
 
     host: str
     port: int
     steps: tuple[tuple[bytes, bytes], ...]
+    # What the server says by itself once the connection is ready: waited for, but left to the reader.
+    greeting: bytes = b""
 
     def to_json(self) -> dict[str, Any]:
         """A form that JSON can carry."""
         steps = [[send.decode("latin-1"), until.decode("latin-1")] for send, until in self.steps]
-        return {"host": self.host, "port": self.port, "steps": steps}
+        greeting = self.greeting.decode("latin-1")
+        return {"host": self.host, "port": self.port, "steps": steps, "greeting": greeting}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Opening:
         """What `to_json` made."""
         steps = tuple((send.encode("latin-1"), until.encode("latin-1")) for send, until in value["steps"])
-        return cls(value["host"], value["port"], steps)
+        return cls(value["host"], value["port"], steps, value["greeting"].encode("latin-1"))
 
     def connect(self) -> tuple[socket.socket, bytes]:
         """Takes all the steps.
 
         Returns:
-            The socket, non-blocking, and what was read beyond the last step.
+            The socket, non-blocking, and what was read beyond the last step (the greeting, for one).
         Raises:
             BenchError: refused, or something else than the expected was said.
         """
@@ -48,7 +52,8 @@ class Opening:
             rest = b""
             for send, until in self.steps:
                 sock.sendall(send)
-                rest = _read_until(sock, rest, until)
+                rest = _read_until(sock, rest, until).partition(until)[2]
+            rest = _read_until(sock, rest, self.greeting)
             sock.setblocking(False)
         except BaseException:
             sock.close()
@@ -67,7 +72,7 @@ def _read_until(sock: socket.socket, read: bytes, until: bytes) -> bytes:
         read += data
     if read.startswith(b"HTTP/1.1 ") and not read.startswith(b"HTTP/1.1 101"):
         raise BenchError(f"no upgrade: {read[:300]!r}")
-    return read.partition(until)[2]
+    return read
 
 
 def websocket(host: str, port: int, target: str, *, greeting: bytes = b"") -> Opening:
@@ -78,7 +83,4 @@ def websocket(host: str, port: int, target: str, *, greeting: bytes = b"") -> Op
         target: path and query.
         greeting: something the server says by itself once the connection is open, to be waited for.
     """
-    steps = [(upgrade_request(host, port, target), b"\r\n\r\n")]
-    if greeting:
-        steps.append((b"", greeting))
-    return Opening(host, port, tuple(steps))
+    return Opening(host, port, ((upgrade_request(host, port, target), b"\r\n\r\n"),), greeting)

@@ -50,8 +50,8 @@ class Spread:
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
     """How many times `theirs` `ours` is, round by round, as a spread.
 
-    Rounds are paired (each ran right after the other), so that a machine that slows down for a while slows both
-    sides of a pair; the spread shows what is left of the noise.
+    Rounds are paired (each ran right after the other), so that a machine that slows down for a while slows
+    both sides of a pair; the spread shows what is left of the noise.
 
     Raises:
         ValueError: no rounds, or not as many on one side as on the other.

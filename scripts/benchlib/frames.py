@@ -1,4 +1,4 @@
-"""Just enough WebSocket for a client that must cost little: handshake text, masked frames, and two ways to read.
+"""Just enough WebSocket for a client that must cost little: a handshake, masked frames, two ways to read.
 
 `MarkerCounter` counts deliveries without looking at frames: for throughput. `FrameParser` takes frames apart:
 for latency, where pings have to be answered and a close code matters. Left out: everything else of RFC 6455.
@@ -62,11 +62,11 @@ def publish_frames(deltas: Iterable[bytes], per_frame: int) -> Iterator[bytes]:
 
 
 class MarkerCounter:
-    """Counts a marker in a byte stream that arrives in arbitrary pieces, one search per piece and no copy of it.
+    """Counts a marker in a stream that arrives in arbitrary pieces: one search per piece, no copy of it.
 
-    All counters of a process share one buffer: its first `len(marker) - 1` bytes take the end of this stream's
-    previous piece, so that a marker split over two pieces is found, and none can be found twice, since what is
-    kept is shorter than the marker. The marker must not overlap itself.
+    All counters of a process share one buffer: its first `len(marker) - 1` bytes take the end of this
+    stream's previous piece, so that a marker split over two pieces is found, and none can be found twice,
+    since what is kept is shorter than the marker. The marker must not overlap itself.
     """
 
     __slots__ = ("_buffer", "_keep", "_marker", "_tail", "_view", "count")

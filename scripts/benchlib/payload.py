@@ -1,8 +1,8 @@
-"""The deltas that are published: every one of exactly the asked size, each continuing its session's last state.
+"""The deltas that are published: each of exactly the asked size, and continuing its session's last state.
 
 `before` is byte for byte the `after` that the session had last, as an honest publisher sends it. Each `after`
-starts with a stamp, the delta's number in the run, by which a reader tells deltas apart without decoding JSON.
-Left out: `created` and `deleted`, which would differ in size.
+starts with a stamp, the delta's number in the run, by which a reader tells deltas apart without decoding
+JSON. Left out: `created` and `deleted`, which would differ in size.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ def state(number: int, note: str) -> str:
     """The JSON text of the state that delta `number` leaves behind (numbers below zero: before the run)."""
     step = number // SESSIONS
     stamp = number % 10**STAMP_DIGITS
-    return f'{{"stamp":"{stamp:010d}","planStatus":"in_progress","step":{step + 1_000_000},"note":"{note}"}}'
+    return f'{{"stamp":"{stamp:010d}","planStatus":"in_progress","step":{step + 1_000_001},"note":"{note}"}}'
 
 
 def _delta(number: int, before_note: str, after_note: str) -> bytes:
     before = state(number - SESSIONS, before_note)
     after = state(number, after_note)
     text = (
-        f'{{"type":"updated","sessionId":"bench-{number % SESSIONS:04d}","before":{before},"after":{after},'
+        f'{{"type":"updated","sessionId":"bench-{number % SESSIONS:03d}","before":{before},"after":{after},'
         '"timestamp":"2026-11-20T12:00:00.000Z"}'
     )
     return text.encode("ascii")

@@ -1,7 +1,7 @@
 """Processes of the run: servers with their CPU time, and workers that are told what to do in JSON lines.
 
-Kept true: whoever starts a process ends it, by its id, whatever happens (both classes are context managers), and
-no wait is without a deadline. Left out: pipes full of log; a server's output goes to a file.
+Kept true: whoever starts a process ends it, by its id, whatever happens (both classes are context managers),
+and no wait is without a deadline. Left out: pipes full of log; a server's output goes to a file.
 """
 
 from __future__ import annotations
@@ -81,13 +81,18 @@ class Server:
             )  # fmt: skip
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
         assert self._process is not None
         died = self._process.poll() is not None
         _end(self._process, patience_s=20)
         code = self._process.returncode
-        if kind is None and (died or code not in (0, -signal.SIGTERM)):
-            raise BenchError(f"server {'died' if died else 'ended'} with code {code}; its log ends:\n{self.log_tail()}")
+        what = f"server {'died' if died else 'ended'} with code {code}; its log ends:\n{self.log_tail()}"
+        if died and isinstance(error, BenchError | OSError):
+            raise BenchError(f"{error}: {what}") from error
+        if error is None and (died or code not in (0, -signal.SIGTERM)):
+            raise BenchError(what)
 
     @property
     def pid(self) -> int:
@@ -110,7 +115,7 @@ class Server:
                 host, _, port = match[1].removeprefix("http://").rpartition(":")
                 return host, int(port)
             if self._process.poll() is not None:
-                raise BenchError(f"server did not start (code {self._process.returncode}):\n{self.log_tail()}")
+                raise BenchError("it did not start")
             time.sleep(0.01)
         raise BenchError(f"server did not say 'listening on' within {timeout_s} s:\n{self.log_tail()}")
 
@@ -163,7 +168,7 @@ class Worker:
         except BrokenPipeError as error:
             raise BenchError(f"{self._module} ended before {op!r}") from error
 
-    def answer(self, timeout_s: float) -> dict[str, Any]:
+    def answer(self, within_s: float) -> dict[str, Any]:
         """The next answer.
 
         Raises:
@@ -171,10 +176,10 @@ class Worker:
         """
         assert self._process is not None
         assert self._process.stdout is not None
-        fd, deadline = self._process.stdout.fileno(), time.monotonic() + timeout_s
+        fd, deadline = self._process.stdout.fileno(), time.monotonic() + within_s
         while b"\n" not in self._rest:
             if not select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                raise BenchError(f"{self._module} gave no answer within {timeout_s:.0f} s")
+                raise BenchError(f"{self._module} gave no answer within {within_s:.0f} s")
             if not (data := os.read(fd, 1 << 16)):
                 raise BenchError(f"{self._module} ended without an answer")
             self._rest += data
@@ -184,7 +189,7 @@ class Worker:
             raise BenchError(said["error"])
         return said
 
-    def ask(self, op: str, timeout_s: float = 30, **arguments: object) -> dict[str, Any]:
+    def ask(self, op: str, within_s: float = 30, **arguments: object) -> dict[str, Any]:
         """`tell`, then `answer`."""
         self.tell(op, **arguments)
-        return self.answer(timeout_s)
+        return self.answer(within_s)

@@ -18,7 +18,7 @@ def reply(answer: dict[str, Any]) -> None:
 
 
 def obey(commands: dict[str, Callable[..., dict[str, Any]]]) -> None:
-    """Runs commands until stdin ends. What fails as BenchError or OSError is answered; anything else ends us."""
+    """Runs commands until stdin ends. BenchError and OSError are answered; anything else ends the worker."""
     # A collection in the middle of a measurement would be seen as the server's latency.
     gc.disable()
     for line in sys.stdin:

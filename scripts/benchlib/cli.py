@@ -1,0 +1,161 @@
+"""The command line: what to measure, of which systems, and where the figures go."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from benchlib.measures.deliveries import Deliveries
+from benchlib.measures.ingest import Ingest
+from benchlib.measures.latency import Latency
+from benchlib.measures.plan import Plan
+from benchlib.payload import MAX_SIZE, MIN_SIZE
+from benchlib.report import as_json, as_text
+from benchlib.run import Measure, run
+from benchlib.systems import NAMES, named
+from benchlib.systems.base import Options, System
+
+MEASURES = ("deliveries", "ingest", "latency")
+QUICK = Plan(seconds=0.2, most=20_000, rate=1000, preload=4000, quiet_s=0.8, busy_s=1.5)
+# The bare server knows no acks and no numbers: there is nothing to be measured but deliveries.
+ONLY_DELIVERIES = {"bare"}
+
+
+def _numbers(text: str) -> list[int]:
+    numbers = [int(part) for part in text.split(",")]
+    if any(number < 1 for number in numbers):
+        raise argparse.ArgumentTypeError("must be numbers from 1, separated by commas")
+    return numbers
+
+
+def _systems(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := [name for name in names if name not in NAMES]:
+        raise argparse.ArgumentTypeError(f"no system {unknown[0]!r}; there are {', '.join(NAMES)}")
+    return names
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise argparse.ArgumentTypeError(f"must be NAME=VALUE, not {text!r}")
+    return name, value
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    made = argparse.ArgumentParser(
+        prog="scripts/bench",
+        description="Measures the recorder beside the obvious build (websockets' broadcast and an awaited "
+        "INSERT per delta), in one run on this machine, in turn, and prints ratios. Fails only when "
+        "something is wrong, such as a lost delta; never because of a figure.",
+    )
+    plan = Plan()
+    add = made.add_argument
+    add("measures", nargs="*", metavar="MEASURE", help=f"of {', '.join(MEASURES)}; all unless given")
+    add(
+        "--systems",
+        type=_systems,
+        default=["recorder", "obvious"],
+        metavar="A,B",
+        help=f"of {', '.join(NAMES)}",
+    )
+    add("--bare", action="store_true", help="deliveries by bare sockets, too: the limit of the harness")
+    add("--subscribers", type=_numbers, metavar="N,M", help="deliveries: how many (1,100)")
+    add("--rounds", type=int, metavar="N", help="of each figure; their median counts (3)")
+    add("--size", type=int, default=plan.size, metavar="BYTES", help=f"JSON text of a delta ({plan.size})")
+    add("--seconds", type=float, metavar="S", help=f"of each throughput measurement, about ({plan.seconds})")
+    add("--rate", type=int, metavar="N", help=f"latency: deltas/s ({plan.rate})")
+    add("--readers", type=int, metavar="N", help=f"latency: how many ({plan.readers})")
+    add("--preload", type=int, metavar="N", help=f"latency: deltas recorded beforehand ({plan.preload})")
+    add("--quick", action="store_true", help="a short look whether everything works; its figures mean little")
+    add("--json", type=Path, metavar="FILE", help="keep all figures, every round, in this file")
+    add(
+        "--set",
+        type=_setting,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of the recorder",
+    )
+    add("--baseline-uvloop", action="store_true", help="give the obvious build uvloop")
+    return made
+
+
+def plan_of(arguments: argparse.Namespace) -> Plan:
+    """The plan that the options ask for."""
+    base = QUICK if arguments.quick else Plan()
+    chosen = {
+        name: value
+        for name in ("size", "seconds", "rate", "readers", "preload")
+        if (value := getattr(arguments, name)) is not None
+    }
+    return Plan(**{**{name: getattr(base, name) for name in Plan.__dataclass_fields__}, **chosen})
+
+
+def measures_of(arguments: argparse.Namespace, plan: Plan) -> list[Measure]:
+    """What the options ask to measure."""
+    names = arguments.measures or MEASURES
+    subscribers = arguments.subscribers or [1, 100]
+    made: dict[str, list[Measure]] = {
+        "deliveries": [Deliveries(plan, count) for count in subscribers],
+        "ingest": [Ingest(plan, 1), Ingest(plan, 100)],
+        "latency": [Latency(plan)],
+    }
+    return [measure for name in MEASURES if name in names for measure in made[name]]
+
+
+def _check(made: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    if unknown := [name for name in arguments.measures if name not in MEASURES]:
+        made.error(f"no measure {unknown[0]!r}; there are {', '.join(MEASURES)}")
+    if not MIN_SIZE <= arguments.size <= MAX_SIZE or arguments.size % 2:
+        made.error(f"--size must be even, {MIN_SIZE} to {MAX_SIZE}")
+    for name in ("rounds", "rate", "readers", "preload", "seconds"):
+        if (value := getattr(arguments, name)) is not None and value <= 0:
+            made.error(f"--{name} must be above 0")
+
+
+def _stop(number: int, _: object) -> NoReturn:
+    # As an exception, so that everything that was started is ended and removed.
+    raise SystemExit(128 + number)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the benchmark.
+
+    Returns:
+        0, or 1 when something was wrong.
+    """
+    made = parser()
+    arguments = made.parse_args(argv)
+    _check(made, arguments)
+    signal.signal(signal.SIGTERM, _stop)
+    plan = plan_of(arguments)
+    rounds = arguments.rounds or (1 if arguments.quick else 3)
+    names = arguments.systems + (["bare"] if arguments.bare and "bare" not in arguments.systems else [])
+    asked = Options(plan.size, tuple(arguments.set), arguments.baseline_uvloop)
+    systems = [named(name, asked) for name in names]
+    try:
+        return _measure(arguments, plan, rounds, systems)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _measure(arguments: argparse.Namespace, plan: Plan, rounds: int, systems: list[System]) -> int:
+    results = run(measures_of(arguments, plan), systems, rounds, ONLY_DELIVERIES)
+    options: dict[str, Any] = {
+        "rounds": rounds,
+        "quick": arguments.quick,
+        "recorder_settings": dict(arguments.set),
+        "baseline_uvloop": arguments.baseline_uvloop,
+        **{name: getattr(plan, name) for name in Plan.__dataclass_fields__},
+    }
+    sys.stdout.write(as_text(results, systems, options))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(as_json(results, systems, options), indent=1) + "\n")
+    return 1 if results.problems else 0

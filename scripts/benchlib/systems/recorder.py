@@ -1,0 +1,77 @@
+"""The recorder itself: `python -m recorder serve`, recording, chain on, the snapshot timer out of the way."""
+
+from __future__ import annotations
+
+import json
+import sys
+import urllib.request
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchlib.connecting import websocket
+from benchlib.frames import publish_frames
+from benchlib.processes import Server, child_environment
+from benchlib.systems.base import About, Options
+
+
+class RunningRecorder:
+    """A recorder that listens."""
+
+    delivery_marker = b'{"event":"delta",'
+    ack_marker = b'{"event":"ack",'
+    error_marker = b'{"event":"error",'
+
+    def __init__(self, server: Server, host: str, port: int) -> None:
+        """Takes the process and where it listens."""
+        self.server = server
+        self.host = host
+        self.port = port
+        self.subscribe = websocket(host, port, "/ws", greeting=b'"event":"hello"')
+        self.publish = websocket(host, port, "/publish", greeting=b'"event":"hello"')
+        self.chores: dict[str, Any] | None = {
+            "host": host,
+            "port": port,
+            "resume": websocket(host, port, "/ws?since=earliest").to_json(),
+            "marker": self.delivery_marker.decode(),
+            "live_marker": '{"event":"live",',
+        }
+
+    def recorded_count(self) -> int | None:
+        """`deltaCount` of its stats."""
+        with urllib.request.urlopen(f"http://{self.host}:{self.port}/api/stats", timeout=20) as answer:
+            return int(json.load(answer)["deltaCount"])
+
+
+class Recorder:
+    """The system under development."""
+
+    name = "recorder"
+    about = About(
+        records="yes, with history, hash chain and current states",
+        durable="snapshots",
+        ordered="yes, numbered",
+        resumes="yes",
+    )
+
+    def __init__(self, options: Options) -> None:
+        """Takes `recorder_settings` of the options."""
+        self._settings = dict(options.recorder_settings)
+
+    @contextmanager
+    def start(self, workdir: Path) -> Iterator[RunningRecorder]:
+        """A recorder with a database file in `workdir`."""
+        settings = {
+            "PERSIST": "1",
+            "DB_PATH": str(workdir / "sessions.sqlite"),
+            "SNAPSHOT_INTERVAL": "3600000",
+            **self._settings,
+        }
+        argv = [sys.executable, "-m", "recorder", "serve", "--port", "0"]
+        with Server(argv, child_environment(**settings), workdir) as server:
+            yield RunningRecorder(server, *server.wait_listening())
+
+    def encode(self, deltas: Iterable[bytes], per_frame: int) -> list[bytes]:
+        """Text frames of a delta or an array of deltas."""
+        return list(publish_frames(deltas, per_frame))
