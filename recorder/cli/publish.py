@@ -123,5 +123,3 @@ def _document(text: bytes, name: str) -> Iterator[SourceDelta]:
             yield SourceDelta(value, f"{name}: delta {number}")
     except Unfit as unfit:
         raise unfit.at(f"{name}: delta {number + 1}") from None
-    if number == 0:
-        raise SourceError(f"{name}: there are no deltas in it", place=name)

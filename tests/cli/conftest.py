@@ -1,0 +1,111 @@
+"""What the command line's tests share: running it, and a database file to read."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from recorder.cli import main
+from recorder.protocol.export import COLUMNS, ExportRow
+from recorder.store.sqlite import schema
+
+Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+
+@pytest.fixture
+def run(tmp_path: Path, project_root: Path) -> Run:
+    """`run("query", "--json", stdin=b"", env={…})`: a process of its own, in a directory of its own."""
+
+    def start(
+        *arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [sys.executable, "-m", "recorder", *arguments],
+            cwd=tmp_path,
+            input=stdin,
+            env={**os.environ, "PYTHONPATH": str(project_root), **(env or {})},
+            capture_output=True,
+            timeout=50,
+            check=False,
+        )
+
+    return start
+
+
+@pytest.fixture
+def invoke(capfdbinary: pytest.CaptureFixture[bytes]) -> Callable[..., tuple[int, bytes, str]]:
+    """`invoke("stats")`: the command inside this process; its exit code, stdout and stderr."""
+
+    def call(*arguments: str) -> tuple[int, bytes, str]:
+        capfdbinary.readouterr()
+        code = main(arguments)
+        caught = capfdbinary.readouterr()
+        return code, caught.out, caught.err.decode()
+
+    return call
+
+
+AT = "2026-11-20T12:00:0{}.000Z"
+BIG = "123456789012345678901234567890"
+ROWS = [
+    ExportRow(1, AT.format(0), "created", "a", None, '{"n":1}', AT.format(0), "i1", None, bytes(32)),
+    ExportRow(
+        2,
+        AT.format(1),
+        "updated",
+        "b",
+        '{\n"n": 1e2 }',
+        '"x, \\"y\\""',
+        AT.format(0),
+        None,
+        "broken",
+        b"\xff" * 32,
+    ),
+    ExportRow(3, AT.format(2), "updated", "a", '{"n":1}', BIG, AT.format(0), None, None, None),
+    ExportRow(5, AT.format(3), "deleted", "ä,b", "[]", None, AT.format(0), None, None, None),
+]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """A file with `ROWS` and the recorder's own schema."""
+    path = tmp_path / "sessions.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None)) as conn:
+        schema.create(conn)
+        insert(conn, ROWS)
+    return path
+
+
+def insert(conn: sqlite3.Connection, rows: list[ExportRow]) -> None:
+    """Record rows as they are."""
+    marks = ",".join("?" * len(COLUMNS))
+    conn.executemany(f"INSERT INTO session_deltas({','.join(COLUMNS)}) VALUES ({marks})", rows)
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port of the loopback nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@pytest.fixture
+def rows() -> list[ExportRow]:
+    """What is in `database`."""
+    return list(ROWS)
+
+
+@pytest.fixture
+def add_rows() -> Callable[[sqlite3.Connection, list[ExportRow]], None]:
+    """Record more rows in a file."""
+    return insert
