@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -47,14 +48,13 @@ def test_a_table_on_a_terminal_without_control_characters_from_data(
                 **os.environ,
                 "PYTHONPATH": str(project_root),
                 "COLUMNS": "120",
-                "NO_COLOR": "1",
                 "TERM": "xterm",
             },
             stdout=slave,
             timeout=50,
             check=True,
         )
-        text = os.read(master, 65_536).decode()
+        text = re.sub(r"\x1b\[[0-9;]*m", "", os.read(master, 65_536).decode())
     finally:
         os.close(master)
         os.close(slave)
@@ -63,3 +63,4 @@ def test_a_table_on_a_terminal_without_control_characters_from_data(
     assert lines[1].split()[0] == "5"
     assert lines[2].endswith("123456789012345678901234567890")
     assert len(lines) == 5
+    assert "\x1b" not in text
