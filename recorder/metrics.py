@@ -89,9 +89,9 @@ class Metrics:
             "recorder_snapshot_duration_seconds", "Duration of the last snapshot", value=self.snapshot_seconds
         )
         for name, (text, read) in self._gauges.items():
-            value = read()
-            if value is not None:
-                yield GaugeMetricFamily(name, text, value=value)
+            now = read()
+            if now is not None:
+                yield GaugeMetricFamily(name, text, value=now)
 
 
 def _by_label(name: str, text: str, label: str, values: dict[str, int]) -> Metric:

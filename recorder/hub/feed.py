@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from recorder.errors import Pruned, RecorderError
 from recorder.hub.fanout import Batch, Fanout
 from recorder.hub.tail import Tail
 from recorder.metrics import Metrics
@@ -28,17 +28,18 @@ CHUNK_BYTES = 256 << 10
 STATES_AT_ONCE = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """A piece of history.
+class Slice(Protocol):
+    """A piece of history."""
 
-    Args:
-        items: Item texts (`events.item_text`) as UTF-8, ascending.
-        through: Everything up to this seq has been looked at.
-    """
+    @property
+    def items(self) -> Sequence[bytes]:
+        """Item texts (`events.item_text`) as UTF-8, ascending."""
+        ...
 
-    items: Sequence[bytes]
-    through: int
+    @property
+    def through(self) -> int:
+        """Everything up to this seq has been looked at."""
+        ...
 
 
 class History(Protocol):
@@ -112,6 +113,10 @@ class Sink(Protocol):
         """Until what was handed over has been taken, but for a little."""
         ...
 
+    def failed(self, error: RecorderError) -> None:
+        """The history could not be read: the subscription is over."""
+        ...
+
     def catching_up(self, yes: bool) -> None:
         """History begins (True), or is over (False)."""
         ...
@@ -158,7 +163,13 @@ class Feed:
             self._source.fanout.leave(self._sink, self._subscription)
 
     async def run(self) -> None:
-        """Everything before live."""
+        """Everything before live; what goes wrong ends this subscription and no other."""
+        try:
+            await self._run()
+        except RecorderError as error:
+            self._sink.failed(error)
+
+    async def _run(self) -> None:
         since = self._subscription.since
         reason, cursor = await self._resolve(since)
         if reason is not None:
@@ -226,9 +237,10 @@ class Feed:
             entries = source.tail.after(sink.position)
             if entries is None:
                 assert history is not None  # without a recording the tail is asked from its end on
-                if sink.position < history.oldest - 1:
+                try:
+                    piece = await history.read_slice(sink.position, sessions, types)
+                except Pruned:
                     return False
-                piece = await history.read_slice(sink.position, sessions, types)
                 if piece.items:
                     sink.send_items(piece.items)
                 sink.position = piece.through

@@ -20,7 +20,10 @@ from recorder.protocol.frames import text_frame
 class Accepted(Protocol):
     """What the intake says of a frame it took."""
 
-    through: int  # the answer is true once this much is recorded
+    @property
+    def through(self) -> int:
+        """The answer is true once this much is recorded."""
+        ...
 
     def ack(self, durable: int) -> dict[str, object]:
         """The fields of the ack, given the highest seq known to be on disk."""

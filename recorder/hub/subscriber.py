@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from recorder.errors import BadSubscription
+from recorder.errors import BadSubscription, RecorderError
 from recorder.hub.fanout import Batch
 from recorder.hub.feed import CHUNK_BYTES, Feed, Source
 from recorder.hub.socket import WebSocket
@@ -141,6 +141,11 @@ class Subscriber:
         while not self._socket.is_writable:
             self._drained = asyncio.get_running_loop().create_future()
             await self._drained
+
+    def failed(self, error: RecorderError) -> None:
+        """Say why, and close: the client comes back and resumes."""
+        self.send_event("error", code=error.code, message=str(error))
+        self._socket.close(1012, error.code)
 
     def catching_up(self, yes: bool) -> None:
         """Keep little unsent while history follows the reader's pace; the full allowance when live."""

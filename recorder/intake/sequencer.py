@@ -26,8 +26,8 @@ class Sequencer:
     def __init__(
         self, epoch: str, head: int, last_hash: bytes | None, last_recorded_at: str, states: CurrentStates
     ) -> None:
-        self.epoch = epoch
-        self.head = head
+        self.epoch = epoch  # never changes while the process lives
+        self.head = head  # the highest seq given
         self._hash = last_hash  # of the entry at `head`
         self._states = states
         self._recorded_at = last_recorded_at  # of the entry at `head`; times of recording never go back

@@ -81,7 +81,7 @@ def same_json(one: str, other: str) -> bool:
     if one == other:
         return True
     try:
-        return _canonical(one) == _canonical(other)
+        return bool(_canonical(one) == _canonical(other))
     except RecursionError:
         return False
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import aiosqlite
 
@@ -20,6 +20,10 @@ CACHED_STATEMENTS = 256
 
 class Database(aiosqlite.Connection):
     """One connection and its thread. Use it in `async with`: a forgotten one keeps the process from exiting."""
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        return self
 
     async def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """Execute `work(connection)` on the connection's thread, in turn with everybody else's.
@@ -32,7 +36,7 @@ class Database(aiosqlite.Connection):
 
 def open_memory() -> Database:
     """A new, empty database in memory."""
-    return Database(lambda: _connect(":memory:"), iter_chunk_size=64)
+    return Database(lambda: connect_sqlite(":memory:"), iter_chunk_size=64)
 
 
 def open_file(path: Path, *, busy_seconds: float = 5.0) -> Database:
@@ -44,7 +48,7 @@ def open_file(path: Path, *, busy_seconds: float = 5.0) -> Database:
     """
 
     def connect() -> sqlite3.Connection:
-        conn = _connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=busy_seconds)
+        conn = connect_sqlite(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=busy_seconds)
         # A journal that is gone after each commit: between snapshots the file stands alone, and a copy is whole.
         conn.execute("PRAGMA journal_mode = DELETE")
         # EXTRA also syncs the directory after the journal is removed, or a power cut could undo the commit.
@@ -54,12 +58,13 @@ def open_file(path: Path, *, busy_seconds: float = 5.0) -> Database:
     return Database(connect, iter_chunk_size=64)
 
 
-def _connect(database: str, **options: Any) -> sqlite3.Connection:
+def connect_sqlite(database: str, **options: Any) -> sqlite3.Connection:
     # Loading copies from one connection's thread into the other's; each is used by one thread at a time.
-    return sqlite3.connect(
+    conn: sqlite3.Connection = sqlite3.connect(
         database,
         isolation_level=None,
         check_same_thread=False,
         cached_statements=CACHED_STATEMENTS,
         **options,
     )
+    return conn

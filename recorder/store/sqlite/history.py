@@ -8,7 +8,7 @@ follows the rows' size) and, where no index serves the filter, in the rows it lo
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -34,7 +34,8 @@ ITEM = f"""'{{"seq":'||id||',"recordedAt":"'||created_at||'"'
 ||CASE WHEN after_state IS NULL THEN '' ELSE ',"after":'||after_state END
 ||',"timestamp":"'||timestamp||'"'
 ||CASE WHEN delta_id IS NULL THEN '' ELSE ',"id":'||json_quote(delta_id) END||'}}}}'"""
-"""SQL for the same text that `protocol.events.item_text` makes of a live entry."""
+"""SQL: the same text that `protocol.events.item_text` makes of a live entry."""
+Check = Callable[[sqlite3.Connection], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,27 +60,52 @@ class HistoryReader:
         self._metrics = metrics
         self._average = average_bytes  # bytes an item took lately
 
-    async def read(self, query: Query, limit: int, recorded: int) -> Piece:
+    @property
+    def average_bytes(self) -> float:
+        """What an item took lately."""
+        return self._average
+
+    async def read(
+        self, query: Query, limit: int, recorded: int, check: Check = lambda conn: None
+    ) -> Piece:
         """At most `limit` matches among seqs up to `recorded`.
 
         Args:
             query: Which, in what order.
             limit: 1 to 1000.
             recorded: The highest seq to look at.
+            check: Called on the database's thread right before the read; may raise.
         """
+
+        def work(conn: sqlite3.Connection) -> tuple[Piece, int]:
+            check(conn)
+            return _read(conn, query, wanted, recorded)
+
         wanted = min(limit, SLICE_ROWS, max(1, int(SLICE_BYTES / self._average)))
         begin = perf_counter()
-        piece, size = await self._database.run(lambda conn: _read(conn, query, wanted, recorded))
+        piece, size = await self._database.run(work)
         self._metrics.history_seconds.observe(perf_counter() - begin)
         if piece.items:
             # Falls slowly and rises at once: one slice of large states makes the next one small.
             self._average = max(size / len(piece.items), self._average * 0.7, 64.0)
         return piece
 
+    async def read_on(self, query: Query, recorded: int) -> Piece:
+        """The next slice of an ascending query; raises `Pruned` where what follows `after` is gone."""
+
+        def work(conn: sqlite3.Connection) -> None:
+            check_not_pruned(conn, query.after)
+
+        return await self.read(query, SLICE_ROWS, recorded, check=work)
+
     async def seq_at(self, time: str, recorded: int) -> int:
         """The first seq recorded at or after `time`; one more than `recorded` where there is none."""
         found = await self._database.run(lambda conn: _first_at(conn, time))
         return recorded + 1 if found is None else found
+
+    async def last_at(self, time: str) -> int:
+        """The last seq kept that was recorded at or before `time`; 0 where there is none."""
+        return await self._database.run(lambda conn: _last_at(conn, time))
 
 
 def check_not_pruned(conn: sqlite3.Connection, after: int) -> None:
@@ -109,7 +135,9 @@ def _last_at(conn: sqlite3.Connection, time: str) -> int:
     return 0 if row is None else int(row[0])
 
 
-def _read(conn: sqlite3.Connection, query: Query, limit: int, recorded: int) -> tuple[Piece, int]:
+def _read(
+    conn: sqlite3.Connection, query: Query, limit: int, recorded: int
+) -> tuple[Piece, int]:
     bounds = _bounds(conn, query, recorded)
     if bounds.low > bounds.high:
         return Piece((), bounds.low if query.descending else bounds.high, True), 0

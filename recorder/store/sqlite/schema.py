@@ -73,6 +73,14 @@ CREATE TABLE job_runs(
 CREATE TABLE meta(
   key   TEXT PRIMARY KEY,
   value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE counters(
+  name  TEXT PRIMARY KEY,
+  value INTEGER NOT NULL);
+INSERT INTO counters VALUES ('sessions', 0);
+CREATE TRIGGER session_states_in AFTER INSERT ON session_states
+BEGIN UPDATE counters SET value = value + 1 WHERE name = 'sessions'; END;
+CREATE TRIGGER session_states_out AFTER DELETE ON session_states
+BEGIN UPDATE counters SET value = value - 1 WHERE name = 'sessions'; END;
 """
 
 COLUMNS = (
@@ -96,17 +104,10 @@ def create(conn: sqlite3.Connection) -> None:
     """Make the tables in an empty database, in one transaction."""
     # Space must come back in pieces after a prune (incremental_vacuum); can only be set before the first table.
     conn.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    conn.execute("BEGIN IMMEDIATE")
-    try:
-        for statement in _TABLES.split(";"):
-            if statement.strip():
-                conn.execute(statement)
-        conn.execute(f"PRAGMA user_version = {USER_VERSION}")
-        conn.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        conn.execute("COMMIT")
-    except BaseException:
-        conn.execute("ROLLBACK")
-        raise
+    conn.executescript(
+        f"BEGIN IMMEDIATE; {_TABLES}"
+        f"PRAGMA user_version = {USER_VERSION}; PRAGMA application_id = {APPLICATION_ID}; COMMIT;"
+    )
 
 
 def version(conn: sqlite3.Connection) -> int:

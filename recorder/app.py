@@ -1,0 +1,302 @@
+"""The recorder itself, without a server: everything wired together, opened and closed in one place.
+
+    settings ─▶ open_recorder ─▶ store ◀─ maintenance ◀─ scheduler
+                                   ▲
+        publish ─▶ intake ─▶ sequencer ─▶ hub ─▶ subscribers
+
+Each part is entered on one `AsyncExitStack` and left in reverse order: the intake refuses first, then the jobs stop,
+then every connection is closed, and last the store records what is queued, takes a last snapshot and lets the file go.
+
+The file is taken and checked when the recorder is opened, and loaded by `load`, so that a server can listen meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from loguru import logger
+
+from recorder import health
+from recorder.clock import Clock, SystemClock
+from recorder.embedded import Subscription as EmbeddedSubscription
+from recorder.errors import Closed, NotRecording, Unavailable
+from recorder.hub.door import RecorderDoor
+from recorder.hub.hub import Hub
+from recorder.hub.socket import SocketLimits
+from recorder.intake.dedupe import RecentIds
+from recorder.intake.intake import Accepted, Intake
+from recorder.intake.sequencer import Sequencer
+from recorder.intake.states import CurrentStates
+from recorder.jobs.maintenance import Maintenance, Retention
+from recorder.jobs.scheduler import Scheduler
+from recorder.metrics import Metrics
+from recorder.model.chain import GENESIS
+from recorder.model.position import new_epoch
+from recorder.protocol.access import Access
+from recorder.protocol.subscribe import Subscription, check_sessions, check_types, parse_since
+from recorder.settings import Settings
+from recorder.store.sqlite.store import SqliteStore, StoreConfig
+
+
+class Recorder:
+    """A recorder in this process. Made by `open_recorder`.
+
+    Args:
+        settings: Its settings.
+        store: Where it records; None where recording is off.
+        clock, metrics: As everywhere.
+        stack: Where what `load` opens is closed.
+    """
+
+    def __init__(
+        self, settings: Settings, store: SqliteStore | None, clock: Clock, metrics: Metrics, stack: AsyncExitStack
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.clock = clock
+        self.metrics = metrics
+        self.door = RecorderDoor(
+            Access(settings.host, settings.allowed_hosts, settings.allowed_origins),
+            socket_limits(settings),
+            clock,
+            metrics,
+        )
+        self._stack = stack
+        self._parts: tuple[Hub, Intake] | None = None  # from `load` on
+        self.maintenance: Maintenance | None = None  # from `load` on, where recording is on
+        self.loading = "loading"  # how far loading is, in words; "" when it is over
+        self.stopping = False  # nothing is taken any more
+        self._last_prune_at: str | None = None  # from the database
+
+    @property
+    def hub(self) -> Hub:
+        """The hub. Raises `Unavailable` while loading."""
+        return self._loaded()[0]
+
+    @property
+    def intake(self) -> Intake:
+        """The intake. Raises `Unavailable` while loading."""
+        return self._loaded()[1]
+
+    @property
+    def recording(self) -> SqliteStore:
+        """The store. Raises `NotRecording` where there is none, `Unavailable` while loading."""
+        self._loaded()
+        if self.store is None:
+            raise NotRecording("recording is off", hint="PERSIST=1 switches it on")
+        return self.store
+
+    @property
+    def upkeep(self) -> Maintenance:
+        """The jobs. Raises `NotRecording` where there are none, `Unavailable` while loading."""
+        self._loaded()
+        if self.maintenance is None:
+            raise NotRecording("recording is off", hint="PERSIST=1 switches it on")
+        return self.maintenance
+
+    def not_ready(self) -> str | None:
+        """Why it is not ready to serve, or None where it is."""
+        return health.not_ready(self)
+
+    async def load(self) -> None:
+        """Load the recording and begin. Raises `StoreUnreadable`."""
+        states, ids = CurrentStates(), RecentIds(self.settings.dedupe_ids)
+        sequencer = await self._load_store(states, ids)
+        hub = await self._stack.enter_async_context(
+            Hub.run(
+                sequencer,
+                states,
+                self.store,
+                lambda: 0 if self.store is None else self.store.durable,
+                limits=socket_limits(self.settings),
+                heartbeat_seconds=self.settings.heartbeat_interval / 1000,
+                loss_window_ms=self.settings.snapshot_interval if self.store is not None else 0,
+                clock=self.clock,
+                metrics=self.metrics,
+            )
+        )
+        intake = Intake(
+            sequencer,
+            ids,
+            hub,
+            self.store,
+            self.clock,
+            self.metrics,
+            max_delta_bytes=self.settings.max_delta_bytes,
+            max_message_bytes=self.settings.max_message_bytes,
+        )
+        if self.store is not None:
+            self.store.on_progress(lambda: self._on_progress(hub, intake))
+            await self._start_jobs(self.store)
+        self._stack.callback(self.stop_intake)
+        self._parts = (hub, intake)
+        health.offer_gauges(self, hub)
+        self.loading = ""
+        self.door.open(hub, intake)
+
+    def stop_intake(self) -> None:
+        """Take nothing more and admit nobody; what was accepted is still recorded."""
+        self.stopping = True
+        self.door.shut("stopping")
+        if self._parts is not None:
+            self._parts[1].close()
+
+    async def publish(self, text: bytes, *, lines: bool = False) -> Accepted:
+        """Record and broadcast the deltas of a JSON text, all or none.
+
+        Args:
+            text: One delta or an array of deltas; NDJSON with `lines`.
+            lines: Whether it is NDJSON.
+
+        Returns:
+            Their places, once they are recorded.
+
+        Raises:
+            RecorderError: Nothing of it was taken.
+        """
+        intake = self.intake
+        await intake.room()
+        accepted = intake.accept_lines(text) if lines else intake.accept(text)
+        await intake.until_recorded(accepted.through)
+        return accepted
+
+    def subscribe(
+        self,
+        *,
+        sessions: Iterable[str] | None = None,
+        types: Iterable[str] | None = None,
+        since: str | int | None = None,
+    ) -> EmbeddedSubscription:
+        """Subscribe in this process.
+
+        Args:
+            sessions: Only these; None for all.
+            types: Only these; None for all.
+            since: As on the wire: latest, earliest, state, `epoch:seq`, a seq, or a time.
+
+        Returns:
+            To be used in `async with`, and iterated for its events (dictionaries, as on the wire).
+
+        Raises:
+            BadSubscription: A value is not allowed.
+        """
+        wanted = Subscription(
+            None if sessions is None else check_sessions(sessions),
+            None if types is None else check_types(types),
+            parse_since(since),
+        )
+        return EmbeddedSubscription(self.hub, wanted)
+
+    def _loaded(self) -> tuple[Hub, Intake]:
+        if self.stopping and self._parts is None:
+            raise Closed("the recorder is stopping")
+        if self._parts is None:
+            raise Unavailable(f"the recorder is {self.loading}", hint="try again in a moment")
+        return self._parts
+
+    async def _load_store(self, states: CurrentStates, ids: RecentIds) -> Sequencer:
+        chained = self.settings.hash_chain
+        if self.store is None:
+            return Sequencer(new_epoch(self.clock.now_ms()), 0, GENESIS if chained else None, "", states)
+        store, begin = self.store, self.clock.monotonic()
+        loaded = await store.load(self._on_loading)
+        after = ""
+        while rows := await store.states.living(after):
+            states.load(rows)
+            after = rows[-1][0]
+        ids.load(await store.recent_ids(self.settings.dedupe_ids))
+        logger.bind(
+            deltas=loaded.count,
+            sessions=len(states),
+            epoch=loaded.epoch,
+            head=loaded.head,
+            seconds=round(self.clock.monotonic() - begin, 3),
+        ).info("recording loaded")
+        self._last_prune_at = loaded.meta.get("last_prune_at")
+        return Sequencer(
+            loaded.epoch, loaded.head, loaded.last_hash if chained else None, loaded.last_recorded_at, states
+        )
+
+    def _on_loading(self, left: int, total: int) -> None:
+        done = 100 * (total - left) // max(total, 1)
+        self.loading = f"loading ({done} %)"
+        logger.bind(percent=done).info("loading")
+
+    async def _start_jobs(self, store: SqliteStore) -> None:
+        settings = self.settings
+        self.maintenance = Maintenance(
+            store,
+            Retention(settings.retention_days, settings.max_deltas, settings.max_db_bytes),
+            self.clock,
+            self.metrics,
+            self._last_prune_at,
+        )
+        scheduler = await self._stack.enter_async_context(
+            Scheduler.run(self.maintenance, settings.snapshot_interval)
+        )
+        store.on_progress(lambda: scheduler.on_progress(store.recorded))
+
+    def _on_progress(self, hub: Hub, intake: Intake) -> None:
+        assert self.store is not None
+        hub.recorded(self.store.recorded)
+        intake.on_progress()
+
+
+def socket_limits(settings: Settings) -> SocketLimits:
+    """What connections may do."""
+    return SocketLimits(
+        soft_bytes=settings.slow_soft_bytes,
+        soft_seconds=settings.slow_soft_ms / 1000,
+        hard_bytes=settings.slow_hard_bytes,
+        linger_seconds=settings.slow_linger_ms / 1000,
+        ping_interval=settings.ping_interval / 1000,
+        ping_timeout=settings.ping_timeout / 1000,
+    )
+
+
+@asynccontextmanager
+async def prepare_recorder(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Recorder]:
+    """A recorder that holds its file but has not loaded it; `load` begins.
+
+    Args:
+        settings: Its settings.
+        clock: The machine's by default.
+
+    Raises:
+        StoreLocked, StoreUnreadable: The file cannot be used; it is left as it is.
+    """
+    clock = clock or SystemClock()
+    metrics = Metrics()
+    async with AsyncExitStack() as stack:
+        store: SqliteStore | None = None
+        if settings.persist:
+            config = StoreConfig(
+                settings.db_path,
+                settings.snapshot_interval,
+                settings.dedupe_ids,
+                settings.queue_max_deltas,
+                settings.queue_max_bytes,
+            )
+            store = await stack.enter_async_context(SqliteStore.open(config, clock, metrics))
+        parts = await stack.enter_async_context(AsyncExitStack())  # closed before the store
+        recorder = Recorder(settings, store, clock, metrics, parts)
+        yield recorder
+
+
+@asynccontextmanager
+async def open_recorder(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Recorder]:
+    """A recorder in one's own program: `async with open_recorder(load_settings(persist="1")) as recorder:`.
+
+    Args:
+        settings: Its settings; HOST, PORT and what concerns connections have no effect.
+        clock: The machine's by default.
+
+    Raises:
+        StoreLocked, StoreUnreadable: The file cannot be used; it is left as it is.
+    """
+    async with prepare_recorder(settings, clock=clock) as recorder:
+        await recorder.load()
+        yield recorder
+
+

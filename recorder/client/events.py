@@ -1,0 +1,213 @@
+"""What a subscription yields: small frozen values, one class per kind of event.
+
+States stay JSON text until somebody looks: `delta.after` decodes at each access, `delta.after_raw` is the text as the
+publisher sent it, byte for byte. Whole numbers come out exact however long they are; a number with a fraction is a
+float, so its exact spelling is in the text alone. Nothing here knows about connections.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from recorder.client.rawjson import decode_value
+from recorder.model.position import Position
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A delta at its place in the order.
+
+    Args:
+        seq: Its number in its epoch, from 1.
+        epoch: The epoch.
+        recorded_at: When it was recorded: UTC, milliseconds, `Z`.
+        hash: The chain's hash at this place (64 hex digits), None where the chain is off.
+        lineage: `broken` where `before` is not the state last recorded, else None.
+        type: `created`, `updated` or `deleted`.
+        session_id: The session.
+        timestamp: When it happened, in the form of `recorded_at`.
+        id: The publisher's idempotency key, or None.
+        before_raw: JSON text of the state before, None where there is none.
+        after_raw: JSON text of the state after, None where there is none.
+        raw: The whole event as it was received.
+    """
+
+    seq: int
+    epoch: str
+    recorded_at: str
+    hash: str | None
+    lineage: str | None
+    type: str
+    session_id: str
+    timestamp: str
+    id: str | None
+    before_raw: bytes | None
+    after_raw: bytes | None
+    raw: bytes
+
+    @property
+    def position(self) -> Position:
+        """Where to resume to get what follows; `str()` of it is `epoch:seq`."""
+        return Position(self.epoch, self.seq)
+
+    @property
+    def before(self) -> Any:
+        """The state before, decoded anew at each access; None where there is none.
+
+        Raises:
+            ClientError: Python cannot hold it (nested too deeply, a number out of range); use `before_raw`.
+        """
+        return None if self.before_raw is None else decode_value(self.before_raw)
+
+    @property
+    def after(self) -> Any:
+        """The state after, decoded anew at each access; None where there is none.
+
+        Raises:
+            ClientError: Python cannot hold it (nested too deeply, a number out of range); use `after_raw`.
+        """
+        return None if self.after_raw is None else decode_value(self.after_raw)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The state of a session that is not deleted, as of a place in the order; one of a list that `Live` ends.
+
+    Args:
+        seq: The number of the session's last delta.
+        epoch: The epoch.
+        session_id: The session.
+        state_raw: JSON text of the state.
+        raw: The whole event as it was received.
+    """
+
+    seq: int
+    epoch: str
+    session_id: str
+    state_raw: bytes
+    raw: bytes
+
+    @property
+    def state(self) -> Any:
+        """The state, decoded anew at each access.
+
+        Raises:
+            ClientError: Python cannot hold it (nested too deeply, a number out of range); use `state_raw`.
+        """
+        return decode_value(self.state_raw)
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """History (or the list of states) is over: everything that matches, up to `seq`, has been yielded.
+
+    Args:
+        seq: The place in the order.
+        epoch: The epoch.
+    """
+
+    seq: int
+    epoch: str
+
+    @property
+    def position(self) -> Position:
+        """Where to resume to get what follows."""
+        return Position(self.epoch, self.seq)
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """What was derived so far is void: the position could not be honoured. A list of states follows, then `Live`.
+
+    Args:
+        reason: `epoch_changed`, `pruned`, `ahead` or `not_recording`; or `cut`, the client's own: the connection was
+            lost in the middle of a list of states, which begins again from its start.
+        epoch: The epoch from here on.
+        oldest: The first seq still kept, None where the reason is `cut`.
+        head: The highest seq given.
+    """
+
+    reason: str
+    epoch: str
+    oldest: int | None
+    head: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """A connection was made. Yielded only where notices were asked for.
+
+    Args:
+        epoch: The epoch.
+        head: The highest seq given.
+        durable: The highest seq known to be on disk, None where it was not said.
+        recording: Whether anything is recorded.
+        durability: `snapshot` or `commit`.
+        loss_window_ms: How much a crash may cost, in milliseconds, None where it was not said.
+    """
+
+    epoch: str
+    head: int
+    durable: int | None
+    recording: bool
+    durability: str
+    loss_window_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The server is alive. Yielded only where notices were asked for.
+
+    Args:
+        epoch: The epoch.
+        head: The highest seq given.
+        durable: The highest seq known to be on disk, None where it was not said.
+        at: The server's time: UTC, milliseconds, `Z`.
+    """
+
+    epoch: str
+    head: int
+    durable: int | None
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The connection was lost, or could not be made; it will be tried again. Yielded only with notices.
+
+    Args:
+        why: What happened, for people.
+        retry_s: Seconds until the next try.
+    """
+
+    why: str
+    retry_s: float
+
+
+Event = Delta | State | Live | Reset | Hello | Heartbeat | Disconnected
+"""Everything a subscription can yield."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """A frame's deltas are recorded.
+
+    Args:
+        epoch: The epoch.
+        first_seq: The number of the first delta; of a repeated id, the number it got at first.
+        seq: The number of the last delta.
+        count: How many deltas.
+        durable: Whether they are known to be on disk.
+    """
+
+    epoch: str
+    first_seq: int
+    seq: int
+    count: int
+    durable: bool
+
+    @property
+    def position(self) -> Position:
+        """Where a subscriber would go on after these deltas."""
+        return Position(self.epoch, self.seq)

@@ -1,0 +1,76 @@
+"""What may be set about a client. Times are in seconds, sizes in bytes; `_s` and `_bytes` in the names say so."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from recorder.clock import Clock, SystemClock
+from recorder.errors import ClientError
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientOptions:
+    """Options of a `Client`; the defaults are for a recorder with its own defaults.
+
+    Args:
+        heartbeat_s: The server's HEARTBEAT_INTERVAL. After 2 of them without a word a subscription is `stale`, after
+            2.5 its connection is cut and made anew.
+        backoff_base_s: Bound of the delay before the first reconnection; it doubles with each further try.
+        backoff_cap_s: Bound of every delay.
+        backoff_stable_s: A connection that held this long starts the count afresh.
+        max_tries: Connections that may fail in a row before that is final; None tries for ever.
+        open_timeout_s: How long the opening of a connection may take.
+        close_timeout_s: How long the other side may take to say goodbye.
+        drain_timeout_s: How long `aclose` waits for publishes under way.
+        max_event_bytes: The longest event that is taken; a delta event carries two states.
+        max_waiting_events: Events read ahead of the caller; beyond that the server is left to wait.
+        max_frame_bytes: The longest frame that is published (the server's MAX_MESSAGE_BYTES).
+        max_frames: Frames that may be under way (sent, or waiting to be) before `publish` waits.
+        max_bytes: The same in bytes; a single longer frame goes alone.
+        idempotent: Give an id to each delta published without one, so that it can be sent again after a cut.
+        ssl_context: For https and wss; the system's certificates by default.
+        clock: Where the time comes from.
+        sleep: How to wait so many seconds.
+        random: Gives numbers from 0 to below 1, for the jitter.
+        new_id: Gives ids for deltas.
+    """
+
+    heartbeat_s: float = 15.0
+    backoff_base_s: float = 0.25
+    backoff_cap_s: float = 30.0
+    backoff_stable_s: float = 10.0
+    max_tries: int | None = None
+    open_timeout_s: float = 10.0
+    close_timeout_s: float = 2.0
+    drain_timeout_s: float = 10.0
+    max_event_bytes: int = 64 << 20
+    max_waiting_events: int = 64
+    max_frame_bytes: int = 16 << 20
+    max_frames: int = 1024
+    max_bytes: int = 16 << 20
+    idempotent: bool = True
+    ssl_context: ssl.SSLContext | None = None
+    clock: Clock = field(default_factory=SystemClock)
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    random: Callable[[], float] = random.random
+    new_id: Callable[[], str] = _new_id
+
+    def __post_init__(self) -> None:
+        for name in ("heartbeat_s", "open_timeout_s", "max_event_bytes", "max_waiting_events", "max_frames"):
+            self._check(name, getattr(self, name) > 0, "must be greater than 0")
+        for name in ("backoff_base_s", "backoff_cap_s", "backoff_stable_s", "close_timeout_s", "drain_timeout_s"):
+            self._check(name, getattr(self, name) >= 0, "must not be negative")
+        self._check("max_tries", self.max_tries is None or self.max_tries > 0, "must be greater than 0, or None")
+
+    def _check(self, name: str, ok: bool, rule: str) -> None:
+        if not ok:
+            raise ClientError(f"option {name} {rule}, is {getattr(self, name)!r}")

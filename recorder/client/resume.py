@@ -1,0 +1,307 @@
+"""Resuming, as a state machine: no I/O, no clock, no task. Messages and disconnections in, events and verdicts out.
+
+Invariant: whatever is cut, and wherever, its owner is handed every matching delta exactly once and in order from where
+it began, or a `Reset` first that says that what it had is void. The position moves only with what was handed out.
+
+Three things are told apart while connected:
+- replay: what lies between the position asked for and `live`;
+- listing: `state` events, after a `reset` or for `since=state`. A listing that was cut is no position: it begins again
+  from its start, and its owner is told (`Reset` with the reason `cut`), since a session it has from the first half may
+  be gone in the second. The first delta, or `live`, ends a listing;
+- live.
+
+A gap is called one only where it can be told: all deltas are asked for, and the one before was handed out, or named as
+the position to resume from. Left out: when to reconnect (`backoff`), and for how long nothing may be heard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from recorder.client import decode
+from recorder.client.decode import Violation
+from recorder.client.events import Delta, Event, Heartbeat, Hello, Live, Reset, State
+from recorder.errors import BY_CODE, ClientError
+from recorder.model.position import Position
+from recorder.protocol.subscribe import Since
+
+PROTOCOL_VERSION = 1
+MAX_STRIKES = 3
+"""How often in a row, without the position moving, the server may break the protocol before that is final."""
+
+FINAL_CLOSE_CODES = frozenset((4400, 4401, 4403))
+BROKEN_CLOSE_CODES = frozenset((1002, 1003, 1007, 1009))
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Connect again after a while.
+
+    Args:
+        why: What happened, for people.
+        broken: Whether the server broke the protocol: worth a line in the log.
+    """
+
+    why: str
+    broken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """Never connect again.
+
+    Args:
+        error: What the caller gets.
+    """
+
+    error: ClientError
+
+
+Verdict = Retry | Fail
+
+
+class Phase(Enum):
+    """Where a connection is."""
+
+    DOWN = auto()  # there is none
+    GREETING = auto()  # open, before `hello`
+    REPLAY = auto()  # history
+    LISTING = auto()  # states
+    LIVE = auto()
+
+
+class Resume:
+    """One subscription across its connections.
+
+    Args:
+        since: Where to begin.
+        text: The same as it is spelled on the wire.
+        filtered: Whether only some sessions or types are asked for, so that numbers may be missing.
+    """
+
+    def __init__(self, since: Since, text: str, *, filtered: bool) -> None:
+        self._since = since  # where the caller wanted to begin
+        self._text = text  # the same, as spelled
+        self._filtered = filtered  # whether numbers may be missing
+        self.phase = Phase.DOWN  # of the current connection
+        self.epoch = ""  # of the current or last connection
+        self.head = 0  # the highest seq heard of in this epoch
+        self.position: Position | None = since.position  # everything up to here has been handed out
+        self.duplicates = 0  # deltas that came again and were dropped
+        self.violations = 0  # times the server broke the protocol
+        self._unlisted = since.kind == "state"  # whether a list of states is due, from its start
+        self._void = False  # whether something of a list that is not complete has been handed out
+        self._gapless = False  # whether the next delta must follow the position
+        self._strikes = 0  # violations since there was progress
+        self._furthest: Position | None = None  # the furthest that `position` has been in this epoch
+        self._complaint = ""  # what the server said last in an `error`
+
+    @property
+    def query(self) -> str:
+        """The `since` to connect with now."""
+        if self._unlisted:
+            return "state"
+        return self._text if self.position is None else str(self.position)
+
+    def connected(self) -> None:
+        """A connection was opened with `query`."""
+        self.phase = Phase.GREETING
+        self._complaint = ""
+
+    def receive(self, data: bytes) -> Sequence[Event]:
+        """A message came.
+
+        Args:
+            data: Its payload.
+
+        Returns:
+            What to hand out, in order; often nothing, mostly one event.
+
+        Raises:
+            Violation: The protocol is broken: close the connection and call `violated`.
+            ClientError: A refusal that is final.
+        """
+        wire = decode.decode(data)
+        match wire:
+            case decode.DeltaWire():
+                return self._delta(wire, data)
+            case decode.HeartbeatWire():
+                return self._heartbeat(wire)
+            case decode.StateWire():
+                return self._state(wire, data)
+            case decode.LiveWire():
+                return self._live(wire)
+            case decode.ResetWire():
+                return self._reset(wire)
+            case decode.HelloWire():
+                return self._hello(wire)
+            case decode.ErrorWire():
+                self._error(wire)
+        return ()
+
+    def disconnected(self, code: int, reason: str) -> Verdict:
+        """The connection is gone.
+
+        Args:
+            code: The close code; 1006 where there was none.
+            reason: The close reason.
+        """
+        self.phase = Phase.DOWN
+        said = self._complaint or reason
+        why = f"closed with {code}" + (f": {said}" if said else "")
+        if code in FINAL_CLOSE_CODES:
+            return Fail(ClientError(f"the server {why}", hint=_final_hint(code)))
+        return self._strike(why) if code in BROKEN_CLOSE_CODES else Retry(why)
+
+    def violated(self, violation: Violation) -> Verdict:
+        """`receive` raised a violation, and the connection was closed."""
+        self.phase = Phase.DOWN
+        return self._strike(str(violation))
+
+    def _strike(self, why: str) -> Verdict:
+        self.violations += 1
+        self._strikes += 1
+        if self._strikes < MAX_STRIKES:
+            return Retry(why, broken=True)
+        hint = f"{self._strikes} times in a row at {self.query}; is this a recorder of protocol {PROTOCOL_VERSION}?"
+        return Fail(ClientError(f"the server keeps breaking the protocol: {why}", hint=hint))
+
+    def _hello(self, wire: decode.HelloWire) -> Sequence[Event]:
+        if self.phase is not Phase.GREETING:
+            raise Violation("a second hello")
+        if wire.protocol != PROTOCOL_VERSION:
+            raise ClientError(
+                f"the server speaks protocol {wire.protocol}, this client speaks {PROTOCOL_VERSION}",
+                hint="use a client of the server's version",
+            )
+        self.epoch, self.head = wire.epoch, wire.head
+        hello = Hello(
+            wire.epoch, wire.head, wire.durable, wire.recording, wire.durability, wire.loss_window_ms
+        )
+        if self._unlisted:
+            return (hello, *self._begin_listing())
+        self.phase = Phase.REPLAY
+        self._gapless = not self._filtered
+        if self.position is None:
+            self._begin()
+        return (hello,)
+
+    def _begin(self) -> None:
+        """Greeted, and nothing has been handed out yet."""
+        if self._since.kind == "seq":
+            self.position = Position(self.epoch, self._since.seq)
+            return
+        # What is kept from the earliest or a time on may have holes; `latest` begins where `live` says.
+        self._gapless = False
+        if self._since.kind == "latest":
+            # A connection cut before the first delta resumes from here.
+            self.position = Position(self.epoch, self.head)
+
+    def _begin_listing(self) -> Sequence[Event]:
+        self.phase = Phase.LISTING
+        if not self._void:
+            return ()
+        return (Reset("cut", self.epoch, None, self.head),)
+
+    def _reset(self, wire: decode.ResetWire) -> Sequence[Event]:
+        self._must_be_greeted("reset")
+        self.phase = Phase.LISTING
+        self.position = None
+        self._unlisted = self._void = True
+        self.epoch, self.head = wire.epoch, wire.head
+        return (Reset(wire.reason, wire.epoch, wire.oldest, wire.head),)
+
+    def _state(self, wire: decode.StateWire, data: bytes) -> Sequence[Event]:
+        self._must_be_greeted("state")
+        if self.phase is not Phase.LISTING:
+            raise Violation(f"a state of session {wire.session_id!r} that nobody asked for")
+        self._void = True
+        return (State(wire.seq, self.epoch, wire.session_id, bytes(wire.state), data),)
+
+    def _live(self, wire: decode.LiveWire) -> Sequence[Event]:
+        self._must_be_greeted("live")
+        if self.phase is Phase.LIVE:
+            raise Violation("live was said twice")
+        seq, position = wire.seq, self.position
+        if position is not None:
+            self._same_epoch(position)
+            if seq < position.seq or (self._gapless and seq != position.seq):
+                raise Violation(f"live at {seq}, after {position} was reached")
+        self._move(seq)
+        self.phase = Phase.LIVE
+        self._gapless = not self._filtered
+        return (Live(seq, self.epoch),)
+
+    def _delta(self, wire: decode.DeltaWire, data: bytes) -> Sequence[Event]:
+        self._must_be_greeted("delta")
+        seq, position = wire.seq, self.position
+        if position is not None:
+            self._same_epoch(position)
+            if seq <= position.seq:
+                self.duplicates += 1
+                return ()
+            if self._gapless and seq != position.seq + 1:
+                raise Violation(f"a gap: {seq} came after {position}")
+        if self.phase is Phase.LISTING:
+            self.phase = Phase.REPLAY
+            self._gapless = not self._filtered
+        self._move(seq)
+        envelope = wire.delta
+        return (
+            Delta(
+                seq,
+                self.epoch,
+                wire.recorded_at,
+                wire.hash,
+                wire.lineage,
+                envelope.type,
+                envelope.session_id,
+                envelope.timestamp,
+                envelope.id,
+                decode.state_text(envelope.before),
+                decode.state_text(envelope.after),
+                data,
+            ),
+        )
+
+    def _heartbeat(self, wire: decode.HeartbeatWire) -> Sequence[Event]:
+        self._must_be_greeted("heartbeat")
+        if wire.epoch != self.epoch:
+            raise Violation(f"a heartbeat of epoch {wire.epoch} in epoch {self.epoch}")
+        self.head = max(self.head, wire.head)
+        return (Heartbeat(wire.epoch, wire.head, wire.durable, wire.at),)
+
+    def _error(self, wire: decode.ErrorWire) -> None:
+        self._complaint = wire.message
+        known = BY_CODE.get(wire.code)
+        if known is not None and known.close_code in FINAL_CLOSE_CODES:
+            assert known.close_code is not None
+            raise ClientError(f"the server refused: {wire.message}", hint=_final_hint(known.close_code))
+
+    def _must_be_greeted(self, event: str) -> None:
+        if self.phase is Phase.GREETING:
+            raise Violation(f"{event} before hello")
+
+    def _same_epoch(self, position: Position) -> None:
+        if position.epoch != self.epoch:
+            raise Violation(f"the epoch is {self.epoch}, and no reset came for the position {position}")
+
+    def _move(self, seq: int) -> None:
+        self.position = position = Position(self.epoch, seq)
+        furthest = self._furthest
+        # Not the position alone: one that goes back and forth with resets is no progress.
+        if furthest is None or furthest.epoch != self.epoch or seq > furthest.seq:
+            self._furthest = position
+            self._strikes = 0
+        self._unlisted = self._void = False
+        self.head = max(self.head, seq)
+
+
+def _final_hint(code: int) -> str:
+    return {
+        4400: "mend the subscription",
+        4401: "give the right token",
+        4403: "the token's role, the Origin or the Host does not permit it",
+    }[code]

@@ -1,0 +1,328 @@
+"""A subscription: the shell around `Resume` that connects, reads, waits and hands events to whoever iterates.
+
+One task ("client-subscription") owns the connection from its opening to its goodbye; within a connection a second one
+("client-watch") cuts it when nothing is heard. Events wait in a queue bounded in count (each is bounded in bytes by
+`max_event_bytes`): a caller that does not take them leaves the server to wait, and is closed by it with 4408 when that
+lasts, which costs nothing: what was read is handed out, and the rest is resumed from there.
+
+Cancelling an iteration loses no event. Left out: what to do about what is said, which is `Resume`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import orjson
+from loguru import logger
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+
+from recorder.client.backoff import Backoff
+from recorder.client.connection import Dialer, Unreachable, close_code, hang_up
+from recorder.client.decode import LiveWire, Violation, decode
+from recorder.client.events import Delta, Disconnected, Event, Heartbeat, Hello, Live, Reset
+from recorder.client.freshness import Freshness, assess
+from recorder.client.options import ClientOptions
+from recorder.client.resume import Fail, Phase, Resume, Retry, Verdict
+from recorder.errors import ClientError
+from recorder.model.position import Position
+from recorder.protocol.subscribe import Since
+
+DEAD_INTERVALS = 2.5
+"""After this many heartbeat intervals of silence a connection is cut and made anew."""
+
+MAX_URL = 4000
+"""A longer URL does not pass everywhere (8 KiB is a common limit): the subscription goes as a message instead."""
+
+_NOTICES = (Hello, Heartbeat, Disconnected)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a subscription asks for.
+
+    Args:
+        sessions: Their ids; none: all.
+        types: Delta types; none: all.
+        since: Where to begin.
+        since_text: The same as it is spelled on the wire.
+        notices: Whether `Hello`, `Heartbeat` and `Disconnected` are handed out too.
+    """
+
+    sessions: tuple[str, ...]
+    types: tuple[str, ...]
+    since: Since
+    since_text: str
+    notices: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """The last thing in the queue; the error is raised, None ends the iteration."""
+
+    error: Exception | None
+
+
+class Subscription:
+    """An async iterator of events; made by `Client.subscribe`.
+
+    It connects at the first iteration, or when it is entered: `async with client.subscribe() as events` returns when
+    the first event is at hand, so that with `since="latest"` nothing published from then on is missed.
+
+    Args:
+        dialer: Opens its connections.
+        options: The client's.
+        wanted: What it asks for.
+        on_closed: Called once when it is closed.
+    """
+
+    def __init__(
+        self, dialer: Dialer, options: ClientOptions, wanted: Wanted, on_closed: Callable[[Subscription], None]
+    ) -> None:
+        self._dialer = dialer  # opens connections
+        self._options = options  # limits, times, clock
+        self._wanted = wanted  # what is asked for
+        self._on_closed = on_closed  # tells the client
+        self._is_filtered = bool(wanted.sessions or wanted.types)  # whether numbers may be missing
+        self._resume = Resume(wanted.since, wanted.since_text, filtered=self._is_filtered)  # the state machine
+        self._backoff = Backoff(
+            options.backoff_base_s, options.backoff_cap_s, options.backoff_stable_s, options.random
+        )  # delays between tries
+        self._queue: asyncio.Queue[Event | _End] = asyncio.Queue(options.max_waiting_events)  # read, not taken
+        self._task: asyncio.Task[None] | None = None  # owns the connection
+        self._ready = asyncio.Event()  # set when the first event is at hand, or when it has ended
+        self._heard = options.clock.monotonic()  # when something was heard last
+        self._held = False  # whether reading waits for the caller
+        self._is_silent = False  # whether the connection was cut because nothing was heard
+        self._is_closed = False  # whether aclose was called
+        self._taken: Delta | Live | None = None  # the last event with a position that the caller took
+        self._hello: Hello | None = None  # of the current or last connection
+        self.reconnects = 0  # connections lost or failed so far
+
+    # For callers
+
+    @property
+    def position(self) -> Position | None:
+        """Where to resume after what was taken so far; None before the first event and within a list of states."""
+        return None if self._taken is None else self._taken.position
+
+    @property
+    def hello(self) -> Hello | None:
+        """What the server said of itself, at the last connection."""
+        return self._hello
+
+    @property
+    def duplicates(self) -> int:
+        """Deltas that came again and were dropped."""
+        return self._resume.duplicates
+
+    @property
+    def violations(self) -> int:
+        """Times the server broke the protocol (a gap is one); each was followed by a new connection."""
+        return self._resume.violations
+
+    @property
+    def freshness(self) -> Freshness:
+        """How current what the caller has taken is."""
+        resume = self._resume
+        waiting = self._queue.qsize()
+        is_live = resume.phase is Phase.LIVE
+        if not (is_live and self._is_filtered):
+            waiting += resume.head - (resume.position.seq if resume.position is not None else 0)
+        silent_s = 0.0 if self._held else self._options.clock.monotonic() - self._heard
+        return assess(
+            connected=resume.phase not in (Phase.DOWN, Phase.GREETING),
+            is_live=is_live,
+            behind=waiting,
+            silent_s=silent_s,
+            heartbeat_s=self._options.heartbeat_s,
+        )
+
+    async def start(self) -> None:
+        """Connect, and wait for the first event to be at hand; it is not taken.
+
+        Raises:
+            ClientError: The server refused for good.
+        """
+        self._begin()
+        await self._ready.wait()
+        if self._task is not None and self._task.done() and not self._is_closed:
+            raise await self._end()
+
+    async def aclose(self) -> None:
+        """Disconnect; whoever iterates is at the end. May be called again."""
+        self._is_closed = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+        while not self._queue.empty():
+            self._queue.get_nowait()
+        self._queue.put_nowait(_End(None))
+        self._ready.set()
+        self._on_closed(self)
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        if self._is_closed:
+            raise StopAsyncIteration
+        self._begin()
+        event = await self._queue.get()
+        if isinstance(event, _End):
+            # Kept for whoever else is waiting, and for the next call.
+            self._queue.put_nowait(event)
+            raise event.error or StopAsyncIteration
+        if isinstance(event, Delta | Live):
+            self._taken = event
+        elif isinstance(event, Reset):
+            self._taken = None
+        return event
+
+    # The task
+
+    def _begin(self) -> None:
+        if self._task is None and not self._is_closed:
+            self._task = asyncio.create_task(self._run(), name="client-subscription")
+
+    async def _end(self) -> Exception:
+        """What ended the task, leaving it where it is for those who iterate."""
+        ended = [self._queue.get_nowait() for _ in range(self._queue.qsize())]
+        for event in ended:
+            self._queue.put_nowait(event)
+        last = ended[-1]
+        assert isinstance(last, _End)
+        assert last.error is not None
+        return last.error
+
+    async def _run(self) -> None:
+        try:
+            await self._stay_connected()
+        # The boundary of the task: whatever it was, the caller who waits for events must get it.
+        except Exception as error:
+            await self._queue.put(_End(error))
+        finally:
+            self._ready.set()
+
+    async def _stay_connected(self) -> None:
+        options = self._options
+        while True:
+            verdict = await self._one_connection()
+            if isinstance(verdict, Fail):
+                raise verdict.error
+            self.reconnects += 1
+            delay = self._backoff.failed(options.clock.monotonic())
+            log = logger.bind(url=self._dialer.address.base, why=verdict.why, retry_s=round(delay, 3))
+            if verdict.broken:
+                log.warning("the server broke the protocol, reconnecting")
+            else:
+                log.info("connection lost, reconnecting")
+            if options.max_tries is not None and self._backoff.tries >= options.max_tries:
+                raise ClientError(f"{verdict.why}", hint=f"gave up after {self._backoff.tries} tries")
+            if self._wanted.notices:
+                await self._hand_over(Disconnected(verdict.why, delay))
+            await options.sleep(delay)
+
+    async def _one_connection(self) -> Verdict:
+        wanted, options = self._wanted, self._options
+        address, since = self._dialer.address, self._resume.query
+        url = address.subscribe_url(wanted.sessions, wanted.types, since)
+        message = None
+        if len(url) > MAX_URL:
+            # Nothing has this name, so what comes after `live` is the answer to the message alone.
+            url = address.subscribe_url((f"nothing-{uuid.uuid4().hex}",), (), "latest")
+            message = orjson.dumps(
+                {"op": "subscribe", "sessions": wanted.sessions, "types": wanted.types, "since": since}
+            )
+        try:
+            socket = await self._dialer.dial(url, ping_s=None)
+        except Unreachable as error:
+            return Retry(str(error))
+        except ClientError as error:
+            return Fail(error)
+        verdict: Verdict | None = None
+        try:
+            self._resume.connected()
+            self._backoff.connected(options.clock.monotonic())
+            verdict = await self._read(socket, message)
+            return verdict
+        finally:
+            broken = isinstance(verdict, Retry) and verdict.broken
+            await hang_up(socket, 1002 if broken else 1000, limit_s=options.close_timeout_s)
+
+    async def _read(self, socket: ClientConnection, message: bytes | None) -> Verdict:
+        self._heard, self._is_silent = self._options.clock.monotonic(), False
+        async with asyncio.TaskGroup() as group:
+            watch = group.create_task(self._watch(socket), name="client-watch")
+            try:
+                if message is not None:
+                    await self._ask(socket, message)
+                while True:
+                    await self._receive(await socket.recv(decode=False))
+            except ConnectionClosed as closed:
+                if self._is_silent:
+                    return self._resume.disconnected(1006, "nothing was heard for too long")
+                return self._resume.disconnected(*close_code(closed))
+            except Violation as violation:
+                return self._resume.violated(violation)
+            except ClientError as error:
+                return Fail(error)
+            finally:
+                watch.cancel()
+
+    async def _ask(self, socket: ClientConnection, message: bytes) -> None:
+        """Subscribe by message, once the placeholder in the URL has become live."""
+        data = await socket.recv(decode=False)
+        while not isinstance(decode(data), LiveWire):
+            await self._receive(data)
+            data = await socket.recv(decode=False)
+        await socket.send(message, text=True)
+
+    async def _receive(self, data: bytes) -> None:
+        self._heard = self._options.clock.monotonic()
+        for event in self._resume.receive(data):
+            if isinstance(event, Hello):
+                self._hello = event
+            if self._wanted.notices or not isinstance(event, _NOTICES):
+                await self._hand_over(event)
+
+    async def _hand_over(self, event: Event) -> None:
+        if self._queue.full():
+            self._held = True
+            try:
+                await self._queue.put(event)
+            finally:
+                self._held = False
+            # What came meanwhile has not been read: that was not the server's silence.
+            self._heard = self._options.clock.monotonic()
+        else:
+            self._queue.put_nowait(event)
+        self._ready.set()
+
+    async def _watch(self, socket: ClientConnection) -> None:
+        """Cut the connection when nothing is heard."""
+        clock, limit = self._options.clock, DEAD_INTERVALS * self._options.heartbeat_s
+        left = limit
+        while left > 0:
+            await self._options.sleep(left)
+            left = limit if self._held else limit - (clock.monotonic() - self._heard)
+        self._is_silent = True
+        socket.transport.abort()

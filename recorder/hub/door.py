@@ -1,0 +1,98 @@
+"""The door: which request gets which role, and which is refused before the upgrade."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, urlsplit
+
+from websockets.http11 import Request
+
+from recorder.clock import Clock
+from recorder.errors import BadSubscription, NotFound, Unavailable
+from recorder.hub.hub import Hub
+from recorder.hub.publisher import Intake
+from recorder.hub.socket import Role, SocketLimits, WebSocket
+from recorder.metrics import Metrics
+from recorder.protocol.access import Access
+from recorder.protocol.subscribe import Subscription, parse_query
+
+
+class RecorderDoor:
+    """Admits WebSocket connections.
+
+    Args:
+        access: Which Hosts and Origins may connect.
+        limits: Of connections.
+        clock, metrics: As everywhere.
+    """
+
+    def __init__(self, access: Access, limits: SocketLimits, clock: Clock, metrics: Metrics) -> None:
+        self.limits = limits
+        self.clock = clock
+        self.metrics = metrics
+        self._access = access
+        self._inside: tuple[Hub, Intake] | None = None  # None until the recording is loaded, and when stopping
+        self._reason = "loading"  # why nobody is admitted meanwhile
+
+    def open(self, hub: Hub, intake: Intake) -> None:
+        """Admit from now on."""
+        self._inside = (hub, intake)
+
+    def shut(self, reason: str) -> None:
+        """Admit nobody any more."""
+        self._inside, self._reason = None, reason
+
+    def admit(self, socket: WebSocket, request: Request) -> Role:
+        """The role for a request.
+
+        Raises:
+            NotAllowed: Its Host or Origin may not.
+            NotFound: There is no such place.
+            Unavailable: Not yet, or not any more.
+        """
+        headers = request.headers
+        self._access.check(_one(headers.get_all("Host")), _one(headers.get_all("Origin")))
+        url = urlsplit(request.path)
+        if url.path not in ("/ws", "/publish"):
+            raise NotFound(f"no WebSocket at {url.path[:80]}", hint="/ws and /publish")
+        if self._inside is None:
+            raise Unavailable(f"the recorder is {self._reason}", hint="try again in a moment")
+        hub, intake = self._inside
+        if url.path == "/publish":
+            acks = _publish_acks(url.query)
+            if isinstance(acks, BadSubscription):
+                return hub.subscriber(socket, acks)  # it only says what was wrong, and closes with 4400
+            return hub.publisher(socket, intake, acks=acks)
+        return hub.subscriber(socket, _query(url.query))
+
+    def opened(self, socket: WebSocket) -> None:
+        """A connection is open."""
+        if self._inside is not None:
+            self._inside[0].opened(socket)
+
+    def gone(self, socket: WebSocket) -> None:
+        """A connection is no more."""
+        if self._inside is not None:
+            self._inside[0].gone(socket)
+
+
+def _one(values: list[str]) -> str | None:
+    """A header's value; several of them count as none that could be trusted."""
+    return ", ".join(values) if values else None
+
+
+def _query(query: str) -> Subscription | BadSubscription:
+    try:
+        return parse_query(query)
+    except BadSubscription as error:
+        return error
+
+
+def _publish_acks(query: str) -> bool | BadSubscription:
+    acks = True
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name != "ack" or value not in ("none", "all"):
+            return BadSubscription(f"unknown parameter {name[:80]}={value[:80]}", hint="ack=none, or nothing")
+        acks = value == "all"
+    return acks
+
+

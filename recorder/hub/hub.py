@@ -1,0 +1,286 @@
+"""The hub: every connection, its subscription, and the entries on their way to it.
+
+It owns the fan-out, the tail, the feeds' tasks and the keeper that enforces deadlines and sends heartbeats. `run` opens
+it; leaving that closes every connection in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+from loguru import logger
+
+from recorder.clock import Clock
+from recorder.errors import Closed, RecorderError
+from recorder.hub.fanout import Fanout
+from recorder.hub.feed import Feed, History
+from recorder.hub.publisher import Intake, Publisher
+from recorder.hub.socket import SocketLimits, WebSocket
+from recorder.hub.subscriber import Subscriber
+from recorder.hub.tail import Tail
+from recorder.metrics import Metrics
+from recorder.model.delta import Entry
+from recorder.model.timestamps import format_ms
+from recorder.protocol.events import PROTOCOL_VERSION, event_frame
+
+SWEEP_SECONDS = 0.25
+"""How often deadlines are looked at, at least."""
+
+
+class Order(Protocol):
+    """What the hub asks of the sequencer."""
+
+    @property
+    def epoch(self) -> str:
+        """The current epoch."""
+        ...
+
+    @property
+    def head(self) -> int:
+        """The highest seq given."""
+        ...
+
+
+class States(Protocol):
+    """What the hub asks of the current states."""
+
+    def listing(self, sessions: frozenset[str] | None = None) -> list[tuple[int, str, str]]:
+        """(seq, session id, state) of all sessions that live, or of those named."""
+        ...
+
+
+class Local(Protocol):
+    """A subscription in this process."""
+
+    def failed(self, error: RecorderError) -> None:
+        """It is over."""
+        ...
+
+
+class Hub:
+    """See the module. Made by `run`.
+
+    Args:
+        order: Knows the epoch and the head.
+        states: The sessions' states as of the head.
+        history: What is recorded; None where nothing is.
+        durable: Tells the highest seq on disk.
+        limits: Of connections.
+        heartbeat_seconds: Between heartbeats.
+        loss_window_ms: What `hello` says; 0 where nothing is recorded.
+        clock, metrics: As everywhere.
+    """
+
+    def __init__(
+        self,
+        order: Order,
+        states: States,
+        history: History | None,
+        durable: Callable[[], int],
+        *,
+        limits: SocketLimits,
+        heartbeat_seconds: float,
+        loss_window_ms: int,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._order = order
+        self._states = states
+        self._durable = durable
+        self._limits = limits
+        self._heartbeat_seconds = heartbeat_seconds
+        self._heartbeat_at = clock.monotonic()  # when the last one was sent
+        self._loss_window_ms = loss_window_ms
+        self._clock = clock
+        self._sockets: set[WebSocket] = set()  # open connections, to be swept
+        self._subscribers: dict[Subscriber, None] = {}  # those of /ws
+        self._publishers: dict[Publisher, None] = {}  # those of /publish
+        self._locals: dict[Local, None] = {}  # subscriptions in this process
+        self._feeds: set[asyncio.Task[None]] = set()  # catching up
+        self.metrics = metrics
+        self.history = history
+        self.tail = Tail(order.head)
+        self.fanout = Fanout(self.tail, metrics)
+
+    @classmethod
+    @asynccontextmanager
+    async def run(cls, *args: Any, **options: Any) -> AsyncIterator[Hub]:
+        """A hub that keeps its connections' deadlines until the block is left."""
+        hub = cls(*args, **options)
+        keeper = asyncio.create_task(hub._keep(), name="hub-keeper")
+        try:
+            yield hub
+        finally:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+            await hub.close()
+
+    # What feeds, subscribers and publishers ask for.
+
+    @property
+    def epoch(self) -> str:
+        """The current epoch."""
+        return self._order.epoch
+
+    @property
+    def head(self) -> int:
+        """The highest seq given."""
+        return self._order.head
+
+    @property
+    def subscribers(self) -> int:
+        """How many connections subscribe."""
+        return len(self._subscribers)
+
+    @property
+    def publishers(self) -> int:
+        """How many connections publish."""
+        return len(self._publishers)
+
+    @property
+    def lag_bytes(self) -> int:
+        """Unsent bytes of the slowest subscriber."""
+        return max((subscriber.lag_bytes for subscriber in self._subscribers), default=0)
+
+    @property
+    def lag_deltas(self) -> int:
+        """How far the position of the slowest subscriber that is catching up is behind the head."""
+        behind = [self.head - s.position for s in self._subscribers if s.at_own_pace]
+        return max(behind, default=0)
+
+    @property
+    def outbox_bytes(self) -> int:
+        """Unsent bytes of all subscribers."""
+        return sum(subscriber.lag_bytes for subscriber in self._subscribers)
+
+    def states(self, sessions: frozenset[str] | None) -> list[tuple[int, str, str]]:
+        """(seq, session id, state) of every session that is not deleted, as of the head."""
+        return self._states.listing(sessions)
+
+    def hello(self) -> bytes:
+        """The `hello` frame of now."""
+        return event_frame(
+            "hello",
+            protocol=PROTOCOL_VERSION,
+            epoch=self.epoch,
+            head=self.head,
+            durable=self._durable(),
+            recording=self.history is not None,
+            durability="snapshot",
+            lossWindowMs=self._loss_window_ms,
+        )
+
+    def spawn(self, feed: Feed) -> asyncio.Task[None]:
+        """Run a feed's catching up as a task of ours."""
+        task = asyncio.create_task(feed.run(), name="hub-feed")
+        self._feeds.add(task)
+        task.add_done_callback(self._feed_done)
+        return task
+
+    def add_subscriber(self, subscriber: Subscriber) -> None:
+        """Count it, and send it heartbeats."""
+        self._subscribers[subscriber] = None
+
+    def remove_subscriber(self, subscriber: Subscriber) -> None:
+        """Forget it."""
+        self._subscribers.pop(subscriber, None)
+
+    def add_publisher(self, publisher: Publisher) -> None:
+        """Count it."""
+        self._publishers[publisher] = None
+
+    def remove_publisher(self, publisher: Publisher) -> None:
+        """Forget it."""
+        self._publishers.pop(publisher, None)
+
+    def add_local(self, subscription: Local) -> None:
+        """A subscription in this process; it is told when the hub closes."""
+        self._locals[subscription] = None
+
+    def remove_local(self, subscription: Local) -> None:
+        """Forget it."""
+        self._locals.pop(subscription, None)
+
+    # What the intake and the door ask for.
+
+    def publish(self, entry: Entry) -> None:
+        """Hand an entry to everyone who wants it, at the end of this tick."""
+        self.fanout.publish(entry)
+
+    def recorded(self, seq: int) -> None:
+        """The store has everything up to `seq`."""
+        self.tail.recorded(seq)
+
+    def subscriber(self, socket: WebSocket, query: Any) -> Subscriber:
+        """The role of a connection that subscribes."""
+        return Subscriber(self, socket, query)
+
+    def publisher(self, socket: WebSocket, intake: Intake, *, acks: bool) -> Publisher:
+        """The role of a connection that publishes."""
+        return Publisher(self, intake, socket, acks=acks)
+
+    def opened(self, socket: WebSocket) -> None:
+        """Sweep this connection from now on."""
+        self._sockets.add(socket)
+
+    def gone(self, socket: WebSocket) -> None:
+        """Sweep it no longer."""
+        self._sockets.discard(socket)
+
+    # Keeping.
+
+    def sweep(self) -> None:
+        """Enforce every connection's deadlines; send the heartbeat when it is due."""
+        now = self._clock.monotonic()
+        for socket in list(self._sockets):
+            socket.sweep(now)
+        if now - self._heartbeat_at >= self._heartbeat_seconds:
+            self._heartbeat_at = now
+            self._send_heartbeat()
+
+    async def close(self) -> None:
+        """Close every connection now; what is unsent is lost to those who have not read it."""
+        self.fanout.flush()
+        for socket in list(self._sockets):
+            socket.shutdown()
+        for subscription in list(self._locals):
+            subscription.failed(Closed("the recorder has stopped"))
+        for task in list(self._feeds):
+            task.cancel()
+        await asyncio.gather(*self._feeds, return_exceptions=True)
+        for socket in list(self._sockets):
+            socket.transport.abort()
+
+    def _send_heartbeat(self) -> None:
+        # Deltas of this tick first: a heartbeat must not tell of a head that has not been sent.
+        self.fanout.flush()
+        frame = event_frame(
+            "heartbeat",
+            epoch=self.epoch,
+            head=self.head,
+            durable=self._durable(),
+            at=format_ms(self._clock.now_ms()),
+        )
+        for subscriber in list(self._subscribers):
+            subscriber.send_heartbeat(frame)
+
+    async def _keep(self) -> None:
+        limits = self._limits
+        shortest = min(limits.soft_seconds, limits.ping_interval, limits.ping_timeout, self._heartbeat_seconds)
+        pause = min(SWEEP_SECONDS, max(shortest / 4, 0.005))
+        while True:
+            await asyncio.sleep(pause)
+            try:
+                self.sweep()
+            except Exception:
+                # One connection's trouble must not end the deadlines of all the others.
+                logger.exception("a sweep of the connections failed")
+
+    def _feed_done(self, task: asyncio.Task[None]) -> None:
+        self._feeds.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            # The boundary of a connection: it is told by being closed, the others don't notice.
+            logger.opt(exception=task.exception()).error("a subscriber's history failed")

@@ -1,0 +1,247 @@
+"""The recorder's upkeep: snapshots and pruning, each run noted, one of a kind at a time.
+
+Pruning removes what is on disk and old enough, so it begins with a snapshot; it ends with one, too, that removes the
+same from the file, and with compaction, so that disk space really comes back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from loguru import logger
+
+from recorder.clock import Clock
+from recorder.errors import RecorderError
+from recorder.metrics import Metrics
+from recorder.model.timestamps import format_ms
+from recorder.store.sqlite.runs import JobRun, JobRuns
+from recorder.store.sqlite.snapshot import SnapshotResult
+
+Result = TypeVar("Result")
+
+DAY_MS = 86_400_000
+HEADROOM = 0.05
+"""How far a limit may be passed before pruning begins, as a fraction: pruning for each single entry would cost more."""
+
+
+class MaintainedStore(Protocol):
+    """What upkeep asks of a store."""
+
+    runs: JobRuns
+    last_snapshot_at: str | None
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether a snapshot would have something to do."""
+        ...
+
+    @property
+    def recorded(self) -> int:
+        """The highest seq recorded."""
+        ...
+
+    @property
+    def oldest(self) -> int:
+        """The first seq kept."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """How many entries are kept."""
+        ...
+
+    async def snapshot(self) -> SnapshotResult:
+        """Bring the file up to what is recorded."""
+        ...
+
+    async def first_at(self, time: str) -> int:
+        """The first seq kept that was recorded at or after a time; one more than the last where there is none."""
+        ...
+
+    async def prune(self, through: int, policy: str) -> int:
+        """Remove everything up to a seq."""
+        ...
+
+    async def compact(self) -> None:
+        """Give the file's free space back."""
+        ...
+
+    async def used_bytes(self) -> int:
+        """Bytes of the database in memory."""
+        ...
+
+    async def remember(self, **values: str) -> None:
+        """Keep small facts."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What is kept.
+
+    Args:
+        days: By the time of recording; 0 keeps for ever.
+        max_deltas: By count; None for no bound.
+        max_bytes: By the size of the database; None for no bound.
+    """
+
+    days: int = 30
+    max_deltas: int | None = None
+    max_bytes: int | None = None
+
+
+class Maintenance:
+    """See the module.
+
+    Args:
+        store: What is kept up.
+        retention: What is kept.
+        clock, metrics: As everywhere.
+        last_prune_at: When the last prune ran, from the database; None if never.
+    """
+
+    def __init__(
+        self,
+        store: MaintainedStore,
+        retention: Retention,
+        clock: Clock,
+        metrics: Metrics,
+        last_prune_at: str | None = None,
+    ) -> None:
+        self._store = store
+        self._retention = retention
+        self._clock = clock
+        self._metrics = metrics
+        self._turn = asyncio.Lock()  # one prune at a time
+        self.last_prune_at = last_prune_at  # fixed-width form
+        self.snapshot_failures = 0  # in a row
+        self.snapshot_error: str | None = None  # why the last snapshot failed; None when it succeeded
+
+    @property
+    def retention(self) -> Retention:
+        """What is kept."""
+        return self._retention
+
+    async def snapshot(self, *, even_if_clean: bool = False) -> SnapshotResult | None:
+        """Take a snapshot; None where nothing has changed and none is asked for.
+
+        Raises:
+            StoreError: It failed; counted and noted.
+        """
+        if not (self._store.is_dirty or even_if_clean or self.snapshot_error):
+            return None
+        begin = self._clock.monotonic()
+        try:
+            result = await self._noted("snapshot", self._store.snapshot, _snapshot_counts)
+        except RecorderError as error:
+            self.snapshot_failures += 1
+            self.snapshot_error = str(error)
+            self._metrics.snapshots["failed"] += 1
+            raise
+        seconds = self._clock.monotonic() - begin
+        self.snapshot_failures, self.snapshot_error = 0, None
+        self._metrics.snapshots["ok"] += 1
+        self._metrics.snapshot_seconds = seconds
+        logger.bind(size=result.size, rows=result.rows, seconds=round(seconds, 3)).debug("snapshot saved")
+        return result
+
+    async def prune(self, older_than: str | None = None) -> int:
+        """Remove what need not be kept.
+
+        Args:
+            older_than: Everything recorded before this time (fixed-width form) goes; None for the settings' policy.
+
+        Returns:
+            How many entries were removed.
+
+        Raises:
+            StoreError: It failed; noted.
+        """
+        async with self._turn:
+            try:
+                removed = await self._noted("prune", lambda: self._prune(older_than), lambda n: {"deleted": n})
+            except RecorderError:
+                self._metrics.prunes["failed"] += 1
+                raise
+            self._metrics.prunes["ok"] += 1
+            return removed
+
+    def missed(self) -> bool:
+        """Whether 00:00 UTC has passed since the last prune."""
+        if self.last_prune_at is None:
+            return self._store.count > 0
+        midnight = self._clock.now_ms() // DAY_MS * DAY_MS
+        return self.last_prune_at < format_ms(midnight)
+
+    def over_count(self) -> bool:
+        """Whether there are clearly more entries than MAX_DELTAS."""
+        limit = self._retention.max_deltas
+        return limit is not None and self._store.count > limit + max(1, limit * HEADROOM)
+
+    async def over_bytes(self) -> bool:
+        """Whether the database is clearly larger than MAX_DB_BYTES."""
+        limit = self._retention.max_bytes
+        return limit is not None and await self._store.used_bytes() > limit * (1 + HEADROOM)
+
+    async def _prune(self, older_than: str | None) -> int:
+        store, limits = self._store, self._retention
+        await store.snapshot()
+        removed = 0
+        if older_than is not None:
+            removed += await self._prune_before(older_than, "asked")
+        else:
+            if limits.days:
+                edge = format_ms(self._clock.now_ms() - limits.days * DAY_MS)
+                removed += await self._prune_before(edge, f"{limits.days} days")
+            if limits.max_deltas is not None:
+                removed += await store.prune(store.recorded - limits.max_deltas, f"{limits.max_deltas} deltas")
+            if limits.max_bytes is not None:
+                removed += await self._prune_bytes(limits.max_bytes)
+        self.last_prune_at = format_ms(self._clock.now_ms())
+        await store.remember(last_prune_at=self.last_prune_at)
+        await store.snapshot()
+        if removed:
+            await store.compact()
+        self._metrics.pruned_deltas += removed
+        return removed
+
+    async def _prune_before(self, time: str, policy: str) -> int:
+        removed = await self._store.prune(await self._store.first_at(time) - 1, f"{policy}: before {time}")
+        logger.bind(deleted=removed, older_than=time).info("pruned")
+        return removed
+
+    async def _prune_bytes(self, limit: int) -> int:
+        store, removed = self._store, 0
+        while store.count and (used := await store.used_bytes()) > limit:
+            # Rows differ in size: go there in steps, never below what the average says is needed.
+            share = math.ceil(store.count * min(1.0, 1.02 - limit / used))
+            gone = await store.prune(store.oldest - 1 + max(share, 1), f"{limit} bytes")
+            if not gone:
+                break
+            removed += gone
+        return removed
+
+    async def _noted(
+        self, name: str, work: Callable[[], Awaitable[Result]], counts: Callable[[Result], dict[str, int]]
+    ) -> Result:
+        """Run a job and keep a note of the run, whatever comes of it."""
+        started, begin = format_ms(self._clock.now_ms()), self._clock.monotonic()
+        try:
+            result = await work()
+        except RecorderError as error:
+            await self._store.runs.add(JobRun(name, started, self._ms(begin), "failed", {}, str(error)))
+            logger.bind(job=name, error=str(error)).error("job failed")
+            raise
+        await self._store.runs.add(JobRun(name, started, self._ms(begin), "ok", counts(result)))
+        return result
+
+    def _ms(self, begin: float) -> int:
+        return round((self._clock.monotonic() - begin) * 1000)
+
+
+def _snapshot_counts(result: SnapshotResult) -> dict[str, int]:
+    return {"rows": result.rows, "head": result.head, "size": result.size}

@@ -1,0 +1,133 @@
+"""The database file's surroundings: its directory, its modes, and the lock that keeps a second process away."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from loguru import logger
+
+from recorder.errors import StoreLocked, StoreUnreadable
+from recorder.store.sqlite import schema
+from recorder.store.sqlite.database import connect_sqlite
+
+FILE_MODE, DIRECTORY_MODE = 0o600, 0o700
+_HEADER = b"SQLite format 3\x00"
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the database file for this process.
+
+    Args:
+        path: The database file; the lock is `NAME.lock` beside it and holds our pid.
+
+    Raises:
+        StoreLocked: Another process holds it; the message names its pid.
+    """
+    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
+            raise StoreLocked(
+                f"{path} is in use by process {holder}", hint="stop it, or set another DB_PATH"
+            ) from None
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        yield
+        os.ftruncate(lock, 0)
+    finally:
+        # The file stays: removing it would let two processes lock two files of one name.
+        os.close(lock)
+
+
+def prepare_directory(path: Path) -> None:
+    """Make the database file's directory, or mend its mode where it is only ours.
+
+    Raises:
+        StoreUnreadable: It cannot be made or written to.
+    """
+    directory = path.parent
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
+        status = directory.stat()
+        wider = stat.S_IMODE(status.st_mode) & ~DIRECTORY_MODE
+        if wider and _is_ours(directory, path, status):
+            directory.chmod(DIRECTORY_MODE)
+        elif wider:
+            logger.bind(directory=str(directory)).warning(
+                "others may list the database's directory; it holds other files, so its mode is left alone"
+            )
+    except OSError as error:
+        raise StoreUnreadable(f"{directory}: {error.strerror}", hint="set DB_PATH to where you may write") from None
+
+
+def create_if_missing(path: Path) -> bool:
+    """Make an empty database file under a temporary name and publish it by rename; whether there was none.
+
+    Raises:
+        StoreUnreadable: It cannot be made.
+    """
+    if path.exists() or path.is_symlink():
+        return False
+    new = path.with_name(f"{path.name}.new-{os.getpid()}")
+    try:
+        os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, FILE_MODE))
+        try:
+            conn = connect_sqlite(str(new))
+            try:
+                schema.create(conn)
+            finally:
+                conn.close()
+            sync(new)
+            new.rename(path)
+            sync(path.parent)
+        finally:
+            new.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreUnreadable(f"{path}: {error.strerror}", hint="set DB_PATH to where you may write") from None
+    return True
+
+
+def check_file(path: Path) -> None:
+    """Look at an existing file before anything touches it; mend its mode.
+
+    Raises:
+        StoreUnreadable: It is not a database of ours, or of a newer version. It is left as it is.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(100)
+        if len(header) < 100 or not header.startswith(_HEADER):
+            raise StoreUnreadable(
+                f"{path} is not a SQLite database ({path.stat().st_size} bytes)",
+                hint="it was left as it is; move it away, or set another DB_PATH",
+            )
+        if stat.S_IMODE(path.stat().st_mode) & ~FILE_MODE:
+            path.chmod(FILE_MODE)
+    except OSError as error:
+        raise StoreUnreadable(f"{path}: {error.strerror}", hint="it was left as it is") from None
+
+
+def sync(path: Path) -> None:
+    """fsync a file, or a directory."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_ours(directory: Path, path: Path, status: os.stat_result) -> bool:
+    """Whether a directory may be closed to others: our own, and nothing in it but the database and dotfiles."""
+    if status.st_uid != os.geteuid() or status.st_mode & stat.S_ISVTX:
+        return False
+    return all(
+        entry.name.startswith((path.name, ".")) for entry in directory.iterdir()
+    ) and directory != Path.cwd()

@@ -1,0 +1,105 @@
+"""From the file to memory, at start: page by page, with progress; and which epoch it goes on with.
+
+The file is copied by SQLite's backup, so a million entries take seconds. A start after anything but a clean stop
+begins a new epoch: numbers may have been broadcast that never reached the disk.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from recorder.errors import StoreUnreadable
+from recorder.model.chain import GENESIS
+from recorder.model.position import new_epoch
+from recorder.model.timestamps import format_ms
+from recorder.store.sqlite import schema
+from recorder.store.sqlite.database import Database
+from recorder.store.sqlite.history import pruned_through
+from recorder.store.sqlite.rows import Transaction, get_meta, set_meta
+
+LOAD_PAGES = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Where the recording goes on.
+
+    Args:
+        epoch: The epoch it goes on with.
+        head: The highest seq ever given.
+        pruned: The highest seq that retention removed.
+        count: How many entries are kept.
+        last_hash: The chain's hash at the head; `GENESIS` where the chain begins.
+        last_recorded_at: The time of recording at the head, or "".
+        meta: The small facts kept beside the data.
+    """
+
+    epoch: str
+    head: int
+    pruned: int
+    count: int
+    last_hash: bytes
+    last_recorded_at: str
+    meta: dict[str, str]
+
+
+def check_schema(conn: sqlite3.Connection, path: Path) -> None:
+    """Raise StoreUnreadable unless the database is one of ours that this version can use."""
+    version = schema.version(conn)
+    application = conn.execute("PRAGMA application_id").fetchone()[0]
+    if application != schema.APPLICATION_ID:
+        raise StoreUnreadable(f"{path} is not a recorder's database", hint="it was left as it is")
+    if version > schema.USER_VERSION:
+        raise StoreUnreadable(
+            f"{path} has schema {version}, this version knows {schema.USER_VERSION}",
+            hint="it was left as it is; use a newer recorder",
+        )
+
+
+async def copy_to_memory(file: Database, memory: Database, on_progress: Callable[[int, int], None]) -> None:
+    """Copy the file's pages into the database in memory.
+
+    Args:
+        file: From here.
+        memory: To here; empty, and used by nobody else meanwhile.
+        on_progress: Gets pages left and pages in all, on the file's thread.
+    """
+
+    def work(target: sqlite3.Connection) -> Callable[[sqlite3.Connection], None]:
+        return lambda source: source.backup(
+            target, pages=LOAD_PAGES, progress=lambda _status, left, total: on_progress(left, total)
+        )
+
+    await file.run(work(await memory.run(lambda conn: conn)))
+
+
+def facts(conn: sqlite3.Connection, now_ms: int) -> Loaded:
+    """Where the recording in a database ends, and the epoch that begins or goes on now."""
+    meta = get_meta(conn)
+    pruned = pruned_through(conn)
+    sequence = conn.execute("SELECT seq FROM sqlite_sequence WHERE name = 'session_deltas'").fetchone()
+    last = conn.execute("SELECT id, hash, created_at FROM session_deltas ORDER BY id DESC LIMIT 1").fetchone()
+    if last is None:
+        last = conn.execute(
+            "SELECT last_seq, last_hash, last_recorded_at FROM prunes ORDER BY id DESC LIMIT 1"
+        ).fetchone() or (0, None, "")
+    head = max(last[0], sequence[0] if sequence else 0)
+    previous = meta.get("epoch")
+    goes_on = previous is not None and meta.get("clean") == "1"
+    epoch = previous if goes_on and previous is not None else new_epoch(now_ms, previous)
+    count = head - pruned if head > pruned else 0
+    return Loaded(epoch, head, pruned, count, last[1] or GENESIS, last[2], meta)
+
+
+def begin(conn: sqlite3.Connection, loaded: Loaded, now_ms: int) -> None:
+    """Note that a recording is under way: until it stops in order, the next start begins a new epoch."""
+    with Transaction(conn):
+        cause = "first start" if "epoch" not in loaded.meta else "the last stop was not clean"
+        conn.execute(
+            "INSERT OR IGNORE INTO epochs VALUES (?, ?, ?, ?)",
+            (loaded.epoch, loaded.head + 1, format_ms(now_ms), cause),
+        )
+        set_meta(conn, epoch=loaded.epoch, clean="0")

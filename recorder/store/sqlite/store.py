@@ -1,0 +1,367 @@
+"""The SQLite store: an event store in memory, kept up on disk by snapshots, and a state store on the same database.
+
+Two connections, each with its thread: `:memory:`, which the writer fills and everybody reads in slices, and the file,
+which only the snapshotter uses. `open` takes the file (lock, checks) and fails fast; `load` fills the memory, which may
+take seconds; `close` records what is queued, takes a last snapshot and marks it clean, and gives everything back
+whatever happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from loguru import logger
+
+from recorder.clock import Clock
+from recorder.errors import StoreError, StoreUnreadable
+from recorder.metrics import Metrics
+from recorder.model.delta import Entry
+from recorder.model.timestamps import format_ms
+from recorder.store.base import Guarantee, Health, Piece, Query
+from recorder.store.sqlite import files, loading, retention
+from recorder.store.sqlite.database import Database, open_file, open_memory
+from recorder.store.sqlite.history import HistoryReader
+from recorder.store.sqlite.loading import Loaded
+from recorder.store.sqlite.rows import set_meta
+from recorder.store.sqlite.runs import JobRuns
+from recorder.store.sqlite.snapshot import SnapshotResult, Snapshotter
+from recorder.store.sqlite.states import SqliteStateStore
+from recorder.store.sqlite.writer import Writer
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """What a store is opened with.
+
+    Args:
+        path: The database file.
+        snapshot_interval_ms: Time between snapshots; the loss window.
+        keep_ids: How many ids are remembered (`DEDUPE_IDS`).
+        queue_max_deltas, queue_max_bytes: Beyond either the recording queue counts as full.
+    """
+
+    path: Path
+    snapshot_interval_ms: int = 60_000
+    keep_ids: int = 100_000
+    queue_max_deltas: int = 50_000
+    queue_max_bytes: int = 32 << 20
+
+
+class SqliteStore:
+    """See the module. Made by `open`.
+
+    Args:
+        config: What it is opened with.
+        file, memory: The two databases, open.
+        clock: For times that are written down.
+        metrics: Counts.
+    """
+
+    def __init__(
+        self, config: StoreConfig, file: Database, memory: Database, clock: Clock, metrics: Metrics
+    ) -> None:
+        self._config = config
+        self._file = file
+        self._memory = memory
+        self._clock = clock
+        self._metrics = metrics
+        self._writer = Writer(
+            memory,
+            0,
+            self._progress,
+            max_entries=config.queue_max_deltas,
+            max_bytes=config.queue_max_bytes,
+        )
+        self._writing: asyncio.Task[None] | None = None  # the writer's task, from `load` to `close`
+        self._reader = HistoryReader(memory, metrics)
+        self._snapshotter = Snapshotter(
+            memory,
+            file,
+            config.path,
+            0,
+            keep_ids=config.keep_ids,
+            average_bytes=lambda: self._reader.average_bytes,
+        )
+        self._pruned = 0  # the highest seq removed from memory
+        self._last_at = ""  # the time of recording of the last entry removed
+        self._unsaved = False  # whether something but entries has changed since the last snapshot
+        self._closed = False
+        self._subscribers: list[Callable[[], None]] = []  # told of progress
+        self.states = SqliteStateStore(memory, lambda: self.recorded)
+        self.runs = JobRuns(memory)
+        self.last_snapshot_at: str | None = None  # when the last snapshot succeeded
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, config: StoreConfig, clock: Clock, metrics: Metrics) -> AsyncIterator[SqliteStore]:
+        """Take the file for this process, check it, and close everything in order at the end.
+
+        Raises:
+            StoreLocked: Another process has the file.
+            StoreUnreadable: It can't be used; it is left as it is.
+        """
+        files.prepare_directory(config.path)
+        with files.locked(config.path):
+            files.create_if_missing(config.path)
+            files.check_file(config.path)
+            async with open_file(config.path) as file, open_memory() as memory:
+                store = cls(config, file, memory, clock, metrics)
+                try:
+                    await file.run(lambda conn: loading.check_schema(conn, config.path))
+                    yield store
+                except sqlite3.DatabaseError as error:
+                    raise StoreUnreadable(f"{config.path}: {error}", hint="it was left as it is") from error
+                finally:
+                    await store.close()
+
+    async def load(self, on_progress: Callable[[int, int], None] = lambda left, total: None) -> Loaded:
+        """Fill the memory from the file and begin to record.
+
+        Args:
+            on_progress: Gets pages left and pages in all, from another thread.
+
+        Returns:
+            Where the recording goes on.
+        """
+        try:
+            await loading.copy_to_memory(self._file, self._memory, on_progress)
+            now = self._clock.now_ms()
+            loaded = await self._memory.run(lambda conn: loading.facts(conn, now))
+            for database in (self._file, self._memory):
+                await database.run(lambda conn: loading.begin(conn, loaded, now))
+        except sqlite3.Error as error:
+            raise StoreUnreadable(
+                f"{self._config.path}: {error}", hint="it was left as it is"
+            ) from error
+        self._writer.recorded = self._snapshotter.durable = loaded.head
+        self._pruned = loaded.pruned
+        self.last_snapshot_at = loaded.meta.get("last_snapshot_at")
+        self._writing = asyncio.create_task(self._writer.run(), name="store-writer")
+        return loaded
+
+    # EventStore
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """What it promises."""
+        return Guarantee(
+            order="by seq, which is the order of acceptance; gapless from `oldest` to `recorded`",
+            durability="recorded: until the process ends; up to `durable`: on disk and fsynced",
+            loss_window_ms=self._config.snapshot_interval_ms,
+        )
+
+    @property
+    def recorded(self) -> int:
+        """The highest seq that reads will return."""
+        return self._writer.recorded
+
+    @property
+    def durable(self) -> int:
+        """The highest seq on disk."""
+        return self._snapshotter.durable
+
+    @property
+    def oldest(self) -> int:
+        """The first seq kept; one more than the last given where none is."""
+        return self._pruned + 1
+
+    @property
+    def count(self) -> int:
+        """How many entries are kept."""
+        return self.recorded - self._pruned
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the recording queue is beyond its bounds."""
+        return self._writer.is_full
+
+    @property
+    def waiting(self) -> int:
+        """Entries appended and not recorded."""
+        return self._writer.waiting
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing can be recorded any more, if so."""
+        return self._writer.failure
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether a snapshot would have something to do."""
+        return self._unsaved or self.durable < self.recorded
+
+    def append(self, entry: Entry) -> None:
+        """Queue an entry. Raises `Closed`."""
+        self._writer.append(entry)
+
+    async def flush(self) -> None:
+        """Until everything appended before is recorded."""
+        await self._writer.flush()
+
+    async def read(self, query: Query, limit: int) -> Piece:
+        """At most `limit` matches, in bounded time; go on from `through` until `done`."""
+        return await self._reader.read(query, limit, self.recorded)
+
+    async def last_at(self, time: str) -> int:
+        """The last seq kept that was recorded at or before a time; 0 where there is none."""
+        return await self._reader.last_at(time)
+
+    async def read_slice(self, after: int, sessions: frozenset[str] | None, types: frozenset[str] | None) -> Piece:
+        """The next matches after a seq. Raises `Pruned` where what follows it is gone."""
+        return await self._reader.read_on(
+            Query(sessions=sessions, types=types, after=after), self.recorded
+        )
+
+    async def first_at(self, time: str) -> int:
+        """The first seq kept that was recorded at or after a time; one more than the last where there is none."""
+        return await self._reader.seq_at(time, self.recorded)
+
+    async def seq_at(self, time: str) -> int | None:
+        """The first recorded seq at or after a time; None where entries from then were pruned."""
+        first = await self.first_at(time)
+        return first if first > self._pruned + 1 or not await self._pruned_since(time) else None
+
+    async def prune(self, through: int, policy: str) -> int:
+        """Remove everything up to a seq from memory, in slices; the next snapshot removes it from the file.
+
+        Args:
+            through: The highest seq to go. What is not on disk yet stays.
+            policy: Why, for the receipt.
+
+        Returns:
+            How many entries it removed.
+        """
+        bound = min(through, self.durable)
+        if bound <= self._pruned:
+            return 0
+        now = format_ms(self._clock.now_ms())
+        number = await self._memory.run(
+            lambda conn: conn.execute("SELECT coalesce(max(id), 0) + 1 FROM prunes").fetchone()[0]
+        )
+        receipt = retention.Receipt(int(number), policy, now)
+        total = 0
+        while True:
+            removed, last = await self._memory.run(
+                lambda conn: retention.prune_slice(conn, bound, receipt, self._config.keep_ids)
+            )
+            if not removed:
+                break
+            total += removed
+            self._pruned, self._unsaved = last, True
+        await self._vacuum_memory()
+        return total
+
+    async def health_check(self) -> Health:
+        """Whether it can record and answer."""
+        if self.failure is not None:
+            return Health(False, f"recording failed: {self.failure}")
+        try:
+            kept = await self._memory.run(
+                lambda conn: conn.execute("SELECT max(id), min(id) FROM session_deltas").fetchone()
+            )
+        except (sqlite3.Error, ValueError) as error:
+            return Health(False, f"{type(error).__name__}: {error}")
+        return Health(True, details={"head": kept[0] or 0, "oldest": kept[1] or 0, "waiting": self.waiting})
+
+    # Upkeep
+
+    async def snapshot(self, *, clean: bool = False) -> SnapshotResult:
+        """Bring the file up to what is recorded now.
+
+        Args:
+            clean: Mark it as the last one of an orderly stop.
+
+        Raises:
+            StoreError: The disk said no. What is on disk is as after the last success.
+        """
+        await self.flush()
+        at = format_ms(self._clock.now_ms())
+        facts = {"last_snapshot_at": at, "clean": "1" if clean else "0"}
+        self._unsaved = False
+        try:
+            result = await self._snapshotter.run(self.recorded, facts, self._progress)
+        except (sqlite3.Error, OSError) as error:
+            self._unsaved = True
+            raise StoreError(f"{self._config.path}: {error}", hint="is the disk full or read-only?") from error
+        self.last_snapshot_at = at
+        return result
+
+    async def compact(self) -> None:
+        """Give back to the file system what pruning has freed in the file."""
+        try:
+            await self._snapshotter.compact()
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"{self._config.path}: {error}") from error
+
+    async def remember(self, **values: str) -> None:
+        """Keep small facts beside the data, until the next snapshot in memory only."""
+        await self._memory.run(lambda conn: set_meta(conn, **values))
+        self._unsaved = True
+
+    async def recent_ids(self, limit: int) -> list[tuple[str, int, bytes]]:
+        """(id, seq, digest) of the last ids, ascending by seq."""
+        return await self._memory.run(
+            lambda conn: conn.execute(
+                "SELECT * FROM (SELECT * FROM (SELECT delta_id, id, id_digest FROM session_deltas"
+                " WHERE delta_id IS NOT NULL ORDER BY id DESC LIMIT :limit) UNION ALL SELECT * FROM pruned_ids"
+                " ORDER BY 2 DESC LIMIT :limit) ORDER BY 2",
+                {"limit": limit},
+            ).fetchall()
+        )
+
+    async def used_bytes(self) -> int:
+        """Bytes of the database in memory."""
+        return await self._memory.run(retention.used_bytes)
+
+    def file_size(self) -> int | None:
+        """Bytes of the file, None where there is none."""
+        try:
+            return self._config.path.stat().st_size
+        except OSError:
+            return None
+
+    def on_progress(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called when more is recorded or durable, or when recording failed."""
+        self._subscribers.append(callback)
+
+    async def close(self) -> None:
+        """Record what is queued, take the last snapshot, end the writer. Twice is fine.
+
+        Raises:
+            StoreError: The last snapshot failed; everything else has been closed all the same.
+        """
+        if self._closed or self._writing is None:
+            self._closed = True
+            return
+        self._closed = True
+        self._writer.close()
+        try:
+            await self.snapshot(clean=True)
+            logger.bind(db_path=str(self._config.path), durable=self.durable).debug("last snapshot saved")
+        finally:
+            self._writing.cancel()
+            await asyncio.gather(self._writing, return_exceptions=True)
+
+    def _progress(self) -> None:
+        for callback in self._subscribers:
+            callback()
+
+    async def _pruned_since(self, time: str) -> bool:
+        """Whether an entry recorded at or after a time has been removed."""
+        last = await self._memory.run(
+            lambda conn: conn.execute("SELECT max(last_recorded_at) FROM prunes").fetchone()[0]
+        )
+        return last is not None and last >= time
+
+    async def _vacuum_memory(self) -> None:
+        left = -1
+        while left:
+            now = await self._memory.run(retention.vacuum_slice)
+            if now == left:
+                break
+            left = now
