@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -105,6 +106,12 @@ def _slice(conn: sqlite3.Connection, sql: str, values: tuple[Any, ...]) -> list[
             if size >= SLICE_CHARS:
                 break
     return found
+
+
+def until_now(conn: sqlite3.Connection, wanted: Filters) -> Filters:
+    """The same, bounded by what is in the file now: reading ends although the recorder goes on writing."""
+    head = conn.execute("SELECT max(id) FROM session_deltas").fetchone()[0] or 0
+    return replace(wanted, before=min(head + 1, wanted.before if wanted.before is not None else head + 1))
 
 
 def count(conn: sqlite3.Connection, wanted: Filters) -> int:

@@ -64,12 +64,11 @@ def export(
 
 
 def _from_file(db: Path, form: str, wanted: Filters, write: Callable[[bytes], object]) -> None:
-    with (
-        dbfile.opened(db) as conn,
-        console.Steps("exporting", "deltas", dbfile.count(conn, wanted)) as steps,
-    ):
-        for piece in encoded(form, _counted(dbfile.rows(conn, wanted), steps)):
-            write(piece)
+    with dbfile.opened(db) as conn:
+        wanted = dbfile.until_now(conn, wanted)
+        with console.Steps("exporting", "deltas", dbfile.count(conn, wanted)) as steps:
+            for piece in encoded(form, _counted(dbfile.rows(conn, wanted), steps)):
+                write(piece)
 
 
 def _counted(rows: Iterable[ExportRow], steps: console.Steps) -> Iterator[ExportRow]:

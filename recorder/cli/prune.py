@@ -14,16 +14,21 @@ from recorder.cli.remote import DEFAULT_URL, Remote, UrlOption
 
 def prune(
     older_than: Annotated[
-        str, typer.Option("--older-than", metavar="TIME", help=f"Remove what was recorded before {HELP}.")
-    ],
+        str | None,
+        typer.Option(
+            "--older-than",
+            metavar="TIME",
+            help=f"Remove what was recorded before {HELP}; by default what the recorder's settings say.",
+            show_default=False,
+        ),
+    ] = None,
     url: UrlOption = DEFAULT_URL,
 ) -> None:
     """Remove old deltas now.
 
     The last state of sessions that still live stays.
     """
-    bound = moment(older_than, "--older-than")
+    bound = moment(older_than, "--older-than") if older_than is not None else None
     with Remote(url) as remote:
         answer = remote.post_json("/api/admin/prune", {"olderThan": bound})
-    console.say(f"pruned what was recorded before {bound}")
     console.out(orjson.dumps(answer) + b"\n")

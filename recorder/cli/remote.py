@@ -136,8 +136,8 @@ def _good(answer: httpx.Response) -> bytes:
     except ClientError:
         problem = {}
     kind = BY_CODE.get(str(problem.get("code")), Unavailable if answer.status_code == 503 else ClientError)
-    text = str(problem.get("detail") or problem.get("title") or answer.reason_phrase)
-    raise _error(kind, " ".join(f"{text} (HTTP {answer.status_code})".split()), problem)
+    text = problem.get("detail") or problem.get("title") or f"{answer.url}: HTTP {answer.status_code}"
+    raise _error(kind, " ".join(str(text).split()), problem)
 
 
 def _error(kind: type[RecorderError], text: str, problem: Mapping[str, Any]) -> RecorderError:

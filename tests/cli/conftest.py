@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 
 from recorder.cli import main
@@ -109,3 +111,65 @@ def rows() -> list[ExportRow]:
 def add_rows() -> Callable[[sqlite3.Connection, list[ExportRow]], None]:
     """Record more rows in a file."""
     return insert
+
+
+class Server:
+    """A recorder in a process of its own.
+
+    Args:
+        folder: Its working directory.
+        root: The project's folder.
+        flags: More flags of `serve`.
+    """
+
+    def __init__(self, folder: Path, root: Path, *flags: str) -> None:
+        self.folder = folder
+        self.errors = folder / "stderr"
+        with self.errors.open("wb") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "recorder", "serve", "--port", "0", *flags],
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": str(root)},
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+            )
+        assert self.process.stdout is not None
+        self.said = self.process.stdout.readline().decode()
+        assert self.said.startswith("listening on "), self.errors.read_text()
+        self.url = self.said.removeprefix("listening on ").strip()
+        while httpx.get(f"{self.url}/readyz", trust_env=False).status_code != 200:
+            assert self.process.poll() is None, self.errors.read_text()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Ask it to stop; its exit code."""
+        self.process.send_signal(number)
+        try:
+            return self.process.wait(timeout=30)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            assert self.process.stdout is not None
+            self.process.stdout.close()
+
+
+@pytest.fixture
+def start_server(tmp_path: Path, project_root: Path) -> Iterator[Callable[..., Server]]:
+    """`start_server("--persist")`: a recorder in `tmp_path`, which is stopped at the end."""
+    started: list[Server] = []
+
+    def start(*flags: str) -> Server:
+        folder = tmp_path / f"server{len(started)}"
+        folder.mkdir()
+        started.append(Server(folder, project_root, *flags))
+        return started[-1]
+
+    yield start
+    for server in started:
+        if server.process.poll() is None:
+            server.stop()
+
+
+@pytest.fixture
+def server(start_server: Callable[..., Server]) -> Server:
+    """A recorder that records."""
+    return start_server("--persist")

@@ -94,6 +94,17 @@ def test_the_recorder_can_write_between_two_slices(
         assert [row.seq for row in reading] == [2, 3, 5, 6]
 
 
+def test_what_is_written_while_reading_can_be_left_out(
+    database: Path, rows: list[ExportRow], add_rows: AddRows
+) -> None:
+    with dbfile.opened(database) as conn:
+        wanted = dbfile.until_now(conn, ALL)
+        assert dbfile.until_now(conn, Filters(before=3)).before == 3
+        with closing(sqlite3.connect(database, isolation_level=None)) as owner:
+            add_rows(owner, [rows[0]._replace(seq=6)])
+        assert [row.seq for row in dbfile.rows(conn, wanted)] == [1, 2, 3, 5]
+
+
 def test_nothing_is_written_beside_the_file(database: Path) -> None:
     before = database.read_bytes()
     seqs(database)

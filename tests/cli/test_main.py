@@ -52,7 +52,7 @@ def test_nothing_at_all_shows_the_help_and_is_a_usage_error(invoke: Invoke) -> N
         ["query", "--session", ""],
         ["query", "--since", "yesterday"],
         ["export", "--format", "xml"],
-        ["prune"],
+        ["prune", "--older-than", "x"],
         ["stats", "--url", "ftp://x"],
         ["stats", "--url", "127.0.0.1:8765"],
         ["serve", "--port", "abc"],

@@ -1,0 +1,86 @@
+"""`recorder serve` as a process: flags, what it announces, how it ends."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from recorder.settings import setting_rows
+
+Invoke = Callable[..., tuple[int, bytes, str]]
+
+
+def test_there_is_a_flag_for_every_setting_with_its_help(invoke: Invoke) -> None:
+    help_text = " ".join(invoke("serve", "--help")[1].decode().split())
+    for row in setting_rows():
+        assert f"{row.flag} " in help_text
+        # Long words may be broken at hyphens, so spaces do not count.
+        assert row.description.replace(" ", "") in help_text.replace(" ", "")
+        assert f"default{row.default}).".replace(" ", "") in help_text.replace(" ", "")
+
+
+def test_a_flag_outranks_the_environment(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECORDER_RETENTION_DAYS", "7")
+    _, _, err = invoke("serve", "--retention-days", "-1")
+    assert err.endswith("(default 30), set by the flag --retention-days\n")
+    monkeypatch.setenv("PORT", "abc")
+    _, _, err = invoke("serve")
+    assert err.endswith("(default 8765), set by PORT in the environment\n")
+
+
+def test_commit_durability_is_refused_with_one_line(run: Callable[..., Any]) -> None:
+    done = run("serve", env={"DURABILITY": "commit"})
+    assert done.returncode == 2
+    assert re.fullmatch(rb"recorder: DURABILITY: 'commit' is not available in this version .*\n", done.stderr)
+
+
+def test_it_announces_its_address_and_what_a_crash_can_lose(start_server: Callable[..., Any]) -> None:
+    server = start_server("--persist", "--snapshot-interval", "1500")
+    said = server.process.stdout.readline().decode()
+    assert said == f"recording into {server.folder}/data/sessions.sqlite; a crash can lose the last 1.5 s\n"
+    assert httpx.get(f"{server.url}/healthz", trust_env=False).status_code == 200
+
+
+def test_without_persist_it_says_so_and_leaves_no_trace(start_server: Callable[..., Any]) -> None:
+    server = start_server()
+    assert server.process.stdout.readline() == b"not recording: PERSIST is not 1\n"
+    assert server.stop() == 0
+    assert [path.name for path in server.folder.iterdir()] == ["stderr"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_it_in_order_and_the_log_is_json(number: int, server: Any) -> None:
+    assert server.stop(number) == 0
+    events = [json.loads(line) for line in server.errors.read_text().splitlines()]
+    assert events[-1]["message"] == "stopped"
+    assert not [event for event in events if "error" in event]
+
+
+def test_an_address_in_use_is_one_line_and_exit_1(server: Any, run: Callable[..., Any]) -> None:
+    done = run("serve", "--port", server.url.rpartition(":")[2])
+    assert done.returncode == 1
+    assert done.stderr.count(b"\n") == 1
+    assert b"in use" in done.stderr
+
+
+def test_a_file_that_another_recorder_has_is_refused(server: Any, run: Callable[..., Any]) -> None:
+    done = run(
+        "serve", "--port", "0", "--persist", "--db-path", str(server.folder / "data" / "sessions.sqlite")
+    )
+    assert done.returncode == 1
+    assert str(server.process.pid).encode() in done.stderr.splitlines()[-1]
+
+
+def test_the_demo_publishes_by_itself(start_server: Callable[..., Any], tmp_path: Path) -> None:
+    server = start_server("--demo-rate", "500")
+    head = 0
+    while head < 20:
+        head = httpx.get(f"{server.url}/api/stats", trust_env=False).json()["head"]
+    assert list(tmp_path.glob("server0/data")) == []
