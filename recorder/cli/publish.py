@@ -38,13 +38,23 @@ def publish(
     with Remote(url) as remote, console.Steps("publishing", "deltas") as steps:
         sender = Sender(remote, steps, _stop)
         try:
-            for delta in deltas(file, sender.flush):
-                sender.add(delta)
-            sender.flush()
+            _publish(file, sender)
         finally:
             console.say(sender.told())
     if sender.position is not None:
         console.out_line(sender.position)
+
+
+def _publish(file: str, sender: Sender) -> None:
+    try:
+        for delta in deltas(file, sender.flush):
+            sender.add(delta)
+    except SourceError as error:
+        # What came in front of the bad one is good, and recorded; refused deltas were dealt with by the sender.
+        if error.index is None:
+            sender.flush()
+        raise
+    sender.flush()
 
 
 def _stop(error: SourceError) -> None:

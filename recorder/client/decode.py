@@ -169,4 +169,8 @@ def _delta(fields: dict[str, str]) -> Wire:
 
 
 def _join(fields: dict[str, str]) -> str:
-    return "{" + ",".join([f"{msgspec.json.encode(name).decode()}:{text}" for name, text in fields.items()]) + "}"
+    return (
+        "{"
+        + ",".join([f"{msgspec.json.encode(name).decode()}:{text}" for name, text in fields.items()])
+        + "}"
+    )

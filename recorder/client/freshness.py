@@ -34,9 +34,7 @@ class Freshness:
         return f"stale {self.stale_s:.0f} s" if self.kind == "stale" else "live"
 
 
-def assess(
-    *, connected: bool, is_live: bool, behind: int, silent_s: float, heartbeat_s: float
-) -> Freshness:
+def assess(*, connected: bool, is_live: bool, behind: int, silent_s: float, heartbeat_s: float) -> Freshness:
     """The freshness of a subscription.
 
     Args:

@@ -67,9 +67,17 @@ class ClientOptions:
     def __post_init__(self) -> None:
         for name in ("heartbeat_s", "open_timeout_s", "max_event_bytes", "max_waiting_events", "max_frames"):
             self._check(name, getattr(self, name) > 0, "must be greater than 0")
-        for name in ("backoff_base_s", "backoff_cap_s", "backoff_stable_s", "close_timeout_s", "drain_timeout_s"):
+        for name in (
+            "backoff_base_s",
+            "backoff_cap_s",
+            "backoff_stable_s",
+            "close_timeout_s",
+            "drain_timeout_s",
+        ):
             self._check(name, getattr(self, name) >= 0, "must not be negative")
-        self._check("max_tries", self.max_tries is None or self.max_tries > 0, "must be greater than 0, or None")
+        self._check(
+            "max_tries", self.max_tries is None or self.max_tries > 0, "must be greater than 0, or None"
+        )
 
     def _check(self, name: str, ok: bool, rule: str) -> None:
         if not ok:

@@ -48,9 +48,13 @@ def _decode_slowly(text: bytes) -> Any:
     try:
         return _reader.decode(text.decode())
     except RecursionError:
-        raise ClientError("the state is nested too deeply for Python", hint="its text can still be used") from None
+        raise ClientError(
+            "the state is nested too deeply for Python", hint="its text can still be used"
+        ) from None
     except ValueError as error:
-        raise ClientError(f"the state cannot be decoded: {error}", hint="its text can still be used") from None
+        raise ClientError(
+            f"the state cannot be decoded: {error}", hint="its text can still be used"
+        ) from None
 
 
 def check_value(text: bytes) -> None:

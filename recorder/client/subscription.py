@@ -82,24 +82,33 @@ class Subscription:
     """
 
     def __init__(
-        self, dialer: Dialer, options: ClientOptions, wanted: Wanted, on_closed: Callable[[Subscription], None]
+        self,
+        dialer: Dialer,
+        options: ClientOptions,
+        wanted: Wanted,
+        on_closed: Callable[[Subscription], None],
     ) -> None:
         self._dialer = dialer  # opens connections
         self._options = options  # limits, times, clock
         self._wanted = wanted  # what is asked for
         self._on_closed = on_closed  # tells the client
         self._is_filtered = bool(wanted.sessions or wanted.types)  # whether numbers may be missing
-        self._resume = Resume(wanted.since, wanted.since_text, filtered=self._is_filtered)  # the state machine
+        self._resume = Resume(
+            wanted.since, wanted.since_text, filtered=self._is_filtered
+        )  # the state machine
         self._backoff = Backoff(
             options.backoff_base_s, options.backoff_cap_s, options.backoff_stable_s, options.random
         )  # delays between tries
-        self._queue: asyncio.Queue[Event | _End] = asyncio.Queue(options.max_waiting_events)  # read, not taken
+        self._queue: asyncio.Queue[Event | _End] = asyncio.Queue(
+            options.max_waiting_events
+        )  # read, not taken
         self._task: asyncio.Task[None] | None = None  # owns the connection
         self._ready = asyncio.Event()  # set when the first event is at hand, or when it has ended
         self._heard = options.clock.monotonic()  # when something was heard last
         self._held = False  # whether reading waits for the caller
         self._is_silent = False  # whether the connection was cut because nothing was heard
         self._is_closed = False  # whether aclose was called
+        self._failure: Exception | None = None  # what ended it for good
         self._taken: Delta | Live | None = None  # the last event with a position that the caller took
         self._hello: Hello | None = None  # of the current or last connection
         self.reconnects = 0  # connections lost or failed so far
@@ -151,8 +160,8 @@ class Subscription:
         """
         self._begin()
         await self._ready.wait()
-        if self._task is not None and self._task.done() and not self._is_closed:
-            raise await self._end()
+        if self._failure is not None:
+            raise self._failure
 
     async def aclose(self) -> None:
         """Disconnect; whoever iterates is at the end. May be called again."""
@@ -203,24 +212,16 @@ class Subscription:
         if self._task is None and not self._is_closed:
             self._task = asyncio.create_task(self._run(), name="client-subscription")
 
-    async def _end(self) -> Exception:
-        """What ended the task, leaving it where it is for those who iterate."""
-        ended = [self._queue.get_nowait() for _ in range(self._queue.qsize())]
-        for event in ended:
-            self._queue.put_nowait(event)
-        last = ended[-1]
-        assert isinstance(last, _End)
-        assert last.error is not None
-        return last.error
-
     async def _run(self) -> None:
         try:
             await self._stay_connected()
         # The boundary of the task: whatever it was, the caller who waits for events must get it.
         except Exception as error:
+            self._failure = error
+            self._ready.set()
             await self._queue.put(_End(error))
         finally:
-            self._ready.set()
+            self._resume.phase = Phase.DOWN
 
     async def _stay_connected(self) -> None:
         options = self._options

@@ -202,4 +202,4 @@ def _write_small_tables(
         conn.execute(
             "DELETE FROM job_runs WHERE id <= (SELECT max(id) FROM job_runs) - ?", (JOB_RUNS_KEPT,)
         )
-        set_meta(conn, **{str(key): str(value) for key, value in tables["meta"]}, **facts)
+        set_meta(conn, **({str(key): str(value) for key, value in tables["meta"]} | facts))

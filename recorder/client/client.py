@@ -1,0 +1,166 @@
+"""The client of a recorder: one object for subscribing and publishing, which closes all it has opened."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+from recorder.client.address import parse_address
+from recorder.client.connection import Dialer
+from recorder.client.encode import Publishable, encode_frame, raw_frame
+from recorder.client.events import Ack
+from recorder.client.freshness import Freshness, worst
+from recorder.client.options import ClientOptions
+from recorder.client.publisher import Publisher
+from recorder.client.subscription import Subscription, Wanted
+from recorder.errors import BadSubscription, ClientError, Closed
+from recorder.model.position import Position
+from recorder.protocol.subscribe import check_sessions, check_types, parse_since
+
+
+class Client:
+    """A client of one recorder.
+
+        async with Client("http://127.0.0.1:8765") as client:
+            await client.publish(NewDelta("created", "s1", after={"plan": []}))
+            async for event in client.subscribe(since="earliest"):
+                ...
+
+    Nothing is connected before it is needed, and everything reconnects by itself. To be used on one event loop.
+
+    Args:
+        url: The recorder's `http://`, `https://`, `ws://` or `wss://` URL.
+        token: Sent as `Authorization: Bearer …`.
+        options: Limits and times.
+
+    Raises:
+        ClientError: The URL is none.
+    """
+
+    def __init__(self, url: str, token: str | None = None, *, options: ClientOptions | None = None) -> None:
+        self._options = options or ClientOptions()  # limits and times
+        self._dialer = Dialer(parse_address(url), token, self._options)  # opens every connection
+        self._publisher = Publisher(self._dialer, self._options)  # the one connection that publishes
+        self._subscriptions: set[Subscription] = set()  # open ones
+        self._is_closed = False  # whether aclose was called
+
+    def subscribe(
+        self,
+        sessions: Iterable[str] | str | None = None,
+        types: Iterable[str] | str | None = None,
+        since: str | int | Position | datetime = "latest",
+        *,
+        notices: bool = False,
+    ) -> Subscription:
+        """Events as they come, across reconnections, each delta once and in order.
+
+        Args:
+            sessions: Only these sessions; None: all.
+            types: Only these delta types; None: all.
+            since: Where to begin: `latest`, `earliest`, `state` (a `State` for each session first), a position (or its
+                `epoch:seq`), a seq of the current epoch, a time (RFC 3339 text, or a datetime with an offset).
+            notices: Whether to yield `Hello`, `Heartbeat` and `Disconnected` too.
+
+        Returns:
+            An async iterator of events, and an async context manager. Iterating raises ClientError where the server
+            refuses for good.
+
+        Raises:
+            ClientError: An argument is not valid.
+            Closed: The client is closed.
+        """
+        if self._is_closed:
+            raise Closed("the client is closed")
+        wanted = _wanted(sessions, types, since, notices)
+        subscription = Subscription(self._dialer, self._options, wanted, self._subscriptions.discard)
+        self._subscriptions.add(subscription)
+        return subscription
+
+    async def publish(self, deltas: Publishable | Sequence[Publishable]) -> Ack:
+        """Publish a delta, or several that are recorded all or none; wait until they are recorded.
+
+        Many calls may be under way at once (`asyncio.gather`); they are sent and recorded in the order of the calls.
+        While there is no connection, or too much is under way, it waits.
+
+        Args:
+            deltas: A `NewDelta`, a mapping with the names of the wire, or a sequence of these.
+
+        Returns:
+            Where they were recorded.
+
+        Raises:
+            PublishRefused: The server refused them; `code`, `message` and `index` say why.
+            OutcomeUnknown: The connection was lost before the answer, and a delta has no id.
+            ClientError: They cannot be written as JSON, or the server refuses connections for good.
+            Closed: The client is closed.
+        """
+        new_id = self._options.new_id if self._options.idempotent else None
+        return await self._publisher.publish(encode_frame(deltas, new_id))
+
+    async def publish_raw(self, text: bytes | str) -> Ack:
+        """Publish JSON text that is a delta or an array of deltas; it is sent as it is.
+
+        Without an id in each delta it is not sent again after a cut.
+
+        Args:
+            text: JSON, UTF-8.
+
+        Raises:
+            As `publish`.
+        """
+        return await self._publisher.publish(raw_frame(text))
+
+    @property
+    def freshness(self) -> Freshness | None:
+        """The freshness of the subscription that lies behind most; None where there is none."""
+        return worst(subscription.freshness for subscription in self._subscriptions)
+
+    async def aclose(self, *, drain: bool = True) -> None:
+        """Close every subscription, let publishes under way end, disconnect. May be called again.
+
+        Args:
+            drain: Whether to wait for answers that are due, up to `drain_timeout_s`.
+        """
+        self._is_closed = True
+        async with asyncio.TaskGroup() as group:
+            for subscription in list(self._subscriptions):
+                group.create_task(subscription.aclose(), name="client-close-subscription")
+            group.create_task(self._publisher.aclose(drain=drain), name="client-close-publisher")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose(drain=kind is None)
+
+
+def _wanted(
+    sessions: Iterable[str] | str | None,
+    types: Iterable[str] | str | None,
+    since: str | int | Position | datetime,
+    notices: bool,
+) -> Wanted:
+    try:
+        named, kinds = _names("sessions", sessions), _names("types", types)
+        check_sessions(named)
+        check_types(kinds)
+        text = since.isoformat() if isinstance(since, datetime) else str(since)
+        parsed = parse_since(text)
+    except BadSubscription as error:
+        raise ClientError(error.message, hint=error.hint, place=error.place) from None
+    return Wanted(named, kinds, parsed, parsed.time or text or "latest", notices)
+
+
+def _names(what: str, names: Iterable[str] | str | None) -> tuple[str, ...]:
+    if names is None:
+        return ()
+    # A lone string would otherwise be taken for a list of its letters.
+    found = (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
+    if not found:
+        raise ClientError(f"{what} is empty, which would mean none", hint="None means all")
+    return found

@@ -1,0 +1,216 @@
+"""From a caller's deltas to the JSON text of a frame.
+
+States given as Python objects are written by orjson (and by the standard library where orjson cannot: whole numbers
+beyond 64 bits, lone surrogates). States given as `RawJson` go out byte for byte. Only what would break the JSON of the
+frame is checked here: whether a delta is valid is the server's to say.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import orjson
+
+from recorder.client.rawjson import check_value
+from recorder.errors import ClientError
+
+_FIELDS = {"type": "type", "sessionId": "session_id", "before": "before", "after": "after"} | {
+    name: name for name in ("timestamp", "id")
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RawJson:
+    """JSON text to be sent as it is, as a state or anywhere inside one.
+
+    Args:
+        text: One JSON value, UTF-8.
+    """
+
+    text: bytes | str
+
+
+@dataclass(frozen=True, slots=True)
+class NewDelta:
+    """A delta to publish.
+
+    Args:
+        type: `created`, `updated` or `deleted`.
+        session_id: 1 to 256 characters, no control characters.
+        before: The state before: what orjson can write, or `RawJson`. None is the same as left out.
+        after: The state after, likewise.
+        timestamp: When it happened: RFC 3339 text, or a datetime with an offset. None: the time of receipt.
+        id: Idempotency key of 1 to 128 characters. None: the client gives one, unless told not to.
+    """
+
+    type: str
+    session_id: str
+    before: Any = None
+    after: Any = None
+    timestamp: str | datetime | None = None
+    id: str | None = None
+
+
+Publishable = NewDelta | Mapping[str, Any]
+"""A delta, or a mapping with the names of the wire (`sessionId`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame to publish.
+
+    Args:
+        text: Its JSON text.
+        count: How many deltas it has; None where that was not looked at.
+        is_repeatable: Whether each delta has an id, so that sending it twice records it once.
+    """
+
+    text: bytes
+    count: int | None
+    is_repeatable: bool
+
+
+class _Wire(msgspec.Struct, omit_defaults=True, rename="camel"):
+    type: str
+    session_id: str
+    before: msgspec.Raw | None = None
+    after: msgspec.Raw | None = None
+    timestamp: str | None = None
+    id: str | None = None
+
+
+class _Identified(msgspec.Struct):
+    id: str | None = None
+
+
+_ids = msgspec.json.Decoder(_Identified | list[_Identified])
+
+
+def encode_frame(deltas: Publishable | Sequence[Publishable], new_id: Callable[[], str] | None) -> Frame:
+    """The frame of one delta, or of several that are recorded all or none.
+
+    Args:
+        deltas: One delta, or a sequence of at least one.
+        new_id: Gives an id to those without one; None leaves them without.
+
+    Raises:
+        ClientError: A delta cannot be written as JSON; the message says which and why.
+    """
+    if isinstance(deltas, NewDelta | Mapping):
+        wire = _to_wire(deltas, new_id, None)
+        return Frame(_dump(wire), 1, wire.id is not None)
+    wires = [_to_wire(delta, new_id, index) for index, delta in enumerate(deltas)]
+    if not wires:
+        raise ClientError("there is nothing to publish", hint="give at least one delta")
+    return Frame(_dump(wires), len(wires), all(wire.id is not None for wire in wires))
+
+
+def raw_frame(text: bytes | str) -> Frame:
+    """The frame of JSON text that is a delta or an array of deltas already.
+
+    Raises:
+        ClientError: It is not UTF-8.
+    """
+    try:
+        data = text.encode() if isinstance(text, str) else bytes(text)
+        data.decode()
+    except UnicodeError as error:
+        raise ClientError(f"the text is not UTF-8: {error}") from None
+    try:
+        found = _ids.decode(data)
+    except (msgspec.MsgspecError, RecursionError):
+        # What it is, is for the server to say; without known ids it is sent once.
+        return Frame(data, None, is_repeatable=False)
+    deltas = found if isinstance(found, list) else [found]
+    return Frame(data, len(deltas), all(delta.id is not None for delta in deltas))
+
+
+def encode_state(state: Any) -> bytes:
+    """The JSON text of a state.
+
+    Args:
+        state: What orjson can write, `RawJson` or `msgspec.Raw`, also inside.
+
+    Raises:
+        ValueError: It cannot be written as JSON, or a raw part is not JSON.
+    """
+    if isinstance(state, RawJson | msgspec.Raw):
+        return _raw_text(state)
+    try:
+        return orjson.dumps(state, default=_default)
+    except orjson.JSONEncodeError as refusal:
+        try:
+            return json.dumps(state, allow_nan=False, separators=(",", ":")).encode()
+        except (TypeError, ValueError, RecursionError):
+            raise ValueError(str(refusal)) from None
+
+
+def _default(value: Any) -> Any:
+    if isinstance(value, RawJson | msgspec.Raw):
+        return orjson.Fragment(_raw_text(value))
+    raise TypeError
+
+
+def _raw_text(raw: RawJson | msgspec.Raw) -> bytes:
+    given = raw.text if isinstance(raw, RawJson) else bytes(raw)
+    text = given.encode() if isinstance(given, str) else bytes(given)
+    try:
+        check_value(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"the raw text is not one JSON value: {error}") from None
+    return text
+
+
+def _to_wire(delta: Publishable, new_id: Callable[[], str] | None, index: int | None) -> _Wire:
+    if not isinstance(delta, NewDelta):
+        delta = _from_mapping(delta, index)
+    identity = new_id() if delta.id is None and new_id is not None else delta.id
+    when = delta.timestamp
+    if isinstance(when, datetime):
+        if when.utcoffset() is None:
+            raise _refused(index, "timestamp", "a datetime must have an offset, such as tzinfo=UTC")
+        when = when.isoformat()
+    return _Wire(
+        delta.type,
+        delta.session_id,
+        _state(delta.before, index, "before"),
+        _state(delta.after, index, "after"),
+        when,
+        identity,
+    )
+
+
+def _from_mapping(delta: Mapping[str, Any], index: int | None) -> NewDelta:
+    unknown = [name for name in delta if name not in _FIELDS]
+    if unknown:
+        raise _refused(index, str(unknown[0]), f"unknown field; there are {', '.join(_FIELDS)}")
+    for name in ("type", "sessionId"):
+        if name not in delta:
+            raise _refused(index, name, "required")
+    return NewDelta(**{_FIELDS[name]: value for name, value in delta.items()})
+
+
+def _state(state: Any, index: int | None, name: str) -> msgspec.Raw | None:
+    if state is None:
+        return None
+    try:
+        return msgspec.Raw(encode_state(state))
+    except ValueError as error:
+        raise _refused(index, name, str(error)) from None
+
+
+def _dump(wire: _Wire | list[_Wire]) -> bytes:
+    try:
+        return msgspec.json.encode(wire)
+    except (ValueError, TypeError) as error:
+        raise ClientError(f"a delta cannot be written as JSON: {error}") from None
+
+
+def _refused(index: int | None, name: str, why: str) -> ClientError:
+    place = name if index is None else f"[{index}].{name}"
+    return ClientError(f"{place}: {why}", index=index, place=place)

@@ -1,0 +1,32 @@
+"""What publishing can end with, other than an ack."""
+
+from __future__ import annotations
+
+from recorder.errors import BY_CODE, ClientError
+
+
+class PublishRefused(ClientError):
+    """The server refused a frame: nothing of it is recorded.
+
+    Its `code` is the server's (`invalid_delta`, `conflict`, …), and `retry` tells whether the same frame may go
+    through later.
+
+    Args:
+        code: The server's code.
+        message: The server's message.
+        index: Which delta of the frame it was, from 0, or None.
+    """
+
+    def __init__(self, code: str, message: str, index: int | None = None) -> None:
+        super().__init__(message, index=index)
+        known = BY_CODE.get(code)
+        # These hide the class's own: a refusal is as final as what it was refused for.
+        object.__setattr__(self, "code", code)
+        object.__setattr__(self, "retry", known is not None and known.retry)
+
+
+class OutcomeUnknown(ClientError):
+    """The connection was lost (or the client closed) before the answer: the frame may be recorded or not.
+
+    It is not sent again by itself, since a delta of it has no id; with ids it would have been.
+    """

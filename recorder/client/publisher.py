@@ -1,0 +1,294 @@
+"""Publishing over one connection: the shell around `Window` that connects, sends, and matches answers to frames.
+
+One task ("client-publisher") owns the connection while there is something to send or an answer due; a second one
+("client-publish-send") writes while the first reads. `publish` waits for room, then for its own answer. A connection
+that is lost while nothing is under way is made again only when something is published.
+
+Left out: what may be sent twice, which is `Window`'s, and what a frame looks like, which is `encode`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from loguru import logger
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+
+from recorder.client.backoff import Backoff
+from recorder.client.connection import Dialer, Unreachable, close_code, hang_up
+from recorder.client.decode import AckWire, ErrorWire, HelloWire, Violation, decode
+from recorder.client.encode import Frame
+from recorder.client.events import Ack
+from recorder.client.failures import OutcomeUnknown, PublishRefused
+from recorder.client.options import ClientOptions
+from recorder.client.resume import (
+    BROKEN_CLOSE_CODES,
+    FINAL_CLOSE_CODES,
+    MAX_STRIKES,
+    PROTOCOL_VERSION,
+    Fail,
+    Retry,
+    Verdict,
+)
+from recorder.client.window import Entry, Window
+from recorder.errors import ClientError, Closed, RecorderError
+
+PING_S = 20.0
+"""Interval of pings. Their pongs may take three times that: a server with a full queue reads nothing for a while."""
+
+_TOO_LONG = 1009
+
+Waiting = Entry[asyncio.Future[Ack]]
+
+
+class Publisher:
+    """Publishes frames, in order.
+
+    Args:
+        dialer: Opens its connections.
+        options: The client's.
+    """
+
+    def __init__(self, dialer: Dialer, options: ClientOptions) -> None:
+        self._dialer = dialer  # opens connections
+        self._options = options  # limits, times, clock
+        self._window: Window[asyncio.Future[Ack]] = Window(options.max_frames, options.max_bytes)  # under way
+        self._backoff = Backoff(
+            options.backoff_base_s, options.backoff_cap_s, options.backoff_stable_s, options.random
+        )  # delays between tries
+        self._admission = asyncio.Lock()  # held while waiting for room, so that frames keep their order
+        self._room = asyncio.Event()  # set when the window may have room again
+        self._work = asyncio.Event()  # set when there may be something to send
+        self._idle = asyncio.Event()  # set while nothing is under way
+        self._idle.set()
+        self._task: asyncio.Task[None] | None = None  # owns the connection
+        self._is_closing = False  # whether aclose was called
+        self._failure: RecorderError | None = None  # what ended it for good
+        self._complaint = ""  # what the server said in an `error` that was no answer
+        self._strikes = 0  # times the server broke the protocol since the last answer
+
+    async def publish(self, frame: Frame) -> Ack:
+        """Send a frame and wait for its answer.
+
+        Raises:
+            PublishRefused: The server refused it.
+            OutcomeUnknown: The connection was lost before the answer, and it must not be sent again.
+            ClientError: The server refuses connections for good.
+            Closed: The client is closed.
+        """
+        size = len(frame.text)
+        if size > self._options.max_frame_bytes:
+            raise PublishRefused(
+                "message_too_large",
+                f"the frame has {size} bytes, at most {self._options.max_frame_bytes} are sent",
+            )
+        async with self._admission:
+            self._check_open()
+            while not self._window.has_room(size):
+                self._room.clear()
+                await self._room.wait()
+                self._check_open()
+            entry = self._window.add(frame, asyncio.get_running_loop().create_future())
+        self._idle.clear()
+        self._work.set()
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="client-publisher")
+        try:
+            return await entry.owner
+        except asyncio.CancelledError:
+            self._abandon(entry)
+            raise
+
+    async def aclose(self, *, drain: bool = True) -> None:
+        """Take no more, let what is under way end within its deadline, then disconnect. May be called again."""
+        self._is_closing = True
+        self._room.set()
+        try:
+            if drain and self._task is not None and not self._task.done():
+                async with asyncio.timeout(self._options.drain_timeout_s):
+                    await self._idle.wait()
+        except TimeoutError:
+            logger.bind(frames=len(self._window)).warning("closing with frames unanswered")
+        finally:
+            if self._task is not None:
+                self._task.cancel()
+                await asyncio.wait({self._task})
+            self._give_up(Closed("the client was closed"))
+
+    # The task
+
+    def _check_open(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._is_closing:
+            raise Closed("the client is closed")
+
+    def _abandon(self, entry: Waiting) -> None:
+        if entry.owner.done() and not entry.owner.cancelled():
+            entry.owner.exception()  # nobody is there to retrieve it, and that is no mistake
+        self._window.abandon(entry)
+        self._settled()
+
+    def _settled(self) -> None:
+        """Something left the window."""
+        self._room.set()
+        self._work.set()
+        if len(self._window) == 0:
+            self._idle.set()
+
+    async def _run(self) -> None:
+        try:
+            await self._stay_connected()
+        except ClientError as error:
+            self._failure = error
+            self._give_up(error)
+        # The boundary of the task: a mistake of ours must not leave publishers waiting for ever.
+        except Exception as error:
+            self._failure = ClientError(f"publishing failed: {type(error).__name__}: {error}")
+            self._failure.__cause__ = error
+            self._give_up(self._failure)
+
+    def _give_up(self, error: RecorderError) -> None:
+        for entry in self._window.clear():
+            if not entry.owner.done():
+                entry.owner.set_exception(_unknown(str(error)) if entry.was_sent else error)
+        self._settled()
+
+    async def _stay_connected(self) -> None:
+        options = self._options
+        while True:
+            while len(self._window) == 0:
+                self._work.clear()
+                await self._work.wait()
+            verdict = await self._one_connection()
+            if isinstance(verdict, Fail):
+                raise verdict.error
+            delay = self._backoff.failed(options.clock.monotonic())
+            log = logger.bind(url=self._dialer.address.base, why=verdict.why, retry_s=round(delay, 3))
+            if verdict.broken:
+                log.warning("the server broke the protocol, reconnecting to publish")
+            else:
+                log.info("connection lost, reconnecting to publish")
+            if options.max_tries is not None and self._backoff.tries >= options.max_tries:
+                raise ClientError(verdict.why, hint=f"gave up after {self._backoff.tries} tries")
+            await options.sleep(delay)
+
+    async def _one_connection(self) -> Verdict:
+        try:
+            socket = await self._dialer.dial(self._dialer.address.publish_url(), ping_s=PING_S)
+        except Unreachable as error:
+            return Retry(str(error))
+        except ClientError as error:
+            return Fail(error)
+        try:
+            self._backoff.connected(self._options.clock.monotonic())
+            verdict = await self._talk(socket)
+            self._cut(verdict.why if isinstance(verdict, Retry) else str(verdict.error))
+            return verdict
+        finally:
+            await hang_up(socket, limit_s=self._options.close_timeout_s)
+
+    async def _talk(self, socket: ClientConnection) -> Verdict:
+        async with asyncio.TaskGroup() as group:
+            sending: asyncio.Task[None] | None = None
+            self._complaint = ""
+            try:
+                await self._greet(socket)
+                sending = group.create_task(self._send(socket), name="client-publish-send")
+                while True:
+                    self._answer(await socket.recv(decode=False))
+            except ConnectionClosed as closed:
+                return self._closed(*close_code(closed))
+            except Violation as violation:
+                return self._strike(str(violation))
+            except ClientError as error:
+                return Fail(error)
+            finally:
+                if sending is not None:
+                    sending.cancel()
+
+    async def _greet(self, socket: ClientConnection) -> None:
+        """Nothing is sent before `hello`: what a server refuses at the door has certainly not been recorded."""
+        while True:
+            wire = decode(await socket.recv(decode=False))
+            if isinstance(wire, HelloWire):
+                break
+            if isinstance(wire, ErrorWire):
+                self._complaint = wire.message
+            elif wire is not None:
+                raise Violation("the first event is not hello")
+        if wire.protocol != PROTOCOL_VERSION:
+            raise ClientError(
+                f"the server speaks protocol {wire.protocol}, this client speaks {PROTOCOL_VERSION}",
+                hint="use a client of the server's version",
+            )
+
+    async def _send(self, socket: ClientConnection) -> None:
+        try:
+            while True:
+                entry = self._window.next()
+                if entry is None:
+                    self._work.clear()
+                    await self._work.wait()
+                else:
+                    await socket.send(entry.frame.text, text=True)
+        except ConnectionClosed:
+            return  # the reading side says why
+
+    def _answer(self, data: bytes) -> None:
+        wire, entry = decode(data), self._window.oldest
+        if isinstance(wire, AckWire):
+            if entry is None:
+                raise Violation("an ack, and no frame was sent")
+            if entry.frame.count not in (None, wire.count):
+                raise Violation(f"an ack of {wire.count} deltas for a frame of {entry.frame.count}")
+            self._settle(Ack(wire.epoch, wire.first_seq, wire.seq, wire.count, wire.durable))
+        elif isinstance(wire, ErrorWire):
+            if entry is None:
+                self._complaint = wire.message
+            else:
+                self._settle(PublishRefused(wire.code, wire.message, wire.index))
+
+    def _settle(self, answer: Ack | PublishRefused) -> None:
+        self._strikes = 0
+        owner = self._window.answered().owner
+        if not owner.done():
+            if isinstance(answer, Ack):
+                owner.set_result(answer)
+            else:
+                owner.set_exception(answer)
+        self._settled()
+
+    def _cut(self, why: str) -> None:
+        for entry in self._window.cut():
+            if not entry.owner.done():
+                entry.owner.set_exception(_unknown(why))
+        self._settled()
+
+    def _closed(self, code: int, reason: str) -> Verdict:
+        said = self._complaint or reason
+        why = f"closed with {code}" + (f": {said}" if said else "")
+        if code in FINAL_CLOSE_CODES:
+            return Fail(ClientError(f"the server {why}"))
+        if code == _TOO_LONG:
+            refused = self._window.cut_too_long()
+            if refused is not None and not refused.owner.done():
+                size = len(refused.frame.text)
+                refused.owner.set_exception(
+                    PublishRefused("message_too_large", f"the server takes no frame of {size} bytes: {why}")
+                )
+            return Retry(why)
+        return self._strike(why) if code in BROKEN_CLOSE_CODES else Retry(why)
+
+    def _strike(self, why: str) -> Verdict:
+        self._strikes += 1
+        if self._strikes < MAX_STRIKES:
+            return Retry(why, broken=True)
+        return Fail(ClientError(f"the server keeps breaking the protocol: {why}"))
+
+
+def _unknown(why: str) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        f"no answer came: {why}", hint="it may be recorded or not; with ids it can be published again safely"
+    )
