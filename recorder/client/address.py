@@ -45,7 +45,8 @@ def parse_address(url: str) -> Address:
     """The address that a URL names.
 
     Args:
-        url: `http://`, `https://`, `ws://` or `wss://`, host, port, and a path where a proxy puts the recorder.
+        url: `http://`, `https://`, `ws://` or `wss://`, host, port, and a path where a proxy puts the
+            recorder.
 
     Raises:
         ClientError: It is no such URL.

@@ -1,8 +1,8 @@
 """How long to wait before the next try: exponential, with full jitter, as a value without a clock of its own.
 
-Full jitter (anything between nothing and the bound) keeps a thousand clients of a server that restarts from coming back
-in the same instant. Invariant: only a connection that held for a while starts the count afresh, so that a server which
-accepts and drops at once is not hammered.
+Full jitter (anything between nothing and the bound) keeps a thousand clients of a server that restarts from
+coming back in the same instant. Invariant: only a connection that held for a while starts the count afresh,
+so that a server which accepts and drops at once is not hammered.
 """
 
 from __future__ import annotations

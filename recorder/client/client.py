@@ -29,7 +29,8 @@ class Client:
             async for event in client.subscribe(since="earliest"):
                 ...
 
-    Nothing is connected before it is needed, and everything reconnects by itself. To be used on one event loop.
+    Nothing is connected before it is needed, and everything reconnects by itself. To be used on one event
+    loop.
 
     Args:
         url: The recorder's `http://`, `https://`, `ws://` or `wss://` URL.
@@ -60,13 +61,14 @@ class Client:
         Args:
             sessions: Only these sessions; None: all.
             types: Only these delta types; None: all.
-            since: Where to begin: `latest`, `earliest`, `state` (a `State` for each session first), a position (or its
-                `epoch:seq`), a seq of the current epoch, a time (RFC 3339 text, or a datetime with an offset).
+            since: Where to begin: `latest`, `earliest`, `state` (a `State` for each session first), a
+                position (or its `epoch:seq`), a seq of the current epoch, a time (RFC 3339 text, or a
+                datetime with an offset).
             notices: Whether to yield `Hello`, `Heartbeat` and `Disconnected` too.
 
         Returns:
-            An async iterator of events, and an async context manager. Iterating raises ClientError where the server
-            refuses for good.
+            An async iterator of events, and an async context manager. Iterating raises ClientError where the
+            server refuses for good.
 
         Raises:
             ClientError: An argument is not valid.
@@ -82,8 +84,8 @@ class Client:
     async def publish(self, deltas: Publishable | Sequence[Publishable]) -> Ack:
         """Publish a delta, or several that are recorded all or none; wait until they are recorded.
 
-        Many calls may be under way at once (`asyncio.gather`); they are sent and recorded in the order of the calls.
-        While there is no connection, or too much is under way, it waits.
+        Many calls may be under way at once (`asyncio.gather`); they are sent and recorded in the order of
+        the calls. While there is no connection, or too much is under way, it waits.
 
         Args:
             deltas: A `NewDelta`, a mapping with the names of the wire, or a sequence of these.

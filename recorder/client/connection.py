@@ -1,13 +1,14 @@
 """Opening and closing one WebSocket connection, and saying in one way why it could not be opened.
 
-The only place that knows the errors of the websockets library. Whether to try again is decided here for what happens
-before the upgrade: an answer that would be the same next time is final, the rest is not.
+The only place that knows the errors of the websockets library. Whether to try again is decided here for what
+happens before the upgrade: an answer that would be the same next time is final, the rest is not.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
+from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import (
@@ -53,14 +54,17 @@ class Dialer:
 
         Args:
             url: One of the address's.
-            ping_s: Interval of the client's own pings, in seconds, or None: silence is watched by other means.
+            ping_s: Interval of the client's own pings, in seconds, or None: silence is watched by other
+                means.
 
         Raises:
             Unreachable: Not now.
             ClientError: Never like this.
         """
         options = self._options
-        extra = {"ssl": options.ssl_context} if options.ssl_context and url.startswith("wss:") else {}
+        extra: dict[str, Any] = {}
+        if options.ssl_context is not None and url.startswith("wss:"):
+            extra["ssl"] = options.ssl_context
         try:
             return await connect(
                 url,
@@ -101,8 +105,8 @@ def close_code(closed: ConnectionClosed) -> tuple[int, str]:
     """The code and the reason a connection was closed with.
 
     Returns:
-        What was received first counts, then what this side sent (it does so where the other side broke RFC 6455);
-        1006 where neither happened.
+        What was received first counts, then what this side sent (it does so where the other side broke RFC
+        6455); 1006 where neither happened.
     """
     ours_first = closed.sent is not None and not closed.rcvd_then_sent
     frame = closed.sent if ours_first or closed.rcvd is None else closed.rcvd
@@ -110,7 +114,7 @@ def close_code(closed: ConnectionClosed) -> tuple[int, str]:
 
 
 async def hang_up(socket: ClientConnection, code: int = 1000, *, limit_s: float) -> None:
-    """Close a connection, reading away what still comes; cut it where that takes too long. Harmless when closed.
+    """Close a connection, reading away what still comes; cut it where that takes too long.
 
     Args:
         socket: The connection.

@@ -1,8 +1,8 @@
 """What a server sends, decoded: from one message's bytes to one wire value, or None for what is not known.
 
-One msgspec pass with the states left raw; a text with a lone surrogate escape goes the slow way and comes out the same.
-Unknown fields and events are ignored, as the protocol asks of clients. Anything else that does not fit raises
-`Violation`, and nothing else is ever raised.
+One msgspec pass with the states left raw; a text with a lone surrogate escape goes the slow way and comes
+out the same. Unknown fields and events are ignored, as the protocol asks of clients. Anything else that does
+not fit raises `Violation`, and nothing else is ever raised.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ABSENT = msgspec.Raw(b"null")
 
 
 class Violation(Exception):
-    """The server broke the protocol (or something on the way did). The connection cannot be trusted any more."""
+    """The server broke the protocol, or something on the way did: the connection is not to be trusted."""
 
 
 class HelloWire(msgspec.Struct, tag_field="event", tag="hello", rename="camel"):

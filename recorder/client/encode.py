@@ -1,8 +1,8 @@
 """From a caller's deltas to the JSON text of a frame.
 
-States given as Python objects are written by orjson (and by the standard library where orjson cannot: whole numbers
-beyond 64 bits, lone surrogates). States given as `RawJson` go out byte for byte. Only what would break the JSON of the
-frame is checked here: whether a delta is valid is the server's to say.
+States given as Python objects are written by orjson (and by the standard library where orjson cannot: whole
+numbers beyond 64 bits, lone surrogates). States given as `RawJson` go out byte for byte. Only what would
+break the JSON of the frame is checked here: whether a delta is valid is the server's to say.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a subscription yields: small frozen values, one class per kind of event.
 
-States stay JSON text until somebody looks: `delta.after` decodes at each access, `delta.after_raw` is the text as the
-publisher sent it, byte for byte. Whole numbers come out exact however long they are; a number with a fraction is a
-float, so its exact spelling is in the text alone. Nothing here knows about connections.
+States stay JSON text until somebody looks: `delta.after` decodes at each access, `delta.after_raw` is the
+text as the publisher sent it, byte for byte. Whole numbers come out exact however long they are; a number
+with a fraction is a float, so its exact spelling is in the text alone. Nothing here knows about connections.
 """
 
 from __future__ import annotations
@@ -118,11 +118,11 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """What was derived so far is void: the position could not be honoured. A list of states follows, then `Live`.
+    """What was derived so far is void: the position cannot be honoured. Next: a list of states, then `Live`.
 
     Args:
-        reason: `epoch_changed`, `pruned`, `ahead` or `not_recording`; or `cut`, the client's own: the connection was
-            lost in the middle of a list of states, which begins again from its start.
+        reason: `epoch_changed`, `pruned`, `ahead` or `not_recording`; or `cut`, the client's own: the
+            connection was lost in the middle of a list of states, which begins again from its start.
         epoch: The epoch from here on.
         oldest: The first seq still kept, None where the reason is `cut`.
         head: The highest seq given.

@@ -8,8 +8,8 @@ from recorder.errors import BY_CODE, ClientError
 class PublishRefused(ClientError):
     """The server refused a frame: nothing of it is recorded.
 
-    Its `code` is the server's (`invalid_delta`, `conflict`, …), and `retry` tells whether the same frame may go
-    through later.
+    Its `code` is the server's (`invalid_delta`, `conflict`, …), and `retry` tells whether the same frame may
+    go through later.
 
     Args:
         code: The server's code.

@@ -1,7 +1,8 @@
 """How far what one has seen lies behind what there is: a small value, and the rule that makes it.
 
-`live`: everything heard of has been handed out. `behind n`: n more are known of. `stale t`: nothing was heard for t
-seconds, so nobody knows. With a filter n counts what waits to be taken (live) or is an upper bound (before).
+`live`: everything heard of has been handed out. `behind n`: n more are known of. `stale t`: nothing was
+heard for t seconds, so nobody knows. With a filter n counts what waits to be taken (live) or is an upper
+bound (before).
 """
 
 from __future__ import annotations

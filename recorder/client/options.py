@@ -1,4 +1,4 @@
-"""What may be set about a client. Times are in seconds, sizes in bytes; `_s` and `_bytes` in the names say so."""
+"""What may be set about a client: times in seconds (`…_s`), sizes in bytes (`…_bytes`)."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class ClientOptions:
     """Options of a `Client`; the defaults are for a recorder with its own defaults.
 
     Args:
-        heartbeat_s: The server's HEARTBEAT_INTERVAL. After 2 of them without a word a subscription is `stale`, after
-            2.5 its connection is cut and made anew.
+        heartbeat_s: The server's HEARTBEAT_INTERVAL. After 2 of them without a word a subscription is
+            `stale`, after 2.5 its connection is cut and made anew.
         backoff_base_s: Bound of the delay before the first reconnection; it doubles with each further try.
         backoff_cap_s: Bound of every delay.
         backoff_stable_s: A connection that held this long starts the count afresh.

@@ -1,8 +1,8 @@
-"""Publishing over one connection: the shell around `Window` that connects, sends, and matches answers to frames.
+"""Publishing over one connection: the shell around `Window` that connects, sends and matches answers.
 
-One task ("client-publisher") owns the connection while there is something to send or an answer due; a second one
-("client-publish-send") writes while the first reads. `publish` waits for room, then for its own answer. A connection
-that is lost while nothing is under way is made again only when something is published.
+One task ("client-publisher") owns the connection while there is something to send or an answer due; a second
+one ("client-publish-send") writes while the first reads. `publish` waits for room, then for its own answer.
+A connection that is lost while nothing is under way is made again only when something is published.
 
 Left out: what may be sent twice, which is `Window`'s, and what a frame looks like, which is `encode`'s.
 """
@@ -35,7 +35,7 @@ from recorder.client.window import Entry, Window
 from recorder.errors import ClientError, Closed, RecorderError
 
 PING_S = 20.0
-"""Interval of pings. Their pongs may take three times that: a server with a full queue reads nothing for a while."""
+"""Interval of pings. A pong may take three times that: a server with a full queue reads nothing."""
 
 _TOO_LONG = 1009
 
@@ -101,7 +101,7 @@ class Publisher:
             raise
 
     async def aclose(self, *, drain: bool = True) -> None:
-        """Take no more, let what is under way end within its deadline, then disconnect. May be called again."""
+        """Take no more, let what is under way end within a deadline, disconnect. May be called again."""
         self._is_closing = True
         self._room.set()
         try:
@@ -209,7 +209,7 @@ class Publisher:
                     sending.cancel()
 
     async def _greet(self, socket: ClientConnection) -> None:
-        """Nothing is sent before `hello`: what a server refuses at the door has certainly not been recorded."""
+        """Nothing is sent before `hello`: what is refused at the door has certainly not been recorded."""
         while True:
             wire = decode(await socket.recv(decode=False))
             if isinstance(wire, HelloWire):

@@ -1,7 +1,8 @@
 """JSON text as text: cutting an object into its members, and turning a value into Python when asked.
 
-msgspec does the work. What it refuses goes the slow way through the standard library, since JSON allows an escape such
-as `"\\ud83d"` alone (RFC 8259, section 8.2) and msgspec does not. Of a name an object has twice, the last counts.
+msgspec does the work. What it refuses goes the slow way through the standard library, since JSON allows an
+escape such as `"\\ud83d"` alone (RFC 8259, section 8.2) and msgspec does not. Of a name an object has twice,
+the last counts.
 """
 
 from __future__ import annotations

@@ -1,17 +1,19 @@
-"""Resuming, as a state machine: no I/O, no clock, no task. Messages and disconnections in, events and verdicts out.
+"""Resuming, as a state machine: no I/O, no clock, no task. Messages and cuts in, events and verdicts out.
 
-Invariant: whatever is cut, and wherever, its owner is handed every matching delta exactly once and in order from where
-it began, or a `Reset` first that says that what it had is void. The position moves only with what was handed out.
+Invariant: whatever is cut, and wherever, its owner is handed every matching delta exactly once and in order
+from where it began, or a `Reset` first that says that what it had is void. The position moves only with what
+was handed out.
 
 Three things are told apart while connected:
 - replay: what lies between the position asked for and `live`;
-- listing: `state` events, after a `reset` or for `since=state`. A listing that was cut is no position: it begins again
-  from its start, and its owner is told (`Reset` with the reason `cut`), since a session it has from the first half may
-  be gone in the second. The first delta, or `live`, ends a listing;
+- listing: `state` events, after a `reset` or for `since=state`. A listing that was cut is no position: it
+  begins again from its start, and its owner is told (`Reset` with the reason `cut`), since a session it has
+  from the first half may be gone in the second. The first delta, or `live`, ends a listing;
 - live.
 
-A gap is called one only where it can be told: all deltas are asked for, and the one before was handed out, or named as
-the position to resume from. Left out: when to reconnect (`backoff`), and for how long nothing may be heard.
+A gap is called one only where it can be told: all deltas are asked for, and the one before was handed out,
+or named as the position to resume from. Left out: when to reconnect (`backoff`), and for how long nothing
+may be heard.
 """
 
 from __future__ import annotations
@@ -165,7 +167,7 @@ class Resume:
         self._strikes += 1
         if self._strikes < MAX_STRIKES:
             return Retry(why, broken=True)
-        hint = f"{self._strikes} times in a row at {self.query}; is this a recorder of protocol {PROTOCOL_VERSION}?"
+        hint = f"{self._strikes} times in a row at {self.query}; is this a recorder of its version?"
         return Fail(ClientError(f"the server keeps breaking the protocol: {why}", hint=hint))
 
     def _hello(self, wire: decode.HelloWire) -> Sequence[Event]:

@@ -1,9 +1,10 @@
 """A subscription: the shell around `Resume` that connects, reads, waits and hands events to whoever iterates.
 
-One task ("client-subscription") owns the connection from its opening to its goodbye; within a connection a second one
-("client-watch") cuts it when nothing is heard. Events wait in a queue bounded in count (each is bounded in bytes by
-`max_event_bytes`): a caller that does not take them leaves the server to wait, and is closed by it with 4408 when that
-lasts, which costs nothing: what was read is handed out, and the rest is resumed from there.
+One task ("client-subscription") owns the connection from its opening to its goodbye; within a connection a
+second one ("client-watch") cuts it when nothing is heard. Events wait in a queue bounded in count (each is
+bounded in bytes by `max_event_bytes`): a caller that does not take them leaves the server to wait, and is
+closed by it with 4408 when that lasts, which costs nothing: what was read is handed out, and the rest is
+resumed from there.
 
 Cancelling an iteration loses no event. Left out: what to do about what is said, which is `Resume`'s.
 """
@@ -37,7 +38,7 @@ DEAD_INTERVALS = 2.5
 """After this many heartbeat intervals of silence a connection is cut and made anew."""
 
 MAX_URL = 4000
-"""A longer URL does not pass everywhere (8 KiB is a common limit): the subscription goes as a message instead."""
+"""A longer URL does not pass everywhere (8 KiB is a common limit): then it goes as a message."""
 
 _NOTICES = (Hello, Heartbeat, Disconnected)
 
@@ -71,8 +72,9 @@ class _End:
 class Subscription:
     """An async iterator of events; made by `Client.subscribe`.
 
-    It connects at the first iteration, or when it is entered: `async with client.subscribe() as events` returns when
-    the first event is at hand, so that with `since="latest"` nothing published from then on is missed.
+    It connects at the first iteration, or when it is entered: `async with client.subscribe() as events`
+    returns when the first event is at hand, so that with `since="latest"` nothing published from then on is
+    missed.
 
     Args:
         dialer: Opens its connections.
@@ -117,7 +119,7 @@ class Subscription:
 
     @property
     def position(self) -> Position | None:
-        """Where to resume after what was taken so far; None before the first event and within a list of states."""
+        """Where to resume after what was taken; None before the first event and within a list of states."""
         return None if self._taken is None else self._taken.position
 
     @property

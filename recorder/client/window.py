@@ -1,11 +1,12 @@
 """Frames on their way to the server, and the answers they wait for: no I/O, no clock, no task.
 
-Answers carry no number: the oldest frame that was sent is the one that is answered. Invariants: frames go out in the
-order they were added; after a cut every frame that was sent and not answered is either sent again, before all others
-and in its order, because doing so twice records it once, or is given back as uncertain; bounded in count and bytes.
+Answers carry no number: the oldest frame that was sent is the one that is answered. Invariants: frames go
+out in the order they were added; after a cut every frame that was sent and not answered is either sent
+again, before all others and in its order, because doing so twice records it once, or is given back as
+uncertain; bounded in count and bytes.
 
-A server that closes with 1009 says that a frame was too long, but not which. From then on one frame is under way at a
-time, until all that were are answered: the next 1009 names its frame.
+A server that closes with 1009 says that a frame was too long, but not which. From then on one frame is under
+way at a time, until all that were are answered: the next 1009 names its frame.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class Window(Generic[T]):
         return self._forget(entry)
 
     def abandon(self, entry: Entry[T]) -> None:
-        """Nobody waits for it any more: it is not sent (again), but an answer that is due is still its own."""
+        """Nobody waits for it any more: it is not sent (again), but an answer that is due stays its own."""
         entry.is_abandoned = True
         if entry in self._unsent:
             self._unsent.remove(entry)
