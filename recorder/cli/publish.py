@@ -49,10 +49,9 @@ def _publish(file: str, sender: Sender) -> None:
     try:
         for delta in deltas(file, sender.flush):
             sender.add(delta)
-    except SourceError as error:
-        # What came in front of the bad one is good, and recorded; refused deltas were dealt with by the sender.
-        if error.index is None:
-            sender.flush()
+    except SourceError:
+        # What came in front of the bad one is recorded; after a refusal nothing is left to send.
+        sender.flush()
         raise
     sender.flush()
 

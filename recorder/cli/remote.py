@@ -53,8 +53,18 @@ def checked_url(url: str) -> str:
     Raises:
         InvalidSetting: It is not the URL of a server.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    try:
+        parts = urlsplit(url)
+        is_known = parts.port != 0
+    except ValueError:  # brackets that do not match, a port that is no number
+        is_known = False
+    if (
+        not is_known
+        or parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or parts.query
+        or parts.fragment
+    ):
         raise InvalidSetting(f"--url: {url!r} is not of the form {DEFAULT_URL}")
     return url.rstrip("/")
 

@@ -1,11 +1,16 @@
-"""`recorder publish`: how its input is cut into deltas."""
+"""`recorder publish`: how its input is cut into deltas, and how they get to a server."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,3 +102,92 @@ def test_every_layout_of_the_same_deltas_gives_the_same_texts(
     whole = "[" + ",".join(texts) + "]" if array else "\n".join(texts)
     found = cut(tmp_path_factory.getbasetemp() / "layout.json", whole)
     assert [text.decode() for text, _ in found] == texts
+
+
+def recorded(url: str, session: str) -> list[dict[str, Any]]:
+    answer = httpx.get(f"{url}/api/deltas", params={"session": session, "order": "asc"}, trust_env=False)
+    return [item["delta"] for item in answer.json()["deltas"]]
+
+
+def delta(session: str, state: str, kind: str = "created") -> str:
+    return f'{{"type":"{kind}","sessionId":"{session}","after":{state}}}'
+
+
+def test_deltas_are_published_in_batches_byte_for_byte(
+    invoke: Invoke, server: Any, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recorder.cli.batches.MAX_COUNT", 3)
+    states = ['{"a": 1e2 }', "123456789012345678901234567890", '"\\ud83d"', '{\n"b"\n:1}', '""', "0", "false"]
+    file.write_text("[" + ",".join(delta(f"s{n}", state) for n, state in enumerate(states)) + "]")
+    code, out, err = invoke("publish", str(file), "--url", server.url)
+    assert (code, err) == (0, "7 deltas published\n")
+    assert out.decode().strip().split(":")[1] == "7"
+    exported = invoke("export", "--url", server.url, "--format", "json")[1].decode()
+    for state in states:
+        assert f'"after":{state},' in exported
+
+
+def test_a_batch_is_bounded_in_bytes_too(
+    invoke: Invoke, server: Any, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recorder.cli.batches.MAX_BYTES", 100)
+    file.write_text("\n".join(delta(f"s{n}", '"' + "x" * 200 + '"') for n in range(5)))
+    assert invoke("publish", str(file), "--url", server.url)[0] == 0
+    accepted = httpx.get(f"{server.url}/api/stats", trust_env=False).json()["head"]
+    assert accepted == 5
+
+
+def test_a_refused_delta_is_named_by_file_and_line_and_what_was_before_it_is_recorded(
+    invoke: Invoke, server: Any, file: Path
+) -> None:
+    bad = '{"type":"updated","sessionId":"bad"}'
+    file.write_text(f"{delta('a', '1')}\n\n{delta('b', '2')}\n{bad}\n{delta('c', '3')}\n")
+    code, out, err = invoke("publish", str(file), "--url", server.url)
+    assert (code, out) == (1, b"")
+    assert err == f"2 deltas published\nrecorder: {file}: line 4: after: required for type 'updated'\n"
+    assert [len(recorded(server.url, session)) for session in "abc"] == [1, 1, 0]
+
+
+def test_a_line_that_is_not_json_stops_behind_what_was_before_it(
+    invoke: Invoke, server: Any, file: Path
+) -> None:
+    file.write_text(f"{delta('a', '1')}\n{{\n{delta('c', '3')}\n")
+    code, _, err = invoke("publish", str(file), "--url", server.url)
+    assert code == 1
+    assert err.startswith(f"1 delta published\nrecorder: {file}: line 2: not JSON")
+    assert [len(recorded(server.url, session)) for session in "ac"] == [1, 0]
+
+
+def test_a_pipe_is_published_as_it_comes(server: Any, project_root: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "recorder", "publish", "-", "--url", server.url],
+        env={**os.environ, "PYTHONPATH": str(project_root)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        for number in range(1, 4):
+            process.stdin.write(delta(f"p{number}", str(number)).encode() + b"\n")
+            process.stdin.flush()
+            # It arrives although the pipe stays open.
+            while not recorded(server.url, f"p{number}"):
+                assert process.poll() is None
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, b"3 deltas published\n")
+    assert out.endswith(b":3\n")
+
+
+def test_the_url_may_come_from_the_environment(
+    invoke: Invoke, server: Any, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECORDER_URL", server.url)
+    file.write_text(delta("e", "1"))
+    assert invoke("publish", str(file))[0] == 0
+
+
+def test_a_server_that_is_not_there_is_one_clear_line(invoke: Invoke, file: Path, free_port: int) -> None:
+    file.write_text(delta("e", "1"))
+    code, _, err = invoke("publish", str(file), "--url", f"http://127.0.0.1:{free_port}")
+    assert code == 1
+    assert err.startswith(f"0 deltas published\nrecorder: cannot reach http://127.0.0.1:{free_port}: ")

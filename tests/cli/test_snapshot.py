@@ -1,13 +1,16 @@
-"""`recorder snapshot --to` of a file that no recorder has open."""
+"""`recorder snapshot`: of a running recorder, and copies of files with and without one."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import stat
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 Invoke = Callable[..., tuple[int, bytes, str]]
@@ -70,3 +73,37 @@ def test_a_named_server_that_is_not_there_is_an_error(
     url = f"http://127.0.0.1:{free_port}"
     code, _, err = invoke("snapshot", "--db", str(database), "--to", str(tmp_path / "copy"), "--url", url)
     assert (code, url in err) == (1, True)
+
+
+def publish(url: str) -> None:
+    delta = {"type": "created", "sessionId": "s", "after": 1}
+    assert httpx.post(f"{url}/api/deltas", json=delta, trust_env=False).status_code == 201
+
+
+def test_a_running_recorder_brings_what_it_has_to_disk(invoke: Invoke, server: Any) -> None:
+    publish(server.url)
+    code, out, _ = invoke("snapshot", "--url", server.url)
+    assert (code, json.loads(out)["durable"]) == (0, 1)
+    assert len(contents(server.folder / "data" / "sessions.sqlite")) == 2
+
+
+def test_a_copy_of_a_running_recorder_has_what_is_only_in_memory(
+    invoke: Invoke, server: Any, tmp_path: Path
+) -> None:
+    publish(server.url)
+    file, target = server.folder / "data" / "sessions.sqlite", tmp_path / "copy.sqlite"
+    code, _, err = invoke("snapshot", "--url", server.url, "--db", str(file), "--to", str(target))
+    assert code == 0, err
+    assert len(contents(target)) == 2
+    assert server.stop() == 0
+
+
+def test_a_server_that_has_another_file_is_not_mistaken_for_its_owner(
+    invoke: Invoke, server: Any, database: Path, tmp_path: Path
+) -> None:
+    code, _, err = invoke(
+        "snapshot", "--url", server.url, "--db", str(database), "--to", str(tmp_path / "copy")
+    )
+    assert code == 1
+    assert f"records into {server.folder}/data/sessions.sqlite, not into {database}" in err
+    assert not (tmp_path / "copy").exists()

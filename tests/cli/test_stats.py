@@ -1,10 +1,11 @@
-"""`recorder stats` from a database file."""
+"""`recorder stats` from a database file and from a server."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 Invoke = Callable[..., tuple[int, bytes, str]]
 
@@ -14,3 +15,10 @@ def test_figures_of_a_file_are_one_json_object(invoke: Invoke, database: Path) -
     assert code == 0
     figures = json.loads(out)
     assert (figures["deltaCount"], figures["sessionCount"], figures["head"]) == (4, 3, 5)
+
+
+def test_figures_of_a_server_are_passed_on(invoke: Invoke, server: Any) -> None:
+    code, out, _ = invoke("stats", "--url", server.url)
+    figures = json.loads(out)
+    assert (code, figures["enabled"], figures["head"]) == (0, True, 0)
+    assert figures["dbPath"] == f"{server.folder}/data/sessions.sqlite"
