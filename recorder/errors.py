@@ -15,16 +15,19 @@ The wire, HTTP and the command line all derive their codes from here; there is n
     ├─ UnsupportedMediaType       unsupported_media   400    -    no
     ├─ NotFound                   not_found           404    -    no
     │  └─ Pruned                  pruned              404    -    no
+    ├─ MethodNotAllowed           method_not_allowed  405    -    no
     ├─ NotAllowed                 not_allowed         403  4403    no
     ├─ NotRecording               not_recording       409    -    no
     ├─ TooSlow                    too_slow              -  4408    yes
     ├─ Unavailable                unavailable         503  1012    yes
+    │  ├─ NotReady                not_ready           503    -    yes
     │  └─ Closed                  closed              503  1001    yes
     ├─ StoreError                 store_error         503    -    yes
     │  ├─ StoreUnreadable         store_unreadable    503    -    no
     │  └─ StoreLocked             store_locked        503    -    no
     ├─ SourceError                source_error        422    -    no
-    └─ ClientError                client_error          -    -    no
+    ├─ ClientError                client_error          -    -    no
+    └─ InternalError              internal_error      500    -    no
 
 A code is never reused for another meaning. `place` says where in the input ("[2].after", "line 7").
 """
@@ -134,6 +137,12 @@ class Pruned(NotFound):
     code = "pruned"
 
 
+class MethodNotAllowed(RecorderError):
+    """The route is there, and does not take this HTTP method."""
+
+    code, http_status = "method_not_allowed", 405
+
+
 class NotAllowed(RecorderError):
     """The Origin, the Host or the role does not permit it."""
 
@@ -156,6 +165,12 @@ class Unavailable(RecorderError):
     """Not now: loading, failing or overloaded. The same call may go through later."""
 
     code, http_status, close_code, retry = "unavailable", 503, 1012, True
+
+
+class NotReady(Unavailable):
+    """The answer of /readyz while loading, while snapshots keep failing and while stopping."""
+
+    code, close_code = "not_ready", None
 
 
 class Closed(Unavailable):
@@ -194,6 +209,12 @@ class ClientError(RecorderError):
     code = "client_error"
 
 
+class InternalError(RecorderError):
+    """A bug of the recorder: told without details over HTTP, with all of them in its log."""
+
+    code = "internal_error"
+
+
 def _all_subclasses(cls: type[RecorderError]) -> list[type[RecorderError]]:
     found = [cls]
     for sub in cls.__subclasses__():
@@ -204,5 +225,5 @@ def _all_subclasses(cls: type[RecorderError]) -> list[type[RecorderError]]:
 BY_CODE: dict[str, type[RecorderError]] = {cls.code: cls for cls in _all_subclasses(RecorderError)}
 """Error classes by their code. Two classes with one code would make it ambiguous, so the import fails."""
 
-if len(BY_CODE) != len(_all_subclasses(RecorderError)):  # pragma: no cover - only a programming error gets here
+if len(BY_CODE) != len(_all_subclasses(RecorderError)):  # pragma: no cover - a programming error
     raise ImportError("two error classes share a code in recorder/errors.py")
