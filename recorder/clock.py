@@ -1,7 +1,8 @@
 """Where the time comes from.
 
-Everything that needs the time gets a `Clock`, so that tests can advance it instead of sleeping. Wall-clock time is an
-integer of milliseconds since 1970-01-01T00:00:00Z; intervals come from `monotonic()`, which never goes back.
+Everything that needs the time gets a `Clock`, so that tests can advance it instead of sleeping. Wall-clock
+time is an integer of milliseconds since 1970-01-01T00:00:00Z and may be set back; intervals come from
+`monotonic()`, which never goes back. Time zones and text are left to `model/timestamps.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Figures about the running recorder, in Prometheus' terms.
 
-On the hot path a figure is a plain integer that is added to; what can be asked for (heads, sizes, buffers) is asked for
-when somebody scrapes. Each `Metrics` has a registry of its own, so that many recorders live in one process.
+On the hot path a figure is a plain integer that is added to; what can be asked for (heads, sizes, buffers) is
+asked for when somebody scrapes. Each `Metrics` has a registry of its own, so that many recorders live in one
+process. Left out: figures about the process itself (CPU, memory), which whoever runs it measures from outside.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A place in the one order: `epoch:seq`.
 
-`seq` counts from 1 and rises by one; 0 is the place before the first delta. Within an epoch a seq is never given twice.
-An epoch is ten characters of Crockford's base 32: the milliseconds of its beginning, so that epochs sort by time.
+`seq` counts from 1 and rises by one; 0 is the place before the first delta. Within an epoch a seq is never given
+twice. An epoch is ten characters of Crockford's base 32: the milliseconds of its beginning, so that epochs sort
+by time. Clients are to take an epoch as it is: only whether two are the same means anything to them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Timestamps: RFC 3339 in, one fixed-width form out.
 
-The one form everywhere (wire, columns, file names apart) is `2026-11-20T12:00:00.000Z`: UTC, milliseconds, `Z`. Its
-text order is its time order, so SQLite may compare it as text (SPEC.md, mistakes 2 and 3).
+The one form everywhere (wire, columns, file names apart) is `2026-11-20T12:00:00.000Z`: UTC, milliseconds, `Z`.
+Its text order is its time order, so that SQLite may compare it as text. No clock is read here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIXED = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z", re.ASCII)
 # RFC 3339 section 5.6: date-time with a mandatory offset; "T" and "Z" may be lower case.
 _RFC3339 = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt]((?:[01]\d|2[0-3]):[0-5]\d):([0-5]\d|60)(?:\.(\d+))?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII
+    r"(\d{4}-\d\d-\d\d)[Tt]((?:[01]\d|2[0-3]):[0-5]\d):([0-5]\d|60)(?:\.(\d+))?"
+    r"([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
+    re.ASCII,
 )
 
 
@@ -33,7 +35,8 @@ def format_ms(ms: int) -> str:
 def parse_ms(text: str) -> int:
     """Milliseconds since the Unix epoch of an RFC 3339 time with an offset.
 
-    Fractions finer than a millisecond are cut off. A leap second (`:60`) counts as the first instant of the next minute.
+    Fractions finer than a millisecond are cut off. A leap second (`:60`, in any minute: tables of leap seconds
+    grow old) counts as the second after it.
 
     Raises:
         ValueError: It is not such a time, or lies outside the years 0001 to 9999.

@@ -1,6 +1,7 @@
-"""WebSocket frames of a server: a header and the payload as it is (RFC 6455, section 5.2; servers do not mask).
+"""WebSocket frames of a server: a header and the payload as it is (RFC 6455, section 5.2; servers don't mask).
 
-The same bytes go to every subscriber, so a frame is built once, outside of any connection.
+The same bytes go to every subscriber, so a frame is built once, outside of any connection. Left out: control
+frames and fragments, which belong to one connection.
 """
 
 from __future__ import annotations
