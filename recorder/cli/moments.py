@@ -11,6 +11,12 @@ from recorder.model.timestamps import format_ms, normalise
 HELP = "a time (2026-11-20T12:00:00Z) or how long ago (90s, 15m, 2h, 30d, 4w)"
 
 _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+_AGO = re.compile(r"([0-9]{1,9})([smhdw])")
+
+
+def is_ago(text: str) -> bool:
+    """Whether it says how long ago."""
+    return _AGO.fullmatch(text.strip()) is not None
 
 
 def moment(text: str, option: str, clock: Clock | None = None) -> str:
@@ -24,7 +30,7 @@ def moment(text: str, option: str, clock: Clock | None = None) -> str:
     Raises:
         InvalidQuery: It is no time.
     """
-    ago = re.fullmatch(r"([0-9]{1,9})([smhdw])", text.strip())
+    ago = _AGO.fullmatch(text.strip())
     try:
         if ago is None:
             return normalise(text.strip())

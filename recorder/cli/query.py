@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 from contextlib import closing
-from itertools import islice
-from typing import Annotated, Literal
+from itertools import chain
+from typing import Annotated, Literal, NamedTuple
 
 import typer
 from rich.console import Console
@@ -48,35 +48,43 @@ def query(
         with dbfile.opened(db) as conn:
             show(dbfile.rows(conn, wanted, descending=order == "desc", limit=limit), as_json=json)
     else:
-        with Remote(url or DEFAULT_URL) as remote, closing(pages(remote, wanted, order, limit)) as rows:
-            show(rows, as_json=json)
+        with Remote(url or DEFAULT_URL) as remote, closing(pages(remote, wanted, order, limit)) as found:
+            show(chain.from_iterable(page.rows for page in found), as_json=json)
 
 
-def pages(remote: Remote, wanted: Filters, order: str, limit: int) -> Generator[ExportRow, None, None]:
-    """The entries a server has, page by page.
+class Page(NamedTuple):
+    """Some of a server's history: the epoch it is in, the entries, and where the next page begins, if any."""
+
+    epoch: str
+    rows: list[ExportRow]
+    following: str | None
+
+
+def pages(remote: Remote, wanted: Filters, order: str, limit: int) -> Generator[Page, None, None]:
+    """What a server has, page by page; at least one.
 
     Args:
         remote: The server.
-        wanted: Which.
+        wanted: Which entries.
         order: desc or asc.
         limit: At most so many.
     """
     cursor: list[tuple[str, str]] = []
-    while limit > 0:
+    while True:
         params = [*wanted.params(), ("order", order), ("limit", str(min(limit, PAGE))), *cursor]
-        rows, following = _page(remote.get("/api/deltas", params))
-        yield from islice(rows, limit)
-        limit -= len(rows)
-        if following is None:
+        page = _page(remote.get("/api/deltas", params))
+        yield page
+        limit -= len(page.rows)
+        if page.following is None or limit <= 0:
             return
-        cursor = [("cursor", following)]
+        cursor = [("cursor", page.following)]
 
 
-def _page(body: bytes) -> tuple[list[ExportRow], str | None]:
+def _page(body: bytes) -> Page:
     try:
         page = rawjson.members(body)
         rows = [row_of_item(item) for item in rawjson.elements(page["deltas"])]
-        return rows, rawjson.string(page.get("next"))
+        return Page(rawjson.string(page["epoch"]) or "", rows, rawjson.string(page.get("next")))
     except (Unfit, KeyError, ValueError):
         raise ClientError("the answer is not a recorder's", hint="is something else at --url?") from None
 

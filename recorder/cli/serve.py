@@ -33,10 +33,18 @@ def _serve(demo: bool, demo_rate: float | None, **flags: Any) -> int:
 
 def _run(main: Coroutine[Any, Any, int]) -> int:
     try:
+        return _runner()(main)
+    finally:
+        # Ctrl-C may come before it was begun; Python would warn that nobody awaited it.
+        main.close()
+
+
+def _runner() -> Callable[[Coroutine[Any, Any, int]], int]:
+    try:
         import uvloop
     except ImportError:  # there is none for Windows
-        return asyncio.run(main)
-    return uvloop.run(main)
+        return asyncio.run
+    return uvloop.run
 
 
 def _announcing(settings: Settings) -> Callable[[str], None]:

@@ -1,5 +1,206 @@
-"""placeholder"""
+"""`recorder tail`: deltas as they come, like `tail -f`, across reconnections and without a gap.
+
+On stdout each delta is a line: for people, or with `--json` the event of the wire with the states byte
+for byte. What happens to the connection is said on stderr; a reset is said in both forms, since it voids
+what was shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import closing
+from typing import Annotated
+
+import orjson
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from recorder.cli import console
+from recorder.cli.filters import Filters, Sessions, Types, filters
+from recorder.cli.moments import HELP, is_ago, moment
+from recorder.cli.query import pages
+from recorder.cli.remote import DEFAULT_URL, Remote, UrlOption
+from recorder.client import Client, Delta, Disconnected, Event, Hello, Live, Reset, State
+from recorder.errors import BadSubscription, InvalidQuery, Unavailable
+from recorder.protocol.export import ExportRow, ndjson_line
+from recorder.protocol.subscribe import parse_since
+
+_EVENT = b'{"event":"delta",'
+_BREAKS = bytes.maketrans(b"\r\n", b"  ")
+_STYLES = {"created": "green", "updated": "cyan", "deleted": "red", "state": "magenta"}
 
 
-def tail() -> None:
-    """Follow."""
+def tail(
+    session: Sessions = None,
+    type: Types = None,  # noqa: A002 - the option's name
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since",
+            metavar="WHERE",
+            help=f"latest (default), earliest, state, a position (epoch:seq), a seq, {HELP}.",
+            show_default=False,
+        ),
+    ] = None,
+    last: Annotated[
+        int | None,
+        typer.Option("-n", "--last", metavar="N", min=1, help="Show the last N first.", show_default=False),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Lines of JSON: the events as they are sent.")] = False,
+    url: UrlOption = DEFAULT_URL,
+) -> None:
+    """Follow what comes in, live.
+
+    Reconnects and resumes by itself; Ctrl-C ends it.
+    """
+    if since is not None and last is not None:
+        raise typer.BadParameter("not together with -n", param_hint="--since")
+    wanted = filters(session, type)
+    start = _checked_since(since or "latest")
+    printer = _Printer(as_json=json)
+    if last is not None:
+        with Remote(url) as remote:
+            start = _show_last(remote, wanted, last, printer.row)
+    following = _follow(url, wanted, start, printer)
+    try:
+        asyncio.run(following)
+    finally:
+        # Ctrl-C may come before it was begun; Python would warn that nobody awaited it.
+        following.close()
+
+
+def _checked_since(text: str) -> str:
+    if is_ago(text):
+        return moment(text, "--since")
+    try:
+        parse_since(text)
+    except BadSubscription:
+        raise InvalidQuery(
+            f"--since: {text!r} is no place to begin",
+            hint=f"latest, earliest, state, epoch:seq, a seq, {HELP}",
+        ) from None
+    return text
+
+
+def _show_last(remote: Remote, wanted: Filters, count: int, show: Callable[[ExportRow], None]) -> str:
+    """Show the last entries; where to go on from there, so that nothing in between is missed."""
+    with closing(pages(remote, wanted, "desc", count)) as found:
+        all_pages = list(found)
+    rows = [row for page in all_pages for row in page.rows][:count]
+    for row in reversed(rows):
+        show(row)
+    # Nothing matches yet: then everything that matches is new, whatever was recorded in between.
+    return f"{all_pages[0].epoch}:{rows[0].seq}" if rows else "earliest"
+
+
+async def _follow(url: str, wanted: Filters, since: str, printer: _Printer) -> None:
+    async with (
+        Client(url) as client,
+        client.subscribe(wanted.sessions or None, wanted.types or None, since, notices=True) as events,
+    ):
+        async for event in events:
+            printer.event(event)
+
+
+class _Printer:
+    """Shows events.
+
+    Args:
+        as_json: As lines of JSON, else for people.
+    """
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._terminal = (
+            Console() if console.stdout_is_terminal() and not as_json else None
+        )  # None: plain lines
+        self._greeted = False  # whether a connection was ever made
+
+    def event(self, event: Event) -> None:
+        """Show what came.
+
+        Raises:
+            Unavailable: No connection was ever made: that is a mistake in the URL, or nothing runs there.
+        """
+        match event:
+            case Delta():
+                self.row(_row(event))
+            case State():
+                self._state(event)
+            case Hello():
+                if self._greeted:
+                    console.say("connected again")
+                self._greeted = True
+            case Disconnected():
+                if not self._greeted:
+                    raise Unavailable(
+                        event.why, hint="start it with 'recorder serve', or name another with --url"
+                    )
+                console.say(f"{event.why}; trying again in {event.retry_s:.1f} s")
+            case Reset():
+                self._reset(event)
+            case Live():
+                if self._as_json:
+                    self._line(orjson.dumps({"event": "live", "seq": event.seq, "epoch": event.epoch}))
+
+    def row(self, row: ExportRow) -> None:
+        """Show a delta."""
+        if self._as_json:
+            self._line(_EVENT + ndjson_line(row)[1:-1])
+            return
+        state = row.after if row.after is not None else row.before or ""
+        mark = "  (before is not what was recorded last)" if row.lineage is not None else ""
+        self._pretty(row.recorded_at, row.seq, (row.type, row.session_id), state + mark)
+
+    def _state(self, event: State) -> None:
+        if self._as_json:
+            self._line(event.raw.translate(_BREAKS))
+        else:
+            self._pretty("-", event.seq, ("state", event.session_id), event.state_raw.decode())
+
+    def _reset(self, event: Reset) -> None:
+        if self._as_json:
+            fields = {
+                "reason": event.reason,
+                "epoch": event.epoch,
+                "oldest": event.oldest,
+                "head": event.head,
+            }
+            self._line(orjson.dumps({"event": "reset", **fields}))
+        console.say(f"reset ({event.reason}): what was shown no longer holds; the sessions' states follow")
+
+    def _line(self, line: bytes) -> None:
+        console.out(line + b"\n")
+        console.flush()
+
+    def _pretty(self, at: str, seq: int, names: tuple[str, str], state: str) -> None:
+        kind, session = names
+        shown = console.visible(" ".join(state.split()))
+        if self._terminal is None:
+            console.out_line(f"{at} {seq} {kind} {console.visible(session)} {shown}")
+            return
+        text = Text.assemble(
+            (at[11:23] or at, "dim"),
+            f" {seq} ",
+            (kind, _STYLES[kind]),
+            f" {console.visible(session)} ",
+            shown,
+        )
+        self._terminal.print(text, no_wrap=True, overflow="ellipsis", crop=True)
+
+
+def _row(delta: Delta) -> ExportRow:
+    return ExportRow(
+        delta.seq,
+        delta.recorded_at,
+        delta.type,
+        delta.session_id,
+        None if delta.before_raw is None else delta.before_raw.decode(),
+        None if delta.after_raw is None else delta.after_raw.decode(),
+        delta.timestamp,
+        delta.id,
+        delta.lineage,
+        None if delta.hash is None else bytes.fromhex(delta.hash),
+    )

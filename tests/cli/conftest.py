@@ -140,16 +140,20 @@ class Server:
         while httpx.get(f"{self.url}/readyz", trust_env=False).status_code != 200:
             assert self.process.poll() is None, self.errors.read_text()
 
+    def kill(self) -> None:
+        """End it without a chance to tidy up."""
+        assert self.process.stdout is not None
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Ask it to stop; its exit code."""
         self.process.send_signal(number)
         try:
             return self.process.wait(timeout=30)
         finally:
-            self.process.kill()
-            self.process.wait()
-            assert self.process.stdout is not None
-            self.process.stdout.close()
+            self.kill()
 
 
 @pytest.fixture
