@@ -161,6 +161,7 @@ class _Printer:
             self._pretty("-", event.seq, ("state", event.session_id), event.state_raw.decode())
 
     def _reset(self, event: Reset) -> None:
+        console.say(f"reset ({event.reason}): what was shown no longer holds; the sessions' states follow")
         if self._as_json:
             fields = {
                 "reason": event.reason,
@@ -169,7 +170,6 @@ class _Printer:
                 "head": event.head,
             }
             self._line(orjson.dumps({"event": "reset", **fields}))
-        console.say(f"reset ({event.reason}): what was shown no longer holds; the sessions' states follow")
 
     def _line(self, line: bytes) -> None:
         console.out(line + b"\n")
