@@ -1,9 +1,9 @@
 """The server: a recorder behind one port, from the first signal to the last snapshot.
 
-uvicorn carries HTTP (Starlette) and hands WebSocket upgrades to `hub.socket.WebSocket`. It listens before the recording
-is loaded, so that /healthz and /readyz can tell. SIGTERM and SIGINT stop in order: no more intake, every connection
-closed with what it is owed, the queue recorded, a last snapshot; a second signal no longer waits for connections, and a
-stop that takes longer than SHUTDOWN_TIMEOUT is ended.
+uvicorn carries HTTP (Starlette) and hands WebSocket upgrades to `hub.socket.WebSocket`. It listens before the
+recording is loaded, so that /healthz and /readyz can tell. SIGTERM and SIGINT stop in order: no more intake,
+every connection closed with what it is owed, the queue recorded, a last snapshot; a second signal no longer
+waits for connections, and a stop that takes longer than SHUTDOWN_TIMEOUT is ended.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Self
 
 import uvicorn
 from loguru import logger
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from recorder.api.routes import application
 from recorder.app import Recorder, prepare_recorder
@@ -26,20 +28,13 @@ from recorder.errors import RecorderError
 from recorder.hub.socket import WebSocket
 from recorder.settings import Settings
 
-# SQLite's threads must get the interpreter's lock back from a busy event loop soon: at the default of 5 ms recording
-# runs at a third of its speed (DESIGN.md, "Measured").
+# SQLite's threads must get the interpreter's lock back from a busy event loop soon: at the default of 5 ms
+# recording runs at a third of its speed (DESIGN.md, "Measured").
 SWITCH_INTERVAL = 0.0005
-CONNECTIONS_SECONDS = 10
-"""How long connections may take to close."""
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server, with the signals left to us."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Nothing: `serve` handles them."""
-        yield
+CONNECTIONS_SECONDS = 10.0
+"""How long connections may take to close, at most."""
+HEAD_SECONDS = 20.0
+"""How long a request's head may take to come."""
 
 
 async def serve(
@@ -63,14 +58,126 @@ async def serve(
         OSError: The address cannot be listened on.
     """
     sys.setswitchinterval(SWITCH_INTERVAL)
-    listener = _listen(settings)
+    listener = listen(settings.host, settings.port)
     try:
-        async with prepare_recorder(settings) as recorder:
-            code = await _Run(recorder, listener, demo_rate).run(on_ready)
+        # The last snapshot is taken when the recorder is left: the deadline holds until then.
+        with _Signals(settings.shutdown_timeout / 1000) as signals:
+            async with prepare_recorder(settings) as recorder:
+                code = await _Run(recorder, listener, demo_rate).run(signals, on_ready)
     finally:
         listener.close()
     logger.info("stopped")
     return code
+
+
+class UvicornServer(uvicorn.Server):
+    """uvicorn's server around a recorder, with the signals left to others.
+
+    Args:
+        recorder: Answers the requests; need not be loaded yet.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        # A third each for the connections, for recording what is queued, and for the last snapshot.
+        seconds = min(CONNECTIONS_SECONDS, recorder.settings.shutdown_timeout / 3000)
+        super().__init__(
+            uvicorn.Config(
+                application(recorder),
+                # Any callable with the contract of a protocol class will do.
+                ws=partial(WebSocket, door=recorder.door),  # type: ignore[arg-type]
+                http=_Http,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_graceful_shutdown=seconds,  # type: ignore[arg-type]
+                timeout_keep_alive=30,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing: `serve` handles them."""
+        yield
+
+
+class _Http(HttpToolsProtocol):
+    """uvicorn's HTTP, with a deadline for a request's head: without, an idle socket would stay for ever."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._head_timer: asyncio.TimerHandle | None = None
+        self.on_message_begin()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._cancel_head_timer()
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+
+    def on_headers_complete(self) -> None:
+        self._cancel_head_timer()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cancel_head_timer()
+        super().connection_lost(exc)
+
+    def _cancel_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+class _Signals:
+    """SIGINT and SIGTERM while the block lasts: the first stops in order, the second hurries, a third ends.
+
+    Args:
+        seconds: How long stopping may take; after that it is ended.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._count = 0  # how many have come
+        self._stop: Callable[[], None] | None = None  # from `attach` on
+        self._hurry: Callable[[], None] | None = None  # from `attach` on
+        self._deadline: asyncio.TimerHandle | None = None  # from the first signal on
+
+    def __enter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._on_signal, number)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+    def attach(self, stop: Callable[[], None], hurry: Callable[[], None]) -> None:
+        """What the first and the second signal do; at once, if they have come before."""
+        self._stop, self._hurry = stop, hurry
+        if self._count > 0:
+            stop()
+        if self._count > 1:
+            hurry()
+
+    def _on_signal(self, number: int) -> None:
+        self._count += 1
+        log = logger.bind(signal=signal.Signals(number).name)
+        if self._count == 1:
+            log.info("stopping")
+            self._deadline = asyncio.get_running_loop().call_later(self._seconds, _give_up)
+            if self._stop is not None:
+                self._stop()
+        elif self._count == 2:
+            log.warning("stopping without waiting for connections")
+            if self._hurry is not None:
+                self._hurry()
+        else:
+            _give_up()
 
 
 class _Run:
@@ -86,45 +193,25 @@ class _Run:
         self._recorder = recorder
         self._listener = listener
         self._demo_rate = demo_rate
-        self._signals = 0  # how many have come
         self._code = 0
-        self._server = _Server(
-            uvicorn.Config(
-                application(recorder),
-                # Any callable with the contract of a protocol class will do.
-                ws=partial(WebSocket, door=recorder.door),  # type: ignore[arg-type]
-                http="httptools",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                timeout_graceful_shutdown=CONNECTIONS_SECONDS,
-                timeout_keep_alive=30,
-            )
-        )
+        self._server = UvicornServer(recorder)
 
-    async def run(self, on_ready: Callable[[str], None] | None) -> int:
+    async def run(self, signals: _Signals, on_ready: Callable[[str], None] | None) -> int:
         """Serve until stopped; the exit code."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._on_signal, number)
-        loading = asyncio.create_task(self._load(), name="server-load")
-        demo: asyncio.Task[None] | None = None
+        signals.attach(self._stop, self._hurry)
+        tasks = [asyncio.create_task(self._load(), name="server-load")]
         if self._demo_rate is not None:
-            demo = asyncio.create_task(self._demo(loading, self._demo_rate), name="server-demo")
-        host, port = self._listener.getsockname()[:2]
-        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            tasks.append(asyncio.create_task(self._demo(tasks[0], self._demo_rate), name="server-demo"))
+        url = base_url(self._listener)
         logger.bind(recording=self._recorder.store is not None).info(f"listening on {url}")
         if on_ready is not None:
             on_ready(url)
         try:
             await self._server.serve(sockets=[self._listener])
         finally:
-            for task in (loading, demo):
-                if task is not None:
-                    task.cancel()
-            await asyncio.gather(*(t for t in (loading, demo) if t is not None), return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         return self._code
 
     async def _load(self) -> None:
@@ -132,12 +219,11 @@ class _Run:
             await self._recorder.load()
         except RecorderError as error:
             logger.critical("the recording cannot be loaded: {}", str(error))
-            self._code = 1
-            self._server.should_exit = True
+            self._fail()
         except Exception:
+            # The boundary of the program: it ends with a code that says so.
             logger.exception("the recording cannot be loaded")
-            self._code = 1
-            self._server.should_exit = True
+            self._fail()
 
     async def _demo(self, loading: asyncio.Task[None], rate: float) -> None:
         from recorder.demo import play
@@ -146,19 +232,16 @@ class _Run:
         if self._code == 0:
             await play(self._recorder, rate)
 
-    def _on_signal(self, number: int) -> None:
-        self._signals += 1
-        name = signal.Signals(number).name
-        if self._signals == 1:
-            logger.bind(signal=name).info("stopping")
-            self._recorder.stop_intake()
-            self._server.should_exit = True
-            asyncio.get_running_loop().call_later(self._recorder.settings.shutdown_timeout / 1000, _give_up)
-        elif self._signals == 2:
-            logger.bind(signal=name).warning("stopping without waiting for connections")
-            self._server.force_exit = True
-        else:
-            _give_up()
+    def _fail(self) -> None:
+        self._code = 1
+        self._server.should_exit = True
+
+    def _stop(self) -> None:
+        self._recorder.stop_intake()
+        self._server.should_exit = True
+
+    def _hurry(self) -> None:
+        self._server.force_exit = True
 
 
 def _give_up() -> None:
@@ -167,10 +250,18 @@ def _give_up() -> None:
     os._exit(1)
 
 
-def _listen(settings: Settings) -> socket.socket:
-    """A listening socket on the settings' address."""
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Args:
+        host: Name or address; an IPv6 address may stand in brackets.
+        port: 0 for any that is free.
+
+    Raises:
+        OSError: The address cannot be listened on.
+    """
     family, kind, _, _, address = socket.getaddrinfo(
-        settings.host.strip("[]"), settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
     listener = socket.socket(family, kind)
     try:
@@ -182,3 +273,9 @@ def _listen(settings: Settings) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def base_url(listener: socket.socket) -> str:
+    """The base URL of a listening socket."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
