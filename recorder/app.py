@@ -50,7 +50,12 @@ class Recorder:
     """
 
     def __init__(
-        self, settings: Settings, store: SqliteStore | None, clock: Clock, metrics: Metrics, stack: AsyncExitStack
+        self,
+        settings: Settings,
+        store: SqliteStore | None,
+        clock: Clock,
+        metrics: Metrics,
+        stack: AsyncExitStack,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -298,5 +303,3 @@ async def open_recorder(settings: Settings, *, clock: Clock | None = None) -> As
     async with prepare_recorder(settings, clock=clock) as recorder:
         await recorder.load()
         yield recorder
-
-

@@ -65,7 +65,11 @@ def offer_gauges(recorder: Recorder, hub: Hub) -> None:
     gauge("recorder_publishers", "Connections that publish", lambda: hub.publishers)
     gauge("recorder_outbox_bytes", "Bytes written to subscribers and not yet taken", lambda: hub.outbox_bytes)
     gauge("recorder_slowest_lag_bytes", "The same, of the slowest subscriber", lambda: hub.lag_bytes)
-    gauge("recorder_slowest_lag_deltas", "Distance of the slowest catching up to the head", lambda: hub.lag_deltas)
+    gauge(
+        "recorder_slowest_lag_deltas",
+        "Distance of the slowest catching up to the head",
+        lambda: hub.lag_deltas,
+    )
     gauge("recorder_ready", "1 when ready to serve", lambda: float(recorder.not_ready() is None))
     if store is None:
         return

@@ -30,7 +30,9 @@ class RecorderDoor:
         self.clock = clock
         self.metrics = metrics
         self._access = access
-        self._inside: tuple[Hub, Intake] | None = None  # None until the recording is loaded, and when stopping
+        self._inside: tuple[Hub, Intake] | None = (
+            None  # None until the recording is loaded, and when stopping
+        )
         self._reason = "loading"  # why nobody is admitted meanwhile
 
     def open(self, hub: Hub, intake: Intake) -> None:
@@ -94,5 +96,3 @@ def _publish_acks(query: str) -> bool | BadSubscription:
             return BadSubscription(f"unknown parameter {name[:80]}={value[:80]}", hint="ack=none, or nothing")
         acks = value == "all"
     return acks
-
-

@@ -269,7 +269,9 @@ class Hub:
 
     async def _keep(self) -> None:
         limits = self._limits
-        shortest = min(limits.soft_seconds, limits.ping_interval, limits.ping_timeout, self._heartbeat_seconds)
+        shortest = min(
+            limits.soft_seconds, limits.ping_interval, limits.ping_timeout, self._heartbeat_seconds
+        )
         pause = min(SWEEP_SECONDS, max(shortest / 4, 0.005))
         while True:
             await asyncio.sleep(pause)

@@ -13,7 +13,6 @@ import orjson
 
 from recorder.errors import RecorderError
 from recorder.hub.socket import WebSocket
-from recorder.model.delta import Delta
 from recorder.protocol.frames import text_frame
 
 
@@ -96,7 +95,9 @@ class Publisher:
         self._intake = intake
         self._socket = socket
         self._acks = acks
-        self._answers: deque[Accepted | bytes] = deque()  # owed, in order: what was accepted, or an error's frame
+        self._answers: deque[Accepted | bytes] = (
+            deque()
+        )  # owed, in order: what was accepted, or an error's frame
         self._waiting = False  # whether `on_recorded` is going to be called
         self._full = False  # whether reading is paused for want of room in the queue
         self._closing: str | None = None  # "peer" or "server": closes when nothing is owed any more

@@ -25,6 +25,7 @@ from websockets.server import ServerProtocol
 
 from recorder.clock import Clock
 from recorder.errors import RecorderError
+from recorder.hub.plain import may_hold, take_messages
 from recorder.metrics import Metrics
 
 # Its messages repeat what we log ourselves, one line per connection.
@@ -130,7 +131,8 @@ class WebSocket(asyncio.Protocol):
         self._limits = door.limits  # bounds and deadlines
         self._proto = ServerProtocol(logger=_quiet, max_size=1 << 16)  # the Sans-I/O state machine
         self._role: Role | None = None  # what the connection is for, once admitted
-        self._inbox: deque[Frame] = deque()  # read, not handled yet (while reading is paused)
+        self._inbox: deque[Frame | bytes] = deque()  # read, not handled yet: frames, or whole messages
+        self._held = b""  # the beginning of a plain frame, not given to the state machine yet
         self._parts: list[bytes] = []  # fragments of the message that is coming
         self._reading = True  # False while the role has paused it
         self._paused_at: float | None = None  # since when unsent bytes are above the mark
@@ -150,17 +152,22 @@ class WebSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come: the request's head first, frames from then on."""
-        self._proto.receive_data(data)
-        for event in self._proto.events_received():
-            if isinstance(event, Request):
-                self._handshake(event)
-            elif isinstance(event, Frame):
-                self._inbox.append(event)
+        data = self._take_plain(data)
+        if data:
+            self._proto.receive_data(data)
+            for event in self._proto.events_received():
+                if isinstance(event, Request):
+                    self._handshake(event)
+                elif isinstance(event, Frame):
+                    self._inbox.append(event)
         self._handle_inbox()
         self._flush_protocol()
 
     def eof_received(self) -> None:
         """The other side will send nothing more."""
+        held, self._held = self._held, b""
+        if held:
+            self._proto.receive_data(held)
         self._proto.receive_eof()
         self._flush_protocol()
 
@@ -298,6 +305,28 @@ class WebSocket(asyncio.Protocol):
         self._door.metrics.slow_closed += 1
         self.close(4408, position, seconds=self._limits.linger_seconds)
 
+    def _take_plain(self, data: bytes) -> bytes:
+        """Take plain messages off the front of what was read; what is for the state machine is returned."""
+        proto = self._proto
+        if (
+            self._role is None
+            or proto.state is not OPEN
+            or proto.reader.buffer
+            or proto.current_size is not None
+        ):
+            # It is in the middle of something (or of the handshake, or of the close): it gets all.
+            held, self._held = self._held, b""
+            return held + data if held else data
+        if self._held:
+            data, self._held = self._held + data, b""
+        messages, taken = take_messages(data, self._role.max_message_bytes)
+        self._inbox.extend(messages)
+        rest = data[taken:]
+        if may_hold(rest, self._role.max_message_bytes):
+            self._held = rest
+            return b""
+        return rest
+
     def _handshake(self, request: Request) -> None:
         try:
             role = self._door.admit(self, request)
@@ -328,7 +357,10 @@ class WebSocket(asyncio.Protocol):
             self._set_deadline(self._limits.close_seconds)
             self._end_role()
 
-    def _handle_frame(self, frame: Frame) -> None:
+    def _handle_frame(self, frame: Frame | bytes) -> None:
+        if isinstance(frame, bytes):
+            self._message(frame)
+            return
         opcode = frame.opcode
         if opcode is Opcode.TEXT or opcode is Opcode.CONT:
             data = bytes(frame.data)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from recorder.clock import Clock
 from recorder.errors import Closed, Conflict, RecorderError, Unavailable
@@ -74,8 +75,7 @@ class RecordedWaiter(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True, gc=False):
     """What was taken in one go.
 
     Args:
@@ -100,8 +100,7 @@ class Accepted:
         Args:
             durable: The highest seq known to be on disk.
         """
-        fields: dict[str, object] = {"event": "ack", **self.fields(durable)}
-        return fields
+        return {"event": "ack", **self.fields(durable)}
 
     def fields(self, durable: int) -> dict[str, object]:
         """The ack's fields as HTTP returns them."""
@@ -246,9 +245,7 @@ class Intake:
         for index, delta in enumerate(deltas):
             if delta.id is None:
                 continue
-            content = content_digest(
-                delta.type, delta.session_id, delta.before, delta.after, delta.timestamp
-            )
+            content = content_digest(delta.type, delta.session_id, delta.before, delta.after, delta.timestamp)
             if fresh.setdefault(delta.id, content) != content:
                 raise Conflict(f"[{index}].id: {delta.id!r} stands in this array twice", index=index)
             try:

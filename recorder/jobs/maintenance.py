@@ -163,7 +163,9 @@ class Maintenance:
         """
         async with self._turn:
             try:
-                removed = await self._noted("prune", lambda: self._prune(older_than), lambda n: {"deleted": n})
+                removed = await self._noted(
+                    "prune", lambda: self._prune(older_than), lambda n: {"deleted": n}
+                )
             except RecorderError:
                 self._metrics.prunes["failed"] += 1
                 raise
@@ -198,7 +200,9 @@ class Maintenance:
                 edge = format_ms(self._clock.now_ms() - limits.days * DAY_MS)
                 removed += await self._prune_before(edge, f"{limits.days} days")
             if limits.max_deltas is not None:
-                removed += await store.prune(store.recorded - limits.max_deltas, f"{limits.max_deltas} deltas")
+                removed += await store.prune(
+                    store.recorded - limits.max_deltas, f"{limits.max_deltas} deltas"
+                )
             if limits.max_bytes is not None:
                 removed += await self._prune_bytes(limits.max_bytes)
         self.last_prune_at = format_ms(self._clock.now_ms())

@@ -62,29 +62,48 @@ def link(
     Returns:
         32 bytes.
     """
+    # On the hot path: lengths that are known are written out, and what most entries have in common is made once.
     session, kind = names[0].encode(), names[1].encode()
     before, after = digests
     happened, recorded = times[0].encode(), times[1].encode()
-    delta_id, id_digest, filled, lineage = extras
     number = b"%d" % seq
-    parts = (
-        previous,
-        _TAG_FIELD,
-        _SHORT[len(number)],
-        number,
-        field(session),
-        _SHORT[len(kind)],
-        kind,
-        _NULL if before is None else _DIGEST_LENGTH + before,
-        _NULL if after is None else _DIGEST_LENGTH + after,
-        field(happened),
-        field(recorded),
-        field(None if delta_id is None else delta_id.encode()),
-        field(id_digest),
-        b"\x00\x00\x00\x011" if filled else b"\x00\x00\x00\x010",
-        field(None if lineage is None else lineage.encode()),
+    return _sha256(
+        b"".join(
+            (
+                previous,
+                _TAG_FIELD,
+                _SHORT[len(number)],
+                number,
+                _SHORT[len(session)] if len(session) < 1024 else pack(">I", len(session)),
+                session,
+                _SHORT[len(kind)],
+                kind,
+                _NULL if before is None else _DIGEST_LENGTH + before,
+                _NULL if after is None else _DIGEST_LENGTH + after,
+                _SHORT[len(happened)],
+                happened,
+                _SHORT[len(recorded)],
+                recorded,
+                _PLAIN if extras == PLAIN else _extra_fields(*extras),
+            )
+        )
+    ).digest()
+
+
+def _extra_fields(delta_id: str | None, id_digest: bytes | None, filled: bool, lineage: str | None) -> bytes:
+    return b"".join(
+        (
+            field(None if delta_id is None else delta_id.encode()),
+            field(id_digest),
+            field(b"1" if filled else b"0"),
+            field(None if lineage is None else lineage.encode()),
+        )
     )
-    return _sha256(b"".join(parts)).digest()
+
+
+PLAIN = (None, None, False, None)
+"""The extras of an entry without any."""
+_PLAIN = _extra_fields(*PLAIN)
 
 
 def content_digest(

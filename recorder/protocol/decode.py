@@ -92,7 +92,10 @@ def decode_lines(data: bytes, max_delta_bytes: int) -> list[Delta]:
                 deltas.append(_checked(text, max_delta_bytes, None))
             except InvalidDelta as error:
                 raise type(error)(
-                    f"line {number}: {error.message}", hint=error.hint, index=len(deltas), place=f"line {number}"
+                    f"line {number}: {error.message}",
+                    hint=error.hint,
+                    index=len(deltas),
+                    place=f"line {number}",
                 ) from None
     return deltas or _nothing()
 
@@ -137,18 +140,22 @@ def _decode_one(text: bytes, index: int | None) -> Delta:
 
 
 def _validate(wire: _Wire, index: int | None) -> Delta:
-    before, after = bytes(wire.before), bytes(wire.after)
     return _finish(
         Delta(
             wire.type,
             wire.session_id,
-            None if before == b"null" else before.decode(),
-            None if after == b"null" else after.decode(),
+            None if wire.before is _ABSENT else _state(wire.before),
+            None if wire.after is _ABSENT else _state(wire.after),
             wire.timestamp,
             wire.id,
         ),
         index,
     )
+
+
+def _state(raw: msgspec.Raw) -> str | None:
+    text = str(raw, "utf-8")
+    return None if text == "null" else text
 
 
 def _finish(delta: Delta, index: int | None) -> Delta:

@@ -54,7 +54,9 @@ def elements(data: bytes) -> list[bytes]:
             if char == "]":
                 break
             if char != ",":
-                raise InvalidJson(f"[{len(found)}]: not JSON: ',' or ']' expected at character {position - 1}")
+                raise InvalidJson(
+                    f"[{len(found)}]: not JSON: ',' or ']' expected at character {position - 1}"
+                )
     else:
         position += 1
     if _skip(text, position) != len(text):
@@ -77,7 +79,9 @@ def delta_fields(data: bytes, index: int | None) -> Delta:
     text = data.decode()
     for name, value in _members(text, index):
         if name not in FIELDS:
-            raise InvalidDelta(f"{place(index)}unknown field {name!r}", index=index, place=place(index) or None)
+            raise InvalidDelta(
+                f"{place(index)}unknown field {name!r}", index=index, place=place(index) or None
+            )
         raw[name] = value
     for name in ("type", "sessionId"):
         if name not in raw:

@@ -123,7 +123,9 @@ def parse_op(message: bytes) -> Subscription | None:
     try:
         op = _decode_op.decode(message)
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise BadSubscription(f"not a message of the protocol: {error}", hint='{"op":"subscribe",…}') from None
+        raise BadSubscription(
+            f"not a message of the protocol: {error}", hint='{"op":"subscribe",…}'
+        ) from None
     if op.op == "ping":
         return None
     if op.op != "subscribe":

@@ -65,7 +65,9 @@ def prepare_directory(path: Path) -> None:
                 "others may list the database's directory; it holds other files, so its mode is left alone"
             )
     except OSError as error:
-        raise StoreUnreadable(f"{directory}: {error.strerror}", hint="set DB_PATH to where you may write") from None
+        raise StoreUnreadable(
+            f"{directory}: {error.strerror}", hint="set DB_PATH to where you may write"
+        ) from None
 
 
 def create_if_missing(path: Path) -> bool:
@@ -91,7 +93,9 @@ def create_if_missing(path: Path) -> bool:
         finally:
             new.unlink(missing_ok=True)
     except OSError as error:
-        raise StoreUnreadable(f"{path}: {error.strerror}", hint="set DB_PATH to where you may write") from None
+        raise StoreUnreadable(
+            f"{path}: {error.strerror}", hint="set DB_PATH to where you may write"
+        ) from None
     return True
 
 
@@ -128,6 +132,7 @@ def _is_ours(directory: Path, path: Path, status: os.stat_result) -> bool:
     """Whether a directory may be closed to others: our own, and nothing in it but the database and dotfiles."""
     if status.st_uid != os.geteuid() or status.st_mode & stat.S_ISVTX:
         return False
-    return all(
-        entry.name.startswith((path.name, ".")) for entry in directory.iterdir()
-    ) and directory != Path.cwd()
+    return (
+        all(entry.name.startswith((path.name, ".")) for entry in directory.iterdir())
+        and directory != Path.cwd()
+    )

@@ -65,9 +65,7 @@ class HistoryReader:
         """What an item took lately."""
         return self._average
 
-    async def read(
-        self, query: Query, limit: int, recorded: int, check: Check = lambda conn: None
-    ) -> Piece:
+    async def read(self, query: Query, limit: int, recorded: int, check: Check = lambda conn: None) -> Piece:
         """At most `limit` matches among seqs up to `recorded`.
 
         Args:
@@ -130,14 +128,13 @@ def _first_at(conn: sqlite3.Connection, time: str) -> int | None:
 
 def _last_at(conn: sqlite3.Connection, time: str) -> int:
     row = conn.execute(
-        "SELECT id FROM session_deltas WHERE created_at <= ? ORDER BY created_at DESC, id DESC LIMIT 1", (time,)
+        "SELECT id FROM session_deltas WHERE created_at <= ? ORDER BY created_at DESC, id DESC LIMIT 1",
+        (time,),
     ).fetchone()
     return 0 if row is None else int(row[0])
 
 
-def _read(
-    conn: sqlite3.Connection, query: Query, limit: int, recorded: int
-) -> tuple[Piece, int]:
+def _read(conn: sqlite3.Connection, query: Query, limit: int, recorded: int) -> tuple[Piece, int]:
     bounds = _bounds(conn, query, recorded)
     if bounds.low > bounds.high:
         return Piece((), bounds.low if query.descending else bounds.high, True), 0

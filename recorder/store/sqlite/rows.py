@@ -71,7 +71,9 @@ def get_meta(conn: sqlite3.Connection) -> dict[str, str]:
 def set_meta(conn: sqlite3.Connection, **facts: str) -> None:
     """Keep some of them."""
     for key, value in facts.items():
-        conn.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT(key) DO UPDATE SET value = ?", (key, value, value))
+        conn.execute(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT(key) DO UPDATE SET value = ?", (key, value, value)
+        )
 
 
 class Transaction:

@@ -199,7 +199,5 @@ def _write_small_tables(
             for row in tables[name]:
                 marks = ",".join("?" * len(row))
                 conn.execute(f"INSERT OR REPLACE INTO {name} VALUES ({marks})", row)
-        conn.execute(
-            "DELETE FROM job_runs WHERE id <= (SELECT max(id) FROM job_runs) - ?", (JOB_RUNS_KEPT,)
-        )
+        conn.execute("DELETE FROM job_runs WHERE id <= (SELECT max(id) FROM job_runs) - ?", (JOB_RUNS_KEPT,))
         set_meta(conn, **({str(key): str(value) for key, value in tables["meta"]} | facts))

@@ -135,9 +135,7 @@ class SqliteStore:
             for database in (self._file, self._memory):
                 await database.run(lambda conn: loading.begin(conn, loaded, now))
         except sqlite3.Error as error:
-            raise StoreUnreadable(
-                f"{self._config.path}: {error}", hint="it was left as it is"
-            ) from error
+            raise StoreUnreadable(f"{self._config.path}: {error}", hint="it was left as it is") from error
         self._writer.recorded = self._snapshotter.durable = loaded.head
         self._pruned = loaded.pruned
         self.last_snapshot_at = loaded.meta.get("last_snapshot_at")
@@ -211,11 +209,11 @@ class SqliteStore:
         """The last seq kept that was recorded at or before a time; 0 where there is none."""
         return await self._reader.last_at(time)
 
-    async def read_slice(self, after: int, sessions: frozenset[str] | None, types: frozenset[str] | None) -> Piece:
+    async def read_slice(
+        self, after: int, sessions: frozenset[str] | None, types: frozenset[str] | None
+    ) -> Piece:
         """The next matches after a seq. Raises `Pruned` where what follows it is gone."""
-        return await self._reader.read_on(
-            Query(sessions=sessions, types=types, after=after), self.recorded
-        )
+        return await self._reader.read_on(Query(sessions=sessions, types=types, after=after), self.recorded)
 
     async def first_at(self, time: str) -> int:
         """The first seq kept that was recorded at or after a time; one more than the last where there is none."""
@@ -287,7 +285,9 @@ class SqliteStore:
             result = await self._snapshotter.run(self.recorded, facts, self._progress)
         except (sqlite3.Error, OSError) as error:
             self._unsaved = True
-            raise StoreError(f"{self._config.path}: {error}", hint="is the disk full or read-only?") from error
+            raise StoreError(
+                f"{self._config.path}: {error}", hint="is the disk full or read-only?"
+            ) from error
         self.last_snapshot_at = at
         return result
 
