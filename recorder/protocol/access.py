@@ -1,32 +1,39 @@
 """Who may connect: the Host and the Origin of a request.
 
-Both guard against web pages: a page of another origin must not reach the recorder through its visitor's browser, and a
-name that an attacker points at 127.0.0.1 must not pass for the recorder's own (DNS rebinding).
+Both guard against web pages: a page of another origin must not reach the recorder through its visitor's browser,
+and a name that an attacker points at 127.0.0.1 must not pass for the recorder's own (DNS rebinding). What is not
+plainly a host and a port is refused. Left out: who the caller is (tokens), and how a request gets here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from urllib.parse import urlsplit
+import re
+from collections.abc import Iterable
 
 from recorder.errors import NotAllowed
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+
+# A name or an IPv4 address, or an IPv6 address in brackets; then, perhaps, a port.
+_HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 
-@dataclass(frozen=True, slots=True)
 class Access:
-    """The rules.
+    """The rules. Upper and lower case are the same in all of them.
 
     Args:
         bind_host: The address listened on.
-        allowed_hosts: Further Host headers, with or without a port.
+        allowed_hosts: Further Host headers; one without a port allows every port.
         allowed_origins: Further origins, e.g. `https://example.org`.
     """
 
-    bind_host: str
-    allowed_hosts: tuple[str, ...] = ()
-    allowed_origins: tuple[str, ...] = ()
+    def __init__(
+        self, bind_host: str, allowed_hosts: Iterable[str] = (), allowed_origins: Iterable[str] = ()
+    ) -> None:
+        bind = bind_host.lower().strip("[]")
+        own = f"[{bind}]" if ":" in bind else bind
+        self._hosts = frozenset({own, *LOOPBACK, *map(str.lower, allowed_hosts)})  # with or without a port
+        self._origins = frozenset(map(str.lower, allowed_origins))  # beside the recorder's own
 
     def check(self, host: str | None, origin: str | None) -> None:
         """Raise NotAllowed unless a request with these headers may go on.
@@ -35,29 +42,20 @@ class Access:
             host: The Host header.
             origin: The Origin header; None where there is none (not a browser's cross-origin request).
         """
-        if host is None or not self._is_own(host.lower()):
-            raise NotAllowed(f"Host {host!r} is not answered here", hint="ALLOWED_HOSTS adds names")
+        if host is None:
+            raise NotAllowed("a request without one Host header", hint="send the address it is sent to")
+        if not self._is_own(host.lower()):
+            raise NotAllowed(f"Host {host[:80]!r} is not answered here", hint="ALLOWED_HOSTS adds names")
         if origin is not None and not self._may_come(origin.lower(), host.lower()):
-            raise NotAllowed(f"Origin {origin!r} may not connect", hint="ALLOWED_ORIGINS adds origins")
+            raise NotAllowed(f"Origin {origin[:80]!r} may not connect", hint="ALLOWED_ORIGINS adds origins")
 
     def _is_own(self, host: str) -> bool:
-        name = _host_name(host)
-        if host in self.allowed_hosts or name in self.allowed_hosts:
-            return True
-        return name is not None and (name == self.bind_host.strip("[]").lower() or name in LOOPBACK)
+        match = _HOST.fullmatch(host)
+        return match is not None and (host in self._hosts or match[1] in self._hosts)
 
     def _may_come(self, origin: str, host: str) -> bool:
-        if origin in self.allowed_origins:
+        if origin in self._origins:
             return True
+        # Its own: the very host and port that this request was sent to.
         scheme, _, rest = origin.partition("://")
         return scheme in ("http", "https") and rest == host
-
-
-def _host_name(host: str) -> str | None:
-    """The name in a Host header, without its port; None where it is not one."""
-    try:
-        parts = urlsplit(f"//{host}")
-        _ = parts.port
-    except ValueError:
-        return None
-    return None if parts.username is not None or parts.path else parts.hostname
