@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from types import TracebackType
 
 from rich.console import Console
@@ -21,6 +20,8 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+
+from recorder.clock import Clock, SystemClock
 
 PLAIN_EVERY_SECONDS = 5.0
 
@@ -89,14 +90,16 @@ class Steps:
         what: The work, for people: "exporting".
         unit: What is counted: "deltas", "bytes".
         total: How many there will be, where that is known.
+        clock: What the intervals of the plain lines are measured with.
     """
 
-    def __init__(self, what: str, unit: str, total: int | None = None) -> None:
+    def __init__(self, what: str, unit: str, total: int | None = None, *, clock: Clock | None = None) -> None:
         self._what = what  # the work
         self._unit = unit  # what is counted
         self._total = total  # how many there will be, if known
         self._done = 0  # how many there were
-        self._said = time.monotonic()  # when the last plain line was written
+        self._clock = clock or SystemClock()  # for the intervals
+        self._said = self._clock.monotonic()  # when the last plain line was written
         self._bar = _bar(unit) if sys.stderr.isatty() else None  # None: plain lines
 
     def __enter__(self) -> Steps:
@@ -116,8 +119,8 @@ class Steps:
         self._done += count
         if self._bar is not None:
             self._bar.advance(self._bar.task_ids[0], count)
-        elif time.monotonic() - self._said >= PLAIN_EVERY_SECONDS:
-            self._said = time.monotonic()
+        elif self._clock.monotonic() - self._said >= PLAIN_EVERY_SECONDS:
+            self._said = self._clock.monotonic()
             of = f" of {self._total:,}" if self._total is not None else ""
             say(f"{self._what}: {self._done:,}{of} {self._unit}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import socket
 import sqlite3
@@ -53,6 +54,30 @@ def invoke(capfdbinary: pytest.CaptureFixture[bytes]) -> Callable[..., tuple[int
         return code, caught.out, caught.err.decode()
 
     return call
+
+
+@pytest.fixture
+def on_terminal(tmp_path: Path, project_root: Path) -> Callable[..., str]:
+    """`on_terminal("-m", "recorder", …)`: what Python writes to a terminal of 120 columns, stdout and stderr."""
+
+    def start(*arguments: str) -> str:
+        master, slave = pty.openpty()
+        try:
+            subprocess.run(
+                [sys.executable, *arguments],
+                cwd=tmp_path,
+                env={**os.environ, "PYTHONPATH": str(project_root), "COLUMNS": "120", "TERM": "xterm"},
+                stdout=slave,
+                stderr=slave,
+                timeout=50,
+                check=True,
+            )
+            return os.read(master, 65_536).decode()
+        finally:
+            os.close(master)
+            os.close(slave)
+
+    return start
 
 
 AT = "2026-11-20T12:00:0{}.000Z"

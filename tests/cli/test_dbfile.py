@@ -155,6 +155,32 @@ def test_a_damaged_file_is_an_error_that_names_it(
         seqs(database)
 
 
+def test_a_file_whose_recorder_died_while_writing_says_what_mends_it(
+    database: Path, rows: list[ExportRow], add_rows: AddRows, tmp_path: Path
+) -> None:
+    dead = tmp_path / "dead.sqlite"
+    with closing(sqlite3.connect(database, isolation_level=None)) as conn:
+        conn.execute("PRAGMA cache_size = 1")
+        conn.execute("BEGIN")
+        # More than the cache holds: the file is changed before the commit, and the journal has what was there.
+        add_rows(conn, [rows[0]._replace(seq=seq, after='"' + "x" * 3000 + '"') for seq in range(10, 60)])
+        dead.write_bytes(database.read_bytes())
+        (tmp_path / "dead.sqlite-journal").write_bytes((tmp_path / "sessions.sqlite-journal").read_bytes())
+        conn.execute("ROLLBACK")
+    with pytest.raises(StoreUnreadable, match="'recorder serve' on this file mends it"):
+        seqs(dead)
+
+
+def test_a_file_that_stays_locked_is_said_to_be_written(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dbfile, "BUSY_SECONDS", 0.0)
+    with closing(sqlite3.connect(database, isolation_level=None)) as owner:
+        owner.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreUnreadable, match="try again"):
+            seqs(database)
+
+
 def test_statistics_say_what_a_file_alone_can(database: Path) -> None:
     with dbfile.opened(database) as conn:
         assert dbfile.statistics(conn, database) == {

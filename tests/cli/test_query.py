@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,27 +37,10 @@ def test_order_limit_and_filters_count(invoke: Invoke, database: Path) -> None:
 
 
 def test_a_table_on_a_terminal_without_control_characters_from_data(
-    database: Path, project_root: Path
+    database: Path, on_terminal: Callable[..., str]
 ) -> None:
-    master, slave = pty.openpty()
-    try:
-        subprocess.run(
-            [sys.executable, "-m", "recorder", "query", "--db", str(database)],
-            cwd=database.parent,
-            env={
-                **os.environ,
-                "PYTHONPATH": str(project_root),
-                "COLUMNS": "120",
-                "TERM": "xterm",
-            },
-            stdout=slave,
-            timeout=50,
-            check=True,
-        )
-        text = re.sub(r"\x1b\[[0-9;]*m", "", os.read(master, 65_536).decode())
-    finally:
-        os.close(master)
-        os.close(slave)
+    written = on_terminal("-m", "recorder", "query", "--db", str(database))
+    text = re.sub(r"\x1b\[[0-9;]*m", "", written)
     lines = [line.rstrip() for line in text.splitlines()]
     assert lines[0].split()[:2] == ["seq", "recorded"]
     assert lines[1].split()[0] == "5"

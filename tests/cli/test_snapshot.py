@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import sqlite3
 import stat
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -65,6 +67,26 @@ def test_a_damaged_source_leaves_no_copy(invoke: Invoke, tmp_path: Path) -> None
     code, _, _ = invoke("snapshot", "--db", str(tmp_path / "bad.sqlite"), "--to", str(tmp_path / "copy"))
     assert code == 1
     assert [path.name for path in tmp_path.iterdir()] == ["bad.sqlite"]
+
+
+def test_something_else_at_the_default_url_does_not_keep_from_copying(
+    invoke: Invoke, database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setattr(
+            "recorder.cli.snapshot.DEFAULT_URL", f"http://127.0.0.1:{listener.getsockname()[1]}"
+        )
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert invoke("snapshot", "--db", str(database), "--to", str(tmp_path / "copy"))[0] == 0
+        thread.join(timeout=30)
 
 
 def test_a_named_server_that_is_not_there_is_an_error(
