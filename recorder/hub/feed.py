@@ -136,6 +136,7 @@ class Feed:
         self._subscription = Subscription()  # the current one
         self._task: asyncio.Task[None] | None = None  # catching up
         self._joined = False  # whether the fan-out serves the sink
+        self._ended = False  # whether `stop` was called since the last `start`
 
     @property
     def is_live(self) -> bool:
@@ -145,6 +146,7 @@ class Feed:
     def start(self, subscription: Subscription) -> None:
         """Begin, or begin again with another subscription."""
         self.stop()
+        self._ended = False
         self._subscription = subscription
         if subscription.since.kind == "latest":
             self._source.metrics.resume("latest")
@@ -155,6 +157,7 @@ class Feed:
 
     def stop(self) -> None:
         """End it. Harmless when it has ended."""
+        self._ended = True
         if self._task is not None:
             self._task.cancel()
             self._task = None
@@ -181,7 +184,7 @@ class Feed:
             self._source.metrics.resume("resumed")
         self._sink.position = cursor
         while not await self._catch_up():
-            await self._reset("pruned")
+            await self._reset("pruned" if self._source.history is not None else "not_recording")
 
     async def _resolve(self, since: Since) -> tuple[str | None, int]:
         """Why the start cannot be honoured (or None), and the seq after which to go on."""
@@ -227,7 +230,7 @@ class Feed:
         return cursor
 
     async def _catch_up(self) -> bool:
-        """Follow the order from the sink's position to live; False where pruning was faster."""
+        """Follow the order from the sink's position to live; False where what follows it is gone."""
         source, sink, history = self._source, self._sink, self._source.history
         sessions, types = self._subscription.sessions, self._subscription.types
         while True:
@@ -236,7 +239,8 @@ class Feed:
             await sink.wait_writable()
             entries = source.tail.after(sink.position)
             if entries is None:
-                assert history is not None  # without a recording the tail is asked from its end on
+                if history is None:
+                    return False  # nothing is recorded, and the tail is not kept for those who fall behind
                 try:
                     piece = await history.read_slice(sink.position, sessions, types)
                 except Pruned:
@@ -259,8 +263,10 @@ class Feed:
         self._sink.position = head
         self._sink.catching_up(False)
         self._sink.send_event("live", seq=head)
-        self._source.fanout.join(self._sink, self._subscription)
-        self._joined = True
+        # What was just written may have been too much for the sink, which has stopped us then.
+        if not self._ended:
+            self._source.fanout.join(self._sink, self._subscription)
+            self._joined = True
 
     def _hand_over(self, entries: list[Entry]) -> None:
         wanted = [entry for entry in entries if _matches(entry, self._subscription)]

@@ -209,6 +209,9 @@ class Hub:
     def publish(self, entry: Entry) -> None:
         """Hand an entry to everyone who wants it, at the end of this tick."""
         self.fanout.publish(entry)
+        if self.history is None:
+            # Nobody will ever say that it is recorded: the tail keeps its bound all the same.
+            self.tail.recorded(entry.seq)
 
     def recorded(self, seq: int) -> None:
         """The store has everything up to `seq`."""
