@@ -1,0 +1,112 @@
+"""A recorder with its real server on a port of its own, inside the test's event loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from recorder.app import Recorder, prepare_recorder
+from recorder.clock import Clock
+from recorder.server import UvicornServer, base_url, listen
+from recorder.settings import Settings, load_settings
+from tests.support.wire import Wire, connect
+
+
+class App:
+    """A running recorder. Made by `running_app`.
+
+    Args:
+        recorder: Loaded, unless asked otherwise.
+        server: Listens.
+        url: Its base URL.
+    """
+
+    def __init__(self, recorder: Recorder, server: UvicornServer, url: str) -> None:
+        self.recorder = recorder
+        self.server = server
+        self.url = url
+
+    @property
+    def epoch(self) -> str:
+        """The current epoch."""
+        return self.recorder.hub.epoch
+
+    @property
+    def head(self) -> int:
+        """The highest seq given."""
+        return self.recorder.hub.head
+
+    def at(self, seq: int) -> str:
+        """A position in the current epoch."""
+        return f"{self.epoch}:{seq}"
+
+    def connect(
+        self,
+        target: str = "/ws",
+        headers: Sequence[tuple[str, str]] = (),
+        *,
+        receive_buffer: int | None = None,
+    ) -> AbstractAsyncContextManager[Wire]:
+        """A bare WebSocket connection to it."""
+        return connect(self.url, target, headers, receive_buffer=receive_buffer)
+
+    async def publish(self, *deltas: dict[str, Any]) -> int:
+        """Publish deltas in one go, without a connection, and wait until they are recorded; the last seq."""
+        return (await self.recorder.publish(orjson.dumps(deltas))).seq
+
+    def publish_nowait(self, *deltas: dict[str, Any]) -> int:
+        """The same without waiting for anything."""
+        return self.recorder.intake.accept(orjson.dumps(deltas)).seq
+
+
+def delta(session: str = "s", n: int = 0, **fields: Any) -> dict[str, Any]:
+    """A delta with a state that tells it apart."""
+    return {"type": "updated", "sessionId": session, "after": {"n": n}, **fields}
+
+
+def some(count: int, session: str = "s", *, size: int = 0) -> list[dict[str, Any]]:
+    """Deltas of one session, each with `size` more bytes of state."""
+    return [delta(session, n, after={"n": n, "pad": "x" * size}) for n in range(count)]
+
+
+def settings_for(folder: Path | None, **flags: Any) -> Settings:
+    """Settings of a recorder that records in a folder; None: one that does not record."""
+    place = {} if folder is None else {"persist": "1", "db_path": folder / "sessions.sqlite"}
+    return load_settings(port=0, **{**place, **flags})
+
+
+@asynccontextmanager
+async def running_app(
+    folder: Path | None, *, clock: Clock | None = None, load: bool = True, **flags: Any
+) -> AsyncIterator[App]:
+    """A recorder that listens, and closes everything at the end of the block.
+
+    Args:
+        folder: Where it records; None where it does not.
+        clock: Its clock; the machine's by default.
+        load: Whether it is loaded at once.
+        flags: More settings.
+    """
+    settings = settings_for(folder, **flags)
+    listener = listen(settings.host, 0)
+    url = base_url(listener)
+    try:
+        async with prepare_recorder(settings, clock=clock) as recorder:
+            server = UvicornServer(recorder)
+            server.config.load()
+            server.lifespan = server.config.lifespan_class(server.config)
+            await server.startup(sockets=[listener])
+            try:
+                if load:
+                    await recorder.load()
+                yield App(recorder, server, url)
+            finally:
+                # Not uvicorn's shutdown: it sleeps. Who tests that calls it.
+                for listening in server.servers:
+                    listening.close()
+    finally:
+        listener.close()
