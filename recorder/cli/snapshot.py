@@ -19,7 +19,7 @@ import typer
 from recorder.cli import console, dbfile
 from recorder.cli.files import replacing
 from recorder.cli.remote import DEFAULT_URL, OptionalUrl, Remote
-from recorder.errors import NotAllowed, RecorderError, Unavailable
+from recorder.errors import NotAllowed, RecorderError
 from recorder.settings import load_settings
 
 _OPERATIONS = 200_000
@@ -67,22 +67,20 @@ def _refuse_target(to: Path, source: Path, *, force: bool) -> None:
 
 
 def _have_written(source: Path, url: str | None) -> None:
-    """Have the server that owns the file bring it up to date; where none runs, it is as fresh as can be."""
+    """Have the server that owns the file bring it up to date, or say that none was found."""
     with Remote(url or DEFAULT_URL) as remote:
         try:
             owned = remote.get_json("/api/stats").get("dbPath")
-        except Unavailable:
-            if url is not None:
-                raise
-            return
         except RecorderError:
-            # Something else listens at the default URL.
+            # At the default URL nothing runs, or something else does.
             if url is not None:
                 raise
-            return
+            owned = None
         if owned == str(source):
             remote.post_json("/api/admin/snapshot", {})
-        elif url is not None:
+        elif url is None:
+            console.say(f"no recorder of this file at {remote.url}: copying what is on disk")
+        else:
             raise NotAllowed(
                 f"{remote.url} records into {owned or 'nothing'}, not into {source}",
                 hint="name its file with --db, or another recorder with --url",
