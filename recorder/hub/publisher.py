@@ -49,6 +49,11 @@ class Intake(Protocol):
         """The highest seq known to be on disk."""
         ...
 
+    @property
+    def failure(self) -> str | None:
+        """Why nothing can be recorded any more, if so."""
+        ...
+
     def accept(self, text: bytes) -> Accepted:
         """Take the deltas of a JSON text, all or none. Raises RecorderError."""
         ...
@@ -179,6 +184,11 @@ class Publisher:
             if not self._socket.is_writable:
                 # It does not read its answers: stop listening to it.
                 self._socket.pause_reading()
+        if self._answers and self._intake.failure is not None:
+            # They will never be true. Who has given ids publishes again, to the next start of the recorder.
+            self._answers.clear()
+            self._socket.close(1012, f"recording failed: {self._intake.failure}")
+            return
         if self._answers and not self._waiting:
             self._waiting = True
             self._intake.wait_recorded(self)

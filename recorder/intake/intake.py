@@ -169,6 +169,11 @@ class Intake:
         """The highest seq known to be on disk."""
         return 0 if self._log is None else self._log.durable
 
+    @property
+    def failure(self) -> str | None:
+        """Why nothing can be recorded any more, if so."""
+        return None if self._log is None else self._log.failure
+
     def accept(self, text: bytes) -> Accepted:
         """Take the deltas of a JSON text: one delta, or an array, all or none.
 
