@@ -10,3 +10,19 @@ from loguru import logger
 __version__ = "0.1.0"
 
 logger.disable("recorder")
+
+from recorder.app import Recorder, open_recorder  # noqa: E402 - the modules below ask for the version above
+from recorder.client import Client, NewDelta  # noqa: E402
+from recorder.errors import RecorderError  # noqa: E402
+from recorder.settings import Settings, load_settings  # noqa: E402
+
+__all__ = [
+    "Client",
+    "NewDelta",
+    "Recorder",
+    "RecorderError",
+    "Settings",
+    "__version__",
+    "load_settings",
+    "open_recorder",
+]
