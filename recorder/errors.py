@@ -164,7 +164,8 @@ class TooSlow(RecorderError):
 class Unavailable(RecorderError):
     """Not now: loading, failing or overloaded. The same call may go through later."""
 
-    code, http_status, close_code, retry = "unavailable", 503, 1012, True
+    code, http_status, retry = "unavailable", 503, True
+    close_code: ClassVar[int | None] = 1012
 
 
 class NotReady(Unavailable):

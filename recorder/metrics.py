@@ -33,6 +33,7 @@ class Metrics:
         self.snapshot_seconds = 0.0  # duration of the last one
         self.pruned_deltas = 0  # deltas removed by retention
         self.prunes: dict[str, int] = {"ok": 0, "failed": 0}  # prune runs by outcome
+        self.failed_requests = 0  # HTTP requests that ended in a 500, or amid their answer
         self._gauges: dict[str, tuple[str, Callable[[], float | None]]] = {}  # name → help, reader
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -80,6 +81,7 @@ class Metrics:
             ("recorder_slow_readers_closed", "Subscribers closed with 4408", self.slow_closed),
             ("recorder_lineage_breaks", "Deltas whose before is not the last state", self.lineage_breaks),
             ("recorder_pruned_deltas", "Deltas removed by retention", self.pruned_deltas),
+            ("recorder_requests_failed", "HTTP requests that failed or broke off", self.failed_requests),
         ):
             yield CounterMetricFamily(name, text, value=value)
         yield _by_label("recorder_publishes_refused", "Publishes refused", "reason", self.refused)

@@ -1,12 +1,402 @@
-"""The description of the HTTP interface (OpenAPI 3.1), served at `/api/openapi.json`."""
+"""The description of the HTTP interface (OpenAPI 3.1), served at `/api/openapi.json`.
+
+Made from what the code itself goes by: parameter names and bounds from `params`, statuses and codes from the tree in
+`recorder.errors`, shapes from `schemas`. Left out: `/ws` and `/publish`, which OpenAPI has no words for.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections import defaultdict
+from functools import cache
 
 from recorder import __version__
+from recorder.api import params, problems, publish
+from recorder.api.schemas import Json, components, ref, seq
+from recorder.errors import (
+    Closed,
+    Conflict,
+    DeltaTooLarge,
+    InternalError,
+    InvalidCursor,
+    InvalidDelta,
+    InvalidJson,
+    InvalidQuery,
+    MessageTooLarge,
+    NotAllowed,
+    NotFound,
+    NotReady,
+    NotRecording,
+    Pruned,
+    RecorderError,
+    StoreError,
+    Unavailable,
+    UnsupportedMediaType,
+)
+from recorder.metrics import CONTENT_TYPE
+from recorder.model.delta import DELTA_TYPES
+from recorder.protocol.export import MEDIA_TYPES
+from recorder.protocol.subscribe import MAX_SESSIONS
+
+ABOUT = """The HTTP side of a flight recorder for agent sessions.
+
+Live deltas come over WebSockets at `/ws` and are published at `/publish`, which OpenAPI cannot describe; everything
+else is here. States are passed on byte for byte as they were published.
+
+* Every route that answers GET answers HEAD.
+* A parameter that a route does not take, or one given twice that may be given once, is an error.
+* Errors are `application/problem+json` with a `code`. After a 503 with `Retry-After` the same request may go through.
+* An answer holds everything that was broadcast before its request came.
+* A request whose `Host` or `Origin` is neither the recorder's own nor allowed by its settings gets 403.
+"""
+
+EVERYWHERE: tuple[type[RecorderError], ...] = (NotAllowed, InternalError)
+LOADED = (Unavailable,)
+RECORDED = (*LOADED, NotRecording)
 
 
-def description() -> dict[str, Any]:
+@cache
+def description() -> Json:
     """The whole document."""
-    return {"openapi": "3.1.0", "info": {"title": "Recorder", "version": __version__}, "paths": {}}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Recorder", "version": __version__, "description": ABOUT},
+        "servers": [{"url": "/"}],
+        "paths": paths(),
+        "components": {"schemas": components(), "parameters": parameters()},
+    }
+
+
+def paths() -> dict[str, Json]:
+    """What can be done where."""
+    return {
+        "/": {"get": home()},
+        "/api/deltas": {"get": read_deltas(), "post": publish_deltas()},
+        "/api/deltas/{sessionId}": {"get": read_session_deltas()},
+        "/api/sessions": {"get": list_sessions()},
+        "/api/sessions/{sessionId}": {"get": read_state()},
+        "/api/export": {"get": export()},
+        "/api/stats": {"get": stats()},
+        "/api/jobs": {"get": jobs()},
+        "/api/admin/snapshot": {"post": snapshot()},
+        "/api/admin/prune": {"post": prune()},
+        "/api/openapi.json": {"get": openapi()},
+        "/healthz": {"get": healthz()},
+        "/readyz": {"get": readyz()},
+        "/metrics": {"get": metrics()},
+    }
+
+
+# Operations
+
+
+def read_deltas() -> Json:
+    """GET /api/deltas."""
+    return operation(
+        "readDeltas",
+        "Entries, newest first unless asked otherwise.",
+        "Filters are combined with `and`, values of a repeated one with `or`. `next` of an answer goes back as"
+        " `cursor`; the rest of the question need not be repeated, and may not be changed but for `limit`. A walk"
+        " meets each entry once, whatever is recorded meanwhile; what retention removes meanwhile is passed over. A"
+        " page may hold fewer than `limit` entries where they are large: only `next` tells whether there are more.",
+        answers(ref("DeltaPage"), InvalidQuery, InvalidCursor, *RECORDED),
+        params.DELTAS,
+    )
+
+
+def read_session_deltas() -> Json:
+    """GET /api/deltas/{sessionId}."""
+    return operation(
+        "readSessionDeltas",
+        "Entries of one session.",
+        "As `/api/deltas`. 404 where nothing of the session is recorded. A session whose deltas were pruned while it"
+        " lives is still known by its last state, so its page is empty; one that was deleted is forgotten then.",
+        answers(ref("DeltaPage"), InvalidQuery, InvalidCursor, NotFound, *RECORDED),
+        params.SESSION_DELTAS,
+        path=("sessionId",),
+    )
+
+
+def list_sessions() -> Json:
+    """GET /api/sessions."""
+    return operation(
+        "listSessions",
+        "Sessions, the one that moved last first.",
+        "A walk by `next` lists every session at least once. One that moves to the front meanwhile is listed again"
+        " with its new figures, at the end.",
+        answers(ref("SessionPage"), InvalidQuery, InvalidCursor, *RECORDED),
+        params.SESSIONS,
+    )
+
+
+def read_state() -> Json:
+    """GET /api/sessions/{sessionId}."""
+    return operation(
+        "readState",
+        "A session's state, now or at any point.",
+        "404 `not_found` where the session is unknown or had not begun then; 404 `pruned` where that is so long ago"
+        " that retention has removed it. A deleted session has the state null, until its deltas are pruned.",
+        answers(ref("SessionState"), InvalidQuery, NotFound, Pruned, *RECORDED),
+        params.SESSION,
+        path=("sessionId",),
+    )
+
+
+def export() -> Json:
+    """GET /api/export."""
+    types: dict[str, Json] = {
+        media_type: {"schema": {"type": "string"}} for media_type in MEDIA_TYPES.values()
+    }
+    types[MEDIA_TYPES["json"]] = {"schema": {"type": "array", "items": ref("Entry")}}
+    responses = {"200": success(types), **failures(InvalidQuery, *RECORDED)}
+    responses["200"]["headers"] = {"Content-Disposition": {"schema": {"type": "string"}}}
+    return operation(
+        "export",
+        "Every match, oldest first, whole.",
+        "Streamed at the reader's pace; what is recorded after it began is not in it. It is broken off, without the"
+        " end that HTTP asks for, where retention removes what it has not read yet. A line of NDJSON is an `Entry`;"
+        " where a state has line breaks between its tokens these became spaces, and `exact` beside `delta` holds the"
+        " state's true text. CSV is that of RFC 4180, with a header.",
+        responses,
+        params.EXPORT,
+    )
+
+
+def publish_deltas() -> Json:
+    """POST /api/deltas."""
+    one_or_many = {"anyOf": [ref("NewDelta"), {"type": "array", "items": ref("NewDelta"), "minItems": 1}]}
+    content: Json = {publish.JSON: {"schema": one_or_many}}
+    content |= {kind: {"schema": {"type": "string"}} for kind in publish.NDJSON}
+    refused = (
+        InvalidQuery,
+        InvalidJson,
+        UnsupportedMediaType,
+        Conflict,
+        DeltaTooLarge,
+        MessageTooLarge,
+        InvalidDelta,
+    )
+    described = operation(
+        "publishDeltas",
+        "Record and broadcast deltas, all or none.",
+        "One delta, an array, or NDJSON; UTF-8, at most MAX_MESSAGE_BYTES. Answered when they are recorded. While"
+        " recording falls behind the request waits: nothing is dropped.",
+        answers(ref("Ack"), *refused, *LOADED, Closed, status="201"),
+    )
+    return {**described, "requestBody": {"required": True, "content": content}}
+
+
+def stats() -> Json:
+    """GET /api/stats."""
+    return operation("stats", "Figures of now.", "", answers(ref("Stats"), InvalidQuery, *LOADED))
+
+
+def jobs() -> Json:
+    """GET /api/jobs."""
+    return operation(
+        "listJobs",
+        "The last runs of jobs, latest first.",
+        "Snapshots that had nothing to do are not runs.",
+        answers(ref("JobList"), InvalidQuery, *RECORDED),
+        params.JOBS,
+    )
+
+
+def snapshot() -> Json:
+    """POST /api/admin/snapshot."""
+    return operation(
+        "snapshot",
+        "Bring the file up to what is recorded, now.",
+        "",
+        answers(ref("Snapshot"), InvalidQuery, *RECORDED, StoreError),
+    )
+
+
+def prune() -> Json:
+    """POST /api/admin/prune."""
+    described = operation(
+        "prune",
+        "Remove what need not be kept, now.",
+        "What goes is removed from memory and file, and the space given back. The last state of every session that"
+        " lives is kept.",
+        answers(
+            ref("Pruned"),
+            InvalidQuery,
+            InvalidJson,
+            UnsupportedMediaType,
+            MessageTooLarge,
+            *RECORDED,
+            StoreError,
+        ),
+    )
+    return {**described, "requestBody": {"content": {publish.JSON: {"schema": ref("Prune")}}}}
+
+
+def openapi() -> Json:
+    """GET /api/openapi.json."""
+    return operation("describe", "This description.", "", answers({"type": "object"}, InvalidQuery))
+
+
+def healthz() -> Json:
+    """GET /healthz."""
+    responses = {"200": success({"text/plain; charset=utf-8": {"schema": {"const": "ok\n"}}}), **failures()}
+    return operation("isAlive", "Whether the process answers.", "", responses)
+
+
+def readyz() -> Json:
+    """GET /readyz."""
+    return operation(
+        "isReady",
+        "Whether it can do its work.",
+        "503 with the reason while loading, while snapshots keep failing, when recording has failed, while stopping.",
+        answers(ref("Ready"), NotReady),
+    )
+
+
+def metrics() -> Json:
+    """GET /metrics."""
+    responses = {"200": success({CONTENT_TYPE: {"schema": {"type": "string"}}}), **failures()}
+    return operation("metrics", "Figures in Prometheus' text format.", "", responses)
+
+
+def home() -> Json:
+    """GET /."""
+    responses = {"200": success({"text/html; charset=utf-8": {"schema": {"type": "string"}}}), **failures()}
+    return operation("home", "A page for people.", "", responses)
+
+
+# Parameters
+
+
+def parameters() -> dict[str, Json]:
+    """Every parameter by its name; those of a path too."""
+    return {
+        "sessionId": {
+            "name": "sessionId",
+            "in": "path",
+            "required": True,
+            "schema": ref("SessionId"),
+            "description": "The session's id, percent-encoded.",
+        },
+        **{name: {"name": name, "in": "query", **rest} for name, rest in query_parameters().items()},
+    }
+
+
+def query_parameters() -> dict[str, Json]:
+    """Schema and description of every query parameter."""
+    return {
+        "session": several(ref("SessionId"), "Only these sessions.", MAX_SESSIONS),
+        "type": several({"enum": list(DELTA_TYPES)}, "Only deltas of these types.", None),
+        "since": time("Only what was recorded at or after this time."),
+        "until": time("Only what was recorded at or before this time."),
+        "happenedSince": time("Only what happened (`timestamp`) at or after this time."),
+        "happenedUntil": time("Only what happened (`timestamp`) at or before this time."),
+        "after": plain(seq(), "Only seqs greater than this."),
+        "before": plain(seq(), "Only seqs less than this."),
+        "lineage": plain({"enum": ["broken"]}, "Only deltas whose `before` was not the state last recorded."),
+        "order": plain({"enum": ["desc", "asc"], "default": "desc"}, "Newest or oldest first."),
+        "limit": plain(
+            {
+                "type": "integer",
+                "minimum": 1,
+                "maximum": params.MAX_LIMIT,
+                "default": params.DEFAULT_LIMIT,
+            },
+            "How many at most.",
+        ),
+        "cursor": plain(
+            {"type": "string"}, "`next` of the page before. Opaque; good for its question and epoch alone."
+        ),
+        "format": plain(
+            {"enum": list(MEDIA_TYPES), "default": next(iter(MEDIA_TYPES))}, "How it is written."
+        ),
+        "at": plain(
+            {"anyOf": [seq(), {"type": "string", "format": "date-time"}]},
+            "As of this seq or time of recording; what lies in the future is the same as now.",
+        ),
+        "name": plain({"type": "string"}, "Only runs of this job: `snapshot` or `prune`."),
+    }
+
+
+def plain(schema: Json, text: str) -> Json:
+    """A parameter that may be given once."""
+    return {"schema": schema, "description": text}
+
+
+def several(schema: Json, text: str, most: int | None) -> Json:
+    """A parameter that may be repeated."""
+    listed: Json = {"type": "array", "items": schema, "minItems": 1}
+    if most is not None:
+        listed["maxItems"] = most
+    return {"schema": listed, "style": "form", "explode": True, "description": f"{text} May be repeated."}
+
+
+def time(text: str) -> Json:
+    """A parameter that is a time."""
+    return plain({"type": "string", "format": "date-time"}, f"{text} RFC 3339 with an offset.")
+
+
+# Building
+
+
+def operation(
+    name: str,
+    summary: str,
+    text: str,
+    responses: Json,
+    query: tuple[str, ...] = (),
+    *,
+    path: tuple[str, ...] = (),
+) -> Json:
+    """One thing that can be done.
+
+    Args:
+        name: The operation's id.
+        summary: One line.
+        text: More of it.
+        responses: By status.
+        query: Names of its parameters.
+        path: Names of those in its path.
+    """
+    described: Json = {"operationId": name, "summary": summary}
+    if text:
+        described["description"] = text
+    if path or query:
+        described["parameters"] = [{"$ref": f"#/components/parameters/{name}"} for name in (*path, *query)]
+    return {**described, "responses": responses}
+
+
+def answers(schema: Json, *errors: type[RecorderError], status: str = "200") -> Json:
+    """Responses of a route that answers JSON, or with one of these errors."""
+    return {status: success({publish.JSON: {"schema": schema}}), **failures(*errors)}
+
+
+def success(content: Json) -> Json:
+    """A response that is what was asked for."""
+    return {"description": "As asked.", "content": content}
+
+
+def failures(*errors: type[RecorderError]) -> Json:
+    """Responses by status, for these errors and those that every route may answer with."""
+    by_status: dict[int, list[type[RecorderError]]] = defaultdict(list)
+    for error in (*EVERYWHERE, *errors):
+        by_status[error.http_status].append(error)
+    return {str(status): failure(kinds) for status, kinds in sorted(by_status.items())}
+
+
+def failure(errors: list[type[RecorderError]]) -> Json:
+    """The response of one status."""
+    lines = [f"`{error.code}`: {_first_line(error)}" for error in errors]
+    codes = {"properties": {"code": {"enum": [error.code for error in errors]}}}
+    response: Json = {
+        "description": "\n\n".join(lines),
+        "content": {problems.MEDIA_TYPE: {"schema": {"allOf": [ref("Problem"), codes]}}},
+    }
+    if any(error.retry for error in errors):
+        response["headers"] = {
+            "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."},
+        }
+    return response
+
+
+def _first_line(error: type[RecorderError]) -> str:
+    return (error.__doc__ or "").splitlines()[0]

@@ -1,35 +1,46 @@
-"""Query parameters and cursors: read strictly, so that a typo is an error and not another question."""
+"""Query parameters: read strictly, so that a typo is an error and not another question.
+
+The tuples name what each route takes; the API's description is made from them too.
+"""
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-import msgspec
 from starlette.datastructures import QueryParams
 
+from recorder.api import cursors
+from recorder.api.cursors import DeltasCursor, Order
 from recorder.errors import BadSubscription, InvalidCursor, InvalidQuery
 from recorder.model.timestamps import normalise
-from recorder.protocol.subscribe import check_sessions, check_types
+from recorder.protocol.subscribe import MAX_SEQ, check_sessions, check_types
 from recorder.store.base import Query
 
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
-MAX_SEQ = 2**63 - 1
 
-FILTERS = ("session", "type", "since", "until", "after", "before", "lineage", "happenedSince", "happenedUntil")
-"""Names of the parameters that choose entries; each has the meaning it has in PROTOCOL.md's tables."""
+FILTERS = (
+    "session",
+    "type",
+    "since",
+    "until",
+    "after",
+    "before",
+    "lineage",
+    "happenedSince",
+    "happenedUntil",
+)
+"""The parameters that choose entries."""
 
 REPEATABLE = ("session", "type")
 
-
-class _Cursor(msgspec.Struct):
-    """What a cursor carries: the question, and where its answer goes on."""
-
-    query: dict[str, list[str]]
-    order: str
-    seq: int
+DELTAS = (*FILTERS, "order", "limit", "cursor")
+SESSION_DELTAS = tuple(name for name in DELTAS if name != "session")
+EXPORT = (*FILTERS, "format")
+SESSIONS = ("limit", "cursor")
+SESSION = ("at",)
+JOBS = ("name", "limit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,50 +49,47 @@ class Page:
 
     Args:
         query: Which entries.
-        limit: How many.
-        asked: The parameters as given, for the next cursor.
+        limit: How many at most.
+        epoch: The current one.
+        session_id: From the path, where it is there.
+        asked: The filters as given.
     """
 
     query: Query
     limit: int
+    epoch: str
+    session_id: str | None
     asked: dict[str, list[str]]
 
     def cursor(self, last_seq: int) -> str:
         """The cursor of the page that follows an entry."""
-        order = "desc" if self.query.descending else "asc"
-        text = msgspec.json.encode(_Cursor(self.asked, order, last_seq))
-        return base64.urlsafe_b64encode(text).decode().rstrip("=")
+        order: Order = "desc" if self.query.descending else "asc"
+        return cursors.encode(DeltasCursor(self.epoch, self.session_id, self.asked, order, last_seq))
 
 
-def parse_page(params: QueryParams, session_id: str | None = None) -> Page:
+def parse_page(params: QueryParams, epoch: str, session_id: str | None = None) -> Page:
     """The page that a request asks for.
 
     Args:
         params: Its query.
+        epoch: The current one.
         session_id: From the path, where it is there.
 
     Raises:
         InvalidQuery: A parameter is unknown or its value not allowed.
         InvalidCursor: The cursor is not one of ours, or another question's.
     """
-    given = check_names(params, (*FILTERS, "order", "limit", "cursor"))
-    limit = parse_limit(given.pop("limit", None))
-    cursor = given.pop("cursor", None)
-    orders = given.pop("order", None)
-    order = orders[0] if orders else None
-    if order not in (None, "asc", "desc"):
-        raise InvalidQuery(f"order: {order[:20]!r} is neither asc nor desc", place="order")
-    seq = None
-    if cursor is not None:
-        asked, order, seq = _parse_cursor(cursor[0], given, order)
-        given = asked
-    query = replace(parse_filters(given, session_id), descending=order != "asc")
-    asked = dict(given)
-    if seq is not None and query.descending:
-        query = replace(query, before=seq if query.before is None else min(query.before, seq))
-    elif seq is not None:
-        query = replace(query, after=max(query.after, seq))
-    return Page(query, limit, asked)
+    asked = check_names(params, DELTAS if session_id is None else SESSION_DELTAS)
+    limit = parse_limit(asked.pop("limit", None))
+    order = _one_of(asked.pop("order", None), "order", ("desc", "asc"))
+    text = asked.pop("cursor", None)
+    if text is None:
+        query = replace(parse_filters(asked, session_id), descending=order != "asc")
+        return Page(query, limit, epoch, session_id, asked)
+    cursor = cursors.decode(text[0], DeltasCursor, epoch)
+    _check_same_question(cursor, asked, order, session_id)
+    query = replace(parse_filters(cursor.asked, session_id), descending=cursor.order != "asc")
+    return Page(_from(query, cursor.seq), limit, epoch, session_id, cursor.asked)
 
 
 def parse_filters(given: Mapping[str, list[str]], session_id: str | None = None) -> Query:
@@ -94,28 +102,21 @@ def parse_filters(given: Mapping[str, list[str]], session_id: str | None = None)
     Raises:
         InvalidQuery: A value is not allowed.
     """
-    try:
-        sessions = check_sessions(given["session"]) if "session" in given else None
-        types = check_types(given["type"]) if "type" in given else None
-        if session_id is not None:
-            if sessions is not None:
-                raise InvalidQuery("session: the path names the session already", place="session")
-            sessions = check_sessions([session_id])
-    except BadSubscription as error:
-        raise InvalidQuery(error.message, place=error.place) from None
-    lineage = _first(given, "lineage")
-    if lineage not in (None, "broken"):
-        raise InvalidQuery("lineage: only 'broken' can be asked for", place="lineage")
+    named = given.get("session") if session_id is None else [session_id]
+    types = given.get("type")
+    with _as_query_errors():
+        sessions = None if named is None else check_sessions(named)
+        kinds = None if types is None else check_types(types)
     return Query(
         sessions=sessions,
-        types=types,
+        types=kinds,
         after=_seq(given, "after") or 0,
         before=_seq(given, "before"),
         since=_time(given, "since"),
         until=_time(given, "until"),
         happened_since=_time(given, "happenedSince"),
         happened_until=_time(given, "happenedUntil"),
-        lineage=lineage,
+        lineage=_one_of(given.get("lineage"), "lineage", ("broken",)),
     )
 
 
@@ -124,7 +125,8 @@ def check_names(params: QueryParams, known: tuple[str, ...]) -> dict[str, list[s
     found: dict[str, list[str]] = {}
     for name, value in params.multi_items():
         if name not in known:
-            raise InvalidQuery(f"unknown parameter {name[:80]!r}", hint=", ".join(known), place=name[:80])
+            hint = f"this route takes {', '.join(known)}" if known else "this route takes none"
+            raise InvalidQuery(f"unknown parameter {name[:80]!r}", hint=hint, place=name[:80])
         found.setdefault(name, []).append(value)
     for name, values in found.items():
         if len(values) > 1 and name not in REPEATABLE:
@@ -158,20 +160,57 @@ def parse_time(text: str, name: str) -> str:
         raise InvalidQuery(f"{name}: {text[:60]!r}: {error}", place=name) from None
 
 
-def _parse_cursor(
-    text: str, given: dict[str, list[str]], order: str | None
-) -> tuple[dict[str, list[str]], str, int]:
+def check_session_id(session_id: str) -> None:
+    """Raise InvalidQuery unless a path names a session that there can be."""
+    with _as_query_errors():
+        check_sessions([session_id])
+
+
+def parse_format(values: list[str] | None, known: Iterable[str]) -> str:
+    """An export's format; the first that is known by default. Raises InvalidQuery."""
+    formats = tuple(known)
+    return _one_of(values, "format", formats) or formats[0]
+
+
+def _from(query: Query, seq: int) -> Query:
+    """The part of a query that follows a seq, in its direction."""
+    if query.descending:
+        return replace(query, before=seq if query.before is None else min(query.before, seq))
+    return replace(query, after=max(query.after, seq))
+
+
+def _check_same_question(
+    cursor: DeltasCursor, asked: Mapping[str, list[str]], order: str | None, session_id: str | None
+) -> None:
+    """Raise InvalidCursor unless a cursor was made for this question; filters and order need not be repeated."""
+    if not cursor.asked.keys() <= set(FILTERS):
+        raise InvalidCursor("cursor: not one that this server gave", hint=cursors.HINT, place="cursor")
+    same_filters = not asked or _as_sets(asked) == _as_sets(cursor.asked)
+    if not same_filters or order not in (None, cursor.order) or session_id != cursor.session:
+        raise InvalidCursor(
+            "cursor: made for another question", hint="repeat the question, or give none", place="cursor"
+        )
+
+
+def _as_sets(values: Mapping[str, list[str]]) -> dict[str, set[str]]:
+    return {name: set(given) for name, given in values.items()}
+
+
+@contextmanager
+def _as_query_errors() -> Iterator[None]:
+    """What is wrong in a filter is wrong in the query."""
     try:
-        padded = text.encode() + b"=" * (-len(text) % 4)
-        cursor = msgspec.json.decode(base64.b64decode(padded, b"-_", validate=True), type=_Cursor)
-    except (ValueError, binascii.Error, msgspec.MsgspecError, RecursionError):
-        raise InvalidCursor("cursor: not one that this server made", hint="start again without it") from None
-    fits = cursor.order in ("asc", "desc") and 0 <= cursor.seq <= MAX_SEQ and set(cursor.query) <= set(FILTERS)
-    if not fits or not all(cursor.query.values()):
-        raise InvalidCursor("cursor: not one that this server made", hint="start again without it")
-    if (given and given != cursor.query) or (order is not None and order != cursor.order):
-        raise InvalidCursor("cursor: made for another question", hint="repeat the question, or give none")
-    return cursor.query, cursor.order, cursor.seq
+        yield
+    except BadSubscription as error:
+        raise InvalidQuery(error.message, place=error.place) from None
+
+
+def _one_of(values: list[str] | None, name: str, known: tuple[str, ...]) -> str | None:
+    if values is None:
+        return None
+    if values[0] not in known:
+        raise InvalidQuery(f"{name}: {values[0][:20]!r} is not {' or '.join(known)}", place=name)
+    return values[0]
 
 
 def _first(given: Mapping[str, list[str]], name: str) -> str | None:

@@ -1,18 +1,19 @@
-"""Errors over HTTP: `application/problem+json` (RFC 9457) with our `code`."""
+"""Errors over HTTP: `application/problem+json` (RFC 9457) with the `code` of `recorder.errors`."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import orjson
-from loguru import logger
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from recorder.errors import RecorderError
+from recorder.errors import InternalError, MessageTooLarge, MethodNotAllowed, NotFound, RecorderError
 
-CODES = {404: "not_found", 405: "method_not_allowed"}
+MEDIA_TYPE = "application/problem+json"
+RETRY_SECONDS = 1
+"""What a client is told to wait where the same request may go through later."""
 
 
 def json_response(content: Any, status: int = 200) -> Response:
@@ -20,38 +21,46 @@ def json_response(content: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(content), status, media_type="application/json")
 
 
-def problem(status: int, code: str, detail: str, **more: Any) -> Response:
-    """A problem document.
-
-    Args:
-        status: HTTP status.
-        code: Ours.
-        detail: What was wrong, for people.
-        more: Further members; None is left out.
-    """
-    body = {"title": code.replace("_", " "), "status": status, "code": code, "detail": detail}
+def problem(error: RecorderError) -> Response:
+    """The problem document of an error."""
+    body = {
+        "title": error.code.replace("_", " "),
+        "status": error.http_status,
+        "code": error.code,
+        "detail": error.message,
+    }
+    more = {"hint": error.hint, "index": error.index, "place": error.place}
     body |= {name: value for name, value in more.items() if value is not None}
-    headers = {"Retry-After": "1"} if status == 503 else None
-    return Response(orjson.dumps(body), status, headers, "application/problem+json")
+    return Response(orjson.dumps(body), error.http_status, _headers(error), MEDIA_TYPE)
 
 
 async def on_recorder_error(request: Request, error: Exception) -> Response:
     """One of ours."""
     assert isinstance(error, RecorderError)
-    return problem(
-        error.http_status, error.code, error.message, hint=error.hint, index=error.index, place=error.place
-    )
+    return problem(error)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
     """Starlette's: no such route, or not with this method."""
     assert isinstance(error, HTTPException)
-    response = problem(error.status_code, CODES.get(error.status_code, "http_error"), str(error.detail))
+    path = request.url.path[:80]
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        response = problem(
+            MethodNotAllowed(f"{request.method[:20]} is not for {path!r}", hint=f"it takes {allowed}")
+        )
+    elif error.status_code == 404:
+        response = problem(NotFound(f"no route {path!r}", hint="/api/openapi.json describes them all"))
+    else:
+        response = problem(InternalError(f"HTTP {error.status_code}: {error.detail}"))
     response.headers.update(error.headers or {})
     return response
 
 
-async def on_unexpected(request: Request, error: Exception) -> Response:
-    """A bug of ours: said without details to the client, with all of them in the log."""
-    logger.opt(exception=error).bind(path=request.url.path).error("a request failed")
-    return problem(500, "internal_error", "the recorder failed to answer; its log says why")
+def _headers(error: RecorderError) -> dict[str, str] | None:
+    if error.retry:
+        return {"Retry-After": str(RETRY_SECONDS)}
+    if isinstance(error, MessageTooLarge):
+        # The rest of what is too large is not waited for.
+        return {"Connection": "close"}
+    return None

@@ -187,8 +187,8 @@ class StateStore(Protocol):
         """What it promises, and what it is rebuilt from."""
         ...
 
-    async def sessions(self, before: int | None, limit: int) -> list[SessionRow]:
-        """Sessions by their last seq, latest first, those below `before`."""
+    async def sessions(self, before: int | None, limit: int, after: int = 0) -> list[SessionRow]:
+        """Sessions by their last seq, latest first, those below `before` and above `after`."""
         ...
 
     async def state(self, session_id: str, at: int | None = None) -> StateRow | None:

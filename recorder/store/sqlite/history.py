@@ -102,8 +102,12 @@ class HistoryReader:
         return recorded + 1 if found is None else found
 
     async def last_at(self, time: str) -> int:
-        """The last seq kept that was recorded at or before `time`; 0 where there is none."""
-        return await self._database.run(lambda conn: _last_at(conn, time))
+        """The last seq recorded at or before `time`; 0 where there is none.
+
+        Raises:
+            Pruned: It was removed together with what followed it, so that nobody can tell.
+        """
+        return await self._database.run(lambda conn: _as_of(conn, time))
 
 
 def check_not_pruned(conn: sqlite3.Connection, after: int) -> None:
@@ -132,6 +136,20 @@ def _last_at(conn: sqlite3.Connection, time: str) -> int:
         (time,),
     ).fetchone()
     return 0 if row is None else int(row[0])
+
+
+def _as_of(conn: sqlite3.Connection, time: str) -> int:
+    kept = _last_at(conn, time)
+    if kept:
+        return kept
+    cut = conn.execute(
+        "SELECT last_seq, last_recorded_at FROM prunes ORDER BY last_seq DESC LIMIT 1"
+    ).fetchone()
+    if cut is None:
+        return 0
+    if time < cut[1]:
+        raise Pruned(f"what was at {time} has been pruned", hint=f"it is known from {cut[1]} on")
+    return int(cut[0])
 
 
 def _read(conn: sqlite3.Connection, query: Query, limit: int, recorded: int) -> tuple[Piece, int]:

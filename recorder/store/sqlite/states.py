@@ -36,19 +36,20 @@ class SqliteStateStore:
             rebuilds="session_deltas and session_bases",
         )
 
-    async def sessions(self, before: int | None, limit: int) -> list[SessionRow]:
+    async def sessions(self, before: int | None, limit: int, after: int = 0) -> list[SessionRow]:
         """Sessions by their last seq, latest first.
 
         Args:
             before: Only those whose last seq is less than this; None for all.
-            limit: How many at most, 1 to 1000.
+            limit: How many at most.
+            after: Only those whose last seq is greater than this.
         """
         bound = 2**63 - 1 if before is None else before
         rows = await self._database.run(
             lambda conn: conn.execute(
                 "SELECT session_id, seq, recorded_at, count, deleted FROM session_states"
-                " WHERE seq < ? ORDER BY seq DESC LIMIT ?",
-                (bound, limit),
+                " WHERE seq > ? AND seq < ? ORDER BY seq DESC LIMIT ?",
+                (after, bound, limit),
             ).fetchall()
         )
         return [SessionRow(name, seq, at, count, bool(deleted)) for name, seq, at, count, deleted in rows]

@@ -206,7 +206,7 @@ class SqliteStore:
         return await self._reader.read(query, limit, self.recorded)
 
     async def last_at(self, time: str) -> int:
-        """The last seq kept that was recorded at or before a time; 0 where there is none."""
+        """The last seq recorded at or before a time; 0 where there is none. Raises `Pruned`."""
         return await self._reader.last_at(time)
 
     async def read_slice(

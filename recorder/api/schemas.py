@@ -1,0 +1,325 @@
+"""The shapes that travel over HTTP, as JSON Schema (2020-12): one small function each, bounds from the code's constants.
+
+Answers may gain members; clients ignore those that they do not know. What is sent to the recorder is closed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recorder.api.params import MAX_LIMIT
+from recorder.errors import BY_CODE
+from recorder.model.delta import CREATED, DELETED, DELTA_TYPES, UPDATED
+from recorder.protocol.decode import MAX_ID, MAX_SESSION_ID
+from recorder.protocol.subscribe import MAX_SEQ
+
+Json = dict[str, Any]
+
+# What a session's id may not hold: control characters.
+_PLAIN = "^[^\\u0000-\\u001f\\u007f]*$"
+_FIXED_TIME = "^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$"
+
+
+def components() -> dict[str, Json]:
+    """Every schema by its name."""
+    return {
+        "SessionId": session_id(),
+        "State": {"description": "Any JSON value, byte for byte as it was published."},
+        "Seq": seq(),
+        "Epoch": text("The name of an epoch. A seq is never given twice within one.", "^[0-9A-Za-z]{1,32}$"),
+        "Time": {**text("UTC, milliseconds, always of this form.", _FIXED_TIME), "format": "date-time"},
+        "NewDelta": new_delta(),
+        "Delta": delta(),
+        "Entry": entry(),
+        "DeltaPage": page("deltas", "Entry", "Entries in the order that was asked for."),
+        "Session": session(),
+        "SessionPage": page("sessions", "Session", "Sessions, the one that moved last first."),
+        "SessionState": session_state(),
+        "Ack": ack(),
+        "Stats": {"oneOf": [ref("RecordingStats"), ref("IdleStats")]},
+        "RecordingStats": recording_stats(),
+        "IdleStats": idle_stats(),
+        "Job": job(),
+        "JobList": record({"jobs": {"type": "array", "items": ref("Job"), "maxItems": MAX_LIMIT}}),
+        "Snapshot": snapshot(),
+        "Prune": prune(),
+        "Pruned": pruned(),
+        "Ready": record({"ready": {"const": True}}),
+        "Problem": problem(),
+    }
+
+
+def ref(name: str) -> Json:
+    """A reference to one of `components`."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def record(members: Json, optional: Json | None = None, description: str = "") -> Json:
+    """An object.
+
+    Args:
+        members: Schemas of what is always there, by name.
+        optional: Schemas of what may be left out.
+        description: What it is.
+    """
+    schema: Json = {
+        "type": "object",
+        "required": list(members),
+        "properties": {**members, **(optional or {})},
+    }
+    return {"description": description, **schema} if description else schema
+
+
+def text(description: str, pattern: str | None = None) -> Json:
+    """A string."""
+    schema: Json = {"type": "string", "description": description}
+    return schema if pattern is None else {**schema, "pattern": pattern}
+
+
+def whole(description: str, minimum: int = 0) -> Json:
+    """A whole number that counts something."""
+    return {"type": "integer", "minimum": minimum, "description": description}
+
+
+def nullable(schema: Json, description: str) -> Json:
+    """A schema, or null."""
+    return {"anyOf": [schema, {"type": "null"}], "description": description}
+
+
+def seq(minimum: int = 0) -> Json:
+    """A number in the one order."""
+    return {
+        "type": "integer",
+        "minimum": minimum,
+        "maximum": MAX_SEQ,
+        "description": "A number in the one order of all deltas: from 1, rising by one. 0 is before the first.",
+    }
+
+
+def session_id() -> Json:
+    """A session's id."""
+    return {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_SESSION_ID,
+        "pattern": _PLAIN,
+        "description": "Any characters but control characters; slashes, spaces and `?` too.",
+    }
+
+
+def new_delta() -> Json:
+    """A delta as it is published."""
+    none: Json = {"type": "null"}
+    some: Json = {"not": none}
+    shape = record(
+        {"type": {"enum": list(DELTA_TYPES)}, "sessionId": ref("SessionId")},
+        {
+            "before": {
+                "description": "The state before. Left out of an updated or deleted delta, the recorder fills in"
+                " the last one it knows. `null` is the same as left out."
+            },
+            "after": {"description": "The state after. `null` is the same as left out."},
+            "timestamp": nullable(
+                {"type": "string", "format": "date-time"},
+                "When it happened; the time of receipt where left out. Kept as UTC with milliseconds.",
+            ),
+            "id": nullable(
+                {"type": "string", "minLength": 1, "maxLength": MAX_ID},
+                "Makes a repetition harmless: the same id with the same content is answered with its first seq, with"
+                " other content it is a `conflict`.",
+            ),
+        },
+        "A change of a session. Its JSON text is at most MAX_DELTA_BYTES long.",
+    )
+    rules = [
+        {"properties": {"type": {"const": CREATED}, "before": none, "after": some}, "required": ["after"]},
+        {"properties": {"type": {"const": UPDATED}, "after": some}, "required": ["after"]},
+        {"properties": {"type": {"const": DELETED}, "after": none}},
+    ]
+    return {**shape, "additionalProperties": False, "oneOf": rules}
+
+
+def delta() -> Json:
+    """A delta as it is recorded."""
+    return record(
+        {"type": {"enum": list(DELTA_TYPES)}, "sessionId": ref("SessionId"), "timestamp": ref("Time")},
+        {
+            "before": ref("State"),
+            "after": ref("State"),
+            "id": {"type": "string", "minLength": 1, "maxLength": MAX_ID},
+        },
+        "A delta with `before` filled in and its `timestamp` in the one form.",
+    )
+
+
+def entry() -> Json:
+    """A delta at its place."""
+    return record(
+        {"seq": seq(1), "recordedAt": ref("Time"), "delta": ref("Delta")},
+        {
+            "hash": text(
+                "The chain's SHA-256 at this place; left out where HASH_CHAIN is off.", "^[0-9a-f]{64}$"
+            ),
+            "lineage": {
+                "const": "broken",
+                "description": "There where `before` is not the state last recorded.",
+            },
+        },
+        "A delta at its place in the order. `recordedAt` never goes back.",
+    )
+
+
+def page(name: str, item: str, description: str) -> Json:
+    """Some of a list, and where it goes on."""
+    listed = {"type": "array", "items": ref(item), "maxItems": MAX_LIMIT, "description": description}
+    following = nullable({"type": "string"}, "Goes back as `cursor`; null where there is no more.")
+    return record({"epoch": ref("Epoch"), name: listed, "next": following})
+
+
+def session() -> Json:
+    """A session in a list."""
+    return record(
+        {
+            "sessionId": ref("SessionId"),
+            "seq": seq(1),
+            "recordedAt": ref("Time"),
+            "count": whole("How many of its deltas are kept; 0 where only its last state is."),
+            "deleted": {"type": "boolean"},
+        },
+        description="A session, with the seq and the time of its last delta.",
+    )
+
+
+def session_state() -> Json:
+    """A session's state at a point."""
+    return record(
+        {
+            "sessionId": ref("SessionId"),
+            "seq": {**seq(1), "description": "The delta that made it so."},
+            "state": {"description": "The state, byte for byte as published; null where it is deleted."},
+            "deleted": {"type": "boolean"},
+        }
+    )
+
+
+def ack() -> Json:
+    """What was taken."""
+    return record(
+        {
+            "epoch": ref("Epoch"),
+            "firstSeq": seq(1),
+            "seq": {**seq(1), "description": "Of the last delta in the body."},
+            "count": whole("How many deltas there were.", 1),
+            "durable": {"type": "boolean", "description": "Whether all of them are on disk already."},
+        },
+        {"duplicates": whole("How many of them were known by their id, and kept their first seq.", 1)},
+        "What was taken: it is recorded in memory, and on disk where `durable`.",
+    )
+
+
+def _live_stats() -> Json:
+    return {
+        "epoch": ref("Epoch"),
+        "head": {**seq(), "description": "The highest seq given."},
+        "subscribers": whole("Connections that subscribe."),
+        "publishers": whole("Connections that publish."),
+    }
+
+
+def recording_stats() -> Json:
+    """Figures where something is recorded."""
+    return record(
+        {
+            "enabled": {"const": True},
+            "dbPath": text("The database file."),
+            "fileSize": nullable(whole("Bytes."), "Its size; null where there is no file yet."),
+            "deltaCount": whole("Deltas kept."),
+            "sessionCount": whole("Sessions known."),
+            **_live_stats(),
+            "recorded": {**seq(), "description": "The highest seq recorded in memory."},
+            "durable": {**seq(), "description": "The highest seq on disk."},
+            "oldest": {
+                **seq(1),
+                "description": "The first seq kept; one more than `recorded` where none is.",
+            },
+            "durability": {"enum": ["snapshot", "commit"]},
+            "lossWindowMs": whole("How much acked time a crash can cost, at most."),
+            "lastSnapshotAt": nullable(ref("Time"), "Null before the first."),
+            "lastSnapshotError": nullable(
+                {"type": "string"}, "Why the last one failed; null where it did not."
+            ),
+            "lastPruneAt": nullable(ref("Time"), "Null before the first."),
+            "lineageBreaks": whole("Deltas since the start whose `before` was not the state last recorded."),
+            "pid": whole("The recorder's process.", 1),
+        }
+    )
+
+
+def idle_stats() -> Json:
+    """Figures where nothing is recorded."""
+    return record({"enabled": {"const": False}, **_live_stats()}, description="Recording is off (PERSIST).")
+
+
+def job() -> Json:
+    """One run of a job."""
+    return record(
+        {
+            "id": whole("Its number.", 1),
+            "name": text("`snapshot` or `prune`."),
+            "startedAt": ref("Time"),
+            "durationMs": whole("How long it took."),
+            "outcome": {"enum": ["ok", "failed"]},
+            "counts": {"type": "object", "additionalProperties": {"type": "integer"}},
+            "error": nullable({"type": "string"}, "Why it failed."),
+        }
+    )
+
+
+def snapshot() -> Json:
+    """What a snapshot did."""
+    return record(
+        {
+            "rows": whole("Deltas it copied to disk."),
+            "durable": {**seq(), "description": "The highest seq on disk now."},
+            "fileSize": whole("Bytes of the database file now."),
+            "lastSnapshotAt": ref("Time"),
+        }
+    )
+
+
+def prune() -> Json:
+    """What is asked of a prune."""
+    when = nullable(
+        {"type": "string", "format": "date-time"},
+        "Everything recorded before this time goes. Left out or null: what the settings say need not be kept.",
+    )
+    return {**record({}, {"olderThan": when}), "additionalProperties": False}
+
+
+def pruned() -> Json:
+    """What a prune did."""
+    return record(
+        {
+            "deleted": whole("How many deltas were removed."),
+            "oldest": {**seq(1), "description": "The first seq kept now."},
+            "olderThan": nullable(ref("Time"), "As asked."),
+        }
+    )
+
+
+def problem() -> Json:
+    """An error."""
+    return record(
+        {
+            "title": text("The code in words."),
+            "status": {"type": "integer", "minimum": 400, "maximum": 599},
+            "code": {"enum": sorted(BY_CODE), "description": "What programs look at. Never reused."},
+            "detail": text("What was wrong, for people."),
+        },
+        {
+            "hint": text("What to do about it."),
+            "index": whole("Which delta of the body it was, from 0."),
+            "place": text("Where in the input: `[2].after`, `line 7`, a parameter's name."),
+        },
+        "A problem document (RFC 9457).",
+    )

@@ -1,0 +1,56 @@
+"""Routes that tell how the recorder is, and where to find what."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from recorder import health
+from recorder.api.context import recorder_of
+from recorder.api.openapi import description
+from recorder.api.params import check_names
+from recorder.api.problems import json_response
+from recorder.errors import NotReady
+from recorder.metrics import CONTENT_TYPE
+
+HOME = b"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Recorder</title>
+<h1>Recorder</h1><p>It is running. <a href="/api/stats">Figures</a>, <a href="/api/sessions">sessions</a>,
+<a href="/api/deltas">the latest deltas</a>, <a href="/api/jobs">jobs</a>, <a href="/metrics">metrics</a>,
+<a href="/api/openapi.json">the API's description</a>. Live: a WebSocket at <code>/ws</code>.</p></html>
+"""
+
+
+async def stats(request: Request) -> Response:
+    """`GET /api/stats`."""
+    check_names(request.query_params, ())
+    return json_response(await health.stats(recorder_of(request)))
+
+
+async def healthz(request: Request) -> Response:
+    """`GET /healthz`: the process answers. What probes add to the query does not matter, here and below."""
+    return PlainTextResponse("ok\n")
+
+
+async def readyz(request: Request) -> Response:
+    """`GET /readyz`: 200, or 503 with the reason."""
+    reason = recorder_of(request).not_ready()
+    if reason is not None:
+        raise NotReady(reason)
+    return json_response({"ready": True})
+
+
+async def metrics(request: Request) -> Response:
+    """`GET /metrics`."""
+    return Response(recorder_of(request).metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+
+
+async def openapi(request: Request) -> Response:
+    """`GET /api/openapi.json`."""
+    check_names(request.query_params, ())
+    return json_response(description())
+
+
+async def home(request: Request) -> Response:
+    """`GET /`: where to go from here."""
+    headers = {"Content-Security-Policy": "default-src 'none'", "X-Content-Type-Options": "nosniff"}
+    return Response(HOME, media_type="text/html", headers=headers)
