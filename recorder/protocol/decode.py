@@ -1,15 +1,19 @@
 """From a publisher's bytes to valid deltas.
 
 The fast way is one msgspec pass with the states left raw. What it refuses goes the careful way (`explain`), which
-either names what is wrong and where, or accepts what msgspec is too strict about: JSON text with an escape such as
-`\\ud83d` alone, which is legal JSON (RFC 8259, section 8.2) and what a browser writes for a cut-off emoji.
+either names what is wrong and where, or accepts what msgspec is too strict about: JSON text with an escape such
+as `\\ud83d` alone, which is legal JSON (RFC 8259, section 8.2) and what a browser writes for a cut-off emoji.
 
-States come out as text exactly as they were sent. Nothing of a frame is accepted if one delta in it is refused.
+States come out as text exactly as they were sent, but for the space around them. Nothing of a frame is accepted if
+one delta in it is refused; the first one that breaks a rule is named. A field that stands twice in a delta counts
+as it stands last, as in JavaScript and in most parsers; inside a state nothing is looked at but syntax and depth.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Sized
+from io import BytesIO
 from typing import Literal
 
 import msgspec
@@ -18,11 +22,17 @@ from recorder.errors import DeltaTooLarge, InvalidDelta, InvalidJson
 from recorder.model.delta import CREATED, DELETED, Delta
 from recorder.model.timestamps import normalise
 from recorder.protocol import explain
+from recorder.protocol.explain import refused
 
 MAX_SESSION_ID = 256
 MAX_ID = 128
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_UNSENDABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _ABSENT = msgspec.Raw(b"null")
+
+MAX_DEPTH = 500
+"""How deeply a state may nest. A bound of its own, so that it does not depend on how deep the stack of whoever
+decodes it happens to be, and so that every reader can read what was accepted."""
+_DEEP_LENGTH = 2 * MAX_DEPTH  # a text no longer than this cannot nest deeper
 
 
 class _Wire(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -38,6 +48,7 @@ class _Wire(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 _one = msgspec.json.Decoder(_Wire)
 _many = msgspec.json.Decoder(list[_Wire])
+_texts = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def decode_text(data: bytes, max_delta_bytes: int) -> list[Delta]:
@@ -61,16 +72,14 @@ def decode_text(data: bytes, max_delta_bytes: int) -> list[Delta]:
         if len(data) > max_delta_bytes:
             check_size(data.strip(b" \t\r\n"), max_delta_bytes, None)
         return [_decode_one(data, None)]
-    if len(data) > max_delta_bytes:
-        # Only now can an element be too long; slicing them all costs a pass of its own.
-        return [
-            _checked(element, max_delta_bytes, index) for index, element in enumerate(explain.elements(data))
-        ] or _nothing()
     try:
-        wires = _many.decode(data)
-        return [_validate(wire, index) for index, wire in enumerate(wires)] or _nothing()
+        wires: Iterable[_Wire] = _many.decode(data)
     except (msgspec.MsgspecError, RecursionError):
-        return [_decode_one(element, i) for i, element in enumerate(explain.elements(data))] or _nothing()
+        texts = enumerate(explain.elements(data))
+        return [_checked(text, max_delta_bytes, index) for index, text in texts] or _nothing()
+    if len(data) > max_delta_bytes:
+        wires = _sized(wires, data, max_delta_bytes)
+    return [_validate(wire, index) for index, wire in enumerate(wires)] or _nothing()
 
 
 def decode_lines(data: bytes, max_delta_bytes: int) -> list[Delta]:
@@ -85,19 +94,28 @@ def decode_lines(data: bytes, max_delta_bytes: int) -> list[Delta]:
     """
     check_utf8(data)
     deltas: list[Delta] = []
-    for number, line in enumerate(data.split(b"\n"), 1):
-        text = line.strip(b" \t\r")
+    # Line by line: a list of millions of blank ones would be many times the size of the text.
+    for number, line in enumerate(BytesIO(data), 1):
+        text = line.strip(b" \t\r\n")
         if text:
             try:
                 deltas.append(_checked(text, max_delta_bytes, None))
             except InvalidDelta as error:
+                where = f"line {number}"
                 raise type(error)(
-                    f"line {number}: {error.message}",
-                    hint=error.hint,
-                    index=len(deltas),
-                    place=f"line {number}",
+                    f"{where}: {error.message}", hint=error.hint, index=len(deltas), place=where
                 ) from None
     return deltas or _nothing()
+
+
+def session_id_fault(session_id: str) -> str | None:
+    """Why a text may not name a session, or None where it may."""
+    if not 0 < len(session_id) <= MAX_SESSION_ID:
+        return f"must have 1 to {MAX_SESSION_ID} characters, has {len(session_id)}"
+    # Printable ASCII is the common case; only the rest needs the slower look.
+    if not (session_id.isascii() and session_id.isprintable()) and _UNSENDABLE.search(session_id):
+        return "must have no control characters and no lone surrogates"
+    return None
 
 
 def check_utf8(data: bytes) -> None:
@@ -110,7 +128,7 @@ def check_utf8(data: bytes) -> None:
         raise InvalidJson(f"not UTF-8: byte {error.start}", hint="send JSON as UTF-8") from None
 
 
-def check_size(text: bytes, max_delta_bytes: int, index: int | None) -> None:
+def check_size(text: Sized, max_delta_bytes: int, index: int | None) -> None:
     """Raise DeltaTooLarge where the JSON text of one delta is longer than allowed."""
     if len(text) > max_delta_bytes:
         at = "" if index is None else f"[{index}]: "
@@ -119,6 +137,13 @@ def check_size(text: bytes, max_delta_bytes: int, index: int | None) -> None:
             hint="MAX_DELTA_BYTES sets the limit",
             index=index,
         )
+
+
+def _sized(wires: Iterable[_Wire], data: bytes, max_delta_bytes: int) -> Iterator[_Wire]:
+    # Only in a longer text can an element be too long, and their lengths cost a pass of their own.
+    for index, (wire, text) in enumerate(zip(wires, _texts.decode(data), strict=True)):
+        check_size(text, max_delta_bytes, index)
+        yield wire
 
 
 def _nothing() -> list[Delta]:
@@ -161,36 +186,36 @@ def _state(raw: msgspec.Raw) -> str | None:
 def _finish(delta: Delta, index: int | None) -> Delta:
     """Check the rules that types alone do not express, and bring the timestamp into its form."""
     session_id, kind = delta.session_id, delta.type
-    if not 0 < len(session_id) <= MAX_SESSION_ID:
-        raise _refused(
-            index, "sessionId", f"must have 1 to {MAX_SESSION_ID} characters, has {len(session_id)}"
-        )
-    # Printable ASCII is the common case; only the rest needs the slower look.
-    if not (session_id.isascii() and session_id.isprintable()) and _CONTROL.search(session_id):
-        raise _refused(index, "sessionId", "must have no control characters and no lone surrogates")
+    fault = session_id_fault(session_id)
+    if fault is not None:
+        raise refused(index, "sessionId", fault)
     if kind == DELETED:
         if delta.after is not None:
-            raise _refused(index, "after", "must be absent for type 'deleted'")
+            raise refused(index, "after", "must be absent for type 'deleted'")
     elif delta.after is None:
-        raise _refused(index, "after", f"required for type '{kind}'")
+        raise refused(index, "after", f"required for type '{kind}'")
     elif kind == CREATED and delta.before is not None:
-        raise _refused(index, "before", "must be absent for type 'created'")
+        raise refused(index, "before", "must be absent for type 'created'")
+    for name, state in (("before", delta.before), ("after", delta.after)):
+        if state is not None and len(state) > _DEEP_LENGTH and _is_too_deep(state):
+            raise refused(index, name, f"must not nest deeper than {MAX_DEPTH}")
     if delta.timestamp is not None:
         try:
             delta.timestamp = normalise(delta.timestamp)
         except ValueError as error:
-            raise _refused(index, "timestamp", str(error)) from None
+            raise refused(index, "timestamp", str(error)) from None
     if delta.id is not None:
         _check_id(delta.id, index)
     return delta
 
 
+def _is_too_deep(state: str) -> bool:
+    # Counting is a hundred times faster than measuring, and mostly enough.
+    return state.count("[") + state.count("{") > MAX_DEPTH and explain.depth(state) > MAX_DEPTH
+
+
 def _check_id(delta_id: str, index: int | None) -> None:
     if not 0 < len(delta_id) <= MAX_ID:
-        raise _refused(index, "id", f"must have 1 to {MAX_ID} characters, has {len(delta_id)}")
+        raise refused(index, "id", f"must have 1 to {MAX_ID} characters, has {len(delta_id)}")
     if any("\ud800" <= char <= "\udfff" for char in delta_id):
-        raise _refused(index, "id", "must have no lone surrogates")
-
-
-def _refused(index: int | None, name: str, why: str) -> InvalidDelta:
-    return explain.refused(index, name, why)
+        raise refused(index, "id", "must have no lone surrogates")
