@@ -33,6 +33,22 @@ class Database(aiosqlite.Connection):
         result: Result = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
         return result
 
+    async def reopen(self, between: Callable[[], None]) -> None:
+        """Close the connection, do something to its file, and connect again; on the connection's thread.
+
+        Args:
+            between: Called while nothing is open. If it raises, the connection is opened all the same.
+        """
+
+        def work() -> None:
+            self._conn.close()
+            try:
+                between()
+            finally:
+                self._connection = self._connector()
+
+        await self._execute(work)  # type: ignore[no-untyped-call]
+
 
 def open_memory() -> Database:
     """A new, empty database in memory."""

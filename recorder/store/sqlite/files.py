@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 import stat
 from collections.abc import Iterator
@@ -40,11 +41,18 @@ def locked(path: Path) -> Iterator[None]:
             ) from None
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        _remove_leftovers(path)
         yield
         os.ftruncate(lock, 0)
     finally:
         # The file stays: removing it would let two processes lock two files of one name.
         os.close(lock)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove new files that a crash kept from taking the database's place."""
+    for leftover in path.parent.glob(f"{glob.escape(path.name)}.new-*"):
+        leftover.unlink(missing_ok=True)
 
 
 def prepare_directory(path: Path) -> None:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from recorder.store.sqlite.rows import Transaction
 
 PRUNE_ROWS = 1000
-VACUUM_PAGES = 1000
 
 _LAST = (
     "SELECT max(id) AS id, session_id, created_at, after_state, delta_type"
@@ -100,13 +99,6 @@ def _note(conn: sqlite3.Connection, first: int, last: int, receipt: Receipt) -> 
         " last_hash = excluded.last_hash, last_recorded_at = excluded.last_recorded_at",
         (receipt.number, first, last, last - first + 1, receipt.policy, receipt.pruned_at, first, last),
     )
-
-
-def vacuum_slice(conn: sqlite3.Connection) -> int:
-    """Give some free pages back; how many are left."""
-    # Stepped to its end: the statement frees one page for each row it would return.
-    conn.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
-    return int(conn.execute("PRAGMA freelist_count").fetchone()[0])
 
 
 def used_bytes(conn: sqlite3.Connection) -> int:

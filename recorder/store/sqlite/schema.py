@@ -102,8 +102,6 @@ COLUMNS = (
 
 def create(conn: sqlite3.Connection) -> None:
     """Make the tables in an empty database, in one transaction."""
-    # Space must come back in pieces after a prune (incremental_vacuum); can only be set before the first table.
-    conn.execute("PRAGMA auto_vacuum = INCREMENTAL")
     conn.executescript(
         f"BEGIN IMMEDIATE; {_TABLES}"
         f"PRAGMA user_version = {USER_VERSION}; PRAGMA application_id = {APPLICATION_ID}; COMMIT;"

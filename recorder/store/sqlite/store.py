@@ -251,7 +251,6 @@ class SqliteStore:
                 break
             total += removed
             self._pruned, self._unsaved = last, True
-        await self._vacuum_memory()
         return total
 
     async def health_check(self) -> Health:
@@ -292,7 +291,10 @@ class SqliteStore:
         return result
 
     async def compact(self) -> None:
-        """Give back to the file system what pruning has freed in the file."""
+        """Give back to the file system what pruning has freed in the file.
+
+        Memory that pruning has freed stays with the process and is used again by what comes.
+        """
         try:
             await self._snapshotter.compact()
         except (sqlite3.Error, OSError) as error:
@@ -357,11 +359,3 @@ class SqliteStore:
             lambda conn: conn.execute("SELECT max(last_recorded_at) FROM prunes").fetchone()[0]
         )
         return last is not None and last >= time
-
-    async def _vacuum_memory(self) -> None:
-        left = -1
-        while left:
-            now = await self._memory.run(retention.vacuum_slice)
-            if now == left:
-                break
-            left = now
