@@ -24,7 +24,6 @@ _FIELDS = {"type": "type", "sessionId": "session_id", "before": "before", "after
 }
 
 
-@dataclass(frozen=True, slots=True)
 class RawJson:
     """JSON text to be sent as it is, as a state or anywhere inside one.
 
@@ -32,7 +31,14 @@ class RawJson:
         text: One JSON value, UTF-8.
     """
 
-    text: bytes | str
+    # No dataclass: orjson would write one as an object, without asking.
+    __slots__ = ("text",)
+
+    def __init__(self, text: bytes | str) -> None:
+        self.text = text  # checked when it is written
+
+    def __repr__(self) -> str:
+        return f"RawJson({self.text!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,8 @@ class NewDelta:
     Args:
         type: `created`, `updated` or `deleted`.
         session_id: 1 to 256 characters, no control characters.
-        before: The state before: what orjson can write, or `RawJson`. None is the same as left out.
+        before: The state before: what orjson can write (which writes NaN as null), or `RawJson`. None is the
+            same as left out.
         after: The state after, likewise.
         timestamp: When it happened: RFC 3339 text, or a datetime with an offset. None: the time of receipt.
         id: Idempotency key of 1 to 128 characters. None: the client gives one, unless told not to.

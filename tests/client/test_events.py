@@ -1,0 +1,48 @@
+"""Tests of the values a subscription yields."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from recorder.client import Ack, Delta, Live, State
+from recorder.errors import ClientError
+from recorder.model.position import Position
+
+
+def delta(before: bytes | None = None, after: bytes | None = b"1") -> Delta:
+    return Delta(7, "E", "t1", None, None, "updated", "s", "t0", None, before, after, b"{}")
+
+
+def test_a_delta_tells_where_to_resume_after_it() -> None:
+    assert delta().position == Position("E", 7)
+    assert str(delta().position) == "E:7"
+    assert Live(7, "E").position == Ack("E", 5, 7, 3, False).position == Position("E", 7)
+
+
+def test_states_are_decoded_on_access_and_exact_as_text() -> None:
+    text = b'{"n": 123456789012345678901234567890, "x": 1e2}'
+    assert delta(after=text).after == {"n": 123456789012345678901234567890, "x": 100.0}
+    assert delta(after=text).after_raw == text
+    assert delta(before=b"0").before == 0
+    assert delta().before is None
+    assert State(1, "E", "s", b"[]", b"").state == []
+
+
+def test_changing_a_decoded_state_does_not_change_the_event() -> None:
+    event = delta(after=b'{"a":1}')
+    event.after["a"] = 2
+    assert event.after == {"a": 1}
+
+
+def test_a_state_that_python_cannot_hold_fails_only_when_looked_at() -> None:
+    event = delta(after=b"[" * 5000 + b"]" * 5000)
+    with pytest.raises(ClientError, match="deeply"):
+        _ = event.after
+
+
+def test_events_are_frozen_and_have_no_room_for_more() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        delta().seq = 8  # type: ignore[misc]
+    assert not hasattr(delta(), "__dict__")
