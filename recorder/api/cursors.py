@@ -14,9 +14,10 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 
 from recorder.errors import InvalidCursor
-from recorder.protocol.subscribe import MAX_SEQ
 
 HINT = "begin again without it"
+MAX_SEQ = 2**63 - 1
+"""The largest number SQLite can keep."""
 
 Order = Literal["asc", "desc"]
 Seq = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)]

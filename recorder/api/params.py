@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from starlette.datastructures import QueryParams
 
 from recorder.api import cursors
-from recorder.api.cursors import DeltasCursor, Order
+from recorder.api.cursors import MAX_SEQ, DeltasCursor, Order
 from recorder.errors import BadSubscription, InvalidCursor, InvalidQuery
 from recorder.model.timestamps import normalise
-from recorder.protocol.subscribe import MAX_SEQ, check_sessions, check_types
+from recorder.protocol.subscribe import check_sessions, check_types
 from recorder.store.base import Query
 
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from recorder.api.cursors import MAX_SEQ
 from recorder.api.params import MAX_LIMIT
 from recorder.errors import BY_CODE
 from recorder.model.delta import CREATED, DELETED, DELTA_TYPES, UPDATED
-from recorder.protocol.decode import MAX_ID, MAX_SESSION_ID
-from recorder.protocol.subscribe import MAX_SEQ
+from recorder.protocol.decode import MAX_DEPTH, MAX_ID, MAX_SESSION_ID
 
 Json = dict[str, Any]
 
@@ -129,7 +129,8 @@ def new_delta() -> Json:
                 " other content it is a `conflict`.",
             ),
         },
-        "A change of a session. Its JSON text is at most MAX_DELTA_BYTES long.",
+        "A change of a session. Its JSON text is at most MAX_DELTA_BYTES long; states nest at most"
+        f" {MAX_DEPTH} levels deep.",
     )
     rules = [
         {"properties": {"type": {"const": CREATED}, "before": none, "after": some}, "required": ["after"]},
