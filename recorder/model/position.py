@@ -10,6 +10,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+MAX_SEQ = 2**63 - 1
+"""The largest seq there can be: a row id of SQLite."""
+
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _POSITION = re.compile(r"([0-9A-Za-z]{1,32}):(\d{1,18})", re.ASCII)
 
