@@ -1,10 +1,15 @@
-"""What a subscriber asks for: sessions, types, and since when."""
+"""What a subscriber asks for: sessions, types, and since when.
+
+The same rules whether it asks in a query string, in a message or in process. What is asked for wrongly is refused and
+never guessed at: a subscriber that believes to have missed nothing must be right. Left out: where the place that a
+`since` names lies, and whether it can still be honoured, which only the hub knows.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -13,12 +18,13 @@ from recorder.errors import BadSubscription
 from recorder.model.delta import DELTA_TYPES
 from recorder.model.position import Position, parse_position
 from recorder.model.timestamps import normalise
-from recorder.protocol.decode import MAX_SESSION_ID
+from recorder.protocol.decode import session_id_fault
 
 MAX_SESSIONS = 1000
 """The most sessions one subscription may name."""
 
 MAX_SEQ = 2**63 - 1
+"""The highest number that SQLite can give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,7 @@ class Since:
         time: For `time`: fixed-width form.
     """
 
-    kind: str
+    kind: Literal["latest", "earliest", "state", "position", "seq", "time"]
     position: Position | None = None
     seq: int = 0
     time: str = ""
@@ -72,10 +78,12 @@ def parse_since(text: str | int | None) -> Since:
     Raises:
         BadSubscription: It is none of the forms of the protocol.
     """
-    if text is None or text == "" or text == "latest":
+    if text is None or text == "latest":
         return LATEST
-    if text in ("earliest", "state"):
-        return Since(str(text))
+    if text == "earliest":
+        return Since("earliest")
+    if text == "state":
+        return Since("state")
     spelled = str(text)
     if spelled.isascii() and spelled.isdigit() and len(spelled) < 19:
         return Since("seq", seq=int(spelled))
@@ -83,8 +91,7 @@ def parse_since(text: str | int | None) -> Since:
     if position is not None:
         return Since("position", position=position)
     try:
-        # A "+" in a query string arrives as a space; a time has none anywhere else.
-        return Since("time", time=normalise(spelled.replace(" ", "+")))
+        return Since("time", time=normalise(spelled))
     except ValueError:
         raise BadSubscription(
             f"since: {spelled[:80]!r} is no position",
@@ -108,7 +115,10 @@ def parse_query(query: str) -> Subscription:
         elif name == "type":
             types.append(value)
         elif name == "since":
-            since = value
+            if since is not None:
+                raise BadSubscription("since: given twice", hint="give one place to begin", place="since")
+            # A "+" in a query string arrives as a space; no form of a since has one.
+            since = value.replace(" ", "+")
         else:
             raise BadSubscription(f"unknown parameter {name[:80]!r}", hint="session, type, since")
     return _subscription(sessions or None, types or None, since)
@@ -124,7 +134,7 @@ def parse_op(message: bytes) -> Subscription | None:
         op = _decode_op.decode(message)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise BadSubscription(
-            f"not a message of the protocol: {error}", hint='{"op":"subscribe",…}'
+            f"not a message of the protocol: {str(error)[:200]}", hint='{"op":"subscribe",…} or {"op":"ping"}'
         ) from None
     if op.op == "ping":
         return None
@@ -137,16 +147,15 @@ def check_sessions(sessions: Iterable[str]) -> frozenset[str]:
     """The sessions of a filter.
 
     Raises:
-        BadSubscription: One is empty or too long, or there are too many.
+        BadSubscription: One cannot be a session's id, or there are too many.
     """
     found = frozenset(sessions)
     if len(found) > MAX_SESSIONS:
         raise BadSubscription(f"{len(found)} sessions, at most {MAX_SESSIONS} can be named", place="session")
     for session in found:
-        if not 0 < len(session) <= MAX_SESSION_ID:
-            raise BadSubscription(
-                f"session: {session[:80]!r} must have 1 to {MAX_SESSION_ID} characters", place="session"
-            )
+        fault = session_id_fault(session)
+        if fault is not None:
+            raise BadSubscription(f"session: {session[:80]!r} {fault}", place="session")
     return found
 
 
@@ -163,7 +172,9 @@ def check_types(types: Iterable[str]) -> frozenset[str]:
     return found
 
 
-def _subscription(sessions: Any, types: Any, since: str | int | None) -> Subscription:
+def _subscription(
+    sessions: list[str] | None, types: list[str] | None, since: str | int | None
+) -> Subscription:
     return Subscription(
         None if sessions is None else check_sessions(sessions),
         None if types is None else check_types(types),

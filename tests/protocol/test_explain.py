@@ -48,7 +48,7 @@ def test_elements_come_one_by_one() -> None:
 
 
 def test_the_fields_are_those_of_the_fast_way() -> None:
-    assert FIELDS == decode._Wire.__struct_encode_fields__
+    assert decode._Wire.__struct_encode_fields__ == FIELDS
 
 
 def test_numbers_are_skipped_and_never_built() -> None:
