@@ -25,7 +25,6 @@ def components() -> dict[str, Json]:
     return {
         "SessionId": session_id(),
         "State": {"description": "Any JSON value, byte for byte as it was published."},
-        "Seq": seq(),
         "Epoch": text("The name of an epoch. A seq is never given twice within one.", "^[0-9A-Za-z]{1,32}$"),
         "Time": {**text("UTC, milliseconds, always of this form.", _FIXED_TIME), "format": "date-time"},
         "NewDelta": new_delta(),
