@@ -1,7 +1,8 @@
 """The role of a connection to `/publish`: each frame gets one answer, in order, once it is true.
 
-A frame's answer waits until the deltas it speaks of are recorded. While the recording queue is full no further frame is
-handled and nothing more is read, so that TCP slows the publisher down; what was accepted is never dropped.
+A frame's answer waits until the deltas it speaks of are recorded. While the recording queue is full, while many answers
+are owed, or while they are not being read, no further frame is handled and nothing more is read, so that TCP slows the
+publisher down; what was accepted is never dropped.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ import orjson
 from recorder.errors import RecorderError
 from recorder.hub.socket import WebSocket
 from recorder.protocol.frames import text_frame
+
+MAX_OWED = 10_000
+"""Frames that may wait for their answers before no more are read; it bounds what is kept for one connection."""
 
 
 class Accepted(Protocol):
@@ -100,11 +104,9 @@ class Publisher:
         self._intake = intake
         self._socket = socket
         self._acks = acks
-        self._answers: deque[Accepted | bytes] = (
-            deque()
-        )  # owed, in order: what was accepted, or an error's frame
+        self._answers: deque[Accepted | bytes] = deque()  # owed, in order: taken, or an error's frame
         self._waiting = False  # whether `on_recorded` is going to be called
-        self._full = False  # whether reading is paused for want of room in the queue
+        self._full = False  # whether `on_room` is going to be called
         self._closing: str | None = None  # "peer" or "server": closes when nothing is owed any more
         self.max_message_bytes = intake.max_message_bytes
 
@@ -120,35 +122,34 @@ class Publisher:
         except RecorderError as error:
             self._answers.append(error_frame(error))
         else:
-            if self._acks or self._answers:
+            if self._acks:
                 self._answers.append(accepted)
-        if self._intake.is_full:
-            self._full = True
-            self._socket.pause_reading()
-            self._intake.wait_for_room(self)
-        self._wait_or_answer()
+        self._answer()
+        self._regulate()
 
     def on_room(self) -> None:
         """The queue has room again."""
         self._full = False
-        self._go_on()
+        self._regulate()
 
     def on_recorded(self) -> None:
         """More is recorded: answer what is true now."""
         self._waiting = False
-        self._wait_or_answer()
+        self._answer()
+        self._regulate()
 
     def on_writable(self) -> None:
         """The publisher reads its answers again."""
-        self._go_on()
+        self._regulate()
 
     def on_closing(self) -> bool:
-        """The publisher leaves: first answer all it sent."""
+        """Nothing more comes from the publisher: first answer all it sent."""
         self._closing = "peer"
         return not self._answers
 
     def on_lost(self) -> None:
         """What it sent and was accepted stays accepted."""
+        self._closing = None
         self._answers.clear()
         self._hub.remove_publisher(self)
 
@@ -162,11 +163,18 @@ class Publisher:
         """A publisher has no position to resume from."""
         return "the answers are not being read (ask for none with ?ack=none)"
 
-    def _go_on(self) -> None:
-        if not self._full and self._closing != "server" and self._socket.is_writable:
+    def _regulate(self) -> None:
+        """Read on, or not: as the queue, what is owed, and the reading of it allow."""
+        if self._intake.is_full and not self._full:
+            self._full = True
+            self._intake.wait_for_room(self)
+        much_owed = len(self._answers) >= MAX_OWED
+        if self._full or much_owed or self._closing is not None or not self._socket.is_writable:
+            self._socket.pause_reading()
+        else:
             self._socket.resume_reading()
 
-    def _wait_or_answer(self) -> None:
+    def _answer(self) -> None:
         """Write the answers that are true, in one write; wait for the rest."""
         recorded, durable = self._intake.recorded, self._intake.durable
         frames: list[bytes] = []
@@ -176,14 +184,11 @@ class Publisher:
                 frames.append(answer)
             elif answer.through > recorded:
                 break
-            elif self._acks:
+            else:
                 frames.append(text_frame(orjson.dumps(answer.ack(durable))))
             self._answers.popleft()
         if frames:
             self._socket.write(b"".join(frames))
-            if not self._socket.is_writable:
-                # It does not read its answers: stop listening to it.
-                self._socket.pause_reading()
         if self._answers and self._intake.failure is not None:
             # They will never be true. Who has given ids publishes again, to the next start of the recorder.
             self._answers.clear()

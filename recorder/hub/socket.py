@@ -1,10 +1,16 @@
 """One WebSocket connection inside uvicorn: handshake, messages, pings, closing, and what happens to slow readers.
 
-The protocol itself is websockets' Sans-I/O state machine; uvicorn hands over the socket after the request's head. What
-a connection is for (subscribing, publishing) is a `Role` that the `Door` gives it by the request's path.
+The protocol itself is websockets' Sans-I/O state machine; uvicorn hands over the socket after the request's head.
+What a connection is for (subscribing, publishing) is a `Role` that the `Door` gives it by the request's path.
+
+How it closes. The role is told once that it is over (`_end`); from then on nothing it says is written, nothing that
+comes is handled, and a deadline runs. That happens when we close (`close`: our close frame leaves first, everything
+written before stays ahead of it); when the other side has closed or broken a rule and is owed nothing any more (the
+state machine's answer is held back until then); and when the connection is lost.
 
 Invariants: nothing is written after the close frame; a message reaches the role whole, as UTF-8, in order; a paused
-connection keeps what it has read and handles it when it goes on; every wait has a deadline that `sweep` enforces.
+connection keeps what it has read and handles it when it goes on; every wait has a deadline that `sweep` enforces; what
+happens here ends no other connection and no caller's work.
 
 uvicorn's contract for a class like this is undocumented: `tests/hub/test_uvicorn_contract.py` holds it.
 """
@@ -18,6 +24,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Protocol, cast
 
+from loguru import logger
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import OPEN
@@ -32,8 +39,19 @@ from recorder.metrics import Metrics
 _quiet = logging.getLogger("recorder.websockets")
 _quiet.setLevel(logging.CRITICAL)
 
+HARD_GRACE_SECONDS = 0.25
+"""What came within this time counts as one burst, which nobody can have read yet."""
+
 MAX_REASON_BYTES = 123
 """A close frame's payload is at most 125 bytes (RFC 6455, section 5.5), two of them the code."""
+
+
+_UNREADABLE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n"
+    b"content-type: text/plain; charset=utf-8\r\ncontent-length: 76\r\n\r\n"
+    b"the request is too long: name many sessions in a subscribe message instead.\n"
+)
+"""The answer to a head that the state machine does not read: a line beyond 8 KiB, or more than 128 of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +61,10 @@ class SocketLimits:
     Args:
         soft_bytes: Unsent bytes beyond which a reader is slow.
         soft_seconds: How long it may stay beyond that.
-        hard_bytes: Unsent bytes beyond which it is closed at once.
+        hard_bytes: Unsent bytes beyond which it is closed at once (`HARD_GRACE_SECONDS` aside).
         linger_seconds: How long a slow reader may still fetch what was sent before its close frame.
         ping_interval, ping_timeout: When a ping is sent, and how long its pong may take.
-        close_seconds: How long the other side may take to answer a close frame.
+        close_seconds: How long closing may take, on either side.
     """
 
     soft_bytes: int = 1 << 20
@@ -76,7 +94,10 @@ class Role(Protocol):
         ...
 
     def on_closing(self) -> bool:
-        """The other side wants to close. Return True to close now, False to call `finish_closing` yourself later."""
+        """Nothing more will come from the other side, which closes or has broken a rule.
+
+        Return True where it is owed nothing any more; False to call `finish_closing` when that is so.
+        """
         ...
 
     def on_lost(self) -> None:
@@ -133,14 +154,16 @@ class WebSocket(asyncio.Protocol):
         self._role: Role | None = None  # what the connection is for, once admitted
         self._inbox: deque[Frame | bytes] = deque()  # read, not handled yet: frames, or whole messages
         self._held = b""  # the beginning of a plain frame, not given to the state machine yet
-        self._parts: list[bytes] = []  # fragments of the message that is coming
+        self._partial: bytearray | None = None  # the message whose fragments are coming
         self._reading = True  # False while the role has paused it
         self._paused_at: float | None = None  # since when unsent bytes are above the mark
-        self._unsent_then = 0  # unsent bytes at the last look, to see whether a slow reader moves
+        self._unsent_then = 0  # unsent bytes at the last look, to see whether the reader moves
+        self._over_at: float | None = None  # since when unsent bytes are beyond the hard limit
         self._ping_at = door.clock.monotonic()  # when the last ping was sent
-        self._pong_due = False  # whether a ping is unanswered
+        self._pong_due = False  # whether nothing has been heard since
         self._deadline: float | None = None  # when a closing connection is cut
-        self._ended = False  # whether the role has been told that it is over
+        self._ended = False  # whether it is over for the role
+        self._said_goodbye = False  # whether the close frame is written
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)  # set in connection_made
 
     # uvicorn and asyncio call these.
@@ -152,24 +175,26 @@ class WebSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come: the request's head first, frames from then on."""
+        if self._role is None:
+            self._take_head(data)
+            return
+        self._pong_due = False
         data = self._take_plain(data)
         if data:
-            self._proto.receive_data(data)
-            for event in self._proto.events_received():
-                if isinstance(event, Request):
-                    self._handshake(event)
-                elif isinstance(event, Frame):
-                    self._inbox.append(event)
+            self._take_frames(data)
         self._handle_inbox()
         self._flush_protocol()
 
-    def eof_received(self) -> None:
-        """The other side will send nothing more."""
+    def eof_received(self) -> bool:
+        """The other side will send nothing more; True keeps our side open for what it is still owed."""
         held, self._held = self._held, b""
         if held:
-            self._proto.receive_data(held)
+            self._take_frames(held)
         self._proto.receive_eof()
+        if self._proto.close_rcvd is None:
+            self._end()  # it went without a goodbye
         self._flush_protocol()
+        return not self._ended
 
     def pause_writing(self) -> None:
         """The unsent bytes are above the mark."""
@@ -178,7 +203,7 @@ class WebSocket(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """The unsent bytes are few again."""
-        self._paused_at = None
+        self._paused_at = self._over_at = None
         if self._role is not None and not self._ended:
             self._role.on_writable()
 
@@ -186,14 +211,12 @@ class WebSocket(asyncio.Protocol):
         """The socket is closed."""
         self._connections.discard(self)
         self._door.gone(self)
-        self._end_role()
+        self._end()
 
     def shutdown(self) -> None:
         """The server stops."""
         if self._role is not None and not self._ended:
             self._role.on_shutdown()
-        elif self._deadline is None:
-            self.transport.close()
 
     # The role calls these.
 
@@ -208,11 +231,6 @@ class WebSocket(asyncio.Protocol):
         return self.transport.get_write_buffer_size()
 
     @property
-    def is_open(self) -> bool:
-        """Whether messages can still be written."""
-        return not self._ended and self._proto.state is OPEN
-
-    @property
     def is_writable(self) -> bool:
         """Whether the unsent bytes are below the mark."""
         return self._paused_at is None
@@ -221,25 +239,25 @@ class WebSocket(asyncio.Protocol):
         """Write whole frames. A reader far beyond the hard limit is closed instead; a closed one gets nothing."""
         if self._ended:
             return
-        # Looked at before writing: a burst that came at once has had no chance to be read yet.
-        if self._paused_at is not None and self.unsent > self._limits.hard_bytes:
+        if self._paused_at is not None and self._is_far_behind():
             self._close_slow()
         else:
             self.transport.write(frames)
 
     def set_high_water(self, size: int) -> None:
         """Set the mark of unsent bytes from which on the role is asked to wait."""
-        self.transport.set_write_buffer_limits(high=size)
+        if not self._ended:
+            self.transport.set_write_buffer_limits(high=size)
 
     def pause_reading(self) -> None:
         """Handle no more messages until `resume_reading`."""
-        if self._reading:
+        if self._reading and not self._ended:
             self._reading = False
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Handle messages again, first those already read."""
-        if not self._reading:
+        if not self._reading and not self._ended:
             self._reading = True
             self._handle_inbox()
             self._flush_protocol()
@@ -254,18 +272,17 @@ class WebSocket(asyncio.Protocol):
             reason: What is cut to 123 bytes.
             seconds: How long the other side may take; the limit's `close_seconds` by default.
         """
+        if self._ended:
+            return
         if self._proto.state is OPEN:
             cut = reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
             self._proto.send_close(code, cut)
-        self._set_deadline(self._limits.close_seconds if seconds is None else seconds)
-        self._end_role()
-        self._resume_for_closing()
+        self._end(seconds)
         self._flush_protocol()
 
     def finish_closing(self) -> None:
-        """Answer the other side's close frame, which `on_closing` held back."""
-        self._end_role()
-        self._set_deadline(self._limits.close_seconds)
+        """Nothing is owed any more: let go, as `on_closing` put off."""
+        self._end()
         self._flush_protocol()
 
     # The keeper calls this, several times a second.
@@ -277,28 +294,42 @@ class WebSocket(asyncio.Protocol):
             now: The clock's monotonic seconds.
         """
         limits = self._limits
+        moved, self._unsent_then = self.unsent < self._unsent_then, self.unsent
         if self._deadline is not None:
             if now >= self._deadline:
                 self.transport.abort()
         elif self._paused_at is not None:
-            self._sweep_paused(now)
+            self._sweep_paused(now, moved)
+        elif moved or not self._reading:
+            # It is there; or it is we who don't read, and could not see its pong.
+            self._ping_at, self._pong_due = now, False
         elif self._pong_due:
             if now - self._ping_at >= limits.ping_timeout:
                 self.close(CloseCode.GOING_AWAY, "no answer to a ping")
-        elif now - self._ping_at >= limits.ping_interval and self._proto.state is OPEN:
+        elif now - self._ping_at >= limits.ping_interval:
             self._ping_at, self._pong_due = now, True
             self._proto.send_ping(b"")
             self._flush_protocol()
 
-    def _sweep_paused(self, now: float) -> None:
+    def _sweep_paused(self, now: float, moved: bool) -> None:
         assert self._paused_at is not None
         # A pong cannot come through before what is unsent: only reading counts meanwhile.
         self._ping_at, self._pong_due = now, False
-        moved = self.unsent < self._unsent_then
-        if moved and self._role is not None and self._role.at_own_pace:
-            self._paused_at, self._unsent_then = now, self.unsent
-        elif now - self._paused_at >= self._limits.soft_seconds:
+        own_pace = self._role is not None and self._role.at_own_pace
+        if moved if own_pace else self.unsent <= self._limits.soft_bytes:
+            self._paused_at = now
+        elif now - self._paused_at >= self._limits.soft_seconds or self._is_far_behind():
             self._close_slow()
+
+    def _is_far_behind(self) -> bool:
+        """Whether more than the hard limit is unsent, and not only since a moment ago."""
+        if self.unsent <= self._limits.hard_bytes:
+            self._over_at = None
+            return False
+        now = self._door.clock.monotonic()
+        if self._over_at is None:
+            self._over_at = now
+        return now - self._over_at >= HARD_GRACE_SECONDS
 
     def _close_slow(self) -> None:
         position = self._role.position_text() if self._role is not None else ""
@@ -327,54 +358,65 @@ class WebSocket(asyncio.Protocol):
             return b""
         return rest
 
-    def _handshake(self, request: Request) -> None:
+    def _take_frames(self, data: bytes) -> None:
+        """Give bytes to the state machine, and keep the frames it makes of them."""
+        self._proto.receive_data(data)
+        frames = self._proto.events_received()
+        if not self._ended:
+            self._inbox.extend(cast(list[Frame], frames))
+
+    def _take_head(self, data: bytes) -> None:
+        """Answer the request, which comes in one piece."""
+        self._proto.receive_data(data)
+        requests = self._proto.events_received()
+        if not requests:
+            self.transport.write(_UNREADABLE)
+            self.transport.close()
+            return
+        request = cast(Request, requests[0])
         try:
             role = self._door.admit(self, request)
         except RecorderError as error:
-            self._refuse(error)
-            return
-        response = self._proto.accept(request)
+            response = self._proto.reject(HTTPStatus(error.http_status), f"{error}\n")
+        else:
+            response = self._proto.accept(request)
         self._proto.send_response(response)
         self._flush_protocol()
         if self._proto.state is OPEN:
-            self._proto.max_message_size = role.max_message_bytes
-            self.set_high_water(self._limits.soft_bytes)
-            self._role = role
-            self._door.opened(self)
-            role.on_open()
+            self._open(role)
 
-    def _refuse(self, error: RecorderError) -> None:
-        status = HTTPStatus(error.http_status)
-        self._proto.send_response(self._proto.reject(status, f"{error}\n"))
-        self._flush_protocol()
+    def _open(self, role: Role) -> None:
+        self._proto.max_message_size = role.max_message_bytes
+        self.set_high_water(self._limits.soft_bytes)
+        self._role = role
+        self._door.opened(self)
+        role.on_open()
 
     def _handle_inbox(self) -> None:
         inbox = self._inbox
-        while inbox and self._reading and not self._ended:
-            self._handle_frame(inbox.popleft())
-        if self._proto.parser_exc is not None and not self._ended:
-            # The stream is broken (its close frame is queued): nothing can follow what was handled.
-            self._set_deadline(self._limits.close_seconds)
-            self._end_role()
+        try:
+            while inbox and self._reading and not self._ended:
+                self._handle_frame(inbox.popleft())
+        except Exception:
+            # The boundary of a connection: whoever lets it go on (the recording, too) must not suffer from it.
+            logger.exception("a message could not be handled")
+            self.close(CloseCode.INTERNAL_ERROR, "a message could not be handled")
 
     def _handle_frame(self, frame: Frame | bytes) -> None:
         if isinstance(frame, bytes):
             self._message(frame)
-            return
-        opcode = frame.opcode
-        if opcode is Opcode.TEXT or opcode is Opcode.CONT:
-            data = bytes(frame.data)
-            if frame.fin and not self._parts:
-                self._message(data)
-                return
-            self._parts.append(data)
-            if frame.fin:
-                message, self._parts = b"".join(self._parts), []
-                self._message(message)
-        elif opcode is Opcode.BINARY:
+        elif frame.opcode is Opcode.BINARY:
             self._fail(CloseCode.UNSUPPORTED_DATA, "text frames only")
-        elif opcode is Opcode.PONG:
-            self._pong_due = False
+        elif frame.opcode is Opcode.TEXT or frame.opcode is Opcode.CONT:
+            if frame.fin and self._partial is None:
+                self._message(bytes(frame.data))
+                return
+            if self._partial is None:
+                self._partial = bytearray()
+            self._partial += frame.data
+            if frame.fin:
+                message, self._partial = bytes(self._partial), None
+                self._message(message)
 
     def _message(self, message: bytes) -> None:
         if not message.isascii():
@@ -387,45 +429,52 @@ class WebSocket(asyncio.Protocol):
             self._role.on_text(message)
 
     def _fail(self, code: CloseCode, reason: str) -> None:
+        # What came after it counts as not sent; what came before is still answered.
         self._proto.fail(code, reason)
-        self._end_role()
-        self._set_deadline(self._limits.close_seconds)
+        self._inbox.clear()
         self._flush_protocol()
 
     def _flush_protocol(self) -> None:
         """Write what the state machine has to say: answers to pings, close frames, the end of the stream."""
-        if self._proto.close_rcvd is not None and not self._may_answer_close():
-            return
-        for chunk in self._proto.data_to_send():
-            if chunk:
-                self.transport.write(chunk)
-            else:
-                self._set_deadline(self._limits.close_seconds)
-                self.transport.close()
-
-    def _may_answer_close(self) -> bool:
-        # The other side's goodbye is answered only after everything it said before has been handled.
-        if not self._ended and self._role is not None:
+        if self._role is not None and not self._ended and self._proto.state is not OPEN:
+            # The other side has said its last. What it said before is handled and answered first.
+            if self._deadline is None:
+                self._deadline = self._door.clock.monotonic() + self._limits.close_seconds
             if self._inbox or not self._role.on_closing():
-                return False
-            self._set_deadline(self._limits.close_seconds)
-            self._end_role()
-        return True
+                return
+            self._end()
+        chunks = self._proto.data_to_send()
+        said = b"".join(chunks)
+        if said and not self._said_goodbye:
+            self._said_goodbye = self._proto.close_sent is not None
+            if self._ended or self._role is None:
+                self.transport.write(said)
+            else:
+                self.write(said)
+        if b"" in chunks:
+            self._end_stream()
 
-    def _resume_for_closing(self) -> None:
+    def _end_stream(self) -> None:
+        if self._role is None or self._proto.close_rcvd is not None or self._proto.reader.eof:
+            self.transport.close()
+            return
+        # It may be sending still. To close now would reset the connection, and a reset can overtake the close frame.
+        try:
+            self.transport.write_eof()
+        except OSError:
+            self.transport.abort()  # it has reset the connection meanwhile
+
+    def _end(self, seconds: float | None = None) -> None:
+        """It is over for the role: nothing of it goes out or in any more. What is left has a deadline."""
+        if self._ended:
+            return
+        self._ended = True
+        self._inbox.clear()
+        wait = self._limits.close_seconds if seconds is None else seconds
+        self._deadline = self._door.clock.monotonic() + wait
+        if self._role is not None:
+            self._role.on_lost()
         # The answer to our close frame must be read even if the role had paused reading.
-        if not self._reading:
-            self._reading = True
-            if not self.transport.is_closing():
-                self.transport.resume_reading()
-
-    def _set_deadline(self, seconds: float) -> None:
-        if self._deadline is None:
-            self._deadline = self._door.clock.monotonic() + seconds
-
-    def _end_role(self) -> None:
-        if not self._ended:
-            self._ended = True
-            self._inbox.clear()
-            if self._role is not None:
-                self._role.on_lost()
+        self._reading = True
+        if not self.transport.is_closing():
+            self.transport.resume_reading()

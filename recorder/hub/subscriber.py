@@ -114,8 +114,9 @@ class Subscriber:
 
     def deliver(self, batch: Batch) -> None:
         """One write for the whole batch."""
-        self.position = batch.last_seq
+        # Written first: where that is too much, the position in the goodbye must not count it.
         self._socket.write(batch.wire)
+        self.position = batch.last_seq
 
     def send_items(self, items: Sequence[bytes]) -> None:
         """Deltas out of history."""
