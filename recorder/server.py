@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -31,6 +32,9 @@ from recorder.settings import Settings
 # SQLite's threads must get the interpreter's lock back from a busy event loop soon: at the default of 5 ms
 # recording runs at a third of its speed (DESIGN.md, "Measured").
 SWITCH_INTERVAL = 0.0005
+# Nearly everything that is made dies by its reference count, and what was loaded stays: looking through it for
+# cycles every few thousand deltas would only hold up the loop, for tens of milliseconds with many sessions.
+GC_THRESHOLDS = (50_000, 20, 100)
 CONNECTIONS_SECONDS = 10.0
 """How long connections may take to close, at most."""
 HEAD_SECONDS = 20.0
@@ -58,6 +62,7 @@ async def serve(
         OSError: The address cannot be listened on.
     """
     sys.setswitchinterval(SWITCH_INTERVAL)
+    gc.set_threshold(*GC_THRESHOLDS)
     listener = listen(settings.host, settings.port)
     try:
         # The last snapshot is taken when the recorder is left: the deadline holds until then.
@@ -217,6 +222,7 @@ class _Run:
     async def _load(self) -> None:
         try:
             await self._recorder.load()
+            gc.freeze()
         except RecorderError as error:
             logger.critical("the recording cannot be loaded: {}", str(error))
             self._fail()
