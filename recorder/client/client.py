@@ -155,7 +155,7 @@ def _wanted(
         parsed = parse_since(text)
     except BadSubscription as error:
         raise ClientError(error.message, hint=error.hint, place=error.place) from None
-    return Wanted(named, kinds, parsed, parsed.time or text or "latest", notices)
+    return Wanted(named, kinds, parsed, parsed.time or text, notices)
 
 
 def _names(what: str, names: Iterable[str] | str | None) -> tuple[str, ...]:
