@@ -266,10 +266,11 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         OSError: The address cannot be listened on.
     """
-    family, kind, _, _, address = socket.getaddrinfo(
+    family, kind, protocol, _, address = socket.getaddrinfo(
         host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
-    listener = socket.socket(family, kind)
+    # asyncio sets TCP_NODELAY only where the socket says that it is TCP's: otherwise an answer waits 40 ms for an ACK.
+    listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
