@@ -1,10 +1,13 @@
-"""Which ids were used lately, for what content, and at which seq: the memory behind idempotent publishing."""
+"""Which ids were used lately, for what content, and at which seq: the memory behind idempotent publishing.
+
+A cache of what the store keeps with each delta, filled from it at start. An id counts from when it was used first;
+using it again does not make it younger, so that what is remembered is the same after a restart.
+"""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
-
-from recorder.errors import Conflict
 
 
 class RecentIds:
@@ -15,35 +18,24 @@ class RecentIds:
     """
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._ids: dict[str, tuple[int, bytes]] = {}  # id → (seq, digest of the content), oldest first
+        self._limit = limit  # ids beyond it are forgotten
+        # Id → (seq, digest of the content), oldest first. In a plain dict each removal at the front would make the
+        # next one search longer, past all that were removed before it.
+        self._ids: OrderedDict[str, tuple[int, bytes]] = OrderedDict()
 
     def load(self, rows: Iterable[tuple[str, int, bytes]]) -> None:
         """Take over (id, seq, digest) rows from the store, ascending by seq."""
         for delta_id, seq, content in rows:
             self.add(delta_id, seq, content)
 
-    def find(self, delta_id: str, content: bytes) -> int | None:
-        """The seq that this id with this content has, or None where the id is not known.
-
-        Raises:
-            Conflict: The id is known with other content.
-        """
-        known = self._ids.get(delta_id)
-        if known is None:
-            return None
-        if known[1] != content:
-            raise Conflict(
-                f"id {delta_id!r} was used at seq {known[0]} with other content",
-                hint="an id names one delta for ever; give a new delta a new id",
-                place="id",
-            )
-        return known[0]
+    def find(self, delta_id: str) -> tuple[int, bytes] | None:
+        """The seq that an id was given, and the digest of its content; None where it is not remembered."""
+        return self._ids.get(delta_id)
 
     def add(self, delta_id: str, seq: int, content: bytes) -> None:
         """Remember an id."""
         if self._limit:
-            self._ids.pop(delta_id, None)
             self._ids[delta_id] = (seq, content)
+            self._ids.move_to_end(delta_id)
             if len(self._ids) > self._limit:
-                del self._ids[next(iter(self._ids))]
+                self._ids.popitem(last=False)

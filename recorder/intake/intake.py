@@ -1,8 +1,8 @@
 """The one way in: every delta, over WebSocket, HTTP or in process, passes here.
 
-Decode and check first, all or none; then number, broadcast and queue for recording, without an await between, so that
-the order of the numbers, of the wire and of the database is one. Who publishes too fast is held back by `is_full`; what
-has been accepted is never dropped.
+Decode and check first, all or none; then number, broadcast and queue for recording, without an await between, so
+that the order of the numbers, of the wire and of the database is one. Who publishes too fast is held back by
+`is_full`; what has been accepted is never dropped. It does not ask whether anybody subscribes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from recorder.intake.sequencer import Sequencer
 from recorder.metrics import Metrics
 from recorder.model.chain import content_digest
 from recorder.model.delta import Delta, Entry
-from recorder.protocol.decode import decode_lines, decode_text
+from recorder.protocol.decode import decode_lines, decode_text, place_of
 
 
 class Broadcast(Protocol):
@@ -142,17 +142,17 @@ class Intake:
         max_delta_bytes: int,
         max_message_bytes: int,
     ) -> None:
-        self.max_message_bytes = max_message_bytes
-        self._sequencer = sequencer
-        self._ids = ids
-        self._broadcast = broadcast
-        self._log = log
-        self._clock = clock
-        self._metrics = metrics
-        self._max_delta_bytes = max_delta_bytes
+        self.max_message_bytes = max_message_bytes  # for those who read messages for it
+        self._sequencer = sequencer  # gives each delta its place
+        self._ids = ids  # used lately; only read until a whole frame is accepted
+        self._broadcast = broadcast  # gets every entry first
+        self._log = log  # gets every entry then
+        self._clock = clock  # read once a frame: its deltas are received at one time
+        self._metrics = metrics  # counts what is taken and what is refused
+        self._max_delta_bytes = max_delta_bytes  # a bound on each delta of a frame
         self._room_waiters: dict[RoomWaiter, None] = {}  # told, once each, when there is room
         self._recorded_waiters: dict[RecordedWaiter, None] = {}  # told, once each, when more is recorded
-        self._closed = False
+        self._closed = False  # whether nothing more is taken
 
     @property
     def is_full(self) -> bool:
@@ -180,11 +180,11 @@ class Intake:
         Raises:
             RecorderError: Nothing of it was taken; the code and the place say why.
         """
-        return self._take(decode_text, text)
+        return self._take(decode_text, text, lines=False)
 
     def accept_lines(self, text: bytes) -> Accepted:
         """The same for NDJSON."""
-        return self._take(decode_lines, text)
+        return self._take(decode_lines, text, lines=True)
 
     def close(self) -> None:
         """Take nothing more."""
@@ -199,11 +199,14 @@ class Intake:
         self._recorded_waiters[waiter] = None
 
     async def room(self) -> None:
-        """Wait until it is not full."""
-        while self.is_full:
+        """Wait until it is not full, or recording has failed (which `accept` then says)."""
+        while self.is_full and self.failure is None:
             future = _Future()
             self.wait_for_room(future)
-            await future.future
+            try:
+                await future.future
+            finally:
+                self._room_waiters.pop(future, None)
 
     async def until_recorded(self, seq: int) -> None:
         """Wait until everything up to `seq` is recorded.
@@ -215,23 +218,27 @@ class Intake:
             self._check_open(closing_is_fine=True)
             future = _Future()
             self.wait_recorded(future)
-            await future.future
+            try:
+                await future.future
+            finally:
+                self._recorded_waiters.pop(future, None)
 
     def on_progress(self) -> None:
         """The log calls this when more is recorded, when there is more room, or when it failed."""
         waiters, self._recorded_waiters = self._recorded_waiters, {}
         for waiter in waiters:
             waiter.on_recorded()
-        while self._room_waiters and not self.is_full:
+        # When recording has failed there will never be room again: whoever waits is to publish, and be told.
+        while self._room_waiters and (not self.is_full or self.failure is not None):
             room_waiter = next(iter(self._room_waiters))
             del self._room_waiters[room_waiter]
             room_waiter.on_room()
 
-    def _take(self, decode: _Decode, text: bytes) -> Accepted:
+    def _take(self, decode: _Decode, text: bytes, *, lines: bool) -> Accepted:
         try:
             self._check_open()
             deltas = decode(text, self._max_delta_bytes)
-            known = self._known(deltas)
+            known = self._known(deltas, text, lines=lines)
         except RecorderError as error:
             self._metrics.refuse(error.code)
             raise
@@ -243,48 +250,51 @@ class Intake:
         if self._log is not None and self._log.failure is not None:
             raise Unavailable(f"nothing can be recorded: {self._log.failure}", hint="restart the recorder")
 
-    def _known(self, deltas: Sequence[Delta]) -> dict[int, tuple[int | str, bytes]]:
-        """For each delta with an id: (its seq, or its own id where it is new, digest of its content)."""
-        known: dict[int, tuple[int | str, bytes]] = {}
-        fresh: dict[str, bytes] = {}
+    def _known(self, deltas: Sequence[Delta], text: bytes, *, lines: bool) -> dict[int, _Known]:
+        """What is known of each delta that has an id, by its index. Raises Conflict."""
+        known: dict[int, _Known] = {}
+        fresh: dict[str, bytes] = {}  # ids that are new in this very frame, and their content
         for index, delta in enumerate(deltas):
             if delta.id is None:
                 continue
             content = content_digest(delta.type, delta.session_id, delta.before, delta.after, delta.timestamp)
-            if fresh.setdefault(delta.id, content) != content:
-                raise Conflict(f"[{index}].id: {delta.id!r} stands in this array twice", index=index)
-            try:
-                seq = self._ids.find(delta.id, content)
-            except Conflict as error:
-                error.index = index if len(deltas) > 1 else None
-                raise
-            known[index] = (delta.id if seq is None else seq, content)
+            seq, first = self._ids.find(delta.id) or (None, fresh.setdefault(delta.id, content))
+            if first != content:
+                at, place = place_of(text, index, "id", lines=lines)
+                used = "earlier in this publish" if seq is None else f"at seq {seq}"
+                raise Conflict(
+                    f"{place}: {delta.id!r} was used {used} with other content",
+                    hint="an id names one delta for ever; give a new delta a new id",
+                    index=at,
+                    place=place,
+                )
+            known[index] = (seq, content)
         return known
 
-    def _sequence(self, deltas: Sequence[Delta], known: dict[int, tuple[int | str, bytes]]) -> Accepted:
+    def _sequence(self, deltas: Sequence[Delta], known: dict[int, _Known]) -> Accepted:
         now_ms = self._clock.now_ms()
+        start = self._sequencer.head
         if not known:
-            first = self._sequencer.head + 1
             for delta in deltas:
                 self._append(delta, now_ms, None)
             last = self._sequencer.head
-            return Accepted(self._sequencer.epoch, first, last, len(deltas), last)
-        start = self._sequencer.head
+            return Accepted(self._sequencer.epoch, start + 1, last, len(deltas), last)
         seqs: list[int] = []
-        fresh: dict[str, int] = {}  # ids that are new in this very frame
+        fresh: dict[
+            str, int
+        ] = {}  # ids that are new in this very frame; `ids` may hold fewer than the frame has
         for index, delta in enumerate(deltas):
-            found, content = known.get(index, (None, None))
-            if isinstance(found, str):
-                found = fresh.get(found)
-            if found is None:
-                found = self._append(delta, now_ms, content)
+            seq, content = known.get(index, _UNKNOWN)
+            if seq is None and delta.id is not None:
+                seq = fresh.get(delta.id)
+            if seq is None:
+                seq = self._append(delta, now_ms, content)
                 if delta.id is not None and content is not None:
-                    fresh[delta.id] = found
-                    self._ids.add(delta.id, found, content)
-            else:
-                self._metrics.duplicates += 1
-            seqs.append(found)
+                    fresh[delta.id] = seq
+                    self._ids.add(delta.id, seq, content)
+            seqs.append(seq)
         duplicates = len(seqs) - (self._sequencer.head - start)
+        self._metrics.duplicates += duplicates
         return Accepted(self._sequencer.epoch, seqs[0], seqs[-1], len(seqs), max(seqs), duplicates)
 
     def _append(self, delta: Delta, now_ms: int, content: bytes | None) -> int:
@@ -296,6 +306,11 @@ class Intake:
         if self._log is not None:
             self._log.append(entry)
         return entry.seq
+
+
+_Known = tuple[int | None, bytes | None]
+"""The seq that a delta's id has already, None where it is new; the digest of its content."""
+_UNKNOWN: _Known = (None, None)
 
 
 class _Decode(Protocol):

@@ -1,13 +1,14 @@
 """The one place where a delta gets its number, its time, its link in the chain and its bytes on the wire.
 
-Synchronous and pure but for its own state: it reads no clock and does no I/O, so two deltas can never race for a place.
+Synchronous and pure but for its own state: it reads no clock and does no I/O, so two deltas can never race for a
+place. Whatever valid delta comes, `append` does not fail: the first half of an array would have its places already.
 """
 
 from __future__ import annotations
 
 from recorder.intake.states import CurrentStates, same_json
 from recorder.model import chain
-from recorder.model.delta import DELETED, Delta, Entry
+from recorder.model.delta import CREATED, Delta, Entry
 from recorder.model.timestamps import format_ms
 from recorder.protocol.events import delta_frame, item_text
 
@@ -102,20 +103,13 @@ class Sequencer:
 
     def _before(self, delta: Delta) -> tuple[str | None, bytes | None, bool, str | None]:
         """(before, its digest, whether it was filled in, lineage)."""
-        last = self._states.get(delta.session_id)
-        before = delta.before
+        last, before = self._states.get(delta.session_id), delta.before
         if before is None:
-            if last is None or delta.type not in ("updated", DELETED):
+            if last is None or delta.type == CREATED:
                 return None, None, False, None
-            return last.text, self._digest_of(last.text, last.digest), True, None
-        if last is None:
-            return before, self._digest_of(before, None), False, None
-        if before == last.text:
-            return last.text, self._digest_of(before, last.digest), False, None
-        lineage = None if same_json(before, last.text) else "broken"
-        return before, self._digest_of(before, None), False, lineage
-
-    def _digest_of(self, text: str, known: bytes | None) -> bytes | None:
-        if self._hash is None:
-            return None
-        return known if known is not None else chain.digest(text)
+            return last.text, last.digest if self.chained else None, True, None
+        if last is not None and before == last.text:
+            # The text that is held already: one copy, and its digest is known.
+            return last.text, last.digest if self.chained else None, False, None
+        lineage = None if last is None or same_json(before, last.text) else "broken"
+        return before, chain.digest(before) if self.chained else None, False, lineage

@@ -1,7 +1,7 @@
-"""The current state of every session that lives, in memory: what `before` is filled in from and compared with.
+"""The current state of every session that lives: what `before` is filled in from and compared with.
 
-A cache of the store's own states, rebuilt from it at start. It is one step ahead of the store: it knows what has a place
-in the order but is not recorded yet.
+A cache of the store's own states, rebuilt from it at start. It is one step ahead of the store: it knows what has a
+place in the order but is not recorded yet. Left out: sessions that were deleted, and those that retention forgot.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any
 
-import orjson
+import msgspec
 
 from recorder.model.chain import digest
 
@@ -78,31 +77,30 @@ class CurrentStates:
 def same_json(one: str, other: str) -> bool:
     """Whether two JSON texts say the same: key order and spacing aside, numbers by value, `1` not `true`.
 
-    Texts that are nested too deeply to compare count as the same only when they are equal as texts.
+    Any JSON can be compared, and nothing is raised. Numbers whose exponent is beyond 18 digits, and texts that nest
+    more deeply than any state may, are the same only when they are equal as texts.
     """
     if one == other:
         return True
     try:
-        # Fast, and sure when it says no: equal values never decode to different ones. The other way round they may
-        # (numbers of more digits than a double holds, `1` and `true`), so a yes is looked at more closely.
-        if orjson.loads(one) != orjson.loads(other):
+        # Fast, and sure when it says no: numbers are exact. Its yes may be one of `1` and `true`.
+        if _exact.decode(one) != _exact.decode(other):
             return False
-    except ValueError:
-        pass  # legal JSON that orjson refuses (lone surrogates, 1e999): only the slow way can tell
+    except (msgspec.MsgspecError, ArithmeticError, ValueError, RecursionError):
+        pass  # JSON that msgspec or Python's numbers refuse, lone surrogates for one: the slow way takes all
     try:
-        return bool(_canonical(one) == _canonical(other))
+        return bool(_slow.decode(one) == _slow.decode(other))
     except RecursionError:
         return False
 
 
-def _canonical(text: str) -> Any:
-    return _typed(json.loads(text, parse_int=Decimal, parse_float=Decimal))
+def _number(text: str) -> tuple[Decimal | str]:
+    # In a tuple, which nothing else decodes to: else Python would hold 1 and true for equal.
+    try:
+        return (Decimal(text),)
+    except ArithmeticError:
+        return (text,)
 
 
-def _typed(value: Any) -> Any:
-    # Python holds 1 == True; with its type beside it a value is equal only to its like.
-    if isinstance(value, dict):
-        return {key: _typed(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_typed(item) for item in value]
-    return (type(value).__name__, value)
+_exact = msgspec.json.Decoder(float_hook=Decimal)
+_slow = json.JSONDecoder(parse_int=_number, parse_float=_number)

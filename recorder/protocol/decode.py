@@ -118,6 +118,26 @@ def session_id_fault(session_id: str) -> str | None:
     return None
 
 
+def place_of(data: bytes, index: int, name: str, *, lines: bool) -> tuple[int | None, str]:
+    """How an error names a field of a delta that has been decoded, as decoding itself would have.
+
+    Args:
+        data: The text it was decoded from.
+        index: Which of the text's deltas, from 0.
+        name: The field.
+        lines: Whether the text is NDJSON.
+
+    Returns:
+        The error's index (None for a delta that stands alone), and the place.
+    """
+    if lines:
+        numbers = [number for number, line in enumerate(BytesIO(data), 1) if line.strip(b" \t\r\n")]
+        return index, f"line {numbers[index]}: {name}"
+    if data.lstrip(b" \t\r\n").startswith(b"["):
+        return index, f"[{index}].{name}"
+    return None, name
+
+
 def check_utf8(data: bytes) -> None:
     """Raise InvalidJson unless `data` is UTF-8 (msgspec does not look inside strings it leaves raw)."""
     if data.isascii():
