@@ -33,6 +33,7 @@ class ClientOptions:
         drain_timeout_s: How long `aclose` waits for publishes under way.
         max_event_bytes: The longest event that is taken; a delta event carries two states.
         max_waiting_events: Events read ahead of the caller; beyond that the server is left to wait.
+        max_waiting_bytes: The same in bytes.
         max_frame_bytes: The longest frame that is published (the server's MAX_MESSAGE_BYTES).
         max_frames: Frames that may be under way (sent, or waiting to be) before `publish` waits.
         max_bytes: The same in bytes; a single longer frame goes alone.
@@ -52,8 +53,9 @@ class ClientOptions:
     open_timeout_s: float = 10.0
     close_timeout_s: float = 2.0
     drain_timeout_s: float = 10.0
-    max_event_bytes: int = 64 << 20
-    max_waiting_events: int = 64
+    max_event_bytes: int = 16 << 20
+    max_waiting_events: int = 256
+    max_waiting_bytes: int = 4 << 20
     max_frame_bytes: int = 16 << 20
     max_frames: int = 1024
     max_bytes: int = 16 << 20

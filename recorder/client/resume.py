@@ -153,6 +153,8 @@ class Resume:
         self.phase = Phase.DOWN
         said = self._complaint or reason
         why = f"closed with {code}" + (f": {said}" if said else "")
+        if code == 1009:
+            why += " (the option max_event_bytes sets the limit)"
         if code in FINAL_CLOSE_CODES:
             return Fail(ClientError(f"the server {why}", hint=_final_hint(code)))
         return self._strike(why) if code in BROKEN_CLOSE_CODES else Retry(why)

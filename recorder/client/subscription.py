@@ -1,8 +1,8 @@
 """A subscription: the shell around `Resume` that connects, reads, waits and hands events to whoever iterates.
 
 One task ("client-subscription") owns the connection from its opening to its goodbye; within a connection a
-second one ("client-watch") cuts it when nothing is heard. Events wait in a queue bounded in count (each is
-bounded in bytes by `max_event_bytes`): a caller that does not take them leaves the server to wait, and is
+second one ("client-watch") cuts it when nothing is heard. Events wait in a queue that is
+bounded in count and bytes: a caller that does not take them leaves the server to wait, and is
 closed by it with 4408 when that lasts, which costs nothing: what was read is handed out, and the rest is
 resumed from there.
 
@@ -26,8 +26,9 @@ from websockets.exceptions import ConnectionClosed
 from recorder.client.backoff import Backoff
 from recorder.client.connection import Dialer, Unreachable, close_code, hang_up
 from recorder.client.decode import LiveWire, Violation, decode
-from recorder.client.events import Delta, Disconnected, Event, Heartbeat, Hello, Live, Reset
+from recorder.client.events import Delta, Disconnected, Event, Heartbeat, Hello, Live, Reset, State
 from recorder.client.freshness import Freshness, assess
+from recorder.client.handoff import Handoff
 from recorder.client.options import ClientOptions
 from recorder.client.resume import Fail, Phase, Resume, Retry, Verdict
 from recorder.errors import ClientError
@@ -62,13 +63,6 @@ class Wanted:
     notices: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
-    """The last thing in the queue; the error is raised, None ends the iteration."""
-
-    error: Exception | None
-
-
 class Subscription:
     """An async iterator of events; made by `Client.subscribe`.
 
@@ -101,8 +95,8 @@ class Subscription:
         self._backoff = Backoff(
             options.backoff_base_s, options.backoff_cap_s, options.backoff_stable_s, options.random
         )  # delays between tries
-        self._queue: asyncio.Queue[Event | _End] = asyncio.Queue(
-            options.max_waiting_events
+        self._waiting: Handoff[Event] = Handoff(
+            options.max_waiting_events, options.max_waiting_bytes
         )  # read, not taken
         self._task: asyncio.Task[None] | None = None  # owns the connection
         self._ready = asyncio.Event()  # set when the first event is at hand, or when it has ended
@@ -141,7 +135,7 @@ class Subscription:
     def freshness(self) -> Freshness:
         """How current what the caller has taken is."""
         resume = self._resume
-        waiting = self._queue.qsize()
+        waiting = len(self._waiting)
         is_live = resume.phase is Phase.LIVE
         if not (is_live and self._is_filtered):
             waiting += resume.head - (resume.position.seq if resume.position is not None else 0)
@@ -171,9 +165,8 @@ class Subscription:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
-        while not self._queue.empty():
-            self._queue.get_nowait()
-        self._queue.put_nowait(_End(None))
+        self._waiting.clear()
+        self._waiting.end()
         self._ready.set()
         self._on_closed(self)
 
@@ -194,14 +187,8 @@ class Subscription:
         return self
 
     async def __anext__(self) -> Event:
-        if self._is_closed:
-            raise StopAsyncIteration
         self._begin()
-        event = await self._queue.get()
-        if isinstance(event, _End):
-            # Kept for whoever else is waiting, and for the next call.
-            self._queue.put_nowait(event)
-            raise event.error or StopAsyncIteration
+        event = await self._waiting.get()
         if isinstance(event, Delta | Live):
             self._taken = event
         elif isinstance(event, Reset):
@@ -220,8 +207,8 @@ class Subscription:
         # The boundary of the task: whatever it was, the caller who waits for events must get it.
         except Exception as error:
             self._failure = error
+            self._waiting.end(error)
             self._ready.set()
-            await self._queue.put(_End(error))
         finally:
             self._resume.phase = Phase.DOWN
 
@@ -308,16 +295,14 @@ class Subscription:
                 await self._hand_over(event)
 
     async def _hand_over(self, event: Event) -> None:
-        if self._queue.full():
-            self._held = True
-            try:
-                await self._queue.put(event)
-            finally:
-                self._held = False
-            # What came meanwhile has not been read: that was not the server's silence.
-            self._heard = self._options.clock.monotonic()
-        else:
-            self._queue.put_nowait(event)
+        self._held = self._waiting.is_full
+        try:
+            await self._waiting.put(event, len(event.raw) if isinstance(event, Delta | State) else 0)
+        finally:
+            if self._held:
+                # What came meanwhile has not been read: that was not the server's silence.
+                self._heard = self._options.clock.monotonic()
+            self._held = False
         self._ready.set()
 
     async def _watch(self, socket: ClientConnection) -> None:
