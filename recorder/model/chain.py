@@ -7,10 +7,11 @@ The recipe, for a stranger who wants to verify a file on his own:
                        ‖ field(timestamp) ‖ field(created_at) ‖ field(delta_id) ‖ field(id_digest)
                        ‖ field(before_filled) ‖ field(lineage) )
 
-`hash(0)` is 32 zero bytes. `field(x)` is the length of x in four bytes, big endian, then x; a NULL is the length
-0xFFFFFFFF and nothing else. Texts are UTF-8, numbers decimal ASCII, booleans `0` or `1`, `digest(s)` is SHA-256 of the
-state's text. Lengths make it unambiguous (no separator could be forged), the tag names the version of the recipe, and
-states enter by their digests, so that their content can be erased while the chain still verifies.
+`hash(0)` is 32 zero bytes; after an entry without a hash (the chain was off) it begins there again. `field(x)` is
+the length of x in four bytes, big endian, then x; a NULL is the length 0xFFFFFFFF and nothing else. TAG is the text
+`recorder/chain/1`. Texts are UTF-8, numbers decimal ASCII, booleans `0` or `1`, hashes their bytes, `digest(s)` is
+SHA-256 of the state's text. Lengths make it unambiguous (no separator could be forged), the tag names the version
+of the recipe, and states enter by their digests, so that their content can be erased while the chain still verifies.
 """
 
 from __future__ import annotations

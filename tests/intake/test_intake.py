@@ -452,6 +452,17 @@ async def test_who_gives_up_waiting_leaves_nothing_behind() -> None:
     setup.record()
 
 
+async def test_who_gives_up_in_the_very_moment_is_not_told() -> None:
+    setup = Setup()
+    setup.take(delta())
+    task = asyncio.create_task(setup.intake.until_recorded(1), name="waiting")
+    await asyncio.sleep(0)
+    task.cancel()
+    setup.record()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 def test_once_closed_it_takes_nothing_more() -> None:
     setup = Setup()
     setup.take(delta())
