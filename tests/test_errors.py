@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from recorder import errors
-from recorder.errors import BY_CODE, InvalidDelta, RecorderError
+from recorder.errors import BY_CODE, InvalidDelta, NotAllowed, RecorderError, TooSlow
 
 # ├─ InvalidDelta             invalid_delta       422    -    no
 ROW = re.compile(r"^ *[│├└─ ]*(\w+) +([a-z_]+) +(\d+|-) +(\d+|-) +(yes|no)$", re.MULTILINE)
@@ -62,6 +62,11 @@ def test_a_code_belongs_to_one_class() -> None:
 def test_the_codes_of_the_protocol_close_the_connections_it_says() -> None:
     closes = {cls.close_code for cls in tree()} - {None}
     assert closes == {1001, 1009, 1012, 4400, 4403, 4408}
+
+
+def test_mistake_32_a_reader_that_was_too_slow_may_come_back_and_one_that_is_not_allowed_may_not() -> None:
+    assert (TooSlow.close_code, TooSlow.retry) == (4408, True)
+    assert (NotAllowed.close_code, NotAllowed.retry) == (4403, False)
 
 
 def test_an_error_is_its_message_and_with_a_hint_both() -> None:

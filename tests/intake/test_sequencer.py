@@ -81,6 +81,12 @@ def test_after_a_restart_the_time_of_recording_does_not_fall_behind_the_last_one
     assert sequence.append(created("1"), NOW_MS, None).recorded_at == "2030-01-01T00:00:00.000Z"
 
 
+def test_mistake_3_the_order_is_that_of_arrival_whatever_the_timestamps_say() -> None:
+    times = ["2026-01-01T00:00:00.000Z", "2020-01-01T00:00:00.000Z", "2026-01-01T00:00:00.000Z"]
+    entries = run(*[Delta("created", "a", None, "1", time, None) for time in times])
+    assert [(entry.seq, entry.timestamp) for entry in entries] == list(enumerate(times, 1))
+
+
 # `before`, filled in.
 
 
