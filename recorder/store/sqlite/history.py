@@ -1,14 +1,14 @@
 """Reading what is recorded, in slices that never hold up recording for more than milliseconds.
 
 A slice is one statement that returns one row: SQLite itself builds the items' JSON text and joins it, so that the
-interpreter's lock is taken once a slice and not once a row. A slice is bounded in rows (1000), in bytes (the limit
-follows the rows' size) and, where no index serves the filter, in the rows it looks at.
+interpreter's lock is taken once a slice and not once a row. A slice is bounded in rows (1000), in bytes (no further
+row once the states have 1 MiB) and, where no index serves the filter, in the rows it looks at.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -35,6 +35,8 @@ ITEM = f"""'{{"seq":'||id||',"recordedAt":"'||created_at||'"'
 ||',"timestamp":"'||timestamp||'"'
 ||CASE WHEN delta_id IS NULL THEN '' ELSE ',"id":'||json_quote(delta_id) END||'}}}}'"""
 """SQL: the same text that `protocol.events.item_text` makes of a live entry."""
+# As blobs: the length of a text would be counted character by character.
+_SIZE = "ifnull(length(CAST(before_state AS BLOB)), 0) + ifnull(length(CAST(after_state AS BLOB)), 0)"
 Check = Callable[[sqlite3.Connection], None]
 
 
@@ -157,20 +159,17 @@ def _read(conn: sqlite3.Connection, query: Query, limit: int, recorded: int) -> 
     if bounds.low > bounds.high:
         return Piece((), bounds.low if query.descending else bounds.high, True), 0
     window = _window(conn, query, bounds)
-    sql, params = _statement(query, window, limit)
-    text, count, lowest, highest = conn.execute(sql, params).fetchone()
-    if not count:
-        items: Sequence[bytes] = ()
-        size = 0
-    else:
-        data = text.encode()
-        items, size = data.split(SEPARATOR.encode()), len(data)
-    if count == limit:
+    sql, params = _candidates(query, window, limit)
+    ids, found, size = conn.execute(sql, params).fetchone()
+    fitting = found if size <= SLICE_BYTES else _fitting(conn, query, ids)
+    data, lowest, highest = _items(conn, query, ids, fitting) if found else (b"", 0, 0)
+    if fitting < found or found == limit:
         through = lowest if query.descending else highest
     else:
         through = window.low if query.descending else window.high
     done = through <= bounds.low if query.descending else through >= bounds.high
-    return Piece(items, through, done), size
+    items = data.split(SEPARATOR.encode()) if data else ()
+    return Piece(items, through, done), len(data)
 
 
 def _bounds(conn: sqlite3.Connection, query: Query, recorded: int) -> _Range:
@@ -198,8 +197,36 @@ def _window(conn: sqlite3.Connection, query: Query, bounds: _Range) -> _Range:
     return _Range(bounds.low, min(bounds.high, bounds.low + SCAN_ROWS - 1))
 
 
-def _statement(query: Query, window: _Range, limit: int) -> tuple[str, list[object]]:
-    order = "DESC" if query.descending else "ASC"
+def _fitting(conn: sqlite3.Connection, query: Query, ids: str) -> int:
+    """How many of these rows have room in a slice; at least one."""
+    before = (
+        f"sum({_SIZE}) OVER (ORDER BY id {_order(query)} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
+    )
+    sql = (
+        f"SELECT count(*) FROM (SELECT {before} AS size FROM session_deltas"
+        f" WHERE id IN (SELECT value FROM json_each(?))) WHERE ifnull(size, 0) < {SLICE_BYTES}"
+    )
+    return int(conn.execute(sql, (ids,)).fetchone()[0])
+
+
+def _items(conn: sqlite3.Connection, query: Query, ids: str, count: int) -> tuple[bytes, int, int]:
+    """The items of the first `count` of these rows, joined; the lowest and the highest id among them."""
+    sql = (
+        f"SELECT group_concat(item, char({ord(SEPARATOR)})), min(id), max(id) FROM ("
+        f"SELECT id, {ITEM} AS item FROM session_deltas WHERE id IN (SELECT value FROM json_each(?))"
+        f" ORDER BY id {_order(query)} LIMIT ?)"
+    )
+    text, lowest, highest = conn.execute(sql, (ids, count)).fetchone()
+    return text.encode(), lowest, highest
+
+
+def _order(query: Query) -> str:
+    return "DESC" if query.descending else "ASC"
+
+
+def _candidates(query: Query, window: _Range, limit: int) -> tuple[str, list[object]]:
+    """SQL for the first `limit` matches, and its parameters: their ids as a JSON array, how many, their bytes."""
+    order = _order(query)
     where, values = _conditions(query, window)
     sessions = sorted(query.sessions) if query.sessions is not None else None
     if sessions is None:
@@ -217,12 +244,10 @@ def _statement(query: Query, window: _Range, limit: int) -> tuple[str, list[obje
         # The unary plus keeps the planner on the primary key: in order, no sort.
         inner = f"SELECT id FROM session_deltas WHERE +session_id IN ({marks}) AND {where}"
         params = [*sessions, *values]
-    # The ids first, then their rows: what does not make it into the slice is never built.
     sql = (
-        f"SELECT group_concat(item, char({ord(SEPARATOR)})), count(*), min(id), max(id) FROM ("
-        f"SELECT id, {ITEM} AS item FROM session_deltas"
-        f" WHERE id IN (SELECT id FROM ({inner}) ORDER BY id {order} LIMIT {limit})"
-        f" ORDER BY id {order} LIMIT {limit})"
+        f"SELECT '['||group_concat(id)||']', count(*), ifnull(sum(size), 0) FROM ("
+        f"SELECT id, {_SIZE} AS size FROM session_deltas"
+        f" WHERE id IN (SELECT id FROM ({inner}) ORDER BY id {order} LIMIT {limit}))"
     )
     return sql, params
 
