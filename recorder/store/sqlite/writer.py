@@ -50,10 +50,10 @@ class Writer:
         self._bytes = 0  # frame bytes in the queue and in the group under way
         self._under_way = 0  # entries in the group under way
         self._wake = asyncio.Event()  # set when there is something to do
-        self._idle = asyncio.Event()  # set when everything appended is recorded, or recording failed
-        self._idle.set()
+        self._step = asyncio.Event()  # set after the group under way, or when recording failed; then replaced
         self._closed = False
         self.recorded = recorded  # the highest seq recorded
+        self.recorded_bytes = 0  # frame bytes recorded since the start
         self.failure: str | None = None  # why recording failed, for good
 
     @property
@@ -79,18 +79,19 @@ class Writer:
             raise StoreError(f"nothing can be recorded: {self.failure}")
         self._queue.append(entry)
         self._bytes += len(entry.frame)
-        self._idle.clear()
         self._wake.set()
 
     async def flush(self) -> None:
-        """Until everything appended so far is recorded.
+        """Until everything appended so far is recorded; what is appended meanwhile is not waited for.
 
         Raises:
             StoreError: It could not be.
         """
-        await self._idle.wait()
-        if self.failure is not None:
-            raise StoreError(f"nothing can be recorded: {self.failure}")
+        target = self.recorded + self.waiting
+        while self.recorded < target:
+            if self.failure is not None:
+                raise StoreError(f"nothing can be recorded: {self.failure}")
+            await self._step.wait()
 
     async def run(self) -> None:
         """Record groups until cancelled."""
@@ -100,13 +101,12 @@ class Writer:
                 self._wake.clear()
                 while self._queue:
                     await self._record_group()
-                self._idle.set()
-        except (sqlite3.Error, MemoryError) as error:
-            # Numbers that were given out can't be recorded: nothing may follow them. A new start begins a new epoch.
+        except Exception as error:
+            # The boundary of recording, whatever went wrong. Numbers that were given out can't be recorded: nothing
+            # may follow them. /readyz is red from here on, and a new start begins a new epoch.
             self.failure = f"{type(error).__name__}: {error}"
             logger.bind(error=self.failure).critical("recording failed")
-            self._idle.set()
-            self._on_progress()
+            self._tell()
 
     def close(self) -> None:
         """Take nothing more."""
@@ -120,8 +120,14 @@ class Writer:
         await self._database.run(lambda conn: _commit(conn, group))
         self._under_way = 0
         self._bytes -= size
+        self.recorded_bytes += size
         self.recorded = group[-1].seq
         logger.bind(count=len(group), seq=self.recorded).trace("group recorded")
+        self._tell()
+
+    def _tell(self) -> None:
+        step, self._step = self._step, asyncio.Event()
+        step.set()
         self._on_progress()
 
 
