@@ -1,0 +1,201 @@
+"""The client against a real recorder, in a process of its own: what the fake cannot vouch for."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from recorder.client import (
+    Client,
+    ClientOptions,
+    Delta,
+    Event,
+    Live,
+    NewDelta,
+    PublishRefused,
+    RawJson,
+    Reset,
+    State,
+    Subscription,
+)
+from tests.support.proxy import Proxy
+from tests.support.server import ServerProcess
+
+NOW = ClientOptions(backoff_base_s=0.0, backoff_cap_s=0.0)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    """A recorder that records."""
+    with ServerProcess(tmp_path, "--persist") as running:
+        yield running
+
+
+async def until_live(events: Subscription) -> list[Event]:
+    taken: list[Event] = []
+    async for event in events:
+        taken.append(event)
+        if isinstance(event, Live):
+            break
+    return taken
+
+
+async def deltas_until(events: Subscription, last: int) -> list[Delta]:
+    taken: list[Delta] = []
+    async for event in events:
+        assert not isinstance(event, Reset)
+        if isinstance(event, Delta):
+            taken.append(event)
+            if event.seq == last:
+                break
+    return taken
+
+
+@asynccontextmanager
+async def publishing(client: Client, sessions: int) -> AsyncIterator[list[int]]:
+    """Publishes without a pause until the body is done; the count so far."""
+    count = [0]
+    stop = asyncio.Event()
+
+    async def publish() -> None:
+        while not stop.is_set():
+            batch = [
+                NewDelta("updated", f"s{number % sessions}", after={"n": number, "pad": "x" * (number % 700)})
+                for number in range(count[0], count[0] + 20)
+            ]
+            await client.publish(batch)
+            count[0] += 20
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(publish())
+        yield count
+        stop.set()
+
+
+async def test_a_hundred_cuts_at_any_byte_under_load_lose_and_repeat_nothing(server: ServerProcess) -> None:
+    chance = random.Random(2026)
+    cuts = iter([chance.randrange(100, 60_000) for _ in range(100)])
+    async with (
+        Proxy(server.url, lambda: next(cuts, None)) as proxy,
+        Client(server.url) as straight,
+        Client(proxy.url, options=NOW) as cut,
+        straight.subscribe() as every,
+        straight.subscribe(["s1", "s3"]) as some,
+        cut.subscribe(since="earliest") as bumpy,
+    ):
+        async with asyncio.timeout(50), publishing(straight, 5) as published:
+            seen: list[Delta] = []
+            while proxy.cuts < 100:
+                event = await anext(bumpy)
+                if isinstance(event, Delta):
+                    seen.append(event)
+            uncut = await deltas_until(every, seen[-1].seq)
+        seen += await deltas_until(bumpy, published[0]) if seen[-1].seq < published[0] else []
+        uncut += await deltas_until(every, published[0]) if uncut[-1].seq < published[0] else []
+        assert [delta.seq for delta in seen] == list(range(1, published[0] + 1))
+        # Cut or not, from history or live: the same bytes.
+        assert [delta.raw for delta in seen] == [delta.raw for delta in uncut]
+        wanted = [delta.raw for delta in uncut if delta.session_id in ("s1", "s3")]
+        assert [delta.raw for delta in await deltas_until(some, published[0] - 1)] == wanted
+        assert bumpy.violations == bumpy.duplicates == 0
+        assert str(every.freshness) == "live"
+
+
+async def test_publishing_through_cuts_records_everything_once_and_in_order(server: ServerProcess) -> None:
+    chance = random.Random(2027)
+    cuts = iter([chance.randrange(150, 3000) for _ in range(40)])
+    async with Proxy(server.url, lambda: next(cuts, None)) as proxy, Client(proxy.url, options=NOW) as client:
+        acks = await asyncio.gather(
+            *(client.publish(NewDelta("created", f"s{number}", after=number)) for number in range(500))
+        )
+        assert [ack.seq for ack in acks] == list(range(1, 501))
+        assert proxy.cuts > 10
+    async with Client(server.url) as client, client.subscribe(since="earliest") as events:
+        recorded = [event for event in await until_live(events) if isinstance(event, Delta)]
+        assert [delta.after for delta in recorded] == list(range(500))
+
+
+async def test_states_go_there_and_back_byte_for_byte(server: ServerProcess) -> None:
+    texts = [
+        '{"n" : 123456789012345678901234567890, "f":1.00, "e":1e2}',
+        '"lone \\ud83d and \\u00e9 and é"',
+        "[\n 1,\t2 ]",
+        "false",
+        '""',
+    ]
+    async with Client(server.url) as client, client.subscribe() as live:
+        for number, text in enumerate(texts):
+            await client.publish(NewDelta("created", f"s{number}", after=RawJson(text)))
+        from_live = [one.after_raw for one in await deltas_until(live, len(texts))]
+        async with client.subscribe(since=0) as history:
+            from_history = [one.after_raw for one in await deltas_until(history, len(texts))]
+        async with client.subscribe(since="state") as states:
+            listed = {
+                one.session_id: one.state_raw for one in await until_live(states) if isinstance(one, State)
+            }
+    sent = [text.encode() for text in texts]
+    assert from_live == from_history == [listed[f"s{number}"] for number in range(len(texts))] == sent
+
+
+async def test_refusals_duplicates_and_filled_in_states(server: ServerProcess) -> None:
+    async with Client(server.url) as client, client.subscribe() as events:
+        first = await client.publish(NewDelta("created", "a", after={"v": 1}, id="once"))
+        assert await client.publish(NewDelta("created", "a", after={"v": 1}, id="once")) == first
+        with pytest.raises(PublishRefused) as caught:
+            await client.publish(NewDelta("created", "a", after={"v": 2}, id="once"))
+        assert caught.value.code == "conflict"
+        with pytest.raises(PublishRefused) as caught:
+            await client.publish_raw('[{"type":"created","sessionId":"b","after":1},{"type":"x"}]')
+        assert caught.value.index == 1
+        await client.publish(NewDelta("updated", "a", after={"v": 3}))
+        deltas = await deltas_until(events, 2)
+        assert deltas[1].before == {"v": 1}
+        assert deltas[1].hash is not None
+
+
+async def test_a_thousand_sessions_can_be_named(server: ServerProcess) -> None:
+    names = [f"{number:0256}" for number in range(1000)]
+    async with Client(server.url) as client, client.subscribe(names, since="earliest") as events:
+        assert await anext(events) == Live(0, (await client.publish(NewDelta("created", "x", after=1))).epoch)
+        await client.publish(NewDelta("created", names[999], after=1))
+        event = await anext(events)
+        assert isinstance(event, Delta)
+        assert event.seq == 2
+
+
+async def test_a_reader_that_was_closed_for_being_slow_misses_nothing(tmp_path: Path) -> None:
+    flags = ("--slow-soft-bytes", "65536", "--slow-soft-ms", "50", "--slow-hard-bytes", "200000")
+    with ServerProcess(tmp_path, "--persist", "--slow-linger-ms", "100", *flags) as server:
+        async with Client(server.url, options=NOW) as client, client.subscribe() as events:
+            for _ in range(150):
+                batch = [
+                    NewDelta("updated", "s", after={"n": number, "pad": "x" * 1000}) for number in range(100)
+                ]
+                await client.publish(batch)
+            seqs = [delta.seq for delta in await deltas_until(events, 15_000)]
+            assert seqs == list(range(1, 15_001))
+            assert events.reconnects > 0
+
+
+async def test_what_is_not_recorded_is_told_after_a_cut(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        cuts = iter([400])
+        async with (
+            Proxy(server.url, lambda: next(cuts, None)) as proxy,
+            Client(server.url) as straight,
+            Client(proxy.url, options=NOW) as client,
+            client.subscribe() as events,
+        ):
+            assert isinstance(await anext(events), Live)
+            async with asyncio.timeout(20):
+                while True:
+                    await straight.publish(NewDelta("created", "s", after="x" * 200))
+                    event = await anext(events)
+                    if isinstance(event, Reset):
+                        break
+            assert event.reason == "not_recording"
