@@ -125,19 +125,25 @@ def check_utf8(text: bytes) -> None:
 
 
 def decode(text: bytes) -> Any:
-    """The value of a text that was cut out by this module.
+    """The value of a text.
 
     Raises:
-        BadJson: It is nested too deeply.
+        BadJson: It is not JSON (what was cut out by this module is), or nested too deeply.
     """
     try:
         return _reader.decode(text.decode())
     except RecursionError:
         raise BadJson("nested too deeply") from None
+    except ValueError as error:
+        raise BadJson(f"not JSON: {error}") from None
 
 
 def string(text: bytes | None) -> str | None:
-    """The string that a value is, or None where it is absent or not a string."""
+    """The string that a value is, or None where it is absent or not a string.
+
+    Raises:
+        BadJson: It begins like a string, and is not JSON.
+    """
     if text is None or not text.startswith(b'"'):
         return None
     value = decode(text)

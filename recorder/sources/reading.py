@@ -43,7 +43,8 @@ def chunks(path: str) -> Iterator[bytes]:
         opened = cast(BinaryIO, gzip.open(path, "rb")) if path.endswith(".gz") else open(path, "rb")
         with opened as file:
             yield from _without_bom(file)
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        # ValueError: a name that no file can have (a NUL, lone surrogates), a standard input that is closed.
         reason = getattr(error, "strerror", None) or str(error)
         raise SourceError(f"{name_of(path)}: cannot be read: {reason}", place=name_of(path)) from error
 

@@ -58,11 +58,13 @@ class Unfit(ValueError):
     """A record cannot become a delta.
 
     Args:
-        reason: What is wrong with it, without the place.
+        reason: What is wrong with it, without the place. What it repeats of the record may hold anything: characters
+            that a terminal would obey or that UTF-8 cannot carry are escaped here.
         hint: What to do about it.
     """
 
     def __init__(self, reason: str, *, hint: str | None = None) -> None:
+        reason = "".join([char if char.isprintable() else ascii(char)[1:-1] for char in reason])
         super().__init__(reason)
         self.reason = reason
         self.hint = hint
