@@ -14,7 +14,7 @@ MAX_SEQ = 2**63 - 1
 """The largest seq there can be: a row id of SQLite."""
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_POSITION = re.compile(r"([0-9A-Za-z]{1,32}):(\d{1,18})", re.ASCII)
+_POSITION = re.compile(r"([0-9A-Za-z]{1,32}):(\d{1,19})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,9 @@ class Position:
 def parse_position(text: str) -> Position | None:
     """The position that `text` spells, or None where it does not spell one."""
     match = _POSITION.fullmatch(text)
-    return Position(match[1], int(match[2])) if match else None
+    if match is None or int(match[2]) > MAX_SEQ:
+        return None
+    return Position(match[1], int(match[2]))
 
 
 def new_epoch(now_ms: int, previous: str | None = None) -> str:

@@ -16,15 +16,12 @@ import msgspec
 
 from recorder.errors import BadSubscription
 from recorder.model.delta import DELTA_TYPES
-from recorder.model.position import Position, parse_position
+from recorder.model.position import MAX_SEQ, Position, parse_position
 from recorder.model.timestamps import normalise
 from recorder.protocol.decode import session_id_fault
 
 MAX_SESSIONS = 1000
 """The most sessions one subscription may name."""
-
-MAX_SEQ = 2**63 - 1
-"""The highest number that SQLite can give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +82,7 @@ def parse_since(text: str | int | None) -> Since:
     if text == "state":
         return Since("state")
     spelled = str(text)
-    if spelled.isascii() and spelled.isdigit() and len(spelled) < 19:
+    if spelled.isascii() and spelled.isdigit() and len(spelled) < 20 and int(spelled) <= MAX_SEQ:
         return Since("seq", seq=int(spelled))
     position = parse_position(spelled)
     if position is not None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recorder.errors import BadSubscription
-from recorder.model.position import Position
+from recorder.model.position import MAX_SEQ, Position
 from recorder.protocol.subscribe import (
     LATEST,
     MAX_SESSIONS,
@@ -33,13 +33,15 @@ SINCES: list[tuple[str | int | None, Since]] = [
     ("01JD3K9V2M:0", Since("position", position=Position("01JD3K9V2M", 0))),
     ("0", Since("seq", seq=0)),
     ("1234", Since("seq", seq=1234)),
-    ("9" * 18, Since("seq", seq=int("9" * 18))),
+    (str(MAX_SEQ), Since("seq", seq=MAX_SEQ)),
+    (f"01JD3K9V2M:{MAX_SEQ}", Since("position", position=Position("01JD3K9V2M", MAX_SEQ))),
     (1234, Since("seq", seq=1234)),
     ("2026-11-20T12:00:00Z", Since("time", time="2026-11-20T12:00:00.000Z")),
     ("2026-11-20t13:00:00.5+01:00", Since("time", time="2026-11-20T12:00:00.500Z")),
 ]
 NO_SINCES: list[str | int] = [
-    "", " ", "-1", -1, "+1", "1.0", "1e3", "9" * 19, 10**30, "Latest", "EARLIEST", "now", "yesterday",
+    "", " ", "-1", -1, "+1", "1.0", "1e3", str(MAX_SEQ + 1), MAX_SEQ + 1, 10**30,
+    "Latest", "EARLIEST", "now", "yesterday",
     "01JD3K9V2M", "01JD3K9V2M:", ":1", "01JD3K9V2M:-1", "2026-11-20", "2026-11-20T12:00:00", "٣", "null", "x" * 500,
 ]  # fmt: skip
 
