@@ -20,7 +20,7 @@ from loguru import logger
 from recorder import health
 from recorder.clock import Clock, SystemClock
 from recorder.embedded import Subscription as EmbeddedSubscription
-from recorder.errors import Closed, NotRecording, Unavailable
+from recorder.errors import BadSubscription, Closed, NotRecording, Unavailable
 from recorder.hub.door import RecorderDoor
 from recorder.hub.hub import Hub
 from recorder.hub.socket import SocketLimits
@@ -187,8 +187,8 @@ class Recorder:
             BadSubscription: A value is not allowed.
         """
         wanted = Subscription(
-            None if sessions is None else check_sessions(sessions),
-            None if types is None else check_types(types),
+            None if sessions is None else check_sessions(_some(sessions, "sessions")),
+            None if types is None else check_types(_some(types, "types")),
             parse_since(since),
         )
         return EmbeddedSubscription(self.hub, wanted)
@@ -246,6 +246,14 @@ class Recorder:
         assert self.store is not None
         hub.recorded(self.store.recorded)
         intake.on_progress()
+
+
+def _some(names: Iterable[str], what: str) -> list[str]:
+    """The names; raises BadSubscription where there are none, since nothing could ever match."""
+    found = list(names)
+    if not found:
+        raise BadSubscription(f"{what}: an empty list names none", hint="None is all", place=what)
+    return found
 
 
 def socket_limits(settings: Settings) -> SocketLimits:

@@ -15,7 +15,7 @@ import msgspec
 from recorder.model.chain import digest
 
 
-class CurrentState:
+class CurrentState(msgspec.Struct, gc=False):
     """A living session's state.
 
     Args:
@@ -24,19 +24,16 @@ class CurrentState:
         text_digest: SHA-256 of that, or None to compute it when it is asked for.
     """
 
-    __slots__ = ("_digest", "seq", "text")
-
-    def __init__(self, seq: int, text: str, text_digest: bytes | None = None) -> None:
-        self.seq = seq
-        self.text = text
-        self._digest = text_digest
+    seq: int
+    text: str
+    text_digest: bytes | None = None
 
     @property
     def digest(self) -> bytes:
         """SHA-256 of the text (32 bytes)."""
-        if self._digest is None:
-            self._digest = digest(self.text)
-        return self._digest
+        if self.text_digest is None:
+            self.text_digest = digest(self.text)
+        return self.text_digest
 
 
 class CurrentStates:

@@ -216,9 +216,12 @@ def _finish(delta: Delta, index: int | None) -> Delta:
         raise refused(index, "after", f"required for type '{kind}'")
     elif kind == CREATED and delta.before is not None:
         raise refused(index, "before", "must be absent for type 'created'")
-    for name, state in (("before", delta.before), ("after", delta.after)):
-        if state is not None and len(state) > _DEEP_LENGTH and _is_too_deep(state):
-            raise refused(index, name, f"must not nest deeper than {MAX_DEPTH}")
+    before, after = delta.before, delta.after
+    # Most states are too short to be deep: a look at their length is all it costs.
+    if before is not None and len(before) > _DEEP_LENGTH and _is_too_deep(before):
+        raise refused(index, "before", f"must not nest deeper than {MAX_DEPTH}")
+    if after is not None and len(after) > _DEEP_LENGTH and _is_too_deep(after):
+        raise refused(index, "after", f"must not nest deeper than {MAX_DEPTH}")
     if delta.timestamp is not None:
         try:
             delta.timestamp = normalise(delta.timestamp)
