@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from recorder.app import Recorder, prepare_recorder
 from recorder.clock import Clock
 from recorder.server import UvicornServer, base_url, listen
 from recorder.settings import Settings, load_settings
-from tests.support.wire import Wire, connect
+from tests.support.wire import PATIENCE, Wire, connect
 
 
 class App:
@@ -54,6 +55,11 @@ class App:
         """A bare WebSocket connection to it."""
         return connect(self.url, target, headers, receive_buffer=receive_buffer)
 
+    async def until_gone(self) -> None:
+        """Until no connection is left."""
+        hub = self.recorder.hub
+        await turn_until(lambda: not (hub.subscribers or hub.publishers or hub._sockets))
+
     async def publish(self, *deltas: dict[str, Any]) -> int:
         """Publish deltas in one go, without a connection, and wait until they are recorded; the last seq."""
         return (await self.recorder.publish(orjson.dumps(deltas))).seq
@@ -61,6 +67,19 @@ class App:
     def publish_nowait(self, *deltas: dict[str, Any]) -> int:
         """The same without waiting for anything."""
         return self.recorder.intake.accept(orjson.dumps(deltas)).seq
+
+
+async def turn_until(condition: Callable[[], object]) -> None:
+    """Let the event loop turn until something is so, for what nobody tells of."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0)
+
+
+async def turn(times: int = 50) -> None:
+    """Let the event loop turn this often: whatever could happen without anything from outside has happened."""
+    for _ in range(times):
+        await asyncio.sleep(0)
 
 
 def delta(session: str = "s", n: int = 0, **fields: Any) -> dict[str, Any]:
