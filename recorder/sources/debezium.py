@@ -2,7 +2,8 @@
 
 A row is a session: `c` (create) and `r` (read by a snapshot) become `created`, `u` `updated`, `d` `deleted`. The states
 are `before` and `after` byte for byte; MongoDB writes a document as a JSON string, and that string is the state, since
-unpacking it would make other bytes of it. A `before` that is absent is left out, and the recorder fills it in.
+unpacking it would make other bytes of it. A `before` that is absent is left out, and the recorder fills it in. Cassandra
+tells in a delete's `after` which row it was, with no state in it: that names the session and is left out.
 
 The time is the source's (`source.ts_ms`: when the database made the change), else the connector's `ts_ms`: a delta's
 timestamp says when it happened, not when it was read. Some connectors write micro- or nanoseconds under that name; the
@@ -90,10 +91,11 @@ def _delta(record: bytes | Unfit, options: SourceOptions) -> bytes | None:
     source = _source(event.members)
     states = (event.members.get("before"), event.members.get("after"))
     session = session_id(source, event.topic, event.key, states, event.members.get("filter"), options.key)
+    is_marker = kind == DELETED and rawjson.string(source.get("connector")) == "cassandra"
     return envelope.build(
         kind,
         session,
-        states,
+        (states[0], None) if is_marker else states,
         timestamp=_timestamp(source, event.members),
         delta_id=_id(kind, session, states, event.members.get("source"), source),
         max_bytes=options.max_delta_bytes,
