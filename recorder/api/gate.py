@@ -86,4 +86,5 @@ class Boundary:
 
 def _one(headers: Headers, name: str) -> str | None:
     """A header's value; several of them make a value that is nobody's."""
-    return ", ".join(headers.getlist(name)) or None
+    values = headers.getlist(name)
+    return ", ".join(values) if values else None

@@ -19,6 +19,7 @@ from recorder.model.timestamps import format_ms
 from recorder.store.base import Query
 from tests.support.app import App, delta, running_app, some
 from tests.support.http import client, get, refused, seqs, walk
+from tests.support.trouble import break_recording
 
 ODD_IDS = [
     "a/b",
@@ -47,12 +48,6 @@ async def running(
 ) -> AsyncIterator[tuple[App, httpx.AsyncClient]]:
     async with running_app(folder, clock=clock) as app, client(app) as http:
         yield app, http
-
-
-async def break_recording(app: App) -> None:
-    """Have the next delta not be recorded, for good."""
-    change = "ALTER TABLE session_states RENAME COLUMN count TO number"
-    await app.recorder.recording._memory.run(lambda conn: conn.execute(change))
 
 
 def path_of(session_id: str, under: str = "/api/deltas") -> str:

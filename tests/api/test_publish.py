@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from recorder.errors import StoreError
 from tests.support.app import App, delta, running_app, some
 from tests.support.http import NDJSON, bare, client, get, refused, request, seqs
+from tests.support.trouble import break_recording, recording_held_up
 
 GOOD = orjson.dumps(delta())
 
@@ -31,18 +31,6 @@ async def post(http: httpx.AsyncClient, body: bytes, **headers: str) -> httpx.Re
     """POST a body with exactly these headers; underscores stand for hyphens."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return await http.post("/api/deltas", content=body, headers=named)
-
-
-@asynccontextmanager
-async def recording_held_up(app: App) -> AsyncIterator[None]:
-    """Nothing is recorded within the block."""
-    go_on = threading.Event()
-    held = asyncio.create_task(app.recorder.recording._memory.run(lambda conn: go_on.wait()), name="held")
-    try:
-        yield
-    finally:
-        go_on.set()
-        await held
 
 
 # What is taken
@@ -95,6 +83,13 @@ async def test_a_body_in_chunks_is_taken(tmp_path: Path) -> None:
         assert response.request.headers["transfer-encoding"] == "chunked"
         assert response.status_code == 201
         assert app.head == 1
+
+
+async def test_mistake_31_what_is_posted_is_recorded_though_nobody_watches(tmp_path: Path) -> None:
+    async with running(tmp_path) as (app, http):
+        assert app.recorder.hub.subscribers == 0
+        await post(http, orjson.dumps(some(5)))
+        assert await seqs(http) == [5, 4, 3, 2, 1]
 
 
 async def test_what_is_posted_reaches_subscribers_and_is_recorded_when_it_is_answered(tmp_path: Path) -> None:
@@ -272,21 +267,15 @@ async def test_while_the_queue_is_full_no_body_is_read(tmp_path: Path) -> None:
         assert (await wire.answer())[2]["seq"] == 6
 
 
-async def test_mistake_31_recording_that_fails_leaves_no_publisher_waiting(tmp_path: Path) -> None:
+async def test_recording_that_fails_leaves_no_publisher_waiting(tmp_path: Path) -> None:
     async def fail() -> None:
         async with running(tmp_path, queue_max_deltas=5) as (app, http):
+            await break_recording(app)
             async with recording_held_up(app):
-                change = "ALTER TABLE session_states RENAME COLUMN count TO number"
-                broken = app.recorder.recording._memory.run(lambda conn: conn.execute(change))
-                breaking = asyncio.create_task(broken, name="breaking")
-                # Queued behind the change, so that it fails.
-                assert not app.recorder.recording.waiting
-                await asyncio.sleep(0)
                 app.publish_nowait(*some(9))
                 waiting = asyncio.create_task(post(http, GOOD), name="waiting")
                 while not app.recorder.intake._room_waiters:
                     assert (await http.get("/healthz")).status_code == 200
-            await breaking
             await refused(await waiting, 503, "unavailable")
             await refused(await post(http, GOOD), 503, "unavailable")
 

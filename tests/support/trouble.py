@@ -1,4 +1,4 @@
-"""Trouble for a store, on purpose: recording that is held up, recording that fails, a file that refuses to be written."""
+"""Trouble for a store, on purpose: recording that is held up or fails, a file that refuses to be written."""
 
 from __future__ import annotations
 
