@@ -88,7 +88,7 @@ class Running:
         counted = self._counted.pop(name, {}) if isinstance(name, str) else {}
         for token in _TOKENS:
             value = usage.get(token)
-            if isinstance(value, int) and value > counted.get(token, 0):
+            if type(value) is int and value > counted.get(token, 0):  # a boolean is an int too
                 self._usage[token] += value - counted.get(token, 0)
                 counted[token] = value
         if isinstance(name, str):
