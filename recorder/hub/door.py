@@ -30,18 +30,16 @@ class RecorderDoor:
         self.clock = clock
         self.metrics = metrics
         self._access = access
-        self._inside: tuple[Hub, Intake] | None = (
-            None  # None until the recording is loaded, and when stopping
-        )
-        self._reason = "loading"  # why nobody is admitted meanwhile
+        self._inside: tuple[Hub, Intake] | None = None  # from `open` on
+        self._refusal = "loading"  # why nobody is admitted; "" while everybody is
 
     def open(self, hub: Hub, intake: Intake) -> None:
         """Admit from now on."""
-        self._inside = (hub, intake)
+        self._inside, self._refusal = (hub, intake), ""
 
     def shut(self, reason: str) -> None:
-        """Admit nobody any more."""
-        self._inside, self._reason = None, reason
+        """Admit nobody any more; who is inside stays."""
+        self._refusal = reason
 
     def admit(self, socket: WebSocket, request: Request) -> Role:
         """The role for a request.
@@ -53,11 +51,14 @@ class RecorderDoor:
         """
         headers = request.headers
         self._access.check(_one(headers.get_all("Host")), _one(headers.get_all("Origin")))
-        url = urlsplit(request.path)
+        try:
+            url = urlsplit(request.path)
+        except ValueError:  # of an address that it half resembles
+            raise NotFound("no such place", hint="/ws and /publish") from None
         if url.path not in ("/ws", "/publish"):
             raise NotFound(f"no WebSocket at {url.path[:80]}", hint="/ws and /publish")
-        if self._inside is None:
-            raise Unavailable(f"the recorder is {self._reason}", hint="try again in a moment")
+        if self._inside is None or self._refusal:
+            raise Unavailable(f"the recorder is {self._refusal}", hint="try again in a moment")
         hub, intake = self._inside
         if url.path == "/publish":
             acks = _publish_acks(url.query)

@@ -15,7 +15,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from recorder.errors import Pruned, RecorderError
+from recorder.errors import Pruned, RecorderError, Unavailable
 from recorder.hub.fanout import Batch, Fanout
 from recorder.hub.tail import Tail
 from recorder.metrics import Metrics
@@ -25,7 +25,8 @@ from recorder.protocol.subscribe import Since, Subscription
 CHUNK_BYTES = 256 << 10
 """What is written at once while catching up, and the mark of unsent bytes at which the next slice waits."""
 
-STATES_AT_ONCE = 200
+MAX_STATES = 500
+"""How many states are written at once, at most."""
 
 
 class Slice(Protocol):
@@ -137,11 +138,12 @@ class Feed:
         self._task: asyncio.Task[None] | None = None  # catching up
         self._joined = False  # whether the fan-out serves the sink
         self._ended = False  # whether `stop` was called since the last `start`
+        self._instead: str | None = None  # what to resume from while there is no position to resume from
 
     @property
-    def is_live(self) -> bool:
-        """Whether history is over."""
-        return self._joined
+    def resume_from(self) -> str:
+        """A `since` that loses nothing, for a sink that can take no more: the position, where there is one."""
+        return self._instead or f"{self._source.epoch}:{self._sink.position}"
 
     def start(self, subscription: Subscription) -> None:
         """Begin, or begin again with another subscription."""
@@ -152,6 +154,7 @@ class Feed:
             self._source.metrics.resume("latest")
             self._go_live([], self._source.head)
         else:
+            self._instead = subscription.since.text
             self._sink.catching_up(True)
             self._task = self._source.spawn(self)
 
@@ -171,18 +174,22 @@ class Feed:
             await self._run()
         except RecorderError as error:
             self._sink.failed(error)
+        except Exception:
+            # The boundary of a subscription: it must not stay open with a gap. The hub counts and logs it.
+            self._sink.failed(Unavailable("the history cannot be read", hint="resume in a moment"))
+            raise
 
     async def _run(self) -> None:
         since = self._subscription.since
         reason, cursor = await self._resolve(since)
         if reason is not None:
-            cursor = await self._reset(reason)
+            await self._reset(reason)
         elif since.kind == "state":
             self._source.metrics.resume("states")
-            cursor = await self._send_states()
+            await self._send_states()
         else:
             self._source.metrics.resume("resumed")
-        self._sink.position = cursor
+            self._begin_after(cursor)
         while not await self._catch_up():
             await self._reset("pruned" if self._source.history is not None else "not_recording")
 
@@ -207,7 +214,7 @@ class Feed:
             return "ahead", 0
         return ("pruned", 0) if seq < history.oldest - 1 else (None, seq)
 
-    async def _reset(self, reason: str) -> int:
+    async def _reset(self, reason: str) -> None:
         source, history = self._source, self._source.history
         source.metrics.resume(f"reset_{reason}")
         self._sink.send_event(
@@ -217,17 +224,25 @@ class Feed:
             oldest=history.oldest if history is not None else source.head + 1,
             head=source.head,
         )
-        self._sink.position = cursor = await self._send_states()
-        return cursor
+        await self._send_states()
 
-    async def _send_states(self) -> int:
+    async def _send_states(self) -> None:
+        # Half of the states are no place in the order: who is cut here begins with them again.
+        self._instead = "state"
         # The list is of one instant: what follows is exactly what was published after it.
         cursor = self._source.head
         states = self._source.states(self._subscription.sessions)
-        for start in range(0, len(states), STATES_AT_ONCE):
+        start = 0
+        while start < len(states):
             await self._sink.wait_writable()
-            self._sink.send_states(states[start : start + STATES_AT_ONCE])
-        return cursor
+            stop = _states_at_once(states, start)
+            self._sink.send_states(states[start:stop])
+            start = stop
+        self._begin_after(cursor)
+
+    def _begin_after(self, cursor: int) -> None:
+        self._sink.position = cursor
+        self._instead = None
 
     async def _catch_up(self) -> bool:
         """Follow the order from the sink's position to live; False where what follows it is gone."""
@@ -260,7 +275,7 @@ class Feed:
         # No await from here to the join: this is the seam.
         self._source.fanout.flush()
         self._hand_over(rest)
-        self._sink.position = head
+        self._begin_after(head)
         self._sink.catching_up(False)
         self._sink.send_event("live", seq=head)
         # What was just written may have been too much for the sink, which has stopped us then.
@@ -274,6 +289,16 @@ class Feed:
             batch = Batch(wanted)
             self._source.metrics.delivered(len(wanted), len(batch.wire))
             self._sink.deliver(batch)
+
+
+def _states_at_once(states: Sequence[tuple[int, str, str]], start: int) -> int:
+    """Where the states end that are written together: few, and of a bounded size, but one at least."""
+    size = 0
+    for stop in range(start, min(start + MAX_STATES, len(states))):
+        size += len(states[stop][2])
+        if size > CHUNK_BYTES:
+            return max(stop, start + 1)
+    return min(start + MAX_STATES, len(states))
 
 
 def _head_of(entries: list[Entry], max_bytes: int) -> list[Entry]:

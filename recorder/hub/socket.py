@@ -109,7 +109,7 @@ class Role(Protocol):
         ...
 
     def position_text(self) -> str:
-        """The position up to which this connection has been sent everything, for the reason of a 4408."""
+        """What to resume from (a `since`), for the reason of a 4408."""
         ...
 
     @property

@@ -97,8 +97,8 @@ class Subscriber:
         self._socket.close(1001, "going away")
 
     def position_text(self) -> str:
-        """`epoch:seq`, to resume from."""
-        return f"{self._hub.epoch}:{self.position}"
+        """What to resume from."""
+        return self._feed.resume_from
 
     @property
     def at_own_pace(self) -> bool:

@@ -40,6 +40,13 @@ class Since:
     seq: int = 0
     time: str = ""
 
+    @property
+    def text(self) -> str:
+        """How it is spelled."""
+        return {"position": str(self.position), "seq": str(self.seq), "time": self.time}.get(
+            self.kind, self.kind
+        )
+
 
 LATEST = Since("latest")
 

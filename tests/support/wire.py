@@ -1,7 +1,7 @@
 """A WebSocket client on a bare socket: it can send any bytes, and reads only what it is asked for.
 
-Nothing is done by itself: no pong, no answer to a close frame, no reading ahead of a frame. So a test decides what the
-other side sees, and what stays in the kernel.
+Nothing is done by itself: no pong, no reading ahead of a frame. So a test decides what the other side sees, and what
+stays in the kernel.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class Wire:
         return seqs
 
     async def ending(self) -> Ending:
-        """Everything up to the end of the connection."""
+        """Everything up to the end of the connection; a close frame is answered, as a client must."""
         events: list[dict[str, Any]] = []
         code, reason = None, ""
         with contextlib.suppress(EOFError):
@@ -168,6 +168,8 @@ class Wire:
                 assert code is None, "something came after the close frame"
                 if got.opcode == CLOSE:
                     code, reason = int.from_bytes(got.payload[:2], "big") or 1005, got.payload[2:].decode()
+                    with contextlib.suppress(ConnectionError):
+                        await self.send(CLOSE, got.payload)
                 elif got.opcode == TEXT:
                     events.append(orjson.loads(got.payload))
         return Ending(code, reason, events)

@@ -1,0 +1,177 @@
+"""Which request gets in, and what the others are told before the upgrade."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.app import App, delta, running_app
+from tests.support.wire import Refused, Wire, answer, open_socket, request_head
+
+
+async def refusal(app: App, target: str = "/ws", *headers: tuple[str, str]) -> Refused:
+    with pytest.raises(Refused) as refused:
+        async with app.connect(target, headers):
+            pass
+    assert app.recorder.hub.subscribers == 0
+    return refused.value
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:8765", "127.0.0.1.evil.example", "127.0.0.2", "", "a b", "user@127.0.0.1"],
+)
+@pytest.mark.parametrize("target", ["/ws", "/publish", "/nowhere"])
+async def test_a_host_that_is_not_the_recorders_own_gets_403(host: str, target: str) -> None:
+    async with running_app(None) as app:
+        refused = await refusal(app, target, ("host", host))
+        assert (refused.status, "ALLOWED_HOSTS" in refused.body) == (403, True)
+
+
+async def test_two_hosts_are_no_host_to_be_trusted() -> None:
+    async with running_app(None) as app:
+        refused = await refusal(app, "/ws", ("host", "127.0.0.1"), ("host", "evil.example"))
+        assert refused.status in (400, 403)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["http://evil.example", "null", "https://127.0.0.1.evil.example", "http://127.0.0.1:1", "file://"],
+)
+@pytest.mark.parametrize("target", ["/ws", "/publish"])
+async def test_an_origin_that_is_not_the_recorders_own_gets_403(origin: str, target: str) -> None:
+    async with running_app(None) as app:
+        refused = await refusal(app, target, ("origin", origin))
+        assert (refused.status, "ALLOWED_ORIGINS" in refused.body) == (403, True)
+
+
+async def test_its_own_origin_its_own_names_and_those_allowed_get_in() -> None:
+    app_settings = {"allowed_origins": "https://board.example", "allowed_hosts": "recorder.example"}
+    async with running_app(None, **app_settings) as app:
+        for headers in (
+            [("origin", app.url)],
+            [("origin", "HTTPS://Board.Example")],
+            [("host", "recorder.example"), ("origin", "http://recorder.example")],
+            [("host", "LocalHost:99")],
+            [("host", "[::1]:99")],
+        ):
+            async with app.connect("/ws", headers) as wire:
+                assert (await wire.event())["event"] == "hello"
+
+
+@pytest.mark.parametrize("target", ["/", "/ws/", "/WS", "/api/stats", "//[", "/publish/x", "/%2e%2e/ws"])
+async def test_there_is_no_websocket_anywhere_else(target: str) -> None:
+    async with running_app(None) as app:
+        assert (await refusal(app, target)).status == 404
+
+
+async def test_an_absolute_address_is_as_good_as_a_path() -> None:
+    async with running_app(None) as app, app.connect(f"{app.url}/ws?type=updated") as wire:
+        await wire.until("live")
+
+
+@pytest.mark.parametrize("target", ["/ws", "/publish"])
+async def test_while_it_loads_and_while_it_stops_it_is_unavailable(tmp_path: Path, target: str) -> None:
+    async with running_app(tmp_path, load=False) as app:
+        with pytest.raises(Refused, match="503: the recorder is loading"):
+            async with app.connect(target):
+                pass
+        await app.recorder.load()
+        async with app.connect(target) as wire:
+            assert (await wire.event())["event"] == "hello"
+            app.recorder.stop_intake()
+            with pytest.raises(Refused, match="503: the recorder is stopping"):
+                async with app.connect(target):
+                    pass
+
+
+async def test_who_is_inside_when_the_door_is_shut_is_still_counted_out() -> None:
+    async with running_app(None) as app:
+        async with app.connect() as wire:
+            await wire.until("live")
+            app.recorder.stop_intake()
+        await app.until_gone()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "session=",
+        "type=moved",
+        "since=yesterday",
+        "sessions=a",
+        "since=1.5",
+        "session=" + "x" * 257,
+        "token=t",
+        "since=-1",
+    ],
+)
+async def test_a_query_that_cannot_be_honoured_is_told_and_closed_with_4400(query: str) -> None:
+    async with running_app(None) as app, app.connect(f"/ws?{query}") as wire:
+        ending = await wire.ending()
+        (event,) = ending.events
+        assert (ending.code, event["event"], event["code"]) == (4400, "error", "bad_subscription")
+        assert event["message"].startswith(ending.reason[:40])
+        assert app.recorder.hub.subscribers == 0
+
+
+async def test_a_publishers_query_may_say_which_answers_it_wants_and_nothing_else() -> None:
+    async with running_app(None) as app:
+        for query in ("", "?ack=all", "?ack=none"):
+            async with app.connect(f"/publish{query}") as wire:
+                assert (await wire.event())["event"] == "hello"
+        async with app.connect("/publish?session=s") as wire:
+            assert (await wire.ending()).code == 4400
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ([("sec-websocket-version", "8")], 400),
+        ([("sec-websocket-key", "short")], 400),
+        ([("sec-websocket-key", "not base64 at all!!")], 400),
+        (
+            [("connection", "keep-alive, upgrade"), ("upgrade", "websocket"), ("sec-websocket-version", "x")],
+            400,
+        ),
+    ],
+)
+async def test_a_handshake_that_breaks_the_rules_is_refused(
+    headers: list[tuple[str, str]], status: int
+) -> None:
+    async with running_app(None) as app:
+        assert (await refusal(app, "/ws", *headers)).status == status
+
+
+async def test_a_head_that_is_too_long_is_told_so() -> None:
+    async with running_app(None) as app:
+        for target, headers in (
+            (f"/ws?{'&'.join(f'session={n:0100}' for n in range(100))}", []),
+            ("/ws", [(f"x-{n}", "y") for n in range(200)]),
+            ("/ws", [("x-long", "y" * 9000)]),
+        ):
+            assert (await refusal(app, target, *headers)).status == 431
+
+
+async def test_a_thousand_sessions_can_be_named_in_a_message_instead() -> None:
+    async with running_app(None) as app, app.connect() as wire:
+        await wire.until("live")
+        await wire.text({"op": "subscribe", "sessions": [f"{n:0256}" for n in range(1000)]})
+        await wire.until("live")
+        app.publish_nowait(delta("other"), delta(f"{999:0256}"))
+        assert (await wire.event())["seq"] == 2
+
+
+async def test_an_upgrade_after_other_requests_on_the_same_connection_works() -> None:
+    async with running_app(None) as app:
+        wire = Wire(await open_socket(app.url))
+        host = app.url.removeprefix("http://")
+        for _ in range(3):
+            await wire.raw(f"GET /healthz HTTP/1.1\r\nhost: {host}\r\n\r\n".encode())
+            assert (await answer(wire))[0] == 200
+        await wire.raw(request_head(app.url, "/ws"))
+        assert (await answer(wire))[0] == 101
+        await wire.until("live")
+        wire.sock.close()
+        await app.until_gone()
