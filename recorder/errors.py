@@ -9,6 +9,7 @@ The wire, HTTP and the command line all derive their codes from here; there is n
     │  └─ DeltaTooLarge           delta_too_large     413    -    no
     ├─ MessageTooLarge            message_too_large   413  1009    no
     ├─ Conflict                   conflict            409    -    no
+    ├─ InvalidRequest             invalid_request     400    -    no
     ├─ InvalidQuery               invalid_query       400    -    no
     │  └─ InvalidCursor           invalid_cursor      400    -    no
     ├─ BadSubscription            bad_subscription    400  4400    no
@@ -99,6 +100,12 @@ class Conflict(RecorderError):
     """An id was used before, with other content."""
 
     code, http_status = "conflict", 409
+
+
+class InvalidRequest(RecorderError):
+    """What came is not a request of HTTP/1.1, or its head is too long."""
+
+    code, http_status = "invalid_request", 400
 
 
 class InvalidQuery(RecorderError):

@@ -23,9 +23,10 @@ import uvicorn
 from loguru import logger
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from recorder.api.problems import raw_problem
 from recorder.api.routes import application
 from recorder.app import Recorder, prepare_recorder
-from recorder.errors import RecorderError
+from recorder.errors import InvalidRequest, RecorderError
 from recorder.hub.socket import WebSocket
 from recorder.settings import Settings
 
@@ -39,6 +40,10 @@ CONNECTIONS_SECONDS = 10.0
 """How long connections may take to close, at most."""
 HEAD_SECONDS = 20.0
 """How long a request's head may take to come."""
+MAX_HEAD_BYTES = 1 << 20
+"""How long it may be."""
+MAX_TARGET_BYTES = 65_535
+"""How long its path and query may be: the parser does not take more."""
 
 
 async def serve(
@@ -108,7 +113,7 @@ class UvicornServer(uvicorn.Server):
 
 
 class _Http(HttpToolsProtocol):
-    """uvicorn's HTTP, with a deadline for a request's head: without, an idle socket would stay for ever."""
+    """uvicorn's HTTP, with bounds for a request's head: without, an idle socket would stay, or an endless one grow."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -119,6 +124,22 @@ class _Http(HttpToolsProtocol):
         super().on_message_begin()
         self._cancel_head_timer()
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+        self._head_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        if self._head_timer is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self.send_400_response(f"the head of the request is longer than {MAX_HEAD_BYTES} bytes")
+                return
+        super().data_received(data)
+
+    def send_400_response(self, msg: str) -> None:
+        # As every other error is told.
+        if len(self.url) > MAX_TARGET_BYTES:
+            msg = f"the target of the request is longer than {MAX_TARGET_BYTES} bytes"
+        self.transport.write(raw_problem(InvalidRequest(msg)))
+        self.transport.close()
 
     def on_headers_complete(self) -> None:
         self._cancel_head_timer()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -32,6 +33,15 @@ def problem(error: RecorderError) -> Response:
     more = {"hint": error.hint, "index": error.index, "place": error.place}
     body |= {name: value for name, value in more.items() if value is not None}
     return Response(orjson.dumps(body), error.http_status, _headers(error), MEDIA_TYPE)
+
+
+def raw_problem(error: RecorderError) -> bytes:
+    """The same as the bytes of an HTTP answer after which the connection is closed: where there is no request yet."""
+    response = problem(error)
+    response.headers["Connection"] = "close"
+    head = b"".join(b"%s: %s\r\n" % header for header in response.raw_headers)
+    status = HTTPStatus(error.http_status)
+    return b"HTTP/1.1 %d %s\r\n%s\r\n" % (status, status.phrase.encode(), head) + bytes(response.body)
 
 
 async def on_recorder_error(request: Request, error: Exception) -> Response:

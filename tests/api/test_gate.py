@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -152,5 +153,28 @@ async def test_what_cannot_be_parsed_as_http_ends_its_connection_alone(tmp_path:
         for nonsense in (b"nonsense\r\n\r\n", b"\x16\x03\x01\x02\x00", b"GET / HTTP/9.9\r\n\r\n"):
             async with bare(app) as wire:
                 await wire.send(nonsense)
-                assert b" 400 " in await wire.rest()
+                status, headers, problem = await wire.answer()
+                assert (status, problem["status"], problem["code"]) == (400, 400, "invalid_request")
+                assert headers["content-type"] == "application/problem+json"
+                assert await wire.rest() == b""
         assert (await http.get("/healthz")).status_code == 200
+
+
+async def test_a_question_may_have_64_kib(tmp_path: Path) -> None:
+    async with running_app(tmp_path) as app, bare(app) as wire:
+        for count, status in ((5000, 200), (5100, 400)):
+            await wire.send(request(app, f"GET /api/deltas?{'&'.join(['type=created'] * count)}"))
+            found, _, body = await wire.answer()
+            assert found == status
+        assert body["detail"] == "the target of the request is longer than 65535 bytes"
+
+
+async def test_a_head_without_an_end_is_refused(tmp_path: Path) -> None:
+    async with running_app(tmp_path) as app, bare(app) as wire:
+        await wire.send(request(app, "GET /api/deltas")[:-2])
+        with suppress(ConnectionError):
+            for _ in range(40):
+                await wire.send(b"X: %s\r\n" % (b"x" * 50_000))
+        status, _, problem = await wire.answer()
+        assert (status, problem["code"]) == (400, "invalid_request")
+        assert "longer than 1048576 bytes" in problem["detail"]
