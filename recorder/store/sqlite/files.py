@@ -1,9 +1,13 @@
-"""The database file's surroundings: its directory, its modes, and the lock that keeps a second process away."""
+"""The database file's surroundings: its directory, its modes, and the lock that keeps a second process away.
+
+A file that is not ours is not even opened by SQLite, which would recover its journal or convert it: what is looked at
+is its header, as bytes.
+"""
 
 from __future__ import annotations
 
+import errno
 import fcntl
-import glob
 import os
 import stat
 from collections.abc import Iterator
@@ -18,6 +22,11 @@ from recorder.store.sqlite.database import connect_sqlite
 
 FILE_MODE, DIRECTORY_MODE = 0o600, 0o700
 _HEADER = b"SQLite format 3\x00"
+_USER_VERSION, _APPLICATION_ID = slice(60, 64), slice(68, 72)
+"""Where a SQLite file's header has them, big endian."""
+
+Identity = tuple[int, int]
+"""Device and inode: which file it is, whatever its name."""
 
 
 @contextmanager
@@ -29,8 +38,14 @@ def locked(path: Path) -> Iterator[None]:
 
     Raises:
         StoreLocked: Another process holds it; the message names its pid.
+        StoreUnreadable: The lock can't be made.
     """
-    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    try:
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+    except OSError as error:
+        raise StoreUnreadable(
+            f"{path}.lock: {error.strerror}", hint="set DB_PATH to where you may write"
+        ) from None
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -41,18 +56,11 @@ def locked(path: Path) -> Iterator[None]:
             ) from None
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-        _remove_leftovers(path)
         yield
         os.ftruncate(lock, 0)
     finally:
         # The file stays: removing it would let two processes lock two files of one name.
         os.close(lock)
-
-
-def _remove_leftovers(path: Path) -> None:
-    """Remove new files that a crash kept from taking the database's place."""
-    for leftover in path.parent.glob(f"{glob.escape(path.name)}.new-*"):
-        leftover.unlink(missing_ok=True)
 
 
 def prepare_directory(path: Path) -> None:
@@ -86,8 +94,10 @@ def create_if_missing(path: Path) -> bool:
     """
     if path.exists() or path.is_symlink():
         return False
-    new = path.with_name(f"{path.name}.new-{os.getpid()}")
+    # The lock is ours, so a file of this name was left by a crash.
+    new = path.with_name(f"{path.name}.new")
     try:
+        new.unlink(missing_ok=True)
         os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, FILE_MODE))
         try:
             conn = connect_sqlite(str(new))
@@ -108,23 +118,42 @@ def create_if_missing(path: Path) -> bool:
 
 
 def check_file(path: Path) -> None:
-    """Look at an existing file before anything touches it; mend its mode.
+    """Look at an existing file before anything touches it; mend its mode where it is ours.
 
     Raises:
         StoreUnreadable: It is not a database of ours, or of a newer version. It is left as it is.
     """
+    untouched = "it was left as it is; move it away, or set another DB_PATH"
     try:
         with path.open("rb") as file:
             header = file.read(100)
+        status = path.stat()
         if len(header) < 100 or not header.startswith(_HEADER):
+            raise StoreUnreadable(f"{path} is not a SQLite database ({status.st_size} bytes)", hint=untouched)
+        if int.from_bytes(header[_APPLICATION_ID], "big") != schema.APPLICATION_ID:
+            raise StoreUnreadable(f"{path} is not a recorder's database", hint=untouched)
+        version = int.from_bytes(header[_USER_VERSION], "big")
+        if version > schema.USER_VERSION:
             raise StoreUnreadable(
-                f"{path} is not a SQLite database ({path.stat().st_size} bytes)",
-                hint="it was left as it is; move it away, or set another DB_PATH",
+                f"{path} has schema {version}, this version knows {schema.USER_VERSION}",
+                hint="it was left as it is; use a newer recorder",
             )
-        if stat.S_IMODE(path.stat().st_mode) & ~FILE_MODE:
+        if stat.S_IMODE(status.st_mode) & ~FILE_MODE:
             path.chmod(FILE_MODE)
     except OSError as error:
         raise StoreUnreadable(f"{path}: {error.strerror}", hint="it was left as it is") from None
+
+
+def identity(path: Path) -> Identity:
+    """Which file a path names. Raises `OSError` where there is none."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def check_identity(path: Path, expected: Identity) -> None:
+    """Raise OSError where a path names another file than it did, or none: what SQLite writes would go nowhere."""
+    if identity(path) != expected:
+        raise OSError(errno.ESTALE, "another file has taken its place", str(path))
 
 
 def sync(path: Path) -> None:

@@ -121,8 +121,8 @@ def check_not_pruned(conn: sqlite3.Connection, after: int) -> None:
 
 def pruned_through(conn: sqlite3.Connection) -> int:
     """The highest seq that retention removed; 0 for none."""
-    row = conn.execute("SELECT max(last_seq) FROM prunes").fetchone()
-    return int(row[0] or 0)
+    row = conn.execute("SELECT last_seq FROM prunes ORDER BY id DESC LIMIT 1").fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def _first_at(conn: sqlite3.Connection, time: str) -> int | None:

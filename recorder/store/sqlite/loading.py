@@ -9,13 +9,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from recorder.errors import StoreUnreadable
+from recorder.errors import Closed
 from recorder.model.chain import GENESIS
 from recorder.model.position import new_epoch
 from recorder.model.timestamps import format_ms
-from recorder.store.sqlite import schema
 from recorder.store.sqlite.database import Database
 from recorder.store.sqlite.history import pruned_through
 from recorder.store.sqlite.rows import Transaction, get_meta, set_meta
@@ -46,34 +44,26 @@ class Loaded:
     meta: dict[str, str]
 
 
-def check_schema(conn: sqlite3.Connection, path: Path) -> None:
-    """Raise StoreUnreadable unless the database is one of ours that this version can use."""
-    version = schema.version(conn)
-    application = conn.execute("PRAGMA application_id").fetchone()[0]
-    if application != schema.APPLICATION_ID:
-        raise StoreUnreadable(f"{path} is not a recorder's database", hint="it was left as it is")
-    if version > schema.USER_VERSION:
-        raise StoreUnreadable(
-            f"{path} has schema {version}, this version knows {schema.USER_VERSION}",
-            hint="it was left as it is; use a newer recorder",
-        )
-
-
 async def copy_to_memory(file: Database, memory: Database, on_progress: Callable[[int, int], None]) -> None:
-    """Copy the file's pages into the database in memory.
+    """Copy the file's pages into the database in memory. Who is cancelled ends the copying.
 
     Args:
         file: From here.
         memory: To here; empty, and used by nobody else meanwhile.
         on_progress: Gets pages left and pages in all, on the file's thread.
     """
+    stopped = False
+    target = await memory.run(lambda conn: conn)
 
-    def work(target: sqlite3.Connection) -> Callable[[sqlite3.Connection], None]:
-        return lambda source: source.backup(
-            target, pages=LOAD_PAGES, progress=lambda _status, left, total: on_progress(left, total)
-        )
+    def progress(_status: int, left: int, total: int) -> None:
+        if stopped:
+            raise Closed("stopped while loading")
+        on_progress(left, total)
 
-    await file.run(work(await memory.run(lambda conn: conn)))
+    try:
+        await file.run(lambda source: source.backup(target, pages=LOAD_PAGES, progress=progress))
+    finally:
+        stopped = True
 
 
 def facts(conn: sqlite3.Connection, now_ms: int) -> Loaded:

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 from recorder.store.sqlite.rows import Transaction
 
-PRUNE_ROWS = 1000
-
+VACUUM_PAGES = 2000
 _LAST = (
     "SELECT max(id) AS id, session_id, created_at, after_state, delta_type"
     " FROM session_deltas WHERE id BETWEEN ? AND ? GROUP BY session_id"
@@ -44,12 +43,12 @@ DELETE FROM session_states WHERE deleted = 1 AND count = 0 AND session_id IN (
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What one prune run has removed so far; a row of the table `prunes`.
+    """What has been removed by one rule; a row of the table `prunes`.
 
     Args:
         number: The row's id.
-        policy: Why: `age`, `count`, `bytes` or `asked`, with its value.
-        pruned_at: When the run began (fixed-width form).
+        policy: The rule, with its value: "30 days", "1000 deltas".
+        pruned_at: When the last run of it began (fixed-width form).
     """
 
     number: int
@@ -57,7 +56,46 @@ class Receipt:
     pruned_at: str
 
 
-def prune_slice(conn: sqlite3.Connection, through: int, receipt: Receipt, keep_ids: int) -> tuple[int, int]:
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """How much one transaction may remove.
+
+    Args:
+        rows: Entries.
+        size: Bytes, reckoned by what an entry takes on average.
+    """
+
+    rows: int
+    size: int
+
+
+MEMORY_SLICE = Slice(1000, 4 << 20)
+"""In memory recording waits for a slice, so it takes milliseconds."""
+FILE_SLICE = Slice(20_000, 64 << 20)
+"""On disk nobody waits, and each transaction costs several fsyncs."""
+
+
+def new_receipt(conn: sqlite3.Connection, policy: str, pruned_at: str) -> Receipt:
+    """The receipt of a run that begins.
+
+    A run by the same rule as the one before goes on with its receipt: a limit that is passed every few seconds would
+    fill the table otherwise.
+    """
+    last = conn.execute("SELECT id, policy FROM prunes ORDER BY id DESC LIMIT 1").fetchone() or (0, None)
+    return Receipt(last[0] if last[1] == policy else last[0] + 1, policy, pruned_at)
+
+
+def receipts_after(conn: sqlite3.Connection, seq: int) -> list[tuple[Receipt, int]]:
+    """The receipts of what was removed after a seq, in order, each with the last seq that it covers."""
+    rows = conn.execute(
+        "SELECT id, policy, pruned_at, last_seq FROM prunes WHERE last_seq > ? ORDER BY id", (seq,)
+    ).fetchall()
+    return [(Receipt(number, policy, pruned_at), last) for number, policy, pruned_at, last in rows]
+
+
+def prune_slice(
+    conn: sqlite3.Connection, through: int, receipt: Receipt, keep_ids: int, most: Slice
+) -> tuple[int, int]:
     """Remove the next slice of entries up to a seq, in one transaction.
 
     Args:
@@ -65,15 +103,18 @@ def prune_slice(conn: sqlite3.Connection, through: int, receipt: Receipt, keep_i
         through: The highest seq that may go.
         receipt: The run it belongs to.
         keep_ids: How many ids of removed deltas are remembered.
+        most: How much at once.
 
     Returns:
         How many entries it removed, and the highest seq removed now (0 if none).
     """
-    row = conn.execute("SELECT min(id) FROM session_deltas").fetchone()
-    if row[0] is None or row[0] > through:
+    first, head = conn.execute(
+        "SELECT (SELECT min(id) FROM session_deltas), max(id) FROM session_deltas"
+    ).fetchone()
+    if first is None or first > through:
         return 0, 0
-    first = int(row[0])
-    last = min(through, first + PRUNE_ROWS - 1)
+    rows = min(most.rows, most.size * (head - first + 1) // used_bytes(conn))
+    last = min(through, first + max(rows, 1) - 1)
     span = (first, last)
     with Transaction(conn):
         conn.execute(_KEEP_BASES, span)
@@ -96,9 +137,17 @@ def _note(conn: sqlite3.Connection, first: int, last: int, receipt: Receipt) -> 
         "INSERT INTO prunes SELECT ?, ?, ?, ?, a.hash, b.hash, b.created_at, ?, ?"
         " FROM session_deltas a, session_deltas b WHERE a.id = ? AND b.id = ?"
         " ON CONFLICT(id) DO UPDATE SET last_seq = excluded.last_seq, count = count + excluded.count,"
-        " last_hash = excluded.last_hash, last_recorded_at = excluded.last_recorded_at",
+        " last_hash = excluded.last_hash, last_recorded_at = excluded.last_recorded_at,"
+        " pruned_at = excluded.pruned_at",
         (receipt.number, first, last, last - first + 1, receipt.policy, receipt.pruned_at, first, last),
     )
+
+
+def vacuum_slice(conn: sqlite3.Connection) -> int:
+    """Give some free pages of a file back to the file system, in one transaction; how many are left."""
+    # Not `execute`: it takes a single step of a statement that has no columns, which frees a single page.
+    conn.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
+    return int(conn.execute("PRAGMA freelist_count").fetchone()[0])
 
 
 def used_bytes(conn: sqlite3.Connection) -> int:

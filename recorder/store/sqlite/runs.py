@@ -10,7 +10,8 @@ import orjson
 from recorder.store.sqlite.database import Database
 
 KEPT = 1000
-"""How many runs are kept; the oldest are forgotten."""
+"""How many runs of each job are kept; the oldest are forgotten. Of each, or a snapshot a minute would crowd out the
+daily prunes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class JobRuns:
                 " VALUES (?, ?, ?, ?, ?, ?)",
                 values,
             )
-            conn.execute("DELETE FROM job_runs WHERE id <= (SELECT max(id) FROM job_runs) - ?", (KEPT,))
+            trim_runs(conn, run.name)
 
         await self._database.run(work)
 
@@ -85,3 +86,12 @@ class JobRuns:
             JobRun(name, at, duration, outcome, orjson.loads(counts), error, number)
             for number, name, at, duration, outcome, counts, error in rows
         ]
+
+
+def trim_runs(conn: sqlite3.Connection, name: str) -> None:
+    """Forget the oldest runs of a job beyond `KEPT`."""
+    conn.execute(
+        "DELETE FROM job_runs WHERE name = :name AND id <="
+        " (SELECT id FROM job_runs WHERE name = :name ORDER BY id DESC LIMIT 1 OFFSET :kept)",
+        {"name": name, "kept": KEPT},
+    )

@@ -102,6 +102,9 @@ COLUMNS = (
 
 def create(conn: sqlite3.Connection) -> None:
     """Make the tables in an empty database, in one transaction."""
+    # What a prune frees must come back at the cost of what was freed (`incremental_vacuum`), not of what remains; can
+    # only be set before the first table.
+    conn.execute("PRAGMA auto_vacuum = INCREMENTAL")
     conn.executescript(
         f"BEGIN IMMEDIATE; {_TABLES}"
         f"PRAGMA user_version = {USER_VERSION}; PRAGMA application_id = {APPLICATION_ID}; COMMIT;"

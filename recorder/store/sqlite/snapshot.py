@@ -11,7 +11,6 @@ One snapshot at a time; who asks while one runs waits for its turn, and finds li
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,27 +20,30 @@ from typing import Any
 import orjson
 
 from recorder.store.sqlite.database import Database
-from recorder.store.sqlite.files import FILE_MODE, sync
+from recorder.store.sqlite.files import Identity, check_identity
 from recorder.store.sqlite.history import pruned_through
-from recorder.store.sqlite.retention import Receipt, prune_slice
+from recorder.store.sqlite.retention import FILE_SLICE, prune_slice, receipts_after, vacuum_slice
 from recorder.store.sqlite.rows import Transaction, append_rows, get_meta, set_meta
+from recorder.store.sqlite.runs import trim_runs
 from recorder.store.sqlite.schema import COLUMNS
 
-TRANSACTION_ROWS = 20_000
-"""Rows of one transaction on the file: what a crash in the middle of a long snapshot has to do again, at most."""
-SLICE_ROWS = 500
-SLICE_BYTES = 1 << 20
-JOB_RUNS_KEPT = 1000
-COMPACT_SHARE = 0.05
-"""The share of free pages from which on the file is rewritten; fewer are used again by what comes."""
+TRANSACTION_ROWS, TRANSACTION_BYTES = 20_000, 64 << 20
+"""What one transaction on the file takes: a crash in a long snapshot loses no more than this much of its work."""
+FIRST_ROWS, SLICE_ROWS, SLICE_BYTES = 64, 500, 1 << 20
+"""What is read from memory at once: recording waits for it."""
 
 _BLOBS = tuple(index for index, name in enumerate(COLUMNS) if name in ("id_digest", "hash"))
+_SIZE = "ifnull(length(CAST(before_state AS BLOB)), 0) + ifnull(length(CAST(after_state AS BLOB)), 0)"
+_SLICE_END = f"""
+SELECT max(id) FROM (
+  SELECT id, sum({_SIZE}) OVER (ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+  FROM session_deltas WHERE id > ? AND id <= ? ORDER BY id LIMIT ?) WHERE ifnull(before, 0) < {SLICE_BYTES}
+"""
 _EXPORT = (
     "SELECT json_group_array(json_array("
     + ",".join(f"hex({name})" if index in _BLOBS else name for index, name in enumerate(COLUMNS))
-    + ")) FROM (SELECT * FROM session_deltas WHERE id > ? AND id <= ? ORDER BY id LIMIT ?)"
+    + ")) FROM (SELECT * FROM session_deltas WHERE id > ? AND id <= ? ORDER BY id)"
 )
-_SMALL_TABLES = ("epochs", "prunes", "job_runs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,28 +68,21 @@ class Snapshotter:
         memory: The database in memory; only read.
         file: The file's database; used by nobody else.
         path: Where the file is.
-        durable: The highest seq it has.
+        identity: Which file that is.
         keep_ids: As in `prune_slice`.
-        average_bytes: Tells what a row takes, roughly.
     """
 
     def __init__(
-        self,
-        memory: Database,
-        file: Database,
-        path: Path,
-        durable: int,
-        *,
-        keep_ids: int,
-        average_bytes: Callable[[], float],
+        self, memory: Database, file: Database, path: Path, identity: Identity, *, keep_ids: int
     ) -> None:
         self._memory = memory
         self._file = file
         self._path = path
+        self._identity = identity
         self._keep_ids = keep_ids
-        self._average_bytes = average_bytes
         self._turn = asyncio.Lock()  # one snapshot at a time
-        self.durable = durable  # the highest seq on disk, fsynced
+        self.durable = 0  # the highest seq on disk, fsynced
+        self.pruned = 0  # the highest seq removed from the file
 
     async def run(
         self, target: int, facts: dict[str, str], on_durable: Callable[[], None] = lambda: None
@@ -104,69 +99,83 @@ class Snapshotter:
         """
         async with self._turn:
             before = self.durable
+            await self.settle()
             while self.durable < target:
-                await self._append(min(target, self.durable + TRANSACTION_ROWS))
+                await self._append(target)
                 on_durable()
             await self._prune()
             await self._copy_small_tables(facts)
             return SnapshotResult(self.durable - before, self.durable, self._path.stat().st_size)
 
-    async def compact(self) -> bool:
-        """Rewrite the file without its free pages, when there are enough of them; whether it was done.
-
-        The new file is made beside the old one, synced, and takes its place by rename: a crash at any instant leaves
-        one of them, whole. It costs what remains, in the file's own thread. (Freeing pages in place,
-        `incremental_vacuum`, took ten times as long: it moves every page by itself.)
+    async def settle(self) -> None:
+        """Learn from the file itself where it is: a call that was cancelled may have been carried out all the same.
 
         Raises:
-            sqlite3.Error, OSError: The disk said no; the file is as it was.
+            OSError: There is no file any more, or another one.
+        """
+        check_identity(self._path, self._identity)
+        self.durable, self.pruned = await self._file.run(_settle)
+
+    async def compact(self) -> None:
+        """Give the file's free pages back to the file system, in slices: it costs what was freed, not what remains.
+
+        Raises:
+            sqlite3.Error, OSError: The disk said no; what has been given back so far is.
         """
         async with self._turn:
-            free, pages = await self._file.run(_free_pages)
-            if free < pages * COMPACT_SHARE:
-                return False
-            new = self._path.with_name(f"{self._path.name}.new-{os.getpid()}")
-            try:
-                await self._file.run(lambda conn: _write_compact(conn, new))
-                await self._file.reopen(lambda: _publish(new, self._path))
-            finally:
-                new.unlink(missing_ok=True)
-            return True
+            check_identity(self._path, self._identity)
+            left = -1
+            while left:
+                before, left = left, await self._file.run(vacuum_slice)
+                if left == before:
+                    break
 
     async def _append(self, target: int) -> None:
-        """Copy rows up to `target` in one transaction."""
-        await self._file.run(_begin)
+        """Copy the next rows, up to `target` at most, in one transaction."""
+        target = min(target, self.durable + TRANSACTION_ROWS)
+        cursor, size, limit = self.durable, 0, FIRST_ROWS
         try:
-            cursor = self.durable
-            while cursor < target:
-                limit = max(1, min(SLICE_ROWS, int(SLICE_BYTES / self._average_bytes())))
-                after = cursor
-                text = await self._memory.run(lambda conn: _export(conn, after, target, limit))  # noqa: B023
+            await self._file.run(_begin)
+            while cursor < target and size < TRANSACTION_BYTES:
+                after, most = cursor, limit
+                text = await self._memory.run(lambda conn: _export(conn, after, target, most))  # noqa: B023
                 cursor = await self._file.run(lambda conn: _import(conn, text))  # noqa: B023
+                size += len(text)
+                # Never far more than fitted last time: where rows grow, few are looked at in vain.
+                limit = min(SLICE_ROWS, 2 * (cursor - after))
             await self._file.run(_commit)
         except BaseException:
-            # The commit may have been carried out all the same (a cancelled call goes on in its thread): ask.
-            self.durable = await self._file.run(_rollback)
+            # The file must not stay locked until somebody tries again.
+            await self._file.run(_settle)
             raise
-        self.durable = target
+        self.durable = cursor
 
     async def _prune(self) -> None:
-        receipts = await self._memory.run(_receipts)
-        have = await self._file.run(pruned_through)
-        for receipt, through in receipts:
-            while have < through:
-                removed, last = await self._file.run(
-                    lambda conn: prune_slice(conn, through, receipt, self._keep_ids)  # noqa: B023
+        """Remove from the file what was removed from memory, all of which is on disk, with the same receipts."""
+        for receipt, through in await self._memory.run(lambda conn: receipts_after(conn, self.pruned)):
+            while self.pruned < through:
+                _, last = await self._file.run(
+                    lambda conn: prune_slice(conn, through, receipt, self._keep_ids, FILE_SLICE)  # noqa: B023
                 )
-                have = max(have, last) if removed else through
+                self.pruned = last or through
 
     async def _copy_small_tables(self, facts: dict[str, str]) -> None:
-        rows = await self._memory.run(_read_small_tables)
-        await self._file.run(lambda conn: _write_small_tables(conn, rows, facts))
+        last_run = await self._file.run(_last_run)
+        meta, runs = await self._memory.run(lambda conn: (get_meta(conn), _runs_after(conn, last_run)))
+        await self._file.run(lambda conn: _write_small_tables(conn, runs, meta | facts))
+
+
+def _settle(conn: sqlite3.Connection) -> tuple[int, int]:
+    """End a transaction that was left open; the highest seqs that the file has had, and has removed."""
+    if conn.in_transaction:
+        conn.execute("ROLLBACK")
+    row = conn.execute("SELECT seq FROM sqlite_sequence WHERE name = 'session_deltas'").fetchone()
+    return int(row[0]) if row else 0, pruned_through(conn)
 
 
 def _export(conn: sqlite3.Connection, after: int, target: int, limit: int) -> str:
-    return str(conn.execute(_EXPORT, (after, target, limit)).fetchone()[0])
+    end = conn.execute(_SLICE_END, (after, target, limit)).fetchone()[0]
+    return str(conn.execute(_EXPORT, (after, end)).fetchone()[0])
 
 
 def _import(conn: sqlite3.Connection, text: str) -> int:
@@ -180,24 +189,6 @@ def _import(conn: sqlite3.Connection, text: str) -> int:
     return int(rows[-1][0])
 
 
-def _free_pages(conn: sqlite3.Connection) -> tuple[int, int]:
-    """Free pages, and all pages."""
-    free, pages = (conn.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_count"))
-    return int(free), int(pages)
-
-
-def _write_compact(conn: sqlite3.Connection, new: Path) -> None:
-    # Made first, so that it has our mode from its beginning; VACUUM INTO takes an empty file.
-    os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, FILE_MODE))
-    conn.execute("VACUUM INTO ?", (str(new),))
-    sync(new)
-
-
-def _publish(new: Path, path: Path) -> None:
-    new.replace(path)
-    sync(path.parent)
-
-
 def _begin(conn: sqlite3.Connection) -> None:
     conn.execute("BEGIN IMMEDIATE")
 
@@ -206,32 +197,18 @@ def _commit(conn: sqlite3.Connection) -> None:
     conn.execute("COMMIT")
 
 
-def _rollback(conn: sqlite3.Connection) -> int:
-    """End a transaction that failed; the highest seq that the file has had."""
-    if conn.in_transaction:
-        conn.execute("ROLLBACK")
-    row = conn.execute("SELECT seq FROM sqlite_sequence WHERE name = 'session_deltas'").fetchone()
-    return int(row[0]) if row else 0
+def _last_run(conn: sqlite3.Connection) -> int:
+    return int(conn.execute("SELECT coalesce(max(id), 0) FROM job_runs").fetchone()[0])
 
 
-def _receipts(conn: sqlite3.Connection) -> list[tuple[Receipt, int]]:
-    rows = conn.execute("SELECT id, policy, pruned_at, last_seq FROM prunes ORDER BY id").fetchall()
-    return [(Receipt(number, policy, pruned_at), last) for number, policy, pruned_at, last in rows]
+def _runs_after(conn: sqlite3.Connection, number: int) -> list[tuple[Any, ...]]:
+    return conn.execute("SELECT * FROM job_runs WHERE id > ? ORDER BY id", (number,)).fetchall()
 
 
-def _read_small_tables(conn: sqlite3.Connection) -> dict[str, list[tuple[Any, ...]]]:
-    tables = {name: conn.execute(f"SELECT * FROM {name}").fetchall() for name in _SMALL_TABLES}
-    tables["meta"] = list(get_meta(conn).items())
-    return tables
-
-
-def _write_small_tables(
-    conn: sqlite3.Connection, tables: dict[str, list[tuple[Any, ...]]], facts: dict[str, str]
-) -> None:
+def _write_small_tables(conn: sqlite3.Connection, runs: list[tuple[Any, ...]], meta: dict[str, str]) -> None:
     with Transaction(conn):
-        for name in _SMALL_TABLES:
-            for row in tables[name]:
-                marks = ",".join("?" * len(row))
-                conn.execute(f"INSERT OR REPLACE INTO {name} VALUES ({marks})", row)
-        conn.execute("DELETE FROM job_runs WHERE id <= (SELECT max(id) FROM job_runs) - ?", (JOB_RUNS_KEPT,))
-        set_meta(conn, **({str(key): str(value) for key, value in tables["meta"]} | facts))
+        for row in runs:
+            conn.execute(f"INSERT INTO job_runs VALUES ({','.join('?' * len(row))})", row)
+        for name in {row[1] for row in runs}:
+            trim_runs(conn, name)
+        set_meta(conn, **meta)

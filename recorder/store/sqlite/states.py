@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
-from recorder.errors import Pruned
+from recorder.errors import Closed, Pruned
 from recorder.store.base import Guarantee, Health, SessionRow, StateRow
 from recorder.store.sqlite.database import Database
 from recorder.store.sqlite.history import pruned_through
@@ -104,7 +104,7 @@ class SqliteStateStore:
 
         try:
             log, states = await self._database.run(work)
-        except (sqlite3.Error, ValueError) as error:
+        except (sqlite3.Error, Closed) as error:
             return Health(False, f"{type(error).__name__}: {error}")
         # A deleted session leaves the cache when its last entry is pruned, so the cache may be empty, but never ahead.
         ok = states == log or (log == 0)

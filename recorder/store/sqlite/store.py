@@ -11,14 +11,14 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from loguru import logger
 
 from recorder.clock import Clock
-from recorder.errors import StoreError, StoreUnreadable
+from recorder.errors import Closed, StoreError, StoreUnreadable
 from recorder.metrics import Metrics
 from recorder.model.delta import Entry
 from recorder.model.timestamps import format_ms
@@ -80,16 +80,12 @@ class SqliteStore:
         self._writing: asyncio.Task[None] | None = None  # the writer's task, from `load` to `close`
         self._reader = HistoryReader(memory, metrics)
         self._snapshotter = Snapshotter(
-            memory,
-            file,
-            config.path,
-            0,
-            keep_ids=config.keep_ids,
-            average_bytes=lambda: self._reader.average_bytes,
+            memory, file, config.path, files.identity(config.path), keep_ids=config.keep_ids
         )
         self._pruned = 0  # the highest seq removed from memory
-        self._last_at = ""  # the time of recording of the last entry removed
-        self._unsaved = False  # whether something but entries has changed since the last snapshot
+        self._pruning = asyncio.Lock()  # one prune at a time: a receipt belongs to one run
+        self._facts = 0  # how often small facts have changed
+        self._saved_facts = 0  # the same, when the last snapshot that succeeded began
         self._closed = False
         self._subscribers: list[Callable[[], None]] = []  # told of progress
         self.states = SqliteStateStore(memory, lambda: self.recorded)
@@ -105,19 +101,21 @@ class SqliteStore:
             StoreLocked: Another process has the file.
             StoreUnreadable: It can't be used; it is left as it is.
         """
-        files.prepare_directory(config.path)
-        with files.locked(config.path):
-            files.create_if_missing(config.path)
-            files.check_file(config.path)
-            async with open_file(config.path) as file, open_memory() as memory:
-                store = cls(config, file, memory, clock, metrics)
-                try:
-                    await file.run(lambda conn: loading.check_schema(conn, config.path))
-                    yield store
-                except sqlite3.DatabaseError as error:
-                    raise StoreUnreadable(f"{config.path}: {error}", hint="it was left as it is") from error
-                finally:
-                    await store.close()
+        path = config.path
+        files.prepare_directory(path)
+        async with AsyncExitStack() as stack:
+            stack.enter_context(files.locked(path))
+            files.create_if_missing(path)
+            files.check_file(path)
+            # Closed after the file: a load that is broken off still writes to it from the file's thread.
+            memory = await stack.enter_async_context(open_memory())
+            try:
+                file = await stack.enter_async_context(open_file(path))
+            except sqlite3.Error as error:
+                raise StoreUnreadable(f"{path}: {error}", hint="it was left as it is") from error
+            store = cls(config, file, memory, clock, metrics)
+            stack.push_async_callback(store.close)
+            yield store
 
     async def load(self, on_progress: Callable[[int, int], None] = lambda left, total: None) -> Loaded:
         """Fill the memory from the file and begin to record.
@@ -134,9 +132,10 @@ class SqliteStore:
             loaded = await self._memory.run(lambda conn: loading.facts(conn, now))
             for database in (self._file, self._memory):
                 await database.run(lambda conn: loading.begin(conn, loaded, now))
-        except sqlite3.Error as error:
+            await self._snapshotter.settle()
+        except (sqlite3.Error, OSError) as error:
             raise StoreUnreadable(f"{self._config.path}: {error}", hint="it was left as it is") from error
-        self._writer.recorded = self._snapshotter.durable = loaded.head
+        self._writer.recorded = loaded.head
         self._pruned = loaded.pruned
         self.last_snapshot_at = loaded.meta.get("last_snapshot_at")
         self._writing = asyncio.create_task(self._writer.run(), name="store-writer")
@@ -191,7 +190,11 @@ class SqliteStore:
     @property
     def is_dirty(self) -> bool:
         """Whether a snapshot would have something to do."""
-        return self._unsaved or self.durable < self.recorded
+        return (
+            self.durable < self.recorded
+            or self._snapshotter.pruned < self._pruned
+            or self._saved_facts != self._facts
+        )
 
     def append(self, entry: Entry) -> None:
         """Queue an entry. Raises `Closed`."""
@@ -234,24 +237,16 @@ class SqliteStore:
         Returns:
             How many entries it removed.
         """
-        bound = min(through, self.durable)
-        if bound <= self._pruned:
-            return 0
-        now = format_ms(self._clock.now_ms())
-        number = await self._memory.run(
-            lambda conn: conn.execute("SELECT coalesce(max(id), 0) + 1 FROM prunes").fetchone()[0]
-        )
-        receipt = retention.Receipt(int(number), policy, now)
-        total = 0
-        while True:
-            removed, last = await self._memory.run(
-                lambda conn: retention.prune_slice(conn, bound, receipt, self._config.keep_ids)
-            )
-            if not removed:
-                break
-            total += removed
-            self._pruned, self._unsaved = last, True
-        return total
+        async with self._pruning:
+            bound = min(through, self.durable)
+            if bound <= self._pruned:
+                return 0
+            now = format_ms(self._clock.now_ms())
+            try:
+                receipt = await self._memory.run(lambda conn: retention.new_receipt(conn, policy, now))
+                return await self._prune(bound, receipt)
+            except sqlite3.Error as error:
+                raise StoreError(f"pruning failed: {error}") from error
 
     async def health_check(self) -> Health:
         """Whether it can record and answer."""
@@ -261,7 +256,7 @@ class SqliteStore:
             kept = await self._memory.run(
                 lambda conn: conn.execute("SELECT max(id), min(id) FROM session_deltas").fetchone()
             )
-        except (sqlite3.Error, ValueError) as error:
+        except (sqlite3.Error, Closed) as error:
             return Health(False, f"{type(error).__name__}: {error}")
         return Health(True, details={"head": kept[0] or 0, "oldest": kept[1] or 0, "waiting": self.waiting})
 
@@ -276,34 +271,36 @@ class SqliteStore:
         Raises:
             StoreError: The disk said no. What is on disk is as after the last success.
         """
-        await self.flush()
+        # What was recorded before recording failed is worth keeping, too.
+        if self.failure is None:
+            await self.flush()
         at = format_ms(self._clock.now_ms())
-        facts = {"last_snapshot_at": at, "clean": "1" if clean else "0"}
-        self._unsaved = False
+        facts = {"last_snapshot_at": at, "clean": "1" if clean and self.failure is None else "0"}
+        changed = self._facts
         try:
             result = await self._snapshotter.run(self.recorded, facts, self._progress)
         except (sqlite3.Error, OSError) as error:
-            self._unsaved = True
-            raise StoreError(
-                f"{self._config.path}: {error}", hint="is the disk full or read-only?"
-            ) from error
-        self.last_snapshot_at = at
+            raise self._disk_error(error) from error
+        self.last_snapshot_at, self._saved_facts = at, changed
         return result
 
     async def compact(self) -> None:
         """Give back to the file system what pruning has freed in the file.
 
         Memory that pruning has freed stays with the process and is used again by what comes.
+
+        Raises:
+            StoreError: The disk said no. Nothing is lost; the next time goes on from there.
         """
         try:
             await self._snapshotter.compact()
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"{self._config.path}: {error}") from error
+            raise self._disk_error(error) from error
 
     async def remember(self, **values: str) -> None:
         """Keep small facts beside the data, until the next snapshot in memory only."""
         await self._memory.run(lambda conn: set_meta(conn, **values))
-        self._unsaved = True
+        self._facts += 1
 
     async def recent_ids(self, limit: int) -> list[tuple[str, int, bytes]]:
         """(id, seq, digest) of the last ids, ascending by seq."""
@@ -332,22 +329,49 @@ class SqliteStore:
         self._subscribers.append(callback)
 
     async def close(self) -> None:
-        """Record what is queued, take the last snapshot, end the writer. Twice is fine.
+        """Record what is queued, take the last snapshot, close both databases. Twice is fine.
 
         Raises:
-            StoreError: The last snapshot failed; everything else has been closed all the same.
+            StoreError: Not everything could be recorded or saved; everything has been closed all the same.
         """
-        if self._closed or self._writing is None:
-            self._closed = True
+        if self._closed:
             return
         self._closed = True
         self._writer.close()
         try:
+            if self._writing is not None:
+                await self._finish(self._writing)
+        finally:
+            await self._file.close()
+            await self._memory.close()
+
+    async def _finish(self, writing: asyncio.Task[None]) -> None:
+        try:
             await self.snapshot(clean=True)
+            if self.failure is not None:
+                raise StoreError(f"nothing can be recorded after seq {self.recorded}: {self.failure}")
             logger.bind(db_path=str(self._config.path), durable=self.durable).debug("last snapshot saved")
         finally:
-            self._writing.cancel()
-            await asyncio.gather(self._writing, return_exceptions=True)
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+
+    async def _prune(self, bound: int, receipt: retention.Receipt) -> int:
+        def work(conn: sqlite3.Connection) -> int:
+            removed, last = retention.prune_slice(
+                conn, bound, receipt, self._config.keep_ids, retention.MEMORY_SLICE
+            )
+            # Noted here, on the thread: a caller who is cancelled would not learn that it was carried out.
+            self._pruned = last or bound
+            return removed
+
+        total = 0
+        while self._pruned < bound:
+            total += await self._memory.run(work)
+        return total
+
+    def _disk_error(self, error: sqlite3.Error | OSError) -> StoreError:
+        reason = error.strerror if isinstance(error, OSError) else error
+        return StoreError(f"{self._config.path}: {reason}", hint="is the disk full, read-only or locked?")
 
     def _progress(self) -> None:
         for callback in self._subscribers:
@@ -356,6 +380,8 @@ class SqliteStore:
     async def _pruned_since(self, time: str) -> bool:
         """Whether an entry recorded at or after a time has been removed."""
         last = await self._memory.run(
-            lambda conn: conn.execute("SELECT max(last_recorded_at) FROM prunes").fetchone()[0]
+            lambda conn: conn.execute(
+                "SELECT last_recorded_at FROM prunes ORDER BY id DESC LIMIT 1"
+            ).fetchone()
         )
-        return last is not None and last >= time
+        return last is not None and last[0] >= time
