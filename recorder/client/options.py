@@ -23,7 +23,7 @@ class ClientOptions:
 
     Args:
         heartbeat_s: The server's HEARTBEAT_INTERVAL. After 2 of them without a word a subscription is
-            `stale`, after 2.5 its connection is cut and made anew.
+            `stale` and the server is asked, after 2.5 its connection is cut and made anew.
         backoff_base_s: Bound of the delay before the first reconnection; it doubles with each further try.
         backoff_cap_s: Bound of every delay.
         backoff_stable_s: A connection that held this long starts the count afresh.

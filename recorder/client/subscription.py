@@ -27,7 +27,7 @@ from recorder.client.backoff import Backoff
 from recorder.client.connection import Dialer, Unreachable, close_code, hang_up
 from recorder.client.decode import LiveWire, Violation, decode
 from recorder.client.events import Delta, Disconnected, Event, Heartbeat, Hello, Live, Reset, State
-from recorder.client.freshness import Freshness, assess
+from recorder.client.freshness import STALE_INTERVALS, Freshness, assess
 from recorder.client.handoff import Handoff
 from recorder.client.options import ClientOptions
 from recorder.client.resume import Fail, Phase, Resume, Retry, Verdict
@@ -41,6 +41,7 @@ DEAD_INTERVALS = 2.5
 MAX_URL = 4000
 """A longer URL does not pass everywhere (8 KiB is a common limit): then it goes as a message."""
 
+_PING = b'{"op":"ping"}'
 _NOTICES = (Hello, Heartbeat, Disconnected)
 
 
@@ -139,12 +140,11 @@ class Subscription:
         is_live = resume.phase is Phase.LIVE
         if not (is_live and self._is_filtered):
             waiting += resume.head - (resume.position.seq if resume.position is not None else 0)
-        silent_s = 0.0 if self._held else self._options.clock.monotonic() - self._heard
         return assess(
             connected=resume.phase not in (Phase.DOWN, Phase.GREETING),
             is_live=is_live,
             behind=waiting,
-            silent_s=silent_s,
+            silent_s=self._silent_s(),
             heartbeat_s=self._options.heartbeat_s,
         )
 
@@ -306,11 +306,23 @@ class Subscription:
         self._ready.set()
 
     async def _watch(self, socket: ClientConnection) -> None:
-        """Cut the connection when nothing is heard."""
-        clock, limit = self._options.clock, DEAD_INTERVALS * self._options.heartbeat_s
-        left = limit
-        while left > 0:
-            await self._options.sleep(left)
-            left = limit if self._held else limit - (clock.monotonic() - self._heard)
-        self._is_silent = True
-        socket.transport.abort()
+        """Cut the connection when nothing is heard, not even an answer to a question."""
+        patience = STALE_INTERVALS * self._options.heartbeat_s
+        while True:
+            while (left := patience - self._silent_s()) > 0:
+                await self._options.sleep(left)
+            # Asked before it is given up: the server's heartbeat may be slower than ours is set to.
+            heard = self._heard
+            try:
+                await socket.send(_PING, text=True)
+            except ConnectionClosed:
+                return  # the reading side says why
+            await self._options.sleep(DEAD_INTERVALS * self._options.heartbeat_s - patience)
+            if self._heard == heard and not self._held:
+                self._is_silent = True
+                socket.transport.abort()
+                return
+
+    def _silent_s(self) -> float:
+        """Seconds since anything was heard; none while it is the caller who does not take."""
+        return 0.0 if self._held else self._options.clock.monotonic() - self._heard

@@ -204,8 +204,10 @@ class FakeRecorder:
                 async for message in connection:
                     assert isinstance(message, str)
                     wanted = parse_op(message.encode())
-                    feed.cancel()
-                    if wanted is not None:
+                    if wanted is None:
+                        await say(self.event("pong"))
+                    else:
+                        feed.cancel()
                         feed = group.create_task(self._feed(wanted, say))
             finally:
                 feed.cancel()
