@@ -21,6 +21,7 @@ from recorder.errors import (
     InvalidDelta,
     InvalidJson,
     InvalidQuery,
+    InvalidRequest,
     MessageTooLarge,
     NotAllowed,
     NotFound,
@@ -49,7 +50,7 @@ else is here. States are passed on byte for byte as they were published.
 * A request whose `Host` or `Origin` is neither the recorder's own nor allowed by its settings gets 403.
 """
 
-EVERYWHERE: tuple[type[RecorderError], ...] = (NotAllowed, InternalError)
+EVERYWHERE: tuple[type[RecorderError], ...] = (InvalidRequest, NotAllowed, InternalError)
 LOADED = (Unavailable,)
 RECORDED = (*LOADED, NotRecording)
 
@@ -304,7 +305,8 @@ def query_parameters() -> dict[str, Json]:
             "How many at most.",
         ),
         "cursor": plain(
-            {"type": "string"}, "`next` of the page before. Opaque; good for its question and epoch alone."
+            {"type": "string", "pattern": "^[0-9A-Za-z_-]+$"},
+            "`next` of the page before. Opaque; good for its question and epoch alone.",
         ),
         "format": plain(
             {"enum": list(MEDIA_TYPES), "default": next(iter(MEDIA_TYPES))}, "How it is written."
