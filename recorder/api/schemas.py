@@ -15,8 +15,8 @@ from recorder.protocol.decode import MAX_DEPTH, MAX_ID, MAX_SESSION_ID
 
 Json = dict[str, Any]
 
-# What a session's id may not hold: control characters.
-_PLAIN = "^[^\\u0000-\\u001f\\u007f]*$"
+# What a session's id may not hold. Not as a whole pattern with "$", which some take to match before a line's end.
+_CONTROL = "[\\u0000-\\u001f\\u007f]"
 _FIXED_TIME = "^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$"
 
 
@@ -101,7 +101,7 @@ def session_id() -> Json:
         "type": "string",
         "minLength": 1,
         "maxLength": MAX_SESSION_ID,
-        "pattern": _PLAIN,
+        "not": {"pattern": _CONTROL},
         "description": "Any characters but control characters; slashes, spaces and `?` too.",
     }
 
