@@ -240,7 +240,7 @@ class Recorder:
         scheduler = await self._stack.enter_async_context(
             Scheduler.run(self.maintenance, settings.snapshot_interval)
         )
-        store.on_progress(lambda: scheduler.on_progress(store.recorded))
+        store.on_progress(scheduler.on_progress)
 
     def _on_progress(self, hub: Hub, intake: Intake) -> None:
         assert self.store is not None

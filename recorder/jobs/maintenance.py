@@ -10,6 +10,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from loguru import logger
@@ -32,7 +33,16 @@ class MaintainedStore(Protocol):
     """What upkeep asks of a store."""
 
     runs: JobRuns
-    last_snapshot_at: str | None
+
+    @property
+    def path(self) -> Path:
+        """The database file."""
+        ...
+
+    @property
+    def recorded_bytes(self) -> int:
+        """Bytes recorded since the start."""
+        ...
 
     @property
     def is_dirty(self) -> bool:
@@ -117,6 +127,7 @@ class Maintenance:
         self._clock = clock
         self._metrics = metrics
         self._turn = asyncio.Lock()  # one prune at a time
+        self._checked_bytes = 0  # bytes recorded when the size was looked at last
         self.last_prune_at = last_prune_at  # fixed-width form
         self.snapshot_failures = 0  # in a row
         self.snapshot_error: str | None = None  # why the last snapshot failed; None when it succeeded
@@ -134,20 +145,7 @@ class Maintenance:
         """
         if not (self._store.is_dirty or even_if_clean or self.snapshot_error):
             return None
-        begin = self._clock.monotonic()
-        try:
-            result = await self._noted("snapshot", self._store.snapshot, _snapshot_counts)
-        except RecorderError as error:
-            self.snapshot_failures += 1
-            self.snapshot_error = str(error)
-            self._metrics.snapshots["failed"] += 1
-            raise
-        seconds = self._clock.monotonic() - begin
-        self.snapshot_failures, self.snapshot_error = 0, None
-        self._metrics.snapshots["ok"] += 1
-        self._metrics.snapshot_seconds = seconds
-        logger.bind(size=result.size, rows=result.rows, seconds=round(seconds, 3)).debug("snapshot saved")
-        return result
+        return await self._noted("snapshot", self._save, _snapshot_counts)
 
     async def prune(self, older_than: str | None = None) -> int:
         """Remove what need not be kept.
@@ -166,7 +164,7 @@ class Maintenance:
                 removed = await self._noted(
                     "prune", lambda: self._prune(older_than), lambda n: {"deleted": n}
                 )
-            except RecorderError:
+            except Exception:
                 self._metrics.prunes["failed"] += 1
                 raise
             self._metrics.prunes["ok"] += 1
@@ -179,6 +177,12 @@ class Maintenance:
         midnight = self._clock.now_ms() // DAY_MS * DAY_MS
         return self.last_prune_at < format_ms(midnight)
 
+    def limits_due(self) -> bool:
+        """Whether a limit may have been passed since the size was looked at last. Costs nothing."""
+        limit = self._retention.max_bytes
+        grown = self._store.recorded_bytes - self._checked_bytes
+        return self.over_count() or (limit is not None and grown > limit * HEADROOM / 2)
+
     def over_count(self) -> bool:
         """Whether there are clearly more entries than MAX_DELTAS."""
         limit = self._retention.max_deltas
@@ -187,35 +191,47 @@ class Maintenance:
     async def over_bytes(self) -> bool:
         """Whether the database is clearly larger than MAX_DB_BYTES."""
         limit = self._retention.max_bytes
+        self._checked_bytes = self._store.recorded_bytes
         return limit is not None and await self._store.used_bytes() > limit * (1 + HEADROOM)
+
+    async def _save(self) -> SnapshotResult:
+        begin = self._clock.monotonic()
+        try:
+            result = await self._store.snapshot()
+        except Exception as error:
+            self.snapshot_failures += 1
+            self.snapshot_error = str(error)
+            self._metrics.snapshots["failed"] += 1
+            raise
+        seconds = self._clock.monotonic() - begin
+        self.snapshot_failures, self.snapshot_error = 0, None
+        self._metrics.snapshots["ok"] += 1
+        self._metrics.snapshot_seconds = seconds
+        logger.bind(
+            db_path=str(self._store.path), size=result.size, rows=result.rows, seconds=round(seconds, 3)
+        ).debug("snapshot saved")
+        return result
 
     async def _prune(self, older_than: str | None) -> int:
         store, limits = self._store, self._retention
-        await store.snapshot()
-        removed = 0
-        if older_than is not None:
-            removed += await self._prune_before(older_than, "asked")
-        else:
-            if limits.days:
-                edge = format_ms(self._clock.now_ms() - limits.days * DAY_MS)
-                removed += await self._prune_before(edge, f"{limits.days} days")
-            if limits.max_deltas is not None:
-                removed += await store.prune(
-                    store.recorded - limits.max_deltas, f"{limits.max_deltas} deltas"
-                )
-            if limits.max_bytes is not None:
-                removed += await self._prune_bytes(limits.max_bytes)
+        if store.is_dirty:
+            await self._save()
+        edge, policy, removed = older_than, f"asked: before {older_than}", 0
+        if edge is None and limits.days:
+            edge, policy = format_ms(self._clock.now_ms() - limits.days * DAY_MS), f"{limits.days} days"
+        if edge is not None:
+            removed += await store.prune(await store.first_at(edge) - 1, policy)
+        if older_than is None and limits.max_deltas is not None:
+            removed += await store.prune(store.recorded - limits.max_deltas, f"{limits.max_deltas} deltas")
+        if older_than is None and limits.max_bytes is not None:
+            removed += await self._prune_bytes(limits.max_bytes)
+        logger.bind(deleted=removed, older_than=edge).info("pruned")
+        self._metrics.pruned_deltas += removed
         self.last_prune_at = format_ms(self._clock.now_ms())
         await store.remember(last_prune_at=self.last_prune_at)
-        await store.snapshot()
+        await self._save()
         if removed:
             await store.compact()
-        self._metrics.pruned_deltas += removed
-        return removed
-
-    async def _prune_before(self, time: str, policy: str) -> int:
-        removed = await self._store.prune(await self._store.first_at(time) - 1, f"{policy}: before {time}")
-        logger.bind(deleted=removed, older_than=time).info("pruned")
         return removed
 
     async def _prune_bytes(self, limit: int) -> int:
@@ -236,9 +252,11 @@ class Maintenance:
         started, begin = format_ms(self._clock.now_ms()), self._clock.monotonic()
         try:
             result = await work()
-        except RecorderError as error:
-            await self._store.runs.add(JobRun(name, started, self._ms(begin), "failed", {}, str(error)))
-            logger.bind(job=name, error=str(error)).error("job failed")
+        except Exception as error:
+            # The boundary of a job: whatever went wrong is noted, logged and counted, and its caller is told.
+            reason = str(error) if isinstance(error, RecorderError) else f"{type(error).__name__}: {error}"
+            logger.bind(job=name, error=reason).error("job failed")
+            await self._store.runs.add(JobRun(name, started, self._ms(begin), "failed", {}, reason))
             raise
         await self._store.runs.add(JobRun(name, started, self._ms(begin), "ok", counts(result)))
         return result

@@ -141,6 +141,11 @@ class SqliteStore:
         self._writing = asyncio.create_task(self._writer.run(), name="store-writer")
         return loaded
 
+    @property
+    def path(self) -> Path:
+        """The database file."""
+        return self._config.path
+
     # EventStore
 
     @property
@@ -181,6 +186,11 @@ class SqliteStore:
     def waiting(self) -> int:
         """Entries appended and not recorded."""
         return self._writer.waiting
+
+    @property
+    def recorded_bytes(self) -> int:
+        """Bytes recorded since the start, as they travel."""
+        return self._writer.recorded_bytes
 
     @property
     def failure(self) -> str | None:
