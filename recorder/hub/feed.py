@@ -204,7 +204,8 @@ class Feed:
             return None, 0
         if since.kind == "time":
             first = source.tail.first_at(since.time) or await history.seq_at(since.time)
-            return ("pruned", 0) if first is None else (None, first - 1)
+            # What was pruned may still be in the tail: it is gone all the same for those who come now.
+            return ("pruned", 0) if first is None or first < history.oldest else (None, first - 1)
         seq = since.seq
         if since.position is not None:
             if since.position.epoch != source.epoch:

@@ -100,6 +100,8 @@ async def test_who_is_inside_when_the_door_is_shut_is_still_counted_out() -> Non
         "session=",
         "type=moved",
         "since=yesterday",
+        "since=",
+        "since=1&since=2",
         "sessions=a",
         "since=1.5",
         "session=" + "x" * 257,
