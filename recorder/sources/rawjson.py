@@ -1,46 +1,35 @@
-"""Cutting JSON into its parts without changing a byte of them.
+"""Cutting the JSON of logs: `model/jsontext` with errors that can be handed over, and the values that are looked at.
 
-States are evidence: a number of thirty digits, `1e2`, odd spacing, the order of names and every escape go through as
-they are, so values are sliced out of the text and never decoded and encoded again. msgspec does the cutting; what it
-refuses goes through the standard library's scanner, because JSON allows a lone surrogate escape such as `"\\ud83d"`
-and msgspec does not. `decode` is for the few values that are looked at, `dump` for those that are made here.
-
-Of a name that an object has twice, the last counts.
+What is cut is kept byte for byte. `decode` is for the few values that are looked at, `dump` for those that are made
+here.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator
-from typing import Any, NoReturn
+from contextlib import contextmanager
+from typing import Any
 
-import msgspec
 import orjson
 
+from recorder.model import jsontext
 from recorder.sources.records import Unfit
 
 NULL = b"null"
-_SPACE = re.compile(r"[ \t\r\n]*")
-_KINDS = {
-    b"{": "an object",
-    b"[": "an array",
-    b'"': "a string",
-    b"t": "a boolean",
-    b"f": "a boolean",
-    b"n": "null",
-}
-_object_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_array_decoder = msgspec.json.Decoder(list[msgspec.Raw])
-_any_decoder = msgspec.json.Decoder(msgspec.Raw)
 
 
 class BadJson(Unfit):
-    """A text is not JSON, or not of the kind that is wanted."""
+    """A text is not JSON, or not of the type that is wanted."""
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+@contextmanager
+def _unfit() -> Iterator[None]:
+    try:
+        yield
+    except jsontext.BadJson as bad:
+        hint = "convert the file to UTF-8" if bad.kind == "encoding" else None
+        raise BadJson(bad.message, hint=hint) from None
 
 
 def _integer(text: str) -> int | float:
@@ -48,8 +37,7 @@ def _integer(text: str) -> int | float:
     return int(text) if len(text) < 4000 else float(text)
 
 
-_skipper = json.JSONDecoder(parse_constant=_no_constant, parse_int=len, parse_float=len)
-_reader = json.JSONDecoder(parse_constant=_no_constant, parse_int=_integer)
+_reader = json.JSONDecoder(parse_constant=jsontext.no_constant, parse_int=_integer)
 
 
 def members(text: bytes) -> dict[str, bytes]:
@@ -59,16 +47,13 @@ def members(text: bytes) -> dict[str, bytes]:
         text: JSON text of an object.
 
     Returns:
-        The text of each value by its name, in order.
+        The text of each value by its name, in order; of a name given twice the last value.
 
     Raises:
         BadJson: It is not UTF-8, not JSON, or not an object.
     """
-    check_utf8(text)
-    try:
-        return {name: bytes(value) for name, value in _object_decoder.decode(text).items()}
-    except (msgspec.MsgspecError, RecursionError):
-        return dict(_members(text.decode()))
+    with _unfit():
+        return jsontext.members(text)
 
 
 def elements(text: bytes) -> Iterator[bytes]:
@@ -79,49 +64,32 @@ def elements(text: bytes) -> Iterator[bytes]:
     Raises:
         BadJson: It is not UTF-8, not JSON, or not an array.
     """
-    check_utf8(text)
-    try:
-        values = _array_decoder.decode(text)
-    except (msgspec.MsgspecError, RecursionError):
-        yield from _elements(text.decode())
-    else:
-        for value in values:
-            yield bytes(value)
+    with _unfit():
+        yield from jsontext.elements(text)
 
 
 def values(text: bytes) -> Iterator[bytes]:
-    """The values of a text in which several follow each other, with nothing but white space between them.
+    """The values of a text in which several follow each other; between them white space, or a bracket on either side.
 
     Raises:
         BadJson: It is not UTF-8, or not JSON from some place on.
     """
-    check_utf8(text)
-    line = text.decode()
-    position = _skip(line, 0)
-    while position < len(line):
-        end = _value_end(line, position)
-        yield line[position:end].encode()
-        position = _skip(line, end)
+    with _unfit():
+        jsontext.check_utf8(text)
+        for value in jsontext.scan_values(text.decode()):
+            yield value.encode()
 
 
 def check(text: bytes) -> None:
     """Raise BadJson unless the text is one JSON value."""
-    check_utf8(text)
-    try:
-        _any_decoder.decode(text)
-    except (msgspec.MsgspecError, RecursionError):
-        line = text.decode()
-        _end(line, _value_end(line, _skip(line, 0)))
+    with _unfit():
+        jsontext.check(text)
 
 
 def check_utf8(text: bytes) -> None:
-    """Raise BadJson unless the text is UTF-8 (msgspec does not look inside strings it leaves raw)."""
-    if text.isascii():
-        return
-    try:
-        text.decode()
-    except UnicodeDecodeError as error:
-        raise BadJson(f"not UTF-8: byte {error.start}", hint="convert the file to UTF-8") from None
+    """Raise BadJson unless the text is UTF-8."""
+    with _unfit():
+        jsontext.check_utf8(text)
 
 
 def decode(text: bytes) -> Any:
@@ -158,7 +126,7 @@ def present(text: bytes | None) -> bytes | None:
 
 def kind(text: bytes) -> str:
     """What a value is, for messages: `an object`, `a number`, …"""
-    return _KINDS.get(text[:1], "a number")
+    return jsontext.type_of(text[:1].decode("latin-1"))
 
 
 def dump(value: object) -> bytes:
@@ -180,72 +148,3 @@ def dump(value: object) -> bytes:
 def assemble(pairs: Iterable[tuple[str, bytes | None]]) -> bytes:
     """An object of texts; what is None is left out."""
     return b"{" + b",".join([dump(name) + b":" + text for name, text in pairs if text is not None]) + b"}"
-
-
-def _members(text: str) -> Iterator[tuple[str, bytes]]:
-    position = _open(text, "{", "an object")
-    closed = text[position : position + 1] == "}"
-    while not closed:
-        if text[position : position + 1] != '"':
-            raise BadJson(f"not JSON: a name expected at character {position}")
-        end = _value_end(text, position)
-        name = _reader.decode(text[position:end])
-        start = _skip(text, _expect(text, end, ":"))
-        end = _value_end(text, start)
-        yield name, text[start:end].encode()
-        position = _skip(text, end)
-        closed = text[position : position + 1] == "}"
-        if not closed:
-            position = _skip(text, _expect(text, position, ","))
-    _end(text, position + 1)
-
-
-def _elements(text: str) -> Iterator[bytes]:
-    position = _open(text, "[", "an array")
-    closed = text[position : position + 1] == "]"
-    while not closed:
-        end = _value_end(text, position)
-        yield text[position:end].encode()
-        position = _skip(text, end)
-        closed = text[position : position + 1] == "]"
-        if not closed:
-            position = _skip(text, _expect(text, position, ","))
-    _end(text, position + 1)
-
-
-def _open(text: str, bracket: str, wanted: str) -> int:
-    start = _skip(text, 0)
-    if text[start : start + 1] != bracket:
-        _end(text, _value_end(text, start))
-        raise BadJson(f"{wanted} is wanted, this is {kind(text[start : start + 1].encode())}")
-    return _skip(text, start + 1)
-
-
-def _end(text: str, position: int) -> None:
-    position = _skip(text, position)
-    if position != len(text):
-        raise BadJson(f"not JSON: more text at character {position}")
-
-
-def _expect(text: str, position: int, char: str) -> int:
-    position = _skip(text, position)
-    if text[position : position + 1] != char:
-        raise BadJson(f"not JSON: {char!r} expected at character {position}")
-    return position + 1
-
-
-def _skip(text: str, position: int) -> int:
-    match = _SPACE.match(text, position)
-    assert match is not None
-    return match.end()
-
-
-def _value_end(text: str, position: int) -> int:
-    try:
-        return _skipper.raw_decode(text, position)[1]
-    except RecursionError:
-        raise BadJson("nested too deeply") from None
-    except json.JSONDecodeError as error:
-        raise BadJson(f"not JSON: {error.msg} at character {error.pos}") from None
-    except ValueError as error:
-        raise BadJson(f"not JSON: {error}") from None

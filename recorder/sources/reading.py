@@ -39,9 +39,7 @@ def chunks(path: str) -> Iterator[bytes]:
         if path == STDIN:
             yield from _without_bom(sys.stdin.buffer)
             return
-        # gzip.open is typed for text modes too.
-        opened = cast(BinaryIO, gzip.open(path, "rb")) if path.endswith(".gz") else open(path, "rb")
-        with opened as file:
+        with _opened(path) as file:
             yield from _without_bom(file)
     except (OSError, EOFError, zlib.error, ValueError) as error:
         # ValueError: a name that no file can have (a NUL, lone surrogates), a standard input that is closed.
@@ -86,6 +84,13 @@ def lines(parts: Iterable[bytes], max_bytes: int) -> Iterator[tuple[int, bytes |
         else:
             held.clear()
     yield from _line(number, held, b"", size, max_bytes)
+
+
+def _opened(path: str) -> BinaryIO:
+    if path.endswith(".gz"):
+        # It is typed for text modes too.
+        return cast(BinaryIO, gzip.open(path, "rb"))
+    return open(path, "rb")
 
 
 def _line(

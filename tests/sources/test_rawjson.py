@@ -73,9 +73,7 @@ def test_what_is_not_one_value_is_refused(act: Callable[[bytes], Any], text: byt
         act(text)
 
 
-@pytest.mark.parametrize(
-    "text", [*(text for text in BAD[2:] if text != b"01"), b"[" * 100_000, b"1 x", b"1,2"]
-)
+@pytest.mark.parametrize("text", [*BAD[2:], b"[" * 100_000, b"1 x", b"1,2"])
 def test_what_is_not_values_is_refused(text: bytes) -> None:
     with pytest.raises(BadJson):
         values(text)
