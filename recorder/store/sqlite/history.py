@@ -157,9 +157,11 @@ def _as_of(conn: sqlite3.Connection, time: str) -> int:
 def _read(conn: sqlite3.Connection, query: Query, limit: int, recorded: int) -> tuple[Piece, int]:
     bounds = _bounds(conn, query, recorded)
     if bounds.low > bounds.high:
-        return Piece((), bounds.low if query.descending else bounds.high, True), 0
-    window = _window(conn, query, bounds)
-    sql, params = _candidates(query, window, limit)
+        # Never back: who goes on from here must not meet again what it has had.
+        return Piece((), bounds.low if query.descending else max(bounds.high, query.after), True), 0
+    by_time = _is_served_by_time(conn, query)
+    window = bounds if by_time else _window(query, bounds)
+    sql, params = _candidates(query, window, limit, by_time)
     ids, found, size = conn.execute(sql, params).fetchone()
     fitting = found if size <= SLICE_BYTES else _fitting(conn, query, ids)
     data, lowest, highest = _items(conn, query, ids, fitting) if found else (b"", 0, 0)
@@ -185,16 +187,28 @@ def _bounds(conn: sqlite3.Connection, query: Query, recorded: int) -> _Range:
     return _Range(max(low, pruned_through(conn) + 1), high)
 
 
-def _window(conn: sqlite3.Connection, query: Query, bounds: _Range) -> _Range:
+def _window(query: Query, bounds: _Range) -> _Range:
     """The part of the bounds that this turn may look at."""
-    sessions = query.sessions
-    indexed = sessions is not None and len(sessions) <= MERGED_SESSIONS
-    filtered = query.types or query.lineage or query.happened_since or query.happened_until
-    if (sessions is None and not filtered) or (indexed and not filtered):
+    filtered = query.types or query.happened_since or query.happened_until
+    if not filtered and (query.sessions is None or (_is_merged(query) and query.lineage is None)):
         return bounds
     if query.descending:
         return _Range(max(bounds.low, bounds.high - SCAN_ROWS + 1), bounds.high)
     return _Range(bounds.low, min(bounds.high, bounds.low + SCAN_ROWS - 1))
+
+
+def _is_merged(query: Query) -> bool:
+    """Whether each session is read by its index."""
+    return query.sessions is not None and len(query.sessions) <= MERGED_SESSIONS
+
+
+def _is_served_by_time(conn: sqlite3.Connection, query: Query) -> bool:
+    """Whether so few entries happened then that all of them can be taken by their index and put in order."""
+    if _is_merged(query) or not (query.happened_since or query.happened_until):
+        return False
+    sql = "SELECT count(*) FROM (SELECT 1 FROM session_deltas WHERE timestamp BETWEEN ? AND ? LIMIT ?)"
+    span = (query.happened_since or "", query.happened_until or "~")
+    return int(conn.execute(sql, (*span, SCAN_ROWS + 1)).fetchone()[0]) <= SCAN_ROWS
 
 
 def _fitting(conn: sqlite3.Connection, query: Query, ids: str) -> int:
@@ -224,14 +238,15 @@ def _order(query: Query) -> str:
     return "DESC" if query.descending else "ASC"
 
 
-def _candidates(query: Query, window: _Range, limit: int) -> tuple[str, list[object]]:
+def _candidates(query: Query, window: _Range, limit: int, by_time: bool = False) -> tuple[str, list[object]]:
     """SQL for the first `limit` matches, and its parameters: their ids as a JSON array, how many, their bytes."""
     order = _order(query)
     where, values = _conditions(query, window)
     sessions = sorted(query.sessions) if query.sessions is not None else None
+    table = "session_deltas INDEXED BY session_deltas_timestamp" if by_time else "session_deltas"
     if sessions is None:
-        inner, params = f"SELECT id FROM session_deltas WHERE {where}", values
-    elif len(sessions) <= MERGED_SESSIONS:
+        inner, params = f"SELECT id FROM {table} WHERE {where}", values
+    elif _is_merged(query):
         # Each session's next rows by its index, then the first of all: never a sort of whole histories.
         part = (
             f"SELECT id FROM (SELECT id FROM session_deltas WHERE session_id = ? AND {where}"
@@ -242,7 +257,7 @@ def _candidates(query: Query, window: _Range, limit: int) -> tuple[str, list[obj
     else:
         marks = ",".join("?" * len(sessions))
         # The unary plus keeps the planner on the primary key: in order, no sort.
-        inner = f"SELECT id FROM session_deltas WHERE +session_id IN ({marks}) AND {where}"
+        inner = f"SELECT id FROM {table} WHERE +session_id IN ({marks}) AND {where}"
         params = [*sessions, *values]
     sql = (
         f"SELECT '['||group_concat(id)||']', count(*), ifnull(sum(size), 0) FROM ("
