@@ -10,8 +10,7 @@ from typing import Any
 from recorder.api.cursors import MAX_SEQ
 from recorder.api.params import MAX_LIMIT
 from recorder.errors import BY_CODE
-from recorder.model.delta import CREATED, DELETED, DELTA_TYPES, UPDATED
-from recorder.protocol.decode import MAX_DEPTH, MAX_ID, MAX_SESSION_ID
+from recorder.model.delta import CREATED, DELETED, DELTA_TYPES, MAX_DEPTH, MAX_ID, MAX_SESSION_ID, UPDATED
 
 Json = dict[str, Any]
 

@@ -10,6 +10,14 @@ import msgspec
 CREATED, UPDATED, DELETED = "created", "updated", "deleted"
 DELTA_TYPES = (CREATED, UPDATED, DELETED)
 
+MAX_SESSION_ID = 256
+MAX_ID = 128
+"""The most characters that a session's id and an idempotency key may have."""
+
+MAX_DEPTH = 500
+"""How deeply a state may nest. A bound of its own, so that it does not depend on how deep the stack of whoever
+decodes it happens to be, and so that every reader can read what was accepted."""
+
 
 class Delta(msgspec.Struct, gc=False):
     """A valid delta as a publisher sent it.

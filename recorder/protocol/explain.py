@@ -1,37 +1,20 @@
 """The careful way through a publisher's JSON: slower than msgspec, and able to say what is wrong and where.
 
-It walks the top level by itself and leaves values to the standard library's scanner, which accepts all that
-RFC 8259 allows. Used for what msgspec refused, and to cut an array into its elements. It keeps the text of states
-as it is. What it repeats of the input in a message is short and can be written as UTF-8, however hostile it was.
+It takes all that RFC 8259 allows (`model/jsontext` does the cutting). Used for what msgspec refused, and to cut an
+array into its elements. It keeps the text of states as it is. What it repeats of the input in a message is short and
+can be written as UTF-8, however hostile it was.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
-from itertools import accumulate
-from typing import NoReturn
 
 from recorder.errors import InvalidDelta, InvalidJson
+from recorder.model import jsontext
 from recorder.model.delta import DELTA_TYPES, Delta
 
 FIELDS = ("type", "sessionId", "before", "after", "timestamp", "id")
-_SPACE = re.compile(r"[ \t\r\n]*")
-_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
-_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in _STEPS)
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-_decoder = json.JSONDecoder(
-    parse_constant=_no_constant,
-    # Values are only skipped: building numbers would cost, and int() refuses more than 4300 digits.
-    parse_int=len,
-    parse_float=len,
-)
 
 
 def elements(data: bytes) -> Iterator[bytes]:
@@ -46,20 +29,12 @@ def elements(data: bytes) -> Iterator[bytes]:
     Raises:
         InvalidJson: It is not JSON from there on; the message says where.
     """
-    text = data.decode()
-    position = _skip(text, _skip(text, 0) + 1)
-    index = 0
-    closed = text[position : position + 1] == "]"
-    while not closed:
-        end = _value_end(text, position, f"[{index}]", index)
-        yield text[position:end].encode()
-        position = _skip(text, end)
-        closed = text[position : position + 1] == "]"
-        if not closed:
-            position = _skip(text, _expect(text, position, ",", index))
-            index += 1
-    if _skip(text, position + 1) != len(text):
-        raise InvalidJson(f"not JSON: more text after the array, at character {position + 1}")
+    try:
+        for element in jsontext.scan_elements(data.decode()):
+            yield element.encode()
+    except jsontext.BadJson as bad:
+        where = None if bad.inside is None else f"[{bad.inside}]"
+        raise _refusal(bad, where, bad.inside if isinstance(bad.inside, int) else None) from None
 
 
 def delta_fields(data: bytes, index: int | None) -> Delta:
@@ -74,7 +49,7 @@ def delta_fields(data: bytes, index: int | None) -> Delta:
         InvalidDelta: It is not an object, a field is unknown, missing or of the wrong type.
     """
     # All of it first, so that what is not JSON is called so; of two fields with one name the last counts.
-    raw = dict(_members(data.decode(), index))
+    raw = _members(data.decode(), index)
     for name in raw:
         if name not in FIELDS:
             raise InvalidDelta(
@@ -110,14 +85,6 @@ def refused(index: int | None, name: str, why: str) -> InvalidDelta:
     return InvalidDelta(f"{where}: {why}", index=index, place=where)
 
 
-def depth(text: str) -> int:
-    """How many arrays and objects a JSON text has inside one another."""
-    # Without escapes every other piece between quotes is inside a string.
-    outside = text.replace(r"\\", "").replace(r"\"", "").split('"')[::2]
-    brackets = "".join(outside).encode().translate(None, _NO_BRACKETS)
-    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
-
-
 def _state(text: str | None) -> str | None:
     return None if text == "null" else text
 
@@ -130,54 +97,27 @@ def _string(text: str, name: str, index: int | None) -> str:
     return value
 
 
-def _members(text: str, index: int | None) -> Iterator[tuple[str, str]]:
-    position = _skip(text, 0)
-    if text[position : position + 1] != "{":
-        end = _value_end(text, position, "", index)
-        if _skip(text, end) != len(text):
-            raise InvalidJson(f"{place(index)}not JSON: more text at character {end}", index=index)
-        raise InvalidDelta(f"{place(index)}a delta is a JSON object, this is not one", index=index)
-    position = _skip(text, position + 1)
-    closed = text[position : position + 1] == "}"
-    while not closed:
-        end = _value_end(text, position, "", index)
-        if text[position : position + 1] != '"':
-            raise InvalidJson(f"{place(index)}not JSON: a name expected at character {position}", index=index)
-        name = json.loads(text[position:end])
-        start = _skip(text, _expect(text, end, ":", index))
-        shown = name if name in FIELDS else repr(name[:40])
-        end = _value_end(text, start, shown if index is None else f"[{index}].{shown}", index)
-        yield name, text[start:end]
-        position = _skip(text, end)
-        closed = text[position : position + 1] == "}"
-        if not closed:
-            position = _skip(text, _expect(text, position, ",", index))
-    if _skip(text, position + 1) != len(text):
-        raise InvalidJson(f"{place(index)}not JSON: more text at character {position + 1}", index=index)
-
-
-def _expect(text: str, position: int, char: str, index: int | None) -> int:
-    position = _skip(text, position)
-    if text[position : position + 1] != char:
-        raise InvalidJson(f"{place(index)}not JSON: {char!r} expected at character {position}", index=index)
-    return position + 1
-
-
-def _skip(text: str, position: int) -> int:
-    match = _SPACE.match(text, position)
-    assert match is not None
-    return match.end()
-
-
-def _value_end(text: str, position: int, where: str, index: int | None) -> int:
-    label = f"{where}: " if where else place(index)
+def _members(text: str, index: int | None) -> dict[str, str]:
     try:
-        return _decoder.raw_decode(text, position)[1]
-    except RecursionError:
-        # Only from far beyond MAX_DEPTH on.
-        raise InvalidDelta(f"{label}nested too deeply", index=index, place=where or None) from None
-    except json.JSONDecodeError as error:
-        what = error.msg.removesuffix(" at")
-        raise InvalidJson(f"{label}not JSON: {what} at character {error.pos}", index=index) from None
-    except ValueError as error:
-        raise InvalidJson(f"{label}not JSON: {error}", index=index) from None
+        return dict(jsontext.scan_members(text))
+    except jsontext.BadJson as bad:
+        if bad.kind == "type":
+            raise InvalidDelta(
+                f"{place(index)}a delta is a JSON object, this is not one", index=index
+            ) from None
+        raise _refusal(bad, _where(bad.inside, index), index) from None
+
+
+def _where(name: str | int | None, index: int | None) -> str | None:
+    """Where the value of a field stands, known or not: `after`, `[2].after`, `'state'`; `[2]` without a field."""
+    parts = [] if index is None else [f"[{index}]"]
+    if isinstance(name, str):
+        parts.append(name if name in FIELDS else repr(name[:40]))
+    return ".".join(parts) or None
+
+
+def _refusal(bad: jsontext.BadJson, where: str | None, index: int | None) -> InvalidDelta:
+    message = bad.message if where is None else f"{where}: {bad.message}"
+    if bad.kind == "depth":
+        return InvalidDelta(message, index=index, place=where)
+    return InvalidJson(message, index=index)

@@ -11,7 +11,8 @@ from jsonschema import Draft202012Validator
 
 from recorder.api.openapi import description
 from recorder.errors import InvalidDelta
-from recorder.protocol.decode import MAX_ID, MAX_SESSION_ID, decode_text
+from recorder.model.delta import MAX_ID, MAX_SESSION_ID
+from recorder.protocol.decode import decode_text
 
 VALIDATOR = Draft202012Validator(
     {"$ref": "#/components/schemas/NewDelta", "components": description()["components"]}

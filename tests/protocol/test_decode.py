@@ -11,9 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recorder.errors import DeltaTooLarge, InvalidDelta, InvalidJson, RecorderError
-from recorder.model.delta import Delta
+from recorder.model.delta import MAX_DEPTH, Delta
 from recorder.protocol import decode, explain
-from recorder.protocol.decode import MAX_DEPTH, decode_lines, decode_text
+from recorder.protocol.decode import decode_lines, decode_text
 
 LIMIT = 262_144
 VALID: dict[str, Any] = {"type": "updated", "sessionId": "sess_a", "after": {"n": 1}}

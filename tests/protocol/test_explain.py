@@ -1,4 +1,4 @@
-"""The careful way: cutting arrays, measuring depth. What it says of wrong deltas is tested in test_decode.py."""
+"""The careful way: cutting arrays. What it says of wrong deltas is tested in test_decode.py."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from recorder.errors import InvalidJson
 from recorder.protocol import decode
-from recorder.protocol.explain import FIELDS, delta_fields, depth, elements
+from recorder.protocol.explain import FIELDS, delta_fields, elements
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -19,17 +19,6 @@ VALUES = st.recursive(
     max_leaves=12,
 )
 SPACE = st.text(" \t\r\n", max_size=3)
-
-
-def deepest(value: Any) -> int:
-    if isinstance(value, dict | list):
-        return 1 + max(map(deepest, value.values() if isinstance(value, dict) else value), default=0)
-    return 0
-
-
-@given(VALUES, st.booleans())
-def test_the_depth_of_a_text_is_the_depth_of_its_value(value: Any, ascii_only: bool) -> None:
-    assert depth(json.dumps(value, ensure_ascii=ascii_only)) == deepest(value)
 
 
 @given(st.lists(VALUES, max_size=6), SPACE)
