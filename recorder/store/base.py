@@ -174,7 +174,11 @@ class EventStore(Protocol):
         ...
 
     async def health_check(self) -> Health:
-        """Whether it works now."""
+        """Whether it works now; not, once it is closed."""
+        ...
+
+    async def close(self) -> None:
+        """Record what is queued and give everything back; what is asked later raises `Closed`. Twice is fine."""
         ...
 
 

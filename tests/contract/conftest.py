@@ -1,0 +1,60 @@
+"""The stores that have to pass the suite: each is a factory here, and one line in `FACTORIES`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recorder.clock import FakeClock
+from recorder.model.delta import Entry
+from recorder.store.base import EventStore, StateStore
+from tests.support.store import Feeder, opened
+
+
+@dataclass(frozen=True)
+class Stores:
+    """What a factory opens on a folder.
+
+    Args:
+        events, states: The stores under test.
+        feeder: Makes the entries that follow what they hold.
+        make_durable: Returns when everything recorded survives a crash.
+        clock: Tells the feeder the time of recording.
+    """
+
+    events: EventStore
+    states: StateStore
+    feeder: Feeder
+    make_durable: Callable[[], Awaitable[object]]
+    clock: FakeClock
+
+    def put(self, *args: Any, **fields: Any) -> Entry:
+        """Append the next entry; arguments as of `Feeder.entry`."""
+        entry = self.feeder.entry(*args, **fields)
+        self.events.append(entry)
+        return entry
+
+
+Factory = Callable[[Path], AbstractAsyncContextManager[Stores]]
+
+
+@asynccontextmanager
+async def sqlite(folder: Path) -> Any:
+    clock = FakeClock()
+    async with opened(folder / "sessions.sqlite", clock) as it:
+        yield Stores(it.store, it.store.states, it.feeder, it.store.snapshot, clock)
+
+
+FACTORIES = {"sqlite": sqlite}
+
+
+@pytest.fixture(params=sorted(FACTORIES))
+def open_stores(request: pytest.FixtureRequest) -> Factory:
+    """Opens the stores in a folder; again in the same folder: what was there is there."""
+    factory: Factory = FACTORIES[request.param]
+    return factory
