@@ -12,13 +12,11 @@ HTTP.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import msgspec
 import orjson
 
+from recorder.model import jsontext
 from recorder.protocol.events import item_text, quote
 
 COLUMNS = (
@@ -36,9 +34,6 @@ MEDIA_TYPES = {"ndjson": "application/x-ndjson", "json": "application/json", "cs
 """The formats there are, and what HTTP calls them."""
 
 _BREAKS = str.maketrans("\r\n", "  ")
-_SPACE = re.compile(r"[ \t\r\n]*+")
-# A string, a bracket, or a run of what is neither; in text that is known to be JSON nothing else can stand.
-_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{]|[\]}]|[^"\[\]{},:]++|[,:]')
 
 
 class ExportRow(NamedTuple):
@@ -142,46 +137,11 @@ def _text(members: dict[str, bytes], name: str) -> Any:
     return orjson.loads(members[name]) if name in members else None
 
 
-_object_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
-
-
 def _members(text: bytes) -> dict[str, bytes]:
     try:
-        return {name: bytes(value) for name, value in _object_decoder.decode(text).items()}
-    except (msgspec.MsgspecError, RecursionError):
-        # States may hold what msgspec refuses: lone surrogates as escapes, deep nesting.
-        return dict(_scanned(text.decode()))
-
-
-def _scanned(text: str) -> Iterator[tuple[str, bytes]]:
-    position = _skip(text, 0) + 1
-    while text[_skip(text, position) : _skip(text, position) + 1] not in ("}", ""):
-        start = _skip(text, position)
-        end = _value_end(text, start)
-        name = orjson.loads(text[start:end])
-        start = _skip(text, _skip(text, end) + 1)
-        end = _value_end(text, start)
-        yield name, text[start:end].encode()
-        position = _skip(text, end) + 1
-
-
-def _skip(text: str, position: int) -> int:
-    match = _SPACE.match(text, position)
-    assert match is not None
-    return match.end()
-
-
-def _value_end(text: str, position: int) -> int:
-    """Where the value that starts here ends. Counts brackets instead of recursing: depth costs nothing."""
-    depth = 0
-    while token := _TOKEN.match(text, position):
-        first = token[0][0]
-        position = token.end()
-        depth += (first in "[{") - (first in "]}")
-        if depth == 0:
-            # A number or a word may have white space behind it that belongs to nobody.
-            return token.start() + len(token[0].rstrip(" \t\r\n"))
-    raise ValueError("not an entry: it breaks off")
+        return jsontext.members(text, trusted=True)
+    except jsontext.BadJson as bad:
+        raise ValueError(f"not an entry: {bad.message}") from None
 
 
 def _item(row: ExportRow, before: str | None, after: str | None) -> str:
