@@ -1,7 +1,7 @@
 """The delta's envelope: putting one together, and checking one that comes ready made.
 
-The rules are the protocol's (type, session, which states a type has, timestamp, id, size). They are checked here
-because only here is it known which line of which file breaks one.
+The rules are the protocol's (type, session, which states a type has and how deep, timestamp, id, size). They are
+checked here because only here is it known which line of which file breaks one.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 import re
 
-from recorder.model.delta import CREATED, DELETED, DELTA_TYPES, UPDATED
+from recorder.model import jsontext
+from recorder.model.delta import CREATED, DELETED, DELTA_TYPES, MAX_DEPTH, MAX_ID, MAX_SESSION_ID, UPDATED
 from recorder.model.timestamps import normalise
 from recorder.sources import rawjson
 from recorder.sources.records import Unfit
 
-MAX_SESSION_ID = 256
-MAX_ID = 128
 _FIELDS = ("type", "sessionId", "before", "after", "timestamp", "id")
 _UNSENDABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -127,6 +126,9 @@ def _check_states(kind: str, before: bytes | None, after: bytes | None) -> None:
         raise Unfit("after: must be absent for type 'deleted'")
     if kind in (CREATED, UPDATED) and after is None:
         raise Unfit(f"after: required for type '{kind}'")
+    for name, state in (("before", before), ("after", after)):
+        if state is not None and jsontext.is_deeper(state.decode(), MAX_DEPTH):
+            raise Unfit(f"{name}: must not nest deeper than {MAX_DEPTH}")
 
 
 def _check_timestamp(timestamp: str) -> None:

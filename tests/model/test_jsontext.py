@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from recorder.model import jsontext
@@ -92,6 +92,7 @@ def test_the_fast_and_the_careful_way_agree(text: str) -> None:
         assert outcomes[0] == outcomes[1]
 
 
+@settings(max_examples=50)
 @given(st.lists(st.tuples(SPACES, STRINGS, SPACES, SPACES, VALUE, SPACES), max_size=4), SPACES, SPACES)
 def test_an_object_is_the_sum_of_its_members(pairs: list[tuple[str, ...]], before: str, behind: str) -> None:
     inner = ",".join(f"{a}{name}{b}:{c}{value}{d}" for a, name, b, c, value, d in pairs)
@@ -102,6 +103,7 @@ def test_an_object_is_the_sum_of_its_members(pairs: list[tuple[str, ...]], befor
         assert way(text.encode()) == {name: value.encode() for name, value in found}
 
 
+@settings(max_examples=50)
 @given(st.lists(st.tuples(SPACES, VALUE, SPACES), max_size=5), SPACES, SPACES)
 def test_an_array_is_the_sum_of_its_elements(parts: list[tuple[str, ...]], before: str, behind: str) -> None:
     text = f"{before}[{','.join(''.join(part) for part in parts)}]{behind}"
@@ -117,6 +119,7 @@ def test_an_array_is_the_sum_of_its_elements(parts: list[tuple[str, ...]], befor
         assert way(text.encode()) == [value.encode() for value in found]
 
 
+@settings(max_examples=50)
 @given(st.lists(st.tuples(VALUE, st.sampled_from(["\n", " ", "\r\n\t"])), max_size=5), SPACES)
 def test_values_one_after_another_are_told_apart(parts: list[tuple[str, str]], before: str) -> None:
     assert values((before + "".join(chain(*parts))).encode()) == [value.encode() for value, _ in parts]

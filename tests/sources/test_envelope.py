@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recorder.errors import InvalidDelta
+from recorder.model.delta import MAX_DEPTH, MAX_ID
 from recorder.protocol.decode import decode_text
 from recorder.sources import envelope, rawjson
 from recorder.sources.records import Unfit
@@ -85,6 +86,15 @@ def test_a_delta_is_as_large_as_allowed_and_no_larger() -> None:
     assert caught.value.hint == "MAX_DELTA_BYTES sets the limit"
 
 
+def test_a_state_is_as_deep_as_allowed_and_no_deeper() -> None:
+    deepest = b"[" * MAX_DEPTH + b"]" * MAX_DEPTH
+    text = envelope.build("updated", "s", (deepest, deepest), max_bytes=LARGE)
+    assert len(decode_text(text, LARGE)) == 1
+    for name, states in (("before", (b"[%b]" % deepest, b"1")), ("after", (None, b"[%b]" % deepest))):
+        with pytest.raises(Unfit, match=f"^{name}: must not nest deeper than 500$"):
+            envelope.build("updated", "s", states, max_bytes=LARGE)
+
+
 def test_a_session_that_is_refused_is_shown_short_and_escaped() -> None:
     with pytest.raises(Unfit) as caught:
         envelope.build("deleted", "\x1b" + "x" * 5000, (None, None), max_bytes=LARGE)
@@ -97,4 +107,4 @@ def test_an_id_says_the_same_for_the_same_content_and_for_no_other(
     one: list[bytes], other: list[bytes]
 ) -> None:
     assert (envelope.content_id("x", *one) == envelope.content_id("x", *other)) == (one == other)
-    assert len(envelope.content_id("claude-code", *one)) <= envelope.MAX_ID
+    assert len(envelope.content_id("claude-code", *one)) <= MAX_ID

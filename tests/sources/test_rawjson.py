@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recorder.sources import rawjson
@@ -25,18 +25,21 @@ def values(text: bytes) -> list[bytes]:
     return list(rawjson.values(text))
 
 
+@settings(max_examples=50)
 @given(st.lists(st.tuples(STRINGS, VALUE, SPACES), max_size=4))
 def test_an_object_falls_into_the_very_texts_of_its_members(pairs: list[tuple[str, str, str]]) -> None:
     text = "{" + ",".join(f"{space}{name}{space}:{value}{space}" for name, value, space in pairs) + " }"
     assert rawjson.members(text.encode()) == {json.loads(name): value.encode() for name, value, _ in pairs}
 
 
+@settings(max_examples=50)
 @given(st.lists(st.tuples(VALUE, SPACES), max_size=5))
 def test_an_array_falls_into_the_very_texts_of_its_elements(pairs: list[tuple[str, str]]) -> None:
     text = "[" + ",".join(f"{space}{value}{space}" for value, space in pairs) + " ]\n"
     assert elements(text.encode()) == [value.encode() for value, _ in pairs]
 
 
+@settings(max_examples=50)
 @given(st.lists(VALUE, max_size=5), st.sampled_from(["\n", " ", "\r\n\t"]))
 def test_values_one_after_another_are_told_apart(texts: list[str], between: str) -> None:
     assert values(between.join(["", *texts, ""]).encode()) == [text.encode() for text in texts]
