@@ -290,6 +290,7 @@ async def prepare_recorder(settings: Settings, *, clock: Clock | None = None) ->
                 settings.dedupe_ids,
                 settings.queue_max_deltas,
                 settings.queue_max_bytes,
+                log_entries=settings.log_level in ("trace", "debug"),
             )
             store = await stack.enter_async_context(SqliteStore.open(config, clock, metrics))
         parts = await stack.enter_async_context(AsyncExitStack())  # closed before the store

@@ -17,7 +17,7 @@ from recorder.errors import RecorderError, TooSlow
 from recorder.hub.fanout import Batch
 from recorder.hub.feed import Feed
 from recorder.hub.hub import Hub
-from recorder.protocol.events import EVENT_PREFIX
+from recorder.protocol.events import delta_event
 from recorder.protocol.subscribe import Subscription as Wanted
 
 MAX_WAITING = 100_000
@@ -78,7 +78,7 @@ class Subscription:
 
     def send_items(self, items: Sequence[bytes]) -> None:
         """Deltas out of history."""
-        self._put([EVENT_PREFIX + item[1:] for item in items])
+        self._put([delta_event(item) for item in items])
 
     def send_states(self, states: Sequence[tuple[int, str, str]]) -> None:
         """A `state` event each."""

@@ -28,8 +28,8 @@ class Accepted(Protocol):
         """The answer is true once this much is recorded."""
         ...
 
-    def ack(self, durable: int) -> dict[str, object]:
-        """The fields of the ack, given the highest seq known to be on disk."""
+    def ack(self, durable: int) -> bytes:
+        """The `ack` event as JSON text, given the highest seq known to be on disk."""
         ...
 
 
@@ -185,7 +185,7 @@ class Publisher:
             elif answer.through > recorded:
                 break
             else:
-                frames.append(text_frame(orjson.dumps(answer.ack(durable))))
+                frames.append(text_frame(answer.ack(durable)))
             self._answers.popleft()
         if frames:
             self._socket.write(b"".join(frames))

@@ -10,7 +10,8 @@ from recorder.intake.states import CurrentStates, same_json
 from recorder.model import chain
 from recorder.model.delta import CREATED, Delta, Entry
 from recorder.model.timestamps import format_ms
-from recorder.protocol.events import delta_frame, item_text
+from recorder.protocol.events import EVENT_OPENING, item_text
+from recorder.protocol.frames import text_frame
 
 
 class Sequencer:
@@ -66,7 +67,7 @@ class Sequencer:
                 (timestamp, recorded_at),
                 (delta.id, id_digest, filled, lineage),
             )
-        item = item_text(
+        event = item_text(
             seq,
             recorded_at,
             self._hash,
@@ -75,6 +76,7 @@ class Sequencer:
             (before, delta.after),
             timestamp,
             delta.id,
+            EVENT_OPENING,
         )
         self.head = seq
         self._recorded_at = recorded_at
@@ -92,7 +94,7 @@ class Sequencer:
             filled,
             lineage,
             self._hash,
-            delta_frame(item.encode()),
+            text_frame(event.encode()),
         )
 
     def _time(self, now_ms: int) -> str:

@@ -14,7 +14,8 @@ from recorder.protocol.frames import text_frame
 
 PROTOCOL_VERSION = 1
 SEPARATOR = "\x1e"
-EVENT_PREFIX = b'{"event":"delta",'
+EVENT_OPENING = '{"event":"delta",'
+"""How a delta event begins; what follows it is an item without its first brace."""
 
 
 def quote(text: str) -> str:
@@ -31,6 +32,7 @@ def item_text(
     states: tuple[str | None, str | None],
     timestamp: str,
     delta_id: str | None,
+    opening: str = "{",
 ) -> str:
     """An entry as history returns it: `{"seq":…,"recordedAt":…,"hash":…,"delta":{…}}`.
 
@@ -43,11 +45,12 @@ def item_text(
         states: JSON texts of before and after, left out where None.
         timestamp: Fixed-width form.
         delta_id: The publisher's id, left out where None.
+        opening: How the text begins; with `EVENT_OPENING` it is the delta event.
     """
     before, after = states
     return "".join(
         (
-            f'{{"seq":{seq},"recordedAt":"{recorded_at}"',
+            f'{opening}"seq":{seq},"recordedAt":"{recorded_at}"',
             f',"hash":"{link.hex()}"' if link is not None else "",
             f',"lineage":"{lineage}"' if lineage is not None else "",
             f',"delta":{{"type":"{names[0]}","sessionId":{quote(names[1])}',
@@ -59,13 +62,25 @@ def item_text(
     )
 
 
+_EVENT_OPENING = EVENT_OPENING.encode()
+
+
+def delta_event(item: bytes) -> bytes:
+    """The delta event of an item.
+
+    Args:
+        item: What `item_text` returns, or the same out of the store, as UTF-8.
+    """
+    return _EVENT_OPENING + item[1:]
+
+
 def delta_frame(item: bytes) -> bytes:
     """The delta event of an item, as a WebSocket frame.
 
     Args:
         item: What `item_text` returns, or the same out of the store, as UTF-8.
     """
-    return text_frame(EVENT_PREFIX + item[1:])
+    return text_frame(_EVENT_OPENING + item[1:])
 
 
 def state_frame(seq: int, session_id: str, state: str) -> bytes:

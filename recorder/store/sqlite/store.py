@@ -43,6 +43,7 @@ class StoreConfig:
         snapshot_interval_ms: Time between snapshots; the loss window.
         keep_ids: How many ids are remembered (`DEDUPE_IDS`).
         queue_max_deltas, queue_max_bytes: Beyond either the recording queue counts as full.
+        log_entries: Whether each entry gets a line in the log (at debug).
     """
 
     path: Path
@@ -50,6 +51,7 @@ class StoreConfig:
     keep_ids: int = 100_000
     queue_max_deltas: int = 50_000
     queue_max_bytes: int = 32 << 20
+    log_entries: bool = False
 
 
 class SqliteStore:
@@ -76,6 +78,7 @@ class SqliteStore:
             self._progress,
             max_entries=config.queue_max_deltas,
             max_bytes=config.queue_max_bytes,
+            log_entries=config.log_entries,
         )
         self._writing: asyncio.Task[None] | None = None  # the writer's task, from `load` to `close`
         self._reader = HistoryReader(memory, metrics)

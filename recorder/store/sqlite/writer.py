@@ -14,11 +14,12 @@ from collections.abc import Callable
 from typing import Any
 
 from loguru import logger
+from msgspec.structs import astuple
 
 from recorder.errors import Closed, StoreError
 from recorder.model.delta import Entry
 from recorder.store.sqlite.database import Database
-from recorder.store.sqlite.rows import Transaction, append_rows
+from recorder.store.sqlite.rows import WIDTH, Transaction, append_rows
 
 GROUP_ROWS = 2048
 """The most entries of one transaction: a reader waits for its turn no longer than this takes."""
@@ -32,6 +33,7 @@ class Writer:
         recorded: The highest seq it has.
         on_progress: Called on the loop after each group, and once if recording fails for good.
         max_entries, max_bytes: Beyond either the queue counts as full.
+        log_entries: Whether each entry gets a line in the log.
     """
 
     def __init__(
@@ -42,10 +44,14 @@ class Writer:
         *,
         max_entries: int,
         max_bytes: int,
+        log_entries: bool = False,
     ) -> None:
         self._database = database
         self._on_progress = on_progress
         self._max_entries, self._max_bytes = max_entries, max_bytes
+        self._log_entries = (
+            log_entries  # asked once: a line that nobody reads would cost as much as recording
+        )
         self._queue: deque[Entry] = deque()  # appended, not recorded
         self._bytes = 0  # frame bytes in the queue and in the group under way
         self._under_way = 0  # entries in the group under way
@@ -122,7 +128,9 @@ class Writer:
         self._bytes -= size
         self.recorded_bytes += size
         self.recorded = group[-1].seq
-        logger.bind(count=len(group), seq=self.recorded).trace("group recorded")
+        if self._log_entries:
+            for entry in group:
+                logger.bind(session_id=entry.session_id, type=entry.type, seq=entry.seq).debug("delta saved")
         self._tell()
 
     def _tell(self) -> None:
@@ -133,20 +141,8 @@ class Writer:
 
 def _commit(conn: sqlite3.Connection, group: list[Entry]) -> None:
     values: list[Any] = []
-    for e in group:
-        values += (
-            e.seq,
-            e.session_id,
-            e.type,
-            e.before,
-            e.after,
-            e.timestamp,
-            e.recorded_at,
-            e.id,
-            e.id_digest,
-            e.before_filled,
-            e.lineage,
-            e.hash,
-        )
+    for entry in group:
+        # An entry's fields are the columns, in their order, but for the frame at its end.
+        values += astuple(entry)[:WIDTH]
     with Transaction(conn):
         append_rows(conn, values, group[0].seq, group[-1].seq)
