@@ -171,5 +171,5 @@ def _is_ours(directory: Path, path: Path, status: os.stat_result) -> bool:
         return False
     return (
         all(entry.name.startswith((path.name, ".")) for entry in directory.iterdir())
-        and directory != Path.cwd()
+        and directory.resolve() != Path.cwd()
     )

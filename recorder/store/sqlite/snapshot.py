@@ -146,7 +146,7 @@ class Snapshotter:
             await self._file.run(_commit)
         except BaseException:
             # The file must not stay locked until somebody tries again.
-            await self._file.run(_settle)
+            self.durable, self.pruned = await self._file.run(_settle)
             raise
         self.durable = cursor
 

@@ -44,6 +44,7 @@ class StoreConfig:
         keep_ids: How many ids are remembered (`DEDUPE_IDS`).
         queue_max_deltas, queue_max_bytes: Beyond either the recording queue counts as full.
         log_entries: Whether each entry gets a line in the log (at debug).
+        busy_seconds: How long the file's statements wait for another program's lock.
     """
 
     path: Path
@@ -52,6 +53,7 @@ class StoreConfig:
     queue_max_deltas: int = 50_000
     queue_max_bytes: int = 32 << 20
     log_entries: bool = False
+    busy_seconds: float = 5.0
 
 
 class SqliteStore:
@@ -113,7 +115,7 @@ class SqliteStore:
             # Closed after the file: a load that is broken off still writes to it from the file's thread.
             memory = await stack.enter_async_context(open_memory())
             try:
-                file = await stack.enter_async_context(open_file(path))
+                file = await stack.enter_async_context(open_file(path, busy_seconds=config.busy_seconds))
             except sqlite3.Error as error:
                 raise StoreUnreadable(f"{path}: {error}", hint="it was left as it is") from error
             store = cls(config, file, memory, clock, metrics)
