@@ -12,7 +12,7 @@ from recorder.clock import Clock, FakeClock
 from recorder.intake.sequencer import Sequencer
 from recorder.intake.states import CurrentStates
 from recorder.metrics import Metrics
-from recorder.model.chain import GENESIS, content_digest
+from recorder.model.chain import GENESIS, content_digest, digest, link
 from recorder.model.delta import Delta, Entry
 from recorder.store.sqlite.loading import Loaded
 from recorder.store.sqlite.store import SqliteStore, StoreConfig
@@ -168,3 +168,25 @@ def leftovers(path: Path) -> list[str]:
     return sorted(
         item.name for item in path.parent.iterdir() if item.name not in (path.name, f"{path.name}.lock")
     )
+
+
+def verify_chain(rows: Iterable[tuple[Any, ...]], previous: bytes) -> None:
+    """That each row's hash follows from the one before it, the first from `previous`."""
+    for (
+        seq,
+        session,
+        kind,
+        before,
+        after,
+        happened,
+        recorded,
+        delta_id,
+        id_digest,
+        filled,
+        lineage,
+        found,
+    ) in rows:
+        digests = (None if before is None else digest(before), None if after is None else digest(after))
+        extras = (delta_id, id_digest, bool(filled), lineage)
+        previous = link(previous, seq, (session, kind), digests, (happened, recorded), extras)
+        assert found == previous, f"the chain breaks at {seq}"

@@ -16,9 +16,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from recorder.clock import FakeClock
-from recorder.model.chain import GENESIS, digest, link
+from recorder.model.chain import GENESIS
 from recorder.model.delta import Entry
-from tests.support.store import Opened, columns_of, file_dump, file_rows, leftovers, memory_dump, opened
+from tests.support.store import (
+    Opened,
+    columns_of,
+    file_dump,
+    file_rows,
+    leftovers,
+    memory_dump,
+    opened,
+    verify_chain,
+)
 
 KEEP_IDS = 4
 SESSIONS = ("a", "b", "ä/'\"\\ \U0001f600", "\u2028")
@@ -44,28 +53,6 @@ deltas = st.lists(
     min_size=1,
     max_size=12,
 )
-
-
-def verify_chain(entries: list[tuple[Any, ...]], previous: bytes) -> None:
-    """That each row's hash follows from the one before it."""
-    for (
-        seq,
-        session,
-        kind,
-        before,
-        after,
-        happened,
-        recorded,
-        delta_id,
-        id_digest,
-        filled,
-        lineage,
-        found,
-    ) in entries:
-        digests = (None if before is None else digest(before), None if after is None else digest(after))
-        extras = (delta_id, id_digest, bool(filled), lineage)
-        previous = link(previous, seq, (session, kind), digests, (happened, recorded), extras)
-        assert found == previous, f"the chain breaks at {seq}"
 
 
 class StoreMachine(RuleBasedStateMachine):
