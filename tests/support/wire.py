@@ -174,6 +174,10 @@ class Wire:
                     events.append(orjson.loads(got.payload))
         return Ending(code, reason, events)
 
+    def open_wide(self) -> None:
+        """Let the kernel take in much at once from now on, whatever `receive_buffer` was."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+
     def half_close(self) -> None:
         """Send nothing more, as TCP says it."""
         self.sock.shutdown(socket.SHUT_WR)
