@@ -114,7 +114,7 @@ def prune_slice(
     if first is None or first > through:
         return 0, 0
     rows = min(most.rows, most.size * (head - first + 1) // used_bytes(conn))
-    last = min(through, first + max(rows, 1) - 1)
+    last = min(through, head, first + max(rows, 1) - 1)
     span = (first, last)
     with Transaction(conn):
         conn.execute(_KEEP_BASES, span)
