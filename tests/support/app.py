@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -59,6 +60,12 @@ class App:
         """Until no connection is left."""
         hub = self.recorder.hub
         await turn_until(lambda: not (hub.subscribers or hub.publishers or hub._sockets))
+
+    def narrow(self) -> None:
+        """Let the kernel hold little for the connections that are open: what is not read is soon felt."""
+        for connection in self.recorder.hub._sockets:
+            sock = connection.transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
 
     async def publish(self, *deltas: dict[str, Any]) -> int:
         """Publish deltas in one go, without a connection, and wait until they are recorded; the last seq."""
