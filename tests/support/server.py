@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
+from signal import SIGKILL, SIGTERM
 from types import TracebackType
 from typing import Self
 
@@ -86,14 +86,14 @@ class ServerProcess:
         finally:
             self._reap()
 
-    def stop(self, number: int = signal.SIGTERM) -> int:
+    def stop(self, number: int = SIGTERM) -> int:
         """Ask it to stop; its exit code."""
         self.signal(number)
         return self.wait()
 
     def kill(self) -> None:
         """`kill -9`."""
-        self.signal(signal.SIGKILL)
+        self.signal(SIGKILL)
         self._reap()
 
     def memory(self) -> int:
