@@ -43,7 +43,9 @@ def test_the_table_of_errors_is_the_one_the_code_makes() -> None:
 def test_every_metric_is_in_the_table() -> None:
     named = set(re.findall(r"`(recorder_[a-z_]+)`", section("metrics")))
     metrics = Metrics()
-    rendered = {line.split()[2] for line in metrics.render().decode().splitlines() if line.startswith("# HELP")}
+    rendered = {
+        line.split()[2] for line in metrics.render().decode().splitlines() if line.startswith("# HELP")
+    }
     source = (Path(__file__).parent.parent / "recorder/health.py").read_text(encoding="utf-8")
     gauges = set(re.findall(r'gauge\(\s*"(recorder_[a-z_]+)"', source))
     made = {name for name in rendered | gauges if not name.endswith("_created")}
