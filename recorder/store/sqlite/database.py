@@ -6,6 +6,7 @@ transaction of many statements is one trip and nothing of anybody else's gets be
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -23,9 +24,16 @@ FILE_CACHE_KIB = 16_384
 
 
 class Database(aiosqlite.Connection):
-    """One connection and its thread. Use it in `async with`: a forgotten one keeps the process from exiting."""
+    """One connection and its thread. Use it in `async with`: a forgotten one keeps the process from exiting.
 
-    _shut = False  # nothing is taken any more
+    Args:
+        connector: Makes the connection, on the thread.
+    """
+
+    def __init__(self, connector: Callable[[], sqlite3.Connection]) -> None:
+        super().__init__(connector, iter_chunk_size=64)
+        self._shut = False  # nothing is taken any more
+        self._closing = asyncio.Lock()  # aiosqlite waits for ever where two close at once
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
@@ -47,12 +55,13 @@ class Database(aiosqlite.Connection):
     async def close(self) -> None:
         """Carry out what waits, then close. Twice is fine."""
         self._shut = True
-        await super().close()
+        async with self._closing:
+            await super().close()
 
 
 def open_memory() -> Database:
     """A new, empty database in memory."""
-    return Database(lambda: connect_sqlite(":memory:"), iter_chunk_size=64)
+    return Database(lambda: connect_sqlite(":memory:"))
 
 
 def open_file(path: Path, *, busy_seconds: float = 5.0) -> Database:
@@ -76,7 +85,7 @@ def open_file(path: Path, *, busy_seconds: float = 5.0) -> Database:
             raise
         return conn
 
-    return Database(connect, iter_chunk_size=64)
+    return Database(connect)
 
 
 def connect_sqlite(database: str, **options: Any) -> sqlite3.Connection:

@@ -91,6 +91,7 @@ class SqliteStore:
         self._pruning = asyncio.Lock()  # one prune at a time: a receipt belongs to one run
         self._facts = 0  # how often small facts have changed
         self._saved_facts = 0  # the same, when the last snapshot that succeeded began
+        self._closing = asyncio.Lock()  # one close at a time
         self._closed = False
         self._subscribers: list[Callable[[], None]] = []  # told of progress
         self.states = SqliteStateStore(memory, lambda: self.recorded)
@@ -349,16 +350,18 @@ class SqliteStore:
         Raises:
             StoreError: Not everything could be recorded or saved; everything has been closed all the same.
         """
-        if self._closed:
-            return
-        self._closed = True
         self._writer.close()
-        try:
-            if self._writing is not None:
-                await self._finish(self._writing)
-        finally:
-            await self._file.close()
-            await self._memory.close()
+        # Who comes second waits for the first: what it does next may be to let the file go.
+        async with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+            try:
+                if self._writing is not None:
+                    await self._finish(self._writing)
+            finally:
+                await self._file.close()
+                await self._memory.close()
 
     async def _finish(self, writing: asyncio.Task[None]) -> None:
         try:

@@ -57,6 +57,17 @@ async def test_closing_twice_and_at_once_is_fine(path: Path) -> None:
     assert file_rows(path, "SELECT count(*) FROM session_deltas") == [(100,)]
 
 
+async def test_who_leaves_while_it_is_being_closed_waits_for_that(path: Path) -> None:
+    """Mistake 15."""
+    async with opened(path) as it:
+        for _ in range(3000):
+            it.put()
+        closing = asyncio.create_task(it.store.close())
+        await asyncio.sleep(0)
+    await closing
+    assert file_rows(path, "SELECT count(*) FROM session_deltas") == [(3000,)]
+
+
 async def test_when_the_last_snapshot_fails_everything_is_closed_and_it_is_told(path: Path) -> None:
     """Mistake 15: the database was left open when the last snapshot failed."""
     async with opened(path):
