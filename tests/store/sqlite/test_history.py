@@ -1,0 +1,245 @@
+"""History in slices: bounded in rows, bytes and what is looked at; served by indexes; the same text as live."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recorder.clock import FakeClock
+from recorder.errors import Pruned
+from recorder.protocol.events import delta_frame
+from recorder.store.base import Query
+from recorder.store.sqlite import history, schema
+from tests.support.store import Opened, opened
+
+RANGE = history._Range(1, 10)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "sessions.sqlite"
+
+
+@pytest.fixture
+def conn() -> Iterator[sqlite3.Connection]:
+    conn = sqlite3.connect(":memory:", isolation_level=None)
+    schema.create(conn)
+    yield conn
+    conn.close()
+
+
+@asynccontextmanager
+async def watched(it: Opened) -> AsyncIterator[list[str]]:
+    """The statements that memory executes meanwhile."""
+    seen: list[str] = []
+    await it.store._memory.run(lambda conn: conn.set_trace_callback(seen.append))
+    yield seen
+    await it.store._memory.run(lambda conn: conn.set_trace_callback(None))
+
+
+def plan(conn: sqlite3.Connection, query: Query, *, by_time: bool = False) -> list[str]:
+    """How SQLite finds the ids of a slice."""
+    sql, params = history._candidates(query, RANGE, 100, by_time)
+    return [row[3] for row in conn.execute(f"EXPLAIN QUERY PLAN {sql}", params)]
+
+
+# Plans
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize(
+    ("fields", "by_time", "wanted"),
+    [
+        ({}, False, "SEARCH session_deltas USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        (
+            {"types": {"updated"}},
+            False,
+            "SEARCH session_deltas USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+        ),
+        (
+            {"sessions": {"a"}},
+            False,
+            "SEARCH session_deltas USING COVERING INDEX session_deltas_session (session_id=? AND rowid>? AND rowid<?)",
+        ),
+        (
+            {"sessions": {"a", "b", "c"}},
+            False,
+            "SEARCH session_deltas USING COVERING INDEX session_deltas_session (session_id=? AND rowid>? AND rowid<?)",
+        ),
+        (
+            {"sessions": {str(n) for n in range(60)}},
+            False,
+            "SEARCH session_deltas USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+        ),
+        (
+            {"lineage": "broken"},
+            False,
+            "SEARCH session_deltas USING INDEX session_deltas_lineage (id>? AND id<?)",
+        ),
+        (
+            {"happened_since": "x", "happened_until": "y"},
+            True,
+            "SEARCH session_deltas USING COVERING INDEX session_deltas_timestamp (timestamp>? AND timestamp<?)",
+        ),
+    ],
+)
+def test_every_search_has_its_index(
+    conn: sqlite3.Connection, fields: dict[str, Any], by_time: bool, wanted: str, descending: bool
+) -> None:
+    sets = {name: frozenset(value) if isinstance(value, set) else value for name, value in fields.items()}
+    assert wanted in plan(conn, Query(descending=descending, **sets), by_time=by_time)
+
+
+def test_no_slice_scans_or_sorts_the_whole_log(conn: sqlite3.Connection) -> None:
+    for query in (
+        Query(),
+        Query(types=frozenset({"updated"})),
+        Query(sessions=frozenset("abc")),
+        Query(sessions=frozenset(str(n) for n in range(60))),
+        Query(happened_since="x"),
+        Query(lineage="broken"),
+    ):
+        steps = plan(conn, query)
+        assert not [step for step in steps if step.startswith("SCAN session_deltas")], steps
+        if query.sessions is None:
+            assert "USE TEMP B-TREE FOR ORDER BY" not in steps
+
+
+def test_times_of_recording_are_found_by_their_index(conn: sqlite3.Connection) -> None:
+    seen: list[str] = []
+    conn.set_trace_callback(seen.append)
+    history._first_at(conn, "x")
+    history._last_at(conn, "x")
+    conn.set_trace_callback(None)
+    for sql in seen:
+        (step,) = [row[3] for row in conn.execute(f"EXPLAIN QUERY PLAN {sql}")]
+        assert "USING COVERING INDEX session_deltas_created_at" in step
+
+
+# Bounds
+
+
+async def test_a_slice_of_large_states_is_small(path: Path) -> None:
+    async with opened(path) as it:
+        await it.record(20)
+        for n in range(12):
+            it.put(f"s{n}", f'"{"x" * 500_000}"')
+        await it.store.flush()
+        sizes, after = [], 0
+        while True:
+            piece = await it.store.read_slice(after, None, None)
+            sizes.append((len(piece.items), sum(len(item) for item in piece.items)))
+            after = piece.through
+            if piece.done:
+                break
+        # The last one that fits may pass the bound by itself, no more than one does.
+        assert max(size for _, size in sizes) < history.SLICE_BYTES + 510_000
+        assert sum(count for count, _ in sizes) == 32
+
+
+async def test_one_row_larger_than_a_slice_still_comes(path: Path) -> None:
+    async with opened(path) as it:
+        entry = it.put(after=f'"{"x" * (3 * history.SLICE_BYTES)}"')
+        await it.store.flush()
+        for query in (Query(), Query(descending=True)):
+            piece = await it.store.read(query, 1000)
+            assert [delta_frame(item) for item in piece.items] == [entry.frame]
+
+
+async def test_a_rare_match_is_looked_for_in_windows(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "SCAN_ROWS", 100)
+    async with opened(path) as it:
+        await it.record(950)
+        it.put("gone", None)
+        await it.record(49)
+        for descending, windows in ((False, 10), (True, 10)):
+            query = Query(types=frozenset({"deleted"}), descending=descending)
+            looked, found = 0, 0
+            while True:
+                piece = await it.store.read(query, 1000)
+                looked, found = looked + 1, found + len(piece.items)
+                if piece.done:
+                    break
+                query = replace(query, **{"before" if descending else "after": piece.through})
+            assert (looked, found) == (windows, 1)
+
+
+async def test_few_that_happened_then_are_found_at_once_and_many_in_windows(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "SCAN_ROWS", 50)
+    async with opened(path) as it:
+        for n in range(1000):
+            rare = n % 100 == 7
+            it.put(timestamp=f"20{'01' if rare else '02'}-01-01T00:00:00.{999 - n:03}Z")
+        await it.store.flush()
+        piece = await it.store.read(Query(happened_until="2001-12-31T00:00:00.000Z"), 1000)
+        assert (len(piece.items), piece.done) == (10, True)
+        assert [delta_frame(item) for item in piece.items] == [
+            entry.frame for entry in it.feeder.entries[7::100]
+        ]
+        some = await it.store.read(Query(happened_since="2002-01-01T00:00:00.000Z"), 1000)
+        assert (some.through, some.done) == (50, False)
+
+
+async def test_a_slice_takes_a_handful_of_statements_whatever_is_there(path: Path) -> None:
+    asked = []
+    async with opened(path) as it:
+        for _ in range(2):
+            await it.record(2500)
+            async with watched(it) as seen:
+                await it.store.read_slice(100, None, None)
+            asked.append(len(seen))
+    assert asked[0] == asked[1] <= 6
+
+
+# Text
+
+
+async def test_history_says_what_was_said_live(path: Path) -> None:
+    async with opened(path) as it:
+        it.put(
+            "ä\"\\/'\u2028\U0001f600",
+            '{"x":"\\u001e\\u0000"}',
+            delta_id='\0\x01\x1e\x1f"\\/\x7f\u2028\U0001f600\t\n',
+        )
+        it.put("b", "1" * 30, before='"other"')
+        it.put("b", None, before="[]", timestamp="2026-01-01T00:00:00.000Z")
+        await it.store.flush()
+        piece = await it.store.read(Query(), 10)
+        assert [delta_frame(item) for item in piece.items] == [entry.frame for entry in it.feeder.entries]
+
+
+# Pruning and times
+
+
+async def test_a_slice_that_would_have_a_hole_is_refused(path: Path) -> None:
+    async with opened(path) as it:
+        await it.record(20)
+        await it.store.snapshot()
+        await it.store.prune(10, "count")
+        with pytest.raises(Pruned, match="what follows seq 9 was pruned"):
+            await it.store.read_slice(9, None, None)
+        assert len((await it.store.read_slice(10, None, None)).items) == 10
+
+
+async def test_order_is_by_seq_though_times_of_happening_are_not(path: Path) -> None:
+    """Mistake 3: order by timestamp text misordered fractions, offsets, ties and skewed clocks."""
+    clock = FakeClock()
+    async with opened(path, clock) as it:
+        for n in range(10):
+            it.put(timestamp=f"2026-01-{(n * 7) % 10 + 1:02}T00:00:00.000Z")
+            clock.set_wall_ms(clock.now_ms() - 3_600_000)
+        await it.store.flush()
+        piece = await it.store.read(Query(happened_since="2026-01-04T00:00:00.000Z"), 100)
+        wanted = [entry.frame for entry in it.feeder.entries if entry.timestamp >= "2026-01-04T00:00:00.000Z"]
+        assert [delta_frame(item) for item in piece.items] == wanted
+        assert sorted(entry.recorded_at for entry in it.feeder.entries) == [
+            entry.recorded_at for entry in it.feeder.entries
+        ]
