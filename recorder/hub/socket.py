@@ -60,7 +60,8 @@ class SocketLimits:
 
     Args:
         soft_bytes: Unsent bytes beyond which a reader is slow.
-        soft_seconds: How long it may stay beyond that.
+        soft_seconds: How long it may stay beyond that. One that gets history at its own pace may be slow, but not
+            stand still for longer than this and `ping_timeout`.
         hard_bytes: Unsent bytes beyond which it is closed at once (`HARD_GRACE_SECONDS` aside).
         linger_seconds: How long a slow reader may still fetch what was sent before its close frame.
         ping_interval, ping_timeout: When a ping is sent, and how long its pong may take.
@@ -315,10 +316,15 @@ class WebSocket(asyncio.Protocol):
         assert self._paused_at is not None
         # A pong cannot come through before what is unsent: only reading counts meanwhile.
         self._ping_at, self._pong_due = now, False
-        own_pace = self._role is not None and self._role.at_own_pace
-        if moved if own_pace else self.unsent <= self._limits.soft_bytes:
+        limits = self._limits
+        if self._role is not None and self._role.at_own_pace:
+            # To read nothing for so long is to it what not answering a ping is to others.
+            fine, patience = moved, max(limits.soft_seconds, limits.ping_timeout)
+        else:
+            fine, patience = self.unsent <= limits.soft_bytes, limits.soft_seconds
+        if fine:
             self._paused_at = now
-        elif now - self._paused_at >= self._limits.soft_seconds or self._is_far_behind():
+        elif now - self._paused_at >= patience or self._is_far_behind():
             self._close_slow()
 
     def _is_far_behind(self) -> bool:
@@ -447,10 +453,10 @@ class WebSocket(asyncio.Protocol):
         said = b"".join(chunks)
         if said and not self._said_goodbye:
             self._said_goodbye = self._proto.close_sent is not None
-            if self._ended or self._role is None:
+            if self._ended or self._role is None or self.unsent <= self._limits.hard_bytes:
                 self.transport.write(said)
             else:
-                self.write(said)
+                self._close_slow()  # it asks for pongs and does not read them
         if b"" in chunks:
             self._end_stream()
 

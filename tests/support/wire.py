@@ -162,7 +162,7 @@ class Wire:
         """Everything up to the end of the connection; a close frame is answered, as a client must."""
         events: list[dict[str, Any]] = []
         code, reason = None, ""
-        with contextlib.suppress(EOFError):
+        try:
             while True:
                 got = await self.frame()
                 assert code is None, "something came after the close frame"
@@ -172,6 +172,10 @@ class Wire:
                         await self.send(CLOSE, got.payload)
                 elif got.opcode == TEXT:
                     events.append(orjson.loads(got.payload))
+        except (EOFError, ConnectionResetError) as error:
+            # Our answer may meet a socket that is closed by then.
+            if code is None and isinstance(error, ConnectionResetError):
+                raise
         return Ending(code, reason, events)
 
     def open_wide(self) -> None:
