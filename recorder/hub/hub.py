@@ -239,7 +239,12 @@ class Hub:
         """Enforce every connection's deadlines; send the heartbeat when it is due."""
         now = self._clock.monotonic()
         for socket in list(self._sockets):
-            socket.sweep(now)
+            try:
+                socket.sweep(now)
+            except Exception:
+                # The boundary of a connection: its deadlines cannot be kept, those of the others are.
+                logger.exception("a connection could not be looked after")
+                socket.transport.abort()
         if now - self._heartbeat_at >= self._heartbeat_seconds:
             self._heartbeat_at = now
             self._send_heartbeat()
@@ -281,8 +286,8 @@ class Hub:
             try:
                 self.sweep()
             except Exception:
-                # One connection's trouble must not end the deadlines of all the others.
-                logger.exception("a sweep of the connections failed")
+                # Without the keeper no deadline would be kept any more.
+                logger.exception("the heartbeat failed")
 
     def _feed_done(self, task: asyncio.Task[None]) -> None:
         self._feeds.discard(task)

@@ -94,7 +94,8 @@ class Wire:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.received = 0  # bytes taken from the socket after the handshake
-        self._buffer = bytearray()  # read, not taken as frames
+        self._buffer = bytearray()  # read from the socket
+        self._taken = 0  # how much of it has been taken as frames
 
     async def raw(self, data: bytes) -> None:
         """Send these bytes."""
@@ -192,6 +193,15 @@ class Wire:
         self.sock.close()
 
     async def _take(self, size: int) -> bytes:
+        if len(self._buffer) - self._taken < size:
+            await self._fill(size)
+        taken = bytes(self._buffer[self._taken : self._taken + size])
+        self._taken += size
+        return taken
+
+    async def _fill(self, size: int) -> None:
+        del self._buffer[: self._taken]
+        self._taken = 0
         async with asyncio.timeout(PATIENCE):
             while len(self._buffer) < size:
                 data = await asyncio.get_running_loop().sock_recv(self.sock, 1 << 16)
@@ -199,9 +209,6 @@ class Wire:
                     raise EOFError(f"{len(self._buffer)} of {size} bytes")
                 self.received += len(data)
                 self._buffer += data
-        taken = bytes(self._buffer[:size])
-        del self._buffer[:size]
-        return taken
 
 
 async def open_socket(url: str, *, receive_buffer: int | None = None) -> socket.socket:
