@@ -132,11 +132,6 @@ class Maintenance:
         self.snapshot_failures = 0  # in a row
         self.snapshot_error: str | None = None  # why the last snapshot failed; None when it succeeded
 
-    @property
-    def retention(self) -> Retention:
-        """What is kept."""
-        return self._retention
-
     async def snapshot(self, *, even_if_clean: bool = False) -> SnapshotResult | None:
         """Take a snapshot; None where nothing has changed and none is asked for.
 

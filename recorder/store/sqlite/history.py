@@ -62,11 +62,6 @@ class HistoryReader:
         self._metrics = metrics
         self._average = average_bytes  # bytes an item took lately
 
-    @property
-    def average_bytes(self) -> float:
-        """What an item took lately."""
-        return self._average
-
     async def read(self, query: Query, limit: int, recorded: int, check: Check = lambda conn: None) -> Piece:
         """At most `limit` matches among seqs up to `recorded`.
 

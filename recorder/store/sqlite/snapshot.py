@@ -128,7 +128,7 @@ class Snapshotter:
             while left:
                 before, left = left, await self._file.run(vacuum_slice)
                 if left == before:
-                    break
+                    break  # somebody has rewritten the file without auto_vacuum
 
     async def _append(self, target: int) -> None:
         """Copy the next rows, up to `target` at most, in one transaction."""

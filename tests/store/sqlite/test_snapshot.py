@@ -364,6 +364,32 @@ async def test_compaction_of_nothing_writes_nothing(path: Path) -> None:
         assert state_of(path) == before
 
 
+async def test_compaction_that_the_disk_refuses_is_told_and_goes_on_next_time(path: Path) -> None:
+    async with opened(path) as it:
+        await without_patience(it)
+        await it.record(2000, after=f'"{"x" * 1000}"')
+        await it.store.snapshot()
+        await it.store.prune(1900, "count")
+        await it.store.snapshot()
+        with locked_by_another(path), pytest.raises(StoreError, match="database is locked"):
+            await it.store.compact()
+        await it.store.compact()
+        assert file_rows(path, "PRAGMA freelist_count") == [(0,)]
+
+
+async def test_a_file_that_cannot_be_compacted_in_place_is_left_as_it_is(path: Path) -> None:
+    async with opened(path) as it:
+        await it.record(2000)
+    conn = sqlite3.connect(path, isolation_level=None)
+    conn.executescript("PRAGMA auto_vacuum = NONE; VACUUM")
+    conn.close()
+    async with opened(path) as it:
+        await it.store.prune(1900, "count")
+        await it.store.snapshot()
+        await it.store.compact()
+        assert file_rows(path, "PRAGMA freelist_count")[0][0] > 0
+
+
 async def test_memory_that_pruning_freed_is_used_again(path: Path) -> None:
     async with opened(path) as it:
         sizes = []

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from recorder.clock import FakeClock
-from recorder.errors import Closed, StoreError, StoreUnreadable
+from recorder.errors import Closed, Pruned, StoreError, StoreUnreadable
 from recorder.metrics import Metrics
+from recorder.model.timestamps import format_ms
 from recorder.store.sqlite import retention
 from recorder.store.sqlite.store import SqliteStore, StoreConfig
 from tests.support.store import DAY, columns_of, file_rows, leftovers, opened
@@ -221,6 +222,24 @@ async def test_times_find_their_seq_and_say_when_it_is_pruned(path: Path) -> Non
         assert await it.store.seq_at(moments[1]) is None
         assert await it.store.seq_at(moments[2]) == 3
         assert await it.store.seq_at("2999-01-01T00:00:00.000Z") == 6
+
+
+async def test_a_time_between_the_last_pruned_and_the_first_kept_is_known_and_an_earlier_one_is_not(
+    path: Path,
+) -> None:
+    clock = FakeClock()
+    async with opened(path, clock) as it:
+        assert await it.store.last_at(format_ms(clock.now_ms())) == 0
+        for _ in range(4):
+            it.put()
+            clock.advance(10)
+        await it.store.snapshot()
+        await it.store.prune(2, "count")
+        second = it.feeder.entries[1].recorded_at
+        assert await it.store.last_at(second) == 2
+        assert await it.store.last_at(format_ms(clock.now_ms() - 25_000)) == 2
+        with pytest.raises(Pruned, match=f"it is known from {second} on"):
+            await it.store.last_at(it.feeder.entries[0].recorded_at)
 
 
 async def test_two_prunes_at_once_take_turns(path: Path) -> None:

@@ -207,4 +207,4 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 TestAnyInterleaving = StoreMachine.TestCase
-TestAnyInterleaving.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
+TestAnyInterleaving.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)

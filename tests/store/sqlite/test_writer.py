@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from loguru import logger
 
 from recorder.clock import FakeClock
 from recorder.errors import Closed, StoreError
@@ -50,11 +51,17 @@ class Writing:
 
 @asynccontextmanager
 async def writing(
-    on_progress: Callable[[], None] = lambda: None, *, max_entries: int = 10**9, max_bytes: int = 1 << 40
+    on_progress: Callable[[], None] = lambda: None,
+    *,
+    max_entries: int = 10**9,
+    max_bytes: int = 1 << 40,
+    log_entries: bool = False,
 ) -> AsyncIterator[Writing]:
     async with open_memory() as database:
         await database.run(schema.create)
-        writer = Writer(database, 0, on_progress, max_entries=max_entries, max_bytes=max_bytes)
+        writer = Writer(
+            database, 0, on_progress, max_entries=max_entries, max_bytes=max_bytes, log_entries=log_entries
+        )
         task = asyncio.create_task(writer.run())
         feeder = Feeder(Sequencer("E", 0, GENESIS, "", CurrentStates()), FakeClock())
         try:
@@ -204,3 +211,21 @@ async def test_closed_it_takes_nothing_more_and_records_what_it_has() -> None:
             it.put()
         await it.writer.flush()
         assert it.writer.recorded == 10
+
+
+@pytest.mark.parametrize("asked", [False, True])
+async def test_each_entry_has_its_line_in_the_log_where_that_is_asked_for(asked: bool) -> None:
+    lines: list[tuple[str, dict[str, object]]] = []
+    logger.enable("recorder")
+    sink = logger.add(
+        lambda message: lines.append((message.record["message"], message.record["extra"])), level="DEBUG"
+    )
+    try:
+        async with writing(log_entries=asked) as it:
+            it.put(2)
+            await it.writer.flush()
+    finally:
+        logger.remove(sink)
+        logger.disable("recorder")
+    saved = [extra for message, extra in lines if message == "delta saved"]
+    assert saved == [{"session_id": "s", "type": "updated", "seq": n} for n in (1, 2)] * asked
