@@ -1,7 +1,10 @@
 """A subscription inside this process: the same feed as a WebSocket's, into a queue that the caller reads.
 
-It keeps the same promises (order, no gap, no duplicate, `reset` in so many words), and the same bound: a reader who
-leaves more than `MAX_WAITING` events unread is told `TooSlow` with its position, and resumes from there.
+It keeps the same promises (order, no gap, no duplicate, `reset` in so many words), and is as bounded: while it catches
+up, history follows the reader's pace; a reader of live deltas who leaves more unread than `MAX_WAITING` events or
+`MAX_WAITING_BYTES` is told `TooSlow` with the position to resume from.
+
+Left out: heartbeats and `hello`, which tell those at the other end of a network what `Recorder.hub` knows.
 """
 
 from __future__ import annotations
@@ -9,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
+from decimal import Decimal
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,11 +21,13 @@ from recorder.errors import RecorderError, TooSlow
 from recorder.hub.fanout import Batch
 from recorder.hub.feed import Feed
 from recorder.hub.hub import Hub
-from recorder.protocol.events import delta_event
+from recorder.protocol.events import delta_event, event_frame, state_frame
 from recorder.protocol.subscribe import Subscription as Wanted
 
 MAX_WAITING = 100_000
+MAX_WAITING_BYTES = 64 << 20
 LOW_WATER = 1_000
+LOW_WATER_BYTES = 1 << 20
 
 
 class Subscription:
@@ -36,7 +42,8 @@ class Subscription:
         self._source = source
         self._wanted = wanted
         self._feed = Feed(source, self)
-        self._events: deque[bytes | dict[str, Any]] = deque()  # not read yet; deltas as JSON text
+        self._events: deque[bytes] = deque()  # not read yet, as JSON text
+        self._bytes = 0  # their size
         self._arrived = asyncio.Event()  # set when there is an event, or the end
         self._taken = asyncio.Event()  # set when few events are left
         self._error: RecorderError | None = None  # why it is over
@@ -53,28 +60,32 @@ class Subscription:
         self._feed.stop()
         self._source.remove_local(self)
 
-    async def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
-        while True:
-            while not self._events:
-                if self._error is not None:
-                    raise self._error
-                self._arrived.clear()
-                await self._arrived.wait()
-            event = self._events.popleft()
-            if len(self._events) <= LOW_WATER:
-                self._taken.set()
-            # The standard library's decoder: it takes every JSON text, and keeps integers whole.
-            yield json.loads(event) if isinstance(event, bytes) else event
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> dict[str, Any]:
+        while not self._events:
+            if self._error is not None:
+                raise self._error
+            self._arrived.clear()
+            await self._arrived.wait()
+        event = self._events.popleft()
+        self._bytes -= len(event)
+        if self._is_nearly_read:
+            self._taken.set()
+        return _decode(event)
 
     # Sink
 
     def deliver(self, batch: Batch) -> None:
         """Live entries."""
-        if len(self._events) > MAX_WAITING:
-            self.failed(TooSlow(f"{len(self._events)} events are unread; resume from {self.position}"))
+        if len(self._events) > MAX_WAITING or self._bytes > MAX_WAITING_BYTES:
+            self.failed(
+                TooSlow(f"{len(self._events)} events are unread", hint=f"since={self._feed.resume_from}")
+            )
             return
         self.position = batch.last_seq
-        self._put([_payload(entry.frame) for entry in batch.entries])
+        self._put([payload(entry.frame) for entry in batch.entries])
 
     def send_items(self, items: Sequence[bytes]) -> None:
         """Deltas out of history."""
@@ -82,20 +93,15 @@ class Subscription:
 
     def send_states(self, states: Sequence[tuple[int, str, str]]) -> None:
         """A `state` event each."""
-        self._put(
-            [
-                {"event": "state", "seq": seq, "sessionId": session_id, "state": json.loads(state)}
-                for seq, session_id, state in states
-            ]
-        )
+        self._put([payload(state_frame(*state)) for state in states])
 
     def send_event(self, event: str, **fields: Any) -> None:
         """Any other event."""
-        self._put([{"event": event, **fields}])
+        self._put([payload(event_frame(event, **fields))])
 
     async def wait_writable(self) -> None:
         """Until few events are left unread."""
-        while len(self._events) > LOW_WATER:
+        while not self._is_nearly_read:
             self._taken.clear()
             await self._taken.wait()
 
@@ -108,11 +114,26 @@ class Subscription:
     def catching_up(self, yes: bool) -> None:
         """Nothing to prepare."""
 
-    def _put(self, events: Sequence[bytes | dict[str, Any]]) -> None:
+    @property
+    def _is_nearly_read(self) -> bool:
+        return len(self._events) <= LOW_WATER and self._bytes <= LOW_WATER_BYTES
+
+    def _put(self, events: Sequence[bytes]) -> None:
         self._events.extend(events)
+        self._bytes += sum(map(len, events))
         self._arrived.set()
 
 
-def _payload(frame: bytes) -> bytes:
+def payload(frame: bytes) -> bytes:
     """The payload of one of our own frames: what follows its header (RFC 6455, section 5.2)."""
     return frame[{126: 4, 127: 10}.get(frame[1], 2) :]
+
+
+def _decode(event: bytes) -> dict[str, Any]:
+    # The standard library's decoder: it takes every JSON text, and keeps integers whole.
+    try:
+        decoded: dict[str, Any] = json.loads(event)
+    except ValueError:
+        # An integer of more digits than Python turns into an `int` (4300 by default).
+        decoded = json.loads(event, parse_int=Decimal)
+    return decoded

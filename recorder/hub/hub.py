@@ -100,6 +100,7 @@ class Hub:
         self._publishers: dict[Publisher, None] = {}  # those of /publish
         self._locals: dict[Local, None] = {}  # subscriptions in this process
         self._feeds: set[asyncio.Task[None]] = set()  # catching up
+        self._closed = False
         self.metrics = metrics
         self.history = history
         self.tail = Tail(order.head)
@@ -197,7 +198,9 @@ class Hub:
         self._publishers.pop(publisher, None)
 
     def add_local(self, subscription: Local) -> None:
-        """A subscription in this process; it is told when the hub closes."""
+        """A subscription in this process; it is told when the hub closes. Raises `Closed` after that."""
+        if self._closed:
+            raise Closed("the recorder has stopped")
         self._locals[subscription] = None
 
     def remove_local(self, subscription: Local) -> None:
@@ -251,6 +254,7 @@ class Hub:
 
     async def close(self) -> None:
         """Close every connection now; what is unsent is lost to those who have not read it."""
+        self._closed = True
         self.fanout.flush()
         for socket in list(self._sockets):
             socket.shutdown()
