@@ -104,8 +104,11 @@ async def test_a_prune_that_was_missed_runs_at_start_and_one_that_was_not_does_n
         await it.it.record(10)
         await it.upkeep.prune()
     async with running(path, clock=clock, days=30) as it:
-        await it.store.flush()
-        assert it.scheduler._scheduler.get_job("prune-missed") is None
+        # The first thing that is looked at: when a snapshot has come round, it has been.
+        await it.it.record(1)
+        await it.scheduler._ask_snapshot()
+        await it.until_run("snapshot")
+        assert len(await it.until_run("prune")) == 1
     clock.advance(31 * DAY)
     async with running(path, clock=clock, days=30) as it:
         (latest, _) = await it.until_run("prune", count=2)
@@ -130,7 +133,7 @@ async def test_a_snapshot_that_failed_is_tried_again_before_its_interval(path: P
         reader = sqlite3.connect(path, isolation_level=None)
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM session_deltas").fetchone()
-        await it.scheduler._snapshot()
+        await it.scheduler._ask_snapshot()
         await it.until_run("snapshot", "failed", 3)
         assert it.upkeep.snapshot_failures >= 3
         reader.close()
@@ -194,7 +197,8 @@ async def test_pruning_at_a_limit_that_fails_is_tried_again_at_its_times_not_wit
         job = it.scheduler._scheduler.get_job("prune-again")
         assert job.next_run_time > datetime.now(UTC) + timedelta(seconds=2000)
         reader.close()
-        await it.scheduler._prune()
+        await it.scheduler._ask_prune()
+        await it.until_run("prune")
         assert it.store.count == 10
         await it.it.record(100)
         await it.until_run("prune", count=2)
@@ -227,7 +231,19 @@ async def test_leaving_ends_every_job_and_closing_still_saves_everything(path: P
     async with opened(path) as again:
         assert (again.loaded.head, again.loaded.epoch) == (6000, it.it.loaded.epoch)
     names = {task.get_name() for task in asyncio.all_tasks()}
-    assert "jobs-limits" not in names
+    assert not {name for name in names if name.startswith("jobs-")}
+
+
+async def test_stopping_in_the_middle_of_a_job_is_quiet(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with running(path) as it:
+        await it.it.record(5000)
+        await it.scheduler._ask_snapshot()
+        await it.scheduler._ask_prune()
+        for _ in range(5):
+            await asyncio.sleep(0)
+    assert [record for record in caplog.records if record.name.startswith("apscheduler")] == []
+    async with opened(path) as again:
+        assert again.loaded.head == 5000
 
 
 def test_a_day_is_a_day() -> None:
