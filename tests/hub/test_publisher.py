@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import orjson
@@ -13,7 +10,8 @@ import pytest
 
 from recorder.clock import FakeClock
 from recorder.hub import publisher
-from tests.support.app import App, delta, running_app, some, turn, turn_until
+from tests.support.app import delta, running_app, some, turn, turn_until
+from tests.support.trouble import recording_held_up
 from tests.support.wire import CLOSE, TEXT, Wire, close_payload, frame
 
 BAD = {"type": "updated", "sessionId": "s"}
@@ -21,26 +19,6 @@ BAD = {"type": "updated", "sessionId": "s"}
 
 async def hello(wire: Wire) -> None:
     assert (await wire.event())["event"] == "hello"
-
-
-@asynccontextmanager
-async def held_up(app: App) -> AsyncIterator[threading.Event]:
-    """While the block lasts nothing is recorded: the database's thread waits (until the event is set)."""
-    go_on, waits = threading.Event(), threading.Event()
-
-    def work(conn: object) -> None:
-        waits.set()
-        go_on.wait(30)
-
-    memory = app.recorder.recording._memory
-    holding = memory.run(work)
-    task = asyncio.create_task(holding, name="held-up")
-    await turn_until(waits.is_set)
-    try:
-        yield go_on
-    finally:
-        go_on.set()
-        await task
 
 
 async def test_a_frame_is_acked_with_its_places_once_it_is_recorded(tmp_path: Path) -> None:
@@ -65,7 +43,7 @@ async def test_errors_come_in_order_among_the_acks_and_say_where(tmp_path: Path)
     async with running_app(tmp_path) as app, app.connect("/publish") as wire:
         await hello(wire)
         good, array, broken = delta(), [delta(), delta(), BAD], "{"
-        async with held_up(app):
+        async with recording_held_up(app):
             for _ in range(50):
                 await wire.text(good)
                 await wire.text(array)
@@ -120,7 +98,7 @@ async def test_an_ack_says_whether_it_is_on_disk(tmp_path: Path) -> None:
 async def test_what_was_sent_before_a_goodbye_is_answered_before_the_servers(tmp_path: Path) -> None:
     async with running_app(tmp_path) as app, app.connect("/publish") as wire:
         await hello(wire)
-        async with held_up(app):
+        async with recording_held_up(app):
             await wire.raw(
                 b"".join([frame(TEXT, orjson.dumps(item)) for item in [*some(500), BAD]])
                 + frame(CLOSE, close_payload(1000))
@@ -136,7 +114,7 @@ async def test_a_full_queue_slows_the_publisher_and_drops_nothing(tmp_path: Path
     """Nothing accepted is dropped, and what waits is bounded: it is TCP that holds the publisher back."""
     async with running_app(tmp_path, queue_max_deltas=20) as app, app.connect("/publish") as wire:
         await hello(wire)
-        async with held_up(app):
+        async with recording_held_up(app):
             await wire.texts(some(300))
             await turn_until(lambda: app.recorder.intake.is_full)
             await turn(300)
@@ -152,7 +130,7 @@ async def test_a_full_queue_is_told_in_bytes_too_and_what_is_not_read_stays_with
     async with running_app(tmp_path, queue_max_bytes=100_000) as app, app.connect("/publish") as wire:
         await hello(wire)
         frames = b"".join([frame(TEXT, orjson.dumps(item)) for item in some(2000, size=10_000)])
-        async with held_up(app):
+        async with recording_held_up(app):
             sending = asyncio.create_task(wire.raw(frames), name="sending")
             await turn_until(lambda: app.recorder.intake.is_full)
             await turn(500)
@@ -185,7 +163,7 @@ async def test_answers_that_are_owed_are_bounded_however_small_they_are(
     monkeypatch.setattr(publisher, "MAX_OWED", 50)
     async with running_app(tmp_path) as app, app.connect("/publish") as wire:
         await hello(wire)
-        async with held_up(app):
+        async with recording_held_up(app):
             await wire.texts([delta(), *[BAD] * 400])
             await turn(300)
             (role,) = app.recorder.hub._publishers

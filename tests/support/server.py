@@ -55,8 +55,8 @@ class ServerProcess:
         if self._process is not None:
             self.kill()
 
-    def start(self) -> None:
-        """Start it, and return when it is ready."""
+    def start(self, *, ready: bool = True) -> None:
+        """Start it, and return when it is ready; without `ready`, as soon as it listens."""
         assert self._process is None
         with (self.folder / "stderr").open("ab") as stderr:
             self._process = subprocess.Popen(
@@ -70,7 +70,7 @@ class ServerProcess:
         said = self._process.stdout.readline().decode()
         assert said.startswith("listening on "), self.log
         self.url = said.removeprefix("listening on ").strip()
-        while httpx.get(f"{self.url}/readyz", trust_env=False).status_code != 200:
+        while ready and httpx.get(f"{self.url}/readyz", trust_env=False).status_code != 200:
             assert self._process.poll() is None, self.log
 
     def signal(self, number: int) -> None:
