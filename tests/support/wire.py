@@ -130,13 +130,15 @@ class Wire:
         return Frame(head[0] & 0x0F, bool(head[0] & 0x80), await self._take(size))
 
     async def event(self) -> dict[str, Any]:
-        """The next text frame's JSON; pings and pongs on the way are passed over."""
+        """The next text frame's JSON; pings and pongs on the way are passed over. A close frame is an EOFError."""
         while True:
             got = await self.frame()
             if got.opcode == TEXT:
                 assert got.fin
                 event: dict[str, Any] = orjson.loads(got.payload)
                 return event
+            if got.opcode == CLOSE:
+                raise EOFError(f"closed with {int.from_bytes(got.payload[:2], 'big')}: {got.payload[2:]!r}")
             assert got.opcode in (PING, PONG), got
 
     async def until(self, kind: str) -> list[dict[str, Any]]:
