@@ -158,7 +158,10 @@ class WebSocket(asyncio.Protocol):
         self._partial: bytearray | None = None  # the message whose fragments are coming
         self._reading = True  # False while the role has paused it
         self._paused_at: float | None = None  # since when unsent bytes are above the mark
-        self._unsent_then = 0  # unsent bytes at the last look, to see whether the reader moves
+        self._written = 0  # bytes given to the transport since the handshake
+        self._taken_then = (
+            0  # how many of them the kernel had at the last look, to see whether the reader moves
+        )
         self._over_at: float | None = None  # since when unsent bytes are beyond the hard limit
         self._ping_at = door.clock.monotonic()  # when the last ping was sent
         self._pong_due = False  # whether nothing has been heard since
@@ -183,6 +186,8 @@ class WebSocket(asyncio.Protocol):
         data = self._take_plain(data)
         if data:
             self._take_frames(data)
+            # A pong does not wait for the messages that came along with its ping (RFC 6455, section 5.5.2).
+            self._flush_protocol()
         self._handle_inbox()
         self._flush_protocol()
 
@@ -200,7 +205,7 @@ class WebSocket(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The unsent bytes are above the mark."""
         self._paused_at = self._door.clock.monotonic()
-        self._unsent_then = self.unsent
+        self._taken_then = self._taken
 
     def resume_writing(self) -> None:
         """The unsent bytes are few again."""
@@ -232,6 +237,11 @@ class WebSocket(asyncio.Protocol):
         return self.transport.get_write_buffer_size()
 
     @property
+    def _taken(self) -> int:
+        """Bytes written and taken by the kernel."""
+        return self._written - self.unsent
+
+    @property
     def is_writable(self) -> bool:
         """Whether the unsent bytes are below the mark."""
         return self._paused_at is None
@@ -243,6 +253,7 @@ class WebSocket(asyncio.Protocol):
         if self._paused_at is not None and self._is_far_behind():
             self._close_slow()
         else:
+            self._written += len(frames)
             self.transport.write(frames)
 
     def set_high_water(self, size: int) -> None:
@@ -295,14 +306,15 @@ class WebSocket(asyncio.Protocol):
             now: The clock's monotonic seconds.
         """
         limits = self._limits
-        moved, self._unsent_then = self.unsent < self._unsent_then, self.unsent
+        # Not by what is unsent: while a reader takes a little, as much may be written.
+        moved, self._taken_then = self._taken > self._taken_then, self._taken
         if self._deadline is not None:
             if now >= self._deadline:
                 self.transport.abort()
         elif self._paused_at is not None:
             self._sweep_paused(now, moved)
-        elif moved or not self._reading:
-            # It is there; or it is we who don't read, and could not see its pong.
+        elif (moved and self.unsent) or not self._reading:
+            # It takes what a pong would have to wait for; or it is we who don't read, and could not see its pong.
             self._ping_at, self._pong_due = now, False
         elif self._pong_due:
             if now - self._ping_at >= limits.ping_timeout:
@@ -454,6 +466,7 @@ class WebSocket(asyncio.Protocol):
         if said and not self._said_goodbye:
             self._said_goodbye = self._proto.close_sent is not None
             if self._ended or self._role is None or self.unsent <= self._limits.hard_bytes:
+                self._written += len(said)
                 self.transport.write(said)
             else:
                 self._close_slow()  # it asks for pongs and does not read them

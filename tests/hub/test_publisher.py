@@ -184,6 +184,7 @@ async def test_who_does_not_read_its_answers_is_read_from_no_more_and_then_let_g
         taken = app.head
         assert taken < 30_000
         assert connection.unsent < publisher.MAX_OWED * 150
+        app.recorder.hub.sweep()
         clock.advance(1.1)
         app.recorder.hub.sweep()
         assert connection._ended

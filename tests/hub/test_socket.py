@@ -74,6 +74,14 @@ async def test_pings_behind_one_another_get_their_pongs_in_order() -> None:
         assert [(await wire.frame()).payload for _ in range(300)] == [str(n).encode() for n in range(300)]
 
 
+async def test_a_pong_does_not_wait_for_what_came_along_with_its_ping() -> None:
+    async with running_app(None) as app, app.connect("/publish") as wire:
+        await hello(wire)
+        await wire.raw(frame(TEXT, b"{", fin=False) + frame(PING, b"first") + frame(CONT, b"}"))
+        assert await wire.frame() == (PONG, True, b"first")
+        assert (await wire.event())["event"] == "error"
+
+
 # What breaks the rules
 
 
@@ -305,7 +313,7 @@ async def test_a_half_open_connection_is_found_by_a_ping(tmp_path: Path) -> None
         await app.until_gone()
 
 
-@pytest.mark.parametrize("answer", [frame(PONG), frame(TEXT, PING_MESSAGE)])
+@pytest.mark.parametrize("answer", [frame(PONG), frame(TEXT, PING_MESSAGE)], ids=["a pong", "a message"])
 async def test_who_answers_a_ping_or_says_anything_else_stays(answer: bytes) -> None:
     clock = FakeClock()
     async with (
@@ -317,9 +325,10 @@ async def test_who_answers_a_ping_or_says_anything_else_stays(answer: bytes) -> 
             clock.advance(2.5)
             app.recorder.hub.sweep()
             assert (await wire.frame()).opcode == PING
-            await wire.raw(answer + frame(PING, b"heard?"))
-            while (await wire.frame()).opcode != PONG:
-                pass
+            await wire.raw(answer)
+            await wire.text({"op": "ping"})
+            for _ in range(2 if answer[0] == 0x81 else 1):
+                assert (await wire.event())["event"] == "pong"
         assert app.recorder.hub.subscribers == 1
 
 
