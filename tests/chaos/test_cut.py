@@ -7,7 +7,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-from tests.support.app import App, delta, running_app, turn
+from recorder.clock import FakeClock
+from tests.support.app import App, delta, running_app, turn, turn_until
 from tests.support.proxy import Proxy
 from tests.support.wire import Refused, connect
 
@@ -121,24 +122,26 @@ async def test_cut_a_hundred_times_at_any_byte_under_load_nothing_is_missed_and_
 
 async def test_a_stalled_network_is_a_slow_reader_and_nothing_else(tmp_path: Path) -> None:
     """One behind a network that stands still is let go with its position; when it flows again, nothing is missing."""
-    limits = {"slow_soft_bytes": 20_000, "slow_soft_ms": 50, "slow_hard_bytes": 10_000_000}
-    async with running_app(tmp_path, **limits) as app, Proxy(app.url) as proxy:
+    clock = FakeClock()
+    limits = {"slow_soft_bytes": 20_000, "slow_soft_ms": 1000, "slow_hard_bytes": 10_000_000}
+    async with running_app(tmp_path, clock=clock, **limits) as app, Proxy(app.url) as proxy:
         follower = Follower(proxy.url, None, app.at(0))
         following = asyncio.create_task(follower.follow(3000), name="follower")
+        await app.publish(*[delta("s0", n) for n in range(100)])
+        await turn_until(lambda: follower.reached == 100)
+        proxy.stall()
+        app.narrow()
         async with app.connect() as healthy:
             await healthy.until("live")
-            await app.publish(*[delta("s0", n) for n in range(100)])
-            while follower.reached < 100:
-                await turn(1)
-            proxy.stall()
-            app.narrow()
             while not app.recorder.metrics.slow_closed:
                 await app.publish(*[delta("s0", n, after={"pad": "x" * 5000}) for n in range(20)])
                 await healthy.deltas(app.head)
+                clock.advance(0.2)
+                app.recorder.hub.sweep()
             missing = 3000 - app.head
             assert missing > 0
             await app.publish(*[delta("s0", n) for n in range(missing)])
             proxy.flow()
             await following
-            assert [seq for seq, _ in follower.deltas] == list(range(1, 3001))
-            assert follower.connections > 1
+        assert [seq for seq, _ in follower.deltas] == list(range(1, 3001))
+        assert follower.connections == 2
