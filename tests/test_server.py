@@ -11,12 +11,14 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from recorder import server as server_module
-from recorder.errors import StoreLocked
+from recorder.app import Recorder
+from recorder.errors import StoreLocked, StoreUnreadable
 from recorder.server import base_url, listen, serve
 from tests.support.app import running_app, settings_for, some, turn
 from tests.support.server import ServerProcess
@@ -156,9 +158,10 @@ async def test_serve_leaves_no_handler_and_no_deadline_behind(tmp_path: Path) ->
 
 
 @asynccontextmanager
-async def serving(folder: Path) -> AsyncIterator[tuple[str, asyncio.Task[int]]]:
+async def serving(folder: Path, **options: Any) -> AsyncIterator[tuple[str, asyncio.Task[int]]]:
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(serve(settings_for(folder), on_ready=ready.set_result), name="serve")
+    serving = serve(settings_for(folder), on_ready=ready.set_result, **options)
+    task = asyncio.create_task(serving, name="serve")
     try:
         url = await ready
         async with httpx.AsyncClient(trust_env=False) as http:
@@ -168,6 +171,40 @@ async def serving(folder: Path) -> AsyncIterator[tuple[str, asyncio.Task[int]]]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("error", [StoreUnreadable("it cannot be read"), ZeroDivisionError()])
+async def test_a_recording_that_cannot_be_loaded_ends_it_with_a_code_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async def load(recorder: Recorder) -> None:
+        await turn()
+        raise error
+
+    monkeypatch.setattr(Recorder, "load", load)
+    assert await serve(settings_for(tmp_path)) == 1
+    monkeypatch.undo()
+    async with serving(tmp_path) as (url, _), connect(url) as wire:
+        assert (await wire.event())["head"] == 0
+
+
+async def test_the_demo_plays_by_itself_and_stops_with_the_server(tmp_path: Path) -> None:
+    async with serving(tmp_path, demo_rate=500.0) as (url, serve_task):
+        async with connect(url, "/ws?since=earliest") as wire:
+            await wire.deltas(30)
+            os.kill(os.getpid(), signal.SIGINT)
+            assert (await wire.ending()).code == 1001
+        assert await serve_task == 0
+
+
+async def test_a_second_signal_in_process_hurries_too(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (url, serve_task), connect(url) as stubborn:
+        await stubborn.until("live")
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert (await stubborn.frame()).payload[:2] == (1001).to_bytes(2, "big")
+        os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(5):
+            assert await serve_task == 0
 
 
 async def test_a_file_in_use_refuses_to_start_and_frees_the_port(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ import orjson
 import pytest
 
 from recorder.clock import FakeClock
+from recorder.errors import StoreError
 from recorder.hub import publisher
 from tests.support.app import delta, running_app, some, turn, turn_until
-from tests.support.trouble import recording_held_up
+from tests.support.trouble import break_recording, recording_held_up
 from tests.support.wire import CLOSE, TEXT, Wire, close_payload, frame
 
 BAD = {"type": "updated", "sessionId": "s"}
@@ -108,6 +109,28 @@ async def test_what_was_sent_before_a_goodbye_is_answered_before_the_servers(tmp
         ending = await wire.ending()
         assert [event.get("seq") for event in ending.events] == [*range(1, 501), None]
         assert ending.code == 1000
+
+
+async def test_when_recording_has_failed_who_waits_for_an_answer_is_told_and_let_go(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with (
+            running_app(tmp_path) as app,
+            app.connect("/publish") as wire,
+            app.connect("/publish") as late,
+        ):
+            await hello(wire)
+            await late.until("hello")
+            await break_recording(app)
+            await wire.texts([delta(), delta()])
+            ending = await wire.ending()
+            assert (ending.code, ending.events) == (1012, [])
+            assert ending.reason.startswith("recording failed: ")
+            await late.text(delta())
+            assert (await late.event())["code"] == "unavailable"
+
+    # What was accepted cannot be in the last snapshot.
+    with pytest.raises(StoreError):
+        await run()
 
 
 async def test_a_full_queue_slows_the_publisher_and_drops_nothing(tmp_path: Path) -> None:

@@ -230,9 +230,16 @@ async def test_who_never_answers_a_close_frame_is_cut_at_the_deadline() -> None:
 @pytest.mark.parametrize("target", ["/ws?since=earliest", "/publish"])
 async def test_who_goes_without_a_word_is_forgotten(tmp_path: Path, target: str) -> None:
     async with running_app(tmp_path) as app:
-        for leave in (Wire.half_close, Wire.reset):
+        half = frame(TEXT, PING_MESSAGE)[:9]
+        for leave, begin in (
+            (Wire.half_close, b""),
+            (Wire.half_close, half),
+            (Wire.reset, b""),
+            (Wire.reset, half),
+        ):
             async with app.connect(target) as wire:
                 await hello(wire)
+                await wire.raw(begin)
                 leave(wire)
                 await app.until_gone()
             assert app.recorder.hub.fanout.receivers == 0

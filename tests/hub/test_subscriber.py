@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from recorder.clock import FakeClock
+from recorder.errors import StoreError
 from tests.support.app import App, delta, running_app
 from tests.support.wire import TEXT, Wire
 
@@ -307,6 +308,29 @@ async def test_subscribing_anew_in_the_middle_of_history_ends_the_old_and_begins
             await app.publish(delta("s0"), delta("s1"))
             assert (await wire.event())["seq"] == 4002
             assert app.recorder.hub.fanout.receivers == 1
+
+
+async def test_a_history_that_cannot_be_read_is_said_and_closed_to_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_app(tmp_path) as app, app.connect() as live:
+        await live.until("live")
+        app.recorder.hub.tail._max_bytes = 0
+        await app.publish(delta(), delta())
+
+        async def fail(*_: object) -> None:
+            raise StoreError("the disk said no")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(app.recorder.recording, "read_slice", fail)
+            async with app.connect("/ws?since=0") as wire:
+                ending = await wire.ending()
+        assert (ending.code, ending.reason) == (1012, "store_error")
+        assert [event["event"] for event in ending.events] == ["hello", "error"]
+        assert ending.events[1]["message"] == "the disk said no"
+        assert await live.deltas(2) == [1, 2]
+        async with app.connect("/ws?since=0") as wire:
+            assert await wire.deltas(2) == [1, 2]
 
 
 async def test_recording_goes_on_when_nobody_watches(tmp_path: Path) -> None:
