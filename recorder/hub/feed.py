@@ -15,6 +15,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from loguru import logger
+
 from recorder.errors import Pruned, RecorderError, Unavailable
 from recorder.hub.fanout import Batch, Fanout
 from recorder.hub.tail import Tail
@@ -218,6 +220,9 @@ class Feed:
     async def _reset(self, reason: str) -> None:
         source, history = self._source, self._source.history
         source.metrics.resume(f"reset_{reason}")
+        logger.bind(reason=reason, since=self._subscription.since.text, head=source.head).info(
+            "subscriber reset"
+        )
         self._sink.send_event(
             "reset",
             reason=reason,

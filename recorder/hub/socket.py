@@ -47,11 +47,11 @@ MAX_REASON_BYTES = 123
 
 
 _UNREADABLE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n"
-    b"content-type: text/plain; charset=utf-8\r\ncontent-length: 76\r\n\r\n"
-    b"the request is too long: name many sessions in a subscribe message instead.\n"
+    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n"
+    b"content-length: 103\r\n\r\n"
+    b"the request cannot be read: it is too long, or has a body (many sessions fit into a subscribe message)\n"
 )
-"""The answer to a head that the state machine does not read: a line beyond 8 KiB, or more than 128 of them."""
+"""The answer to a head that the state machine does not read: a line beyond 8 KiB, more than 128 of them, a body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +159,7 @@ class WebSocket(asyncio.Protocol):
         self._reading = True  # False while the role has paused it
         self._paused_at: float | None = None  # since when unsent bytes are above the mark
         self._written = 0  # bytes given to the transport since the handshake
-        self._taken_then = (
-            0  # how many of them the kernel had at the last look, to see whether the reader moves
-        )
+        self._taken_then = 0  # how many of them the kernel had at the last look: whether the reader moves
         self._over_at: float | None = None  # since when unsent bytes are beyond the hard limit
         self._ping_at = door.clock.monotonic()  # when the last ping was sent
         self._pong_due = False  # whether nothing has been heard since
@@ -180,7 +178,13 @@ class WebSocket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes have come: the request's head first, frames from then on."""
         if self._role is None:
-            self._take_head(data)
+            try:
+                self._take_head(data)
+            except Exception:
+                # The boundary of a connection. Not the transport's protocol yet, we would not hear that it is lost.
+                logger.exception("a request could not be answered")
+                self.transport.abort()
+                self.connection_lost(None)
             return
         self._pong_due = False
         data = self._take_plain(data)
@@ -318,6 +322,7 @@ class WebSocket(asyncio.Protocol):
             self._ping_at, self._pong_due = now, False
         elif self._pong_due:
             if now - self._ping_at >= limits.ping_timeout:
+                logger.info("connection closed: no answer to a ping")
                 self.close(CloseCode.GOING_AWAY, "no answer to a ping")
         elif now - self._ping_at >= limits.ping_interval:
             self._ping_at, self._pong_due = now, True
@@ -351,6 +356,7 @@ class WebSocket(asyncio.Protocol):
 
     def _close_slow(self) -> None:
         position = self._role.position_text() if self._role is not None else ""
+        logger.bind(position=position, unsent=self.unsent).warning("slow reader closed")
         self._door.metrics.slow_closed += 1
         self.close(4408, position, seconds=self._limits.linger_seconds)
 
@@ -395,6 +401,7 @@ class WebSocket(asyncio.Protocol):
         try:
             role = self._door.admit(self, request)
         except RecorderError as error:
+            logger.bind(code=error.code, reason=str(error)).info("connection refused")
             response = self._proto.reject(HTTPStatus(error.http_status), f"{error}\n")
         else:
             response = self._proto.accept(request)

@@ -146,14 +146,17 @@ async def test_a_handshake_that_breaks_the_rules_is_refused(
         assert (await refusal(app, "/ws", *headers)).status == status
 
 
-async def test_a_head_that_is_too_long_is_told_so() -> None:
+async def test_a_head_that_cannot_be_read_is_told_so() -> None:
     async with running_app(None) as app:
         for target, headers in (
             (f"/ws?{'&'.join(f'session={n:0100}' for n in range(100))}", []),
             ("/ws", [(f"x-{n}", "y") for n in range(200)]),
             ("/ws", [("x-long", "y" * 9000)]),
+            ("/ws", [("content-length", "5")]),
         ):
-            assert (await refusal(app, target, *headers)).status == 431
+            refused = await refusal(app, target, *headers)
+            assert refused.status == 400
+            assert "the request cannot be read" in str(refused)
 
 
 async def test_a_thousand_sessions_can_be_named_in_a_message_instead() -> None:
