@@ -10,7 +10,7 @@ from collections import defaultdict
 from functools import cache
 
 from recorder import __version__
-from recorder.api import params, problems, publish
+from recorder.api import assets, params, problems, publish
 from recorder.api.schemas import Json, components, ref, seq
 from recorder.errors import (
     Closed,
@@ -70,7 +70,8 @@ def description() -> Json:
 def paths() -> dict[str, Json]:
     """What can be done where."""
     return {
-        "/": {"get": home()},
+        "/": {"get": page()},
+        "/assets/{file}": {"get": asset()},
         "/api/deltas": {"get": read_deltas(), "post": publish_deltas()},
         "/api/deltas/{sessionId}": {"get": read_session_deltas()},
         "/api/sessions": {"get": list_sessions()},
@@ -259,10 +260,26 @@ def metrics() -> Json:
     return operation("metrics", "Figures in Prometheus' text format.", "", responses)
 
 
-def home() -> Json:
+def page() -> Json:
     """GET /."""
-    responses = {"200": success({"text/html; charset=utf-8": {"schema": {"type": "string"}}}), **failures()}
-    return operation("home", "A page for people.", "", responses)
+    return operation("page", "The dashboard, for people.", "", files(["html"]))
+
+
+def asset() -> Json:
+    """GET /assets/{file}."""
+    return operation(
+        "asset",
+        "What the dashboard is made of.",
+        "Its ETag goes back as `If-None-Match`, and gets 304 where the file is still the same.",
+        {**files(["js", "css", "svg"]), "304": {"description": "Still the same."}, **failures(NotFound)},
+        path=("file",),
+    )
+
+
+def files(ends: list[str]) -> Json:
+    """Responses of a route that serves files whose names end so."""
+    content = {assets.TYPES[end]: {"schema": {"type": "string"}} for end in ends}
+    return {"200": success(content), **failures()}
 
 
 # Parameters
@@ -277,6 +294,13 @@ def parameters() -> dict[str, Json]:
             "required": True,
             "schema": ref("SessionId"),
             "description": "The session's id, percent-encoded.",
+        },
+        "file": {
+            "name": "file",
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string"},
+            "description": "A file's name.",
         },
         **{name: {"name": name, "in": "query", **rest} for name, rest in query_parameters().items()},
     }

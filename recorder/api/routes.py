@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from recorder.api import admin, history, problems, status
+from recorder.api import admin, assets, history, problems, status
 from recorder.api.export import export_all
 from recorder.api.gate import Boundary, Gate
 from recorder.api.publish import publish
@@ -27,7 +27,8 @@ async def deltas(request: Request) -> Response:
 
 
 ROUTES = [
-    Route("/", status.home),
+    Route("/", assets.page),
+    Route("/assets/{file}", assets.asset),
     Route("/api/deltas", deltas, methods=["GET", "POST"]),
     Route("/api/deltas/{session_id:path}", history.deltas),
     Route("/api/sessions", history.sessions),

@@ -1,4 +1,4 @@
-"""Routes that tell how the recorder is, and where to find what."""
+"""Routes that tell how the recorder is, and what can be asked of it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,6 @@ from recorder.api.params import check_names
 from recorder.api.problems import json_response
 from recorder.errors import NotReady
 from recorder.metrics import CONTENT_TYPE
-
-HOME = b"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Recorder</title>
-<h1>Recorder</h1><p>It is running. <a href="/api/stats">Figures</a>, <a href="/api/sessions">sessions</a>,
-<a href="/api/deltas">the latest deltas</a>, <a href="/api/jobs">jobs</a>, <a href="/metrics">metrics</a>,
-<a href="/api/openapi.json">the API's description</a>. Live: a WebSocket at <code>/ws</code>.</p></html>
-"""
 
 
 async def stats(request: Request) -> Response:
@@ -48,9 +42,3 @@ async def openapi(request: Request) -> Response:
     """`GET /api/openapi.json`."""
     check_names(request.query_params, ())
     return json_response(description())
-
-
-async def home(request: Request) -> Response:
-    """`GET /`: where to go from here."""
-    headers = {"Content-Security-Policy": "default-src 'none'", "X-Content-Type-Options": "nosniff"}
-    return Response(HOME, media_type="text/html", headers=headers)

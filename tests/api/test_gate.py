@@ -15,7 +15,7 @@ from tests.support.http import bare, client, refused, request
 from tests.support.wire import Refused
 
 TARGETS = [
-    (method, route.path.replace("{session_id:path}", "s"))
+    (method, route.path.replace("{session_id:path}", "s").replace("{file}", "main.js"))
     for route in ROUTES
     for method in sorted(route.methods or ())
 ]

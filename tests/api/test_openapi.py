@@ -23,11 +23,16 @@ DOCUMENT = description()
 OPERATIONS = [(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods]
 READS = [path for path, method in OPERATIONS if method == "get"]
 # Probes and browsers add what they like.
-ANY_QUERY = {"/", "/healthz", "/readyz", "/metrics"}
+ANY_QUERY = {"/", "/assets/{file}", "/healthz", "/readyz", "/metrics"}
 
 
 def described_path(route: Route) -> str:
     return route.path.replace("{session_id:path}", "{sessionId}")
+
+
+def filled(path: str, session: str = "a") -> str:
+    """A path with something in the place of its parameters."""
+    return path.replace("{sessionId}", session).replace("{file}", "main.js")
 
 
 def parameters(path: str, method: str) -> dict[str, Any]:
@@ -101,7 +106,7 @@ def test_every_route_and_method_is_described_and_nothing_else() -> None:
 async def test_exactly_the_parameters_that_a_route_takes_are_described(tmp_path: Path) -> None:
     async with recorded(tmp_path) as (_, http):
         for path, method in OPERATIONS:
-            target = path.replace("{sessionId}", "a")
+            target = filled(path)
             response = await http.request(method, target, params={"nonsense": "1"})
             if path in ANY_QUERY:
                 assert response.status_code == 200
@@ -148,7 +153,7 @@ async def test_real_answers_are_as_described(tmp_path: Path) -> None:
         assert (await http.post("/api/admin/snapshot")).status_code == 200
         for path in READS:
             for session in ("a", "b%2F%C3%A4%3F%25") if "{sessionId}" in path else ("",):
-                response = await http.get(path.replace("{sessionId}", session))
+                response = await http.get(filled(path, session))
                 assert response.status_code == 200, path
                 check(response, path, "get")
 
@@ -209,7 +214,7 @@ async def test_answers_without_a_recording_are_as_described() -> None:
     async with running_app(None) as app, client(app) as http:
         assert check(await http.get("/api/stats"), "/api/stats", "get")["enabled"] is False
         for path in READS:
-            check(await http.get(path.replace("{sessionId}", "a")), path, "get")
+            check(await http.get(filled(path)), path, "get")
         for path in ("/api/admin/snapshot", "/api/admin/prune"):
             assert check(await http.post(path), path, "post")["code"] == "not_recording"
 
@@ -217,4 +222,4 @@ async def test_answers_without_a_recording_are_as_described() -> None:
 async def test_answers_while_loading_are_as_described(tmp_path: Path) -> None:
     async with running_app(tmp_path, load=False) as app, client(app) as http:
         for path, method in OPERATIONS:
-            check(await http.request(method, path.replace("{sessionId}", "a")), path, method)
+            check(await http.request(method, filled(path)), path, method)
