@@ -136,9 +136,16 @@ class LoopbackHost(Kind):
 
 @dataclass(frozen=True)
 class FilePath(Kind):
-    """A file, made absolute once: a later change of the working directory must not move the database."""
+    """A file, made absolute once: a later change of the working directory must not move the database.
 
-    def parse(self, value: object) -> Path:
+    With `optional` also "none".
+    """
+
+    optional: bool = False
+
+    def parse(self, value: object) -> Path | None:
+        if self.optional and (value is None or value == "none"):
+            return None
         text = os.fspath(value) if isinstance(value, (str, Path)) else ""
         if not text.strip() or "\0" in text:
             raise Refused("is not the path of a file")
@@ -153,7 +160,7 @@ class FilePath(Kind):
         return path
 
     def describe(self) -> str:
-        return "path of a file"
+        return f"path of a file{', or none' * self.optional}"
 
 
 @dataclass(frozen=True)

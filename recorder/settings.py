@@ -93,6 +93,11 @@ class Settings(BaseSettings):
     hash_chain: Annotated[bool, OnOff()] = _setting(
         True, "Whether every delta carries the SHA-256 that links it to the one before"
     )
+    key_file: Annotated[Path | None, FilePath(optional=True)] = _setting(
+        "~/.config/recorder/signing.key",
+        "The Ed25519 key that signs heads and receipts, apart from the database; made where there is none."
+        " With none nothing is signed",
+    )
     max_delta_bytes: Annotated[int, Whole(64, GIB // 4, "bytes")] = _setting(
         262_144, "The largest JSON text of one delta"
     )

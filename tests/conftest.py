@@ -59,6 +59,8 @@ def _elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         for name in list(os.environ):
             if name.startswith(PREFIX) or name.lower() in Settings.model_fields:
                 patch.delenv(name)
+        # Never the key of whoever runs the tests.
+        patch.setenv(f"{PREFIX}KEY_FILE", str(tmp_path_factory.mktemp("key") / "signing.key"))
         patch.chdir(tmp_path_factory.mktemp("elsewhere"))
         yield
 

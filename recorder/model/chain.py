@@ -17,6 +17,7 @@ of the recipe, and states enter by their digests, so that their content can be e
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from struct import pack
 
 TAG = b"recorder/chain/1"
@@ -89,6 +90,31 @@ def link(
             )
         )
     ).digest()
+
+
+def content(columns: Sequence[bytes | None]) -> bytes:
+    """What of an entry goes into its hash, whatever its place: all fields but the first three.
+
+    Args:
+        columns: session_id to lineage, in the order of the recipe: texts as UTF-8, states by their digests, flags as
+            `0` or `1`.
+    """
+    return b"".join([field(value) for value in columns])
+
+
+def link_content(previous: bytes, seq: int, content: bytes) -> bytes:
+    """The hash of an entry at a place: `link` for who has the `content` already.
+
+    Args:
+        previous: The hash before that place.
+        seq: The place.
+        content: What `content` returns.
+
+    Returns:
+        32 bytes.
+    """
+    number = b"%d" % seq
+    return _sha256(b"".join((previous, _TAG_FIELD, _SHORT[len(number)], number, content))).digest()
 
 
 def _extra_fields(delta_id: str | None, id_digest: bytes | None, filled: bool, lineage: str | None) -> bytes:

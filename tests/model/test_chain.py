@@ -175,3 +175,12 @@ def test_a_state_that_was_left_out_is_not_the_same_content_as_an_empty_one() -> 
     assert chain.content_digest("updated", "a", None, "1", None) != chain.content_digest(
         "updated", "a", "1", None, None
     )
+
+
+@given(st.binary(min_size=32, max_size=32), ROWS)
+def test_a_link_is_the_place_and_the_content(previous: bytes, row: dict[str, Any]) -> None:
+    texts = {name: None if row[name] is None else str(row[name]).encode() for name in COLUMNS[1:]}
+    states = {name: None if row[name] is None else chain.digest(row[name]) for name in STATES}
+    flags = {"id_digest": row["id_digest"], "before_filled": b"1" if row["before_filled"] else b"0"}
+    content = chain.content(list((texts | states | flags).values()))
+    assert chain.link_content(previous, row["seq"], content) == ours(previous, row)
