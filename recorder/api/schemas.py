@@ -163,6 +163,14 @@ def entry() -> Json:
                 "const": "broken",
                 "description": "There where `before` is not the state last recorded.",
             },
+            "beforeFilled": {
+                "const": True,
+                "description": "There where the publisher left `before` out and the recorder filled it in.",
+            },
+            "idDigest": text(
+                "With an id: the digest of the content as it was sent, which a repetition is compared with.",
+                "^[0-9a-f]{64}$",
+            ),
         },
         "A delta at its place in the order. `recordedAt` never goes back.",
     )

@@ -203,4 +203,6 @@ def _row(delta: Delta) -> ExportRow:
         delta.id,
         delta.lineage,
         None if delta.hash is None else bytes.fromhex(delta.hash),
+        delta.before_filled,
+        None if delta.id_digest is None else bytes.fromhex(delta.id_digest),
     )

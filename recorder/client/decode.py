@@ -50,6 +50,8 @@ class DeltaWire(msgspec.Struct, tag_field="event", tag="delta", rename="camel"):
     delta: EnvelopeWire
     hash: str | None = None
     lineage: str | None = None
+    before_filled: bool = False
+    id_digest: str | None = None
 
 
 class StateWire(msgspec.Struct, tag_field="event", tag="state", rename="camel"):

@@ -24,6 +24,8 @@ class Delta:
         recorded_at: When it was recorded: UTC, milliseconds, `Z`.
         hash: The chain's hash at this place (64 hex digits), None where the chain is off.
         lineage: `broken` where `before` is not the state last recorded, else None.
+        before_filled: Whether the publisher left `before` out and the recorder filled it in.
+        id_digest: With an id: the digest of the content as it was sent (64 hex digits), else None.
         type: `created`, `updated` or `deleted`.
         session_id: The session.
         timestamp: When it happened, in the form of `recorded_at`.
@@ -38,6 +40,8 @@ class Delta:
     recorded_at: str
     hash: str | None
     lineage: str | None
+    before_filled: bool
+    id_digest: str | None
     type: str
     session_id: str
     timestamp: str

@@ -260,6 +260,8 @@ class Resume:
                 wire.recorded_at,
                 wire.hash,
                 wire.lineage,
+                wire.before_filled,
+                wire.id_digest,
                 envelope.type,
                 envelope.session_id,
                 envelope.timestamp,

@@ -56,6 +56,7 @@ class Sequencer:
         recorded_at = self._time(now_ms)
         timestamp = delta.timestamp or self._now_text
         before, before_digest, filled, lineage = self._before(delta)
+        extras = (delta.id, id_digest, filled, lineage)
         after_digest = None
         if self._hash is not None:
             after_digest = None if delta.after is None else chain.digest(delta.after)
@@ -65,17 +66,16 @@ class Sequencer:
                 (delta.session_id, delta.type),
                 (before_digest, after_digest),
                 (timestamp, recorded_at),
-                (delta.id, id_digest, filled, lineage),
+                extras,
             )
         event = item_text(
             seq,
             recorded_at,
             self._hash,
-            lineage,
             (delta.type, delta.session_id),
             (before, delta.after),
             timestamp,
-            delta.id,
+            extras,
             EVENT_OPENING,
         )
         self.head = seq

@@ -23,6 +23,9 @@ from struct import pack
 TAG = b"recorder/chain/1"
 GENESIS = bytes(32)
 
+Extras = tuple[str | None, bytes | None, bool, str | None]
+"""What most entries have none of: delta_id, id_digest, before_filled, lineage."""
+
 _NULL = b"\xff\xff\xff\xff"
 _SHORT = [pack(">I", length) for length in range(1024)]
 _TAG_FIELD = _SHORT[len(TAG)] + TAG
@@ -49,7 +52,7 @@ def link(
     names: tuple[str, str],
     digests: tuple[bytes | None, bytes | None],
     times: tuple[str, str],
-    extras: tuple[str | None, bytes | None, bool, str | None],
+    extras: Extras,
 ) -> bytes:
     """The hash of one entry.
 
@@ -128,7 +131,7 @@ def _extra_fields(delta_id: str | None, id_digest: bytes | None, filled: bool, l
     )
 
 
-PLAIN = (None, None, False, None)
+PLAIN: Extras = (None, None, False, None)
 """The extras of an entry without any."""
 _PLAIN = _extra_fields(*PLAIN)
 

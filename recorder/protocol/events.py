@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from recorder.model.chain import PLAIN, Extras
 from recorder.protocol.frames import text_frame
 
 PROTOCOL_VERSION = 1
@@ -27,39 +28,53 @@ def item_text(
     seq: int,
     recorded_at: str,
     link: bytes | None,
-    lineage: str | None,
     names: tuple[str, str],
     states: tuple[str | None, str | None],
     timestamp: str,
-    delta_id: str | None,
+    extras: Extras,
     opening: str = "{",
 ) -> str:
     """An entry as history returns it: `{"seq":…,"recordedAt":…,"hash":…,"delta":{…}}`.
+
+    It carries every stored column, so that whoever holds it can compute its link of the chain.
 
     Args:
         seq: Its number.
         recorded_at: Fixed-width form.
         link: Its chain hash, left out where None.
-        lineage: `"broken"`, left out where None.
         names: delta type, session id.
         states: JSON texts of before and after, left out where None.
         timestamp: Fixed-width form.
-        delta_id: The publisher's id, left out where None.
+        extras: delta_id, id_digest, before_filled, lineage; each is left out where there is none.
         opening: How the text begins; with `EVENT_OPENING` it is the delta event.
     """
     before, after = states
+    # On the hot path: most entries have nothing of it, or only a `before` that was filled in.
+    marks, closing = ("", "}}") if extras == PLAIN else _extra_texts(*extras)
     return "".join(
         (
             f'{opening}"seq":{seq},"recordedAt":"{recorded_at}"',
             f',"hash":"{link.hex()}"' if link is not None else "",
-            f',"lineage":"{lineage}"' if lineage is not None else "",
+            marks,
             f',"delta":{{"type":"{names[0]}","sessionId":{quote(names[1])}',
             f',"before":{before}' if before is not None else "",
             f',"after":{after}' if after is not None else "",
             f',"timestamp":"{timestamp}"',
-            f',"id":{quote(delta_id)}}}}}' if delta_id is not None else "}}",
+            closing,
         )
     )
+
+
+def _extra_texts(
+    delta_id: str | None, id_digest: bytes | None, filled: bool, lineage: str | None
+) -> tuple[str, str]:
+    """What stands before the delta, and the delta's end."""
+    marks = f',"lineage":"{lineage}"' if lineage is not None else ""
+    if filled:
+        marks += ',"beforeFilled":true'
+    if id_digest is not None:
+        marks += f',"idDigest":"{id_digest.hex()}"'
+    return marks, f',"id":{quote(delta_id)}}}}}' if delta_id is not None else "}}"
 
 
 _EVENT_OPENING = EVENT_OPENING.encode()

@@ -21,11 +21,11 @@ from recorder.protocol.events import item_text, quote
 
 COLUMNS = (
     "id", "created_at", "delta_type", "session_id", "before_state", "after_state",
-    "timestamp", "delta_id", "lineage", "hash",
+    "timestamp", "delta_id", "lineage", "hash", "before_filled", "id_digest",
 )  # fmt: skip
 """The columns of `session_deltas` in the order of `ExportRow`."""
 
-CSV_HEADER = b"seq,recordedAt,type,sessionId,timestamp,before,after,id,lineage,hash\r\n"
+CSV_HEADER = b"seq,recordedAt,type,sessionId,timestamp,before,after,id,lineage,hash,beforeFilled,idDigest\r\n"
 JSON_OPEN, JSON_BETWEEN, JSON_CLOSE = b"[\n", b",\n", b"\n]\n"
 """What stands before, between and after the entries of the JSON form; an empty one is `JSON_EMPTY`."""
 JSON_EMPTY = b"[]\n"
@@ -50,6 +50,8 @@ class ExportRow(NamedTuple):
         delta_id: The publisher's id, or None.
         lineage: `broken` where `before` is not what was recorded last, else None.
         hash: The chain's hash (32 bytes), None where the chain is off.
+        before_filled: Whether the recorder filled `before` in; a file's 0, 1 or NULL will do.
+        id_digest: With an id: the digest of the content as it was sent (32 bytes), else None.
     """
 
     seq: int
@@ -62,6 +64,8 @@ class ExportRow(NamedTuple):
     delta_id: str | None
     lineage: str | None
     hash: bytes | None
+    before_filled: int | None = 0
+    id_digest: bytes | None = None
 
 
 def json_item(row: ExportRow) -> bytes:
@@ -87,7 +91,7 @@ def csv_line(row: ExportRow) -> bytes:
     """The entry as a record of RFC 4180, with its end; what is None is an empty field."""
     fields = (
         str(row.seq), row.recorded_at, row.type, row.session_id, row.timestamp, row.before, row.after,
-        row.delta_id, row.lineage, None if row.hash is None else row.hash.hex(),
+        row.delta_id, row.lineage, _hex(row.hash), "true" if row.before_filled else None, _hex(row.id_digest),
     )  # fmt: skip
     return (",".join([_csv_field(field) for field in fields]) + "\r\n").encode()
 
@@ -115,7 +119,6 @@ def row_of_item(item: bytes) -> ExportRow:
     """
     entry = _members(item)
     delta = _members(entry.get("delta", b""))
-    link = _text(entry, "hash")
     try:
         return ExportRow(
             seq=int(entry["seq"]),
@@ -127,7 +130,9 @@ def row_of_item(item: bytes) -> ExportRow:
             timestamp=orjson.loads(delta["timestamp"]),
             delta_id=_text(delta, "id"),
             lineage=_text(entry, "lineage"),
-            hash=None if link is None else bytes.fromhex(link),
+            hash=_bytes(entry, "hash"),
+            before_filled=entry.get("beforeFilled") == b"true",
+            id_digest=_bytes(entry, "idDigest"),
         )
     except KeyError as error:
         raise ValueError(f"not an entry: it has no {error}") from None
@@ -135,6 +140,14 @@ def row_of_item(item: bytes) -> ExportRow:
 
 def _text(members: dict[str, bytes], name: str) -> Any:
     return orjson.loads(members[name]) if name in members else None
+
+
+def _bytes(members: dict[str, bytes], name: str) -> bytes | None:
+    return bytes.fromhex(_text(members, name)) if name in members else None
+
+
+def _hex(value: bytes | None) -> str | None:
+    return None if value is None else value.hex()
 
 
 def _members(text: bytes) -> dict[str, bytes]:
@@ -149,11 +162,10 @@ def _item(row: ExportRow, before: str | None, after: str | None) -> str:
         row.seq,
         row.recorded_at,
         row.hash,
-        row.lineage,
         (row.type, row.session_id),
         (before, after),
         row.timestamp,
-        row.delta_id,
+        (row.delta_id, row.id_digest, bool(row.before_filled), row.lineage),
     )
 
 

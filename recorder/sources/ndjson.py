@@ -2,7 +2,8 @@
 
 A line is an entry as the recorder exports it, `{"seq":…,"recordedAt":…,"hash":…,"delta":{…}}`; what counts is its
 delta (the importing recorder gives seq, time of recording and hash anew), other members are passed over. A line that
-is a delta by itself is taken as well. The delta goes on as it stands, byte for byte.
+is a delta by itself is taken as well. The delta goes on as it stands, byte for byte; a `before` that the exporting
+recorder filled in, too: the importing one may know another state, and then says so (`lineage`).
 
 A state may hold line breaks between its tokens, which would break the line. The export writes spaces in their place and
 adds `"exact":{"before":"…","after":"…"}`, the state's true text as a JSON string, of the ones concerned; they are put

@@ -83,7 +83,9 @@ def on_terminal(tmp_path: Path, project_root: Path) -> Callable[..., str]:
 AT = "2026-11-20T12:00:0{}.000Z"
 BIG = "123456789012345678901234567890"
 ROWS = [
-    ExportRow(1, AT.format(0), "created", "a", None, '{"n":1}', AT.format(0), "i1", None, bytes(32)),
+    ExportRow(
+        1, AT.format(0), "created", "a", None, '{"n":1}', AT.format(0), "i1", None, bytes(32), 0, b"\xd0" * 32
+    ),
     ExportRow(
         2,
         AT.format(1),
@@ -96,7 +98,7 @@ ROWS = [
         "broken",
         b"\xff" * 32,
     ),
-    ExportRow(3, AT.format(2), "updated", "a", '{"n":1}', BIG, AT.format(0), None, None, None),
+    ExportRow(3, AT.format(2), "updated", "a", '{"n":1}', BIG, AT.format(0), None, None, None, 1),
     ExportRow(5, AT.format(3), "deleted", "ä,b", "[]", None, AT.format(0), None, None, None),
 ]
 

@@ -124,7 +124,7 @@ def test_a_file_of_the_original_schema_reads_too(tmp_path: Path) -> None:
         conn.commit()
     with dbfile.opened(path) as conn:
         assert list(dbfile.rows(conn, Filters())) == [
-            ExportRow(7, "c", "created", "s", None, "1", "t", None, None, None)
+            ExportRow(7, "c", "created", "s", None, "1", "t", None, None, None, None)
         ]
 
 

@@ -48,6 +48,8 @@ def test_csv_has_a_header_and_every_column(invoke: Invoke, database: Path, rows:
     assert [record["before"] for record in records] == [row.before or "" for row in rows]
     assert records[3]["sessionId"] == "ä,b"
     assert [record["lineage"] for record in records] == ["", "broken", "", ""]
+    assert [record["beforeFilled"] for record in records] == ["", "", "true", ""]
+    assert [record["idDigest"] for record in records] == ["d0" * 32, "", "", ""]
 
 
 def test_filters_count(invoke: Invoke, database: Path) -> None:

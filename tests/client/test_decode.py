@@ -13,7 +13,8 @@ from recorder.client import decode
 from recorder.client.decode import Violation, state_text
 
 DELTA = (
-    b'{"event":"delta","seq":7,"recordedAt":"t1","hash":"ab","lineage":"broken","delta":{"type":"updated",'
+    b'{"event":"delta","seq":7,"recordedAt":"t1","hash":"ab","lineage":"broken",'
+    b'"beforeFilled":true,"idDigest":"cd","delta":{"type":"updated",'
     b'"sessionId":"s","before":%b,"after":%b,"timestamp":"t0","id":"i"}}'
 )
 
@@ -46,6 +47,7 @@ def test_states_come_out_byte_for_byte_even_with_lone_surrogates(state: bytes) -
             after.strip(),
         )
         assert (wire.seq, wire.recorded_at, wire.hash, wire.lineage) == (7, "t1", "ab", "broken")
+        assert (wire.before_filled, wire.id_digest) == (True, "cd")
         delta = wire.delta
         assert (delta.type, delta.session_id, delta.timestamp, delta.id) == ("updated", "s", "t0", "i")
 
@@ -57,6 +59,7 @@ def test_null_is_the_same_as_absent() -> None:
     )
     assert isinstance(wire, decode.DeltaWire)
     assert state_text(wire.delta.before) is None
+    assert (wire.hash, wire.lineage, wire.before_filled, wire.id_digest) == (None, None, False, None)
     assert wire.hash is None
 
 

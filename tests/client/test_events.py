@@ -12,7 +12,7 @@ from recorder.model.position import Position
 
 
 def delta(before: bytes | None = None, after: bytes | None = b"1") -> Delta:
-    return Delta(7, "E", "t1", None, None, "updated", "s", "t0", None, before, after, b"{}")
+    return Delta(7, "E", "t1", None, None, False, None, "updated", "s", "t0", None, before, after, b"{}")
 
 
 def test_a_delta_tells_where_to_resume_after_it() -> None:

@@ -18,7 +18,7 @@ from websockets.uri import parse_uri
 
 from recorder.intake.sequencer import Sequencer
 from recorder.intake.states import CurrentStates
-from recorder.model.chain import GENESIS
+from recorder.model.chain import GENESIS, PLAIN, digest, link
 from recorder.model.delta import Delta, Entry
 from recorder.protocol.events import (
     SEPARATOR,
@@ -110,7 +110,9 @@ def test_the_live_text_of_an_entry_is_the_text_that_the_store_builds(
 def test_a_delta_event_is_json_that_says_what_was_sent(delta: Delta) -> None:
     entry = sequence(delta)
     event = json.loads(payload(entry.frame))
-    assert list(event) == ["event", "seq", "recordedAt", "hash", "delta"]
+    digest = ["idDigest"] if delta.id is not None else []
+    assert list(event) == ["event", "seq", "recordedAt", "hash", *digest, "delta"]
+    assert event.get("idDigest") == (b"d".hex() * 32 if delta.id is not None else None)
     assert (event["event"], event["seq"], event["hash"]) == ("delta", 1, (entry.hash or b"").hex())
     assert event["recordedAt"] == "2025-11-20T12:00:00.000Z"
     sent = event["delta"]
@@ -123,14 +125,38 @@ def test_a_delta_event_is_json_that_says_what_was_sent(delta: Delta) -> None:
             assert f'"{name}":{text}'.encode() in payload(entry.frame)
 
 
+@given(DELTAS, st.none() | STATES)
+@example(Delta("updated", "a", None, "2", None, "k"), "1")
+def test_an_event_carries_all_that_its_link_of_the_chain_covers(delta: Delta, before: str | None) -> None:
+    entry = sequence(delta, before=before)
+    event = json.loads(payload(entry.frame))
+    sent = event["delta"]
+    computed = link(
+        GENESIS,
+        event["seq"],
+        (sent["sessionId"], sent["type"]),
+        tuple(None if text is None else digest(text) for text in (entry.before, entry.after)),
+        (sent["timestamp"], event["recordedAt"]),
+        (
+            sent.get("id"),
+            bytes.fromhex(event["idDigest"]) if "idDigest" in event else None,
+            event.get("beforeFilled", False),
+            event.get("lineage"),
+        ),
+    )
+    assert computed.hex() == event["hash"]
+
+
 def test_the_text_of_an_item_with_everything_and_with_nothing() -> None:
     time = "2026-11-20T12:00:00.000Z"
-    full = item_text(7, time, bytes(32), "broken", ("updated", 's"1'), ("1e2", " 2"), time, "k\n")
+    extras = ("k\n", b"\xd0" * 32, True, "broken")
+    full = item_text(7, time, bytes(32), ("updated", 's"1'), ("1e2", " 2"), time, extras)
     assert full == (
         f'{{"seq":7,"recordedAt":"{time}","hash":"{"0" * 64}","lineage":"broken",'
+        f'"beforeFilled":true,"idDigest":"{"d0" * 32}",'
         f'"delta":{{"type":"updated","sessionId":"s\\"1","before":1e2,"after": 2,"timestamp":"{time}","id":"k\\n"}}}}'
     )
-    bare = item_text(7, time, None, None, ("deleted", "s"), (None, None), time, None)
+    bare = item_text(7, time, None, ("deleted", "s"), (None, None), time, PLAIN)
     assert bare == (
         f'{{"seq":7,"recordedAt":"{time}","delta":{{"type":"deleted","sessionId":"s","timestamp":"{time}"}}}}'
     )

@@ -56,6 +56,8 @@ def rows(draw: st.DrawFn) -> ExportRow:
         delta_id=draw(st.none() | name),
         lineage=draw(st.sampled_from([None, "broken"])),
         hash=draw(st.none() | st.binary(min_size=32, max_size=32)),
+        before_filled=draw(st.integers(0, 1)),
+        id_digest=draw(st.none() | st.binary(min_size=32, max_size=32)),
     )
 
 
@@ -75,6 +77,9 @@ def test_an_ndjson_line_is_compact_and_leaves_out_what_is_null() -> None:
         b'{"seq":124,"recordedAt":"2026-11-20T12:00:00.001Z","lineage":"broken","delta":'
         b'{"type":"deleted","sessionId":"sess_a","timestamp":"2026-11-20T12:00:00.000Z","id":"i\\"d"}}\n'
     )
+    marked = ndjson_line(full._replace(before_filled=1, id_digest=b"\xab" * 32))
+    marks = b'"lineage":"broken","beforeFilled":true,"idDigest":"' + b"ab" * 32 + b'","delta"'
+    assert marked == ndjson_line(full).replace(b'"lineage":"broken","delta"', marks)
 
 
 def test_a_state_with_line_breaks_goes_into_one_line_and_its_true_text_behind_the_delta() -> None:
@@ -121,6 +126,8 @@ def test_a_csv_line_gives_back_every_column(row: ExportRow) -> None:
     assert record["sessionId"] == row.session_id
     assert record["hash"] == ("" if row.hash is None else row.hash.hex())
     assert (int(record["seq"]), record["id"] or None) == (row.seq, row.delta_id)
+    assert record["beforeFilled"] == ("true" if row.before_filled else "")
+    assert record["idDigest"] == ("" if row.id_digest is None else row.id_digest.hex())
 
 
 def test_the_line_is_what_orjson_would_make_of_a_compact_state() -> None:

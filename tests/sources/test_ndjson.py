@@ -27,7 +27,8 @@ def rows(draw: st.DrawFn) -> ExportRow:
     digest = draw(st.none() | st.binary(min_size=32, max_size=32))
     lineage = draw(st.sampled_from([None, "broken"]))
     return ExportRow(
-        draw(st.integers(1, 2**60)), AT, kind, draw(NAMES), before, after, AT, draw(st.none() | NAMES), lineage, digest
+        draw(st.integers(1, 2**60)), AT, kind, draw(NAMES), before, after, AT, draw(st.none() | NAMES), lineage, digest,
+        draw(st.integers(0, 1)), draw(st.none() | st.binary(min_size=32, max_size=32)),
     )  # fmt: skip
 
 

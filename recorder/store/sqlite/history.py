@@ -25,15 +25,17 @@ SCAN_ROWS = 20_000
 MERGED_SESSIONS = 50
 """Up to this many sessions are each read by the index and merged; more are looked for row by row."""
 
-_HEX = "lower(hex(hash))"
-ITEM = f"""'{{"seq":'||id||',"recordedAt":"'||created_at||'"'
-||CASE WHEN hash IS NULL THEN '' ELSE ',"hash":"'||{_HEX}||'"' END
-||CASE WHEN lineage IS NULL THEN '' ELSE ',"lineage":"'||lineage||'"' END
-||',"delta":{{"type":"'||delta_type||'","sessionId":'||json_quote(session_id)
+ITEM = """'{"seq":'||id||',"recordedAt":"'||created_at||'"'
+||CASE WHEN hash IS NULL THEN '' ELSE ',"hash":"'||lower(hex(hash))||'"' END
+||CASE WHEN coalesce(lineage, id_digest) IS NULL AND NOT before_filled THEN ''
+ELSE CASE WHEN lineage IS NULL THEN '' ELSE ',"lineage":"'||lineage||'"' END
+||CASE WHEN before_filled THEN ',"beforeFilled":true' ELSE '' END
+||CASE WHEN id_digest IS NULL THEN '' ELSE ',"idDigest":"'||lower(hex(id_digest))||'"' END END
+||',"delta":{"type":"'||delta_type||'","sessionId":'||json_quote(session_id)
 ||CASE WHEN before_state IS NULL THEN '' ELSE ',"before":'||before_state END
 ||CASE WHEN after_state IS NULL THEN '' ELSE ',"after":'||after_state END
 ||',"timestamp":"'||timestamp||'"'
-||CASE WHEN delta_id IS NULL THEN '' ELSE ',"id":'||json_quote(delta_id) END||'}}}}'"""
+||CASE WHEN delta_id IS NULL THEN '' ELSE ',"id":'||json_quote(delta_id) END||'}}'"""
 """SQL: the same text that `protocol.events.item_text` makes of a live entry."""
 # As blobs: the length of a text would be counted character by character.
 _SIZE = "ifnull(length(CAST(before_state AS BLOB)), 0) + ifnull(length(CAST(after_state AS BLOB)), 0)"
