@@ -1,4 +1,5 @@
-"""The dashboard's files: the page at `/`, its modules and styles under `/assets/`.
+"""The dashboard's files: the page at `/`, its modules and styles under `/assets/`, and the client module, for any page,
+at `/client.js` with its parts under `/client/`.
 
 They are read once and kept: a few small files that come with the package. Each has an ETag, and a browser asks again
 each time whether it still holds (`no-cache`), so that a page never runs modules of two versions. Nothing here knows a
@@ -46,6 +47,9 @@ POLICY = "; ".join(
 """The page's Content-Security-Policy."""
 
 PAGE = "index.html"
+CLIENT = "client.js"
+PARTS = "client"
+"""The folder of what the client module is made of."""
 
 
 class Asset(NamedTuple):
@@ -64,13 +68,16 @@ class Asset(NamedTuple):
 
 @cache
 def assets() -> dict[str, Asset]:
-    """Every file that is served, by name."""
+    """Every file that is served, by its path in the folder of the dashboard."""
+    folder = files("recorder") / "dashboard"
     found = {}
-    for file in (files("recorder") / "dashboard").iterdir():
-        media_type = TYPES.get(file.name.rpartition(".")[2])
-        if media_type is not None:
-            body = file.read_bytes()
-            found[file.name] = Asset(body, media_type, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+    for prefix, part in (("", folder), (f"{PARTS}/", folder / PARTS)):
+        for file in part.iterdir():
+            media_type = TYPES.get(file.name.rpartition(".")[2])
+            if media_type is not None:
+                body = file.read_bytes()
+                etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+                found[prefix + file.name] = Asset(body, media_type, etag)
     return found
 
 
@@ -81,7 +88,19 @@ async def page(request: Request) -> Response:
 
 async def asset(request: Request) -> Response:
     """`GET /assets/{file}`: what the dashboard is made of."""
-    return serve(request, request.path_params["file"])
+    name = request.path_params["file"]
+    # The client module finds its parts beside it, so it has one place only.
+    return serve(request, "" if name == CLIENT else name)
+
+
+async def client(request: Request) -> Response:
+    """`GET /client.js`: the client module. What is in the query does not matter."""
+    return serve(request, CLIENT)
+
+
+async def client_part(request: Request) -> Response:
+    """`GET /client/{part}`: what the client module is made of."""
+    return serve(request, f"{PARTS}/{request.path_params['part']}")
 
 
 def serve(request: Request, name: str) -> Response:

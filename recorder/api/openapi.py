@@ -72,6 +72,8 @@ def paths() -> dict[str, Json]:
     return {
         "/": {"get": page()},
         "/assets/{file}": {"get": asset()},
+        "/client.js": {"get": client()},
+        "/client/{part}": {"get": client_part()},
         "/api/deltas": {"get": read_deltas(), "post": publish_deltas()},
         "/api/deltas/{sessionId}": {"get": read_session_deltas()},
         "/api/sessions": {"get": list_sessions()},
@@ -265,21 +267,30 @@ def page() -> Json:
     return operation("page", "The dashboard, for people.", "", files(["html"]))
 
 
+SAME = "Its ETag goes back as `If-None-Match`, and gets 304 where the file is still the same."
+
+
 def asset() -> Json:
     """GET /assets/{file}."""
-    return operation(
-        "asset",
-        "What the dashboard is made of.",
-        "Its ETag goes back as `If-None-Match`, and gets 304 where the file is still the same.",
-        {**files(["js", "css", "svg"]), "304": {"description": "Still the same."}, **failures(NotFound)},
-        path=("file",),
-    )
+    responses = files(["js", "css", "svg"], NotFound)
+    return operation("asset", "What the dashboard is made of.", SAME, responses, path=("file",))
 
 
-def files(ends: list[str]) -> Json:
-    """Responses of a route that serves files whose names end so."""
+def client() -> Json:
+    """GET /client.js."""
+    return operation("client", "The client, as a JavaScript module.", SAME, files(["js"]))
+
+
+def client_part() -> Json:
+    """GET /client/{part}."""
+    responses = files(["js"], NotFound)
+    return operation("clientPart", "What the client module is made of.", SAME, responses, path=("part",))
+
+
+def files(ends: list[str], *errors: type[RecorderError]) -> Json:
+    """Responses of a route that serves files whose names end so, or has one of these errors."""
     content = {assets.TYPES[end]: {"schema": {"type": "string"}} for end in ends}
-    return {"200": success(content), **failures()}
+    return {"200": success(content), "304": {"description": "Still the same."}, **failures(*errors)}
 
 
 # Parameters
@@ -301,6 +312,13 @@ def parameters() -> dict[str, Json]:
             "required": True,
             "schema": {"type": "string"},
             "description": "A file's name.",
+        },
+        "part": {
+            "name": "part",
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string"},
+            "description": "A module's file name.",
         },
         **{name: {"name": name, "in": "query", **rest} for name, rest in query_parameters().items()},
     }

@@ -29,6 +29,8 @@ async def deltas(request: Request) -> Response:
 ROUTES = [
     Route("/", assets.page),
     Route("/assets/{file}", assets.asset),
+    Route("/client.js", assets.client),
+    Route("/client/{part}", assets.client_part),
     Route("/api/deltas", deltas, methods=["GET", "POST"]),
     Route("/api/deltas/{session_id:path}", history.deltas),
     Route("/api/sessions", history.sessions),

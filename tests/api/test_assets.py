@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from importlib.resources import files
 
+import httpx
 import pytest
 
-from recorder.api.assets import POLICY, TYPES, assets
+from recorder.api.assets import CLIENT, POLICY, TYPES, assets
 from tests.support.app import running_app
 from tests.support.http import client, refused
 
 FOLDER = files("recorder") / "dashboard"
-NAMES = sorted(file.name for file in FOLDER.iterdir() if file.is_file())
+NAMES = sorted(file.name for file in FOLDER.iterdir() if file.is_file() and file.name != CLIENT)
+PARTS = sorted(file.name for file in (FOLDER / "client").iterdir())
 
 
 async def test_the_page_is_there_even_while_loading() -> None:
@@ -31,6 +33,23 @@ async def test_every_file_is_served_as_what_it_is() -> None:
             assert response.content == (FOLDER / name).read_bytes()
             assert response.headers["content-type"] == TYPES[name.rpartition(".")[2]]
             assert response.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_the_client_module_finds_its_parts_beside_it() -> None:
+    async with running_app(None, load=False) as app, client(app) as http:
+        served = {"/client.js": FOLDER / "client.js"}
+        served |= {f"/client/{name}": FOLDER / "client" / name for name in PARTS}
+        for path, file in served.items():
+            response = await http.get(path)
+            assert (response.status_code, response.content) == (200, file.read_bytes()), path
+            assert response.headers["content-type"] == TYPES["js"]
+            again = await http.get(path, headers={"If-None-Match": response.headers["etag"]})
+            assert (again.status_code, again.content) == (304, b"")
+            for found in re.findall(r"from \"(\.[^\"]+)\"", response.text):
+                assert str(httpx.URL(f"http://x{path}").join(found).path) in served, (path, found)
+        await refused(await http.get("/client/no.js"), 404, "not_found")
+        # Where its parts would not be found, it is not.
+        await refused(await http.get("/assets/client.js"), 404, "not_found")
 
 
 async def test_a_file_that_a_browser_has_is_not_sent_again() -> None:

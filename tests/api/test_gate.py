@@ -15,7 +15,12 @@ from tests.support.http import bare, client, refused, request
 from tests.support.wire import Refused
 
 TARGETS = [
-    (method, route.path.replace("{session_id:path}", "s").replace("{file}", "main.js"))
+    (
+        method,
+        route.path.replace("{session_id:path}", "s")
+        .replace("{file}", "main.js")
+        .replace("{part}", "resume.js"),
+    )
     for route in ROUTES
     for method in sorted(route.methods or ())
 ]

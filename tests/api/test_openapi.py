@@ -23,7 +23,7 @@ DOCUMENT = description()
 OPERATIONS = [(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods]
 READS = [path for path, method in OPERATIONS if method == "get"]
 # Probes and browsers add what they like.
-ANY_QUERY = {"/", "/assets/{file}", "/healthz", "/readyz", "/metrics"}
+ANY_QUERY = {"/", "/assets/{file}", "/client.js", "/client/{part}", "/healthz", "/readyz", "/metrics"}
 
 
 def described_path(route: Route) -> str:
@@ -32,7 +32,7 @@ def described_path(route: Route) -> str:
 
 def filled(path: str, session: str = "a") -> str:
     """A path with something in the place of its parameters."""
-    return path.replace("{sessionId}", session).replace("{file}", "main.js")
+    return path.replace("{sessionId}", session).replace("{file}", "main.js").replace("{part}", "resume.js")
 
 
 def parameters(path: str, method: str) -> dict[str, Any]:

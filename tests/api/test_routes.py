@@ -12,7 +12,10 @@ from recorder.api.routes import ROUTES
 from tests.support.app import delta, running_app
 from tests.support.http import client, refused
 
-PATHS = [route.path.replace("{session_id:path}", "s").replace("{file}", "main.js") for route in ROUTES]
+PATHS = [
+    route.path.replace("{session_id:path}", "s").replace("{file}", "main.js").replace("{part}", "resume.js")
+    for route in ROUTES
+]
 METHODS = dict(zip(PATHS, [route.methods or set() for route in ROUTES], strict=True))
 
 
