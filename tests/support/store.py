@@ -21,7 +21,8 @@ DAY = 86_400.0
 """Seconds."""
 SPEC_COLUMNS = "id, session_id, delta_type, before_state, after_state, timestamp, created_at"
 TABLES = (
-    "session_deltas", "session_states", "session_bases", "pruned_ids", "epochs", "prunes", "job_runs", "meta", "counters"
+    "session_deltas", "session_states", "session_bases", "pruned_ids", "epochs", "prunes", "erasures", "erased_states",
+    "heads", "job_runs", "meta", "counters"
 )  # fmt: skip
 
 

@@ -138,6 +138,10 @@ def check_file(path: Path) -> None:
                 f"{path} has schema {version}, this version knows {schema.USER_VERSION}",
                 hint="it was left as it is; use a newer recorder",
             )
+        if version < schema.OLDEST_VERSION:
+            raise StoreUnreadable(
+                f"{path} has schema {version}, which no recorder has written", hint=untouched
+            )
         if stat.S_IMODE(status.st_mode) & ~FILE_MODE:
             path.chmod(FILE_MODE)
     except OSError as error:

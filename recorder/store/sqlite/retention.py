@@ -18,10 +18,12 @@ _LAST = (
     " FROM session_deltas WHERE id BETWEEN ? AND ? GROUP BY session_id"
 )
 _KEEP_BASES = f"""
-INSERT INTO session_bases(session_id, seq, recorded_at, state)
-SELECT session_id, id, created_at, after_state FROM ({_LAST}) WHERE delta_type <> 'deleted'
+INSERT INTO session_bases(session_id, seq, recorded_at, state, state_digest)
+SELECT session_id, id, created_at, after_state, after_digest
+FROM ({_LAST}) LEFT JOIN erased_states ON seq = id WHERE delta_type <> 'deleted'
 ON CONFLICT(session_id) DO UPDATE SET
-  seq = excluded.seq, recorded_at = excluded.recorded_at, state = excluded.state
+  seq = excluded.seq, recorded_at = excluded.recorded_at,
+  state = excluded.state, state_digest = excluded.state_digest
 """
 _DROP_BASES = f"""
 DELETE FROM session_bases WHERE session_id IN (SELECT session_id FROM ({_LAST}) WHERE delta_type = 'deleted')
@@ -127,18 +129,23 @@ def prune_slice(
         conn.execute(_COUNT_DOWN, span)
         conn.execute(_FORGET_DELETED, span)
         _note(conn, first, last, receipt)
+        conn.execute("DELETE FROM erased_states WHERE seq BETWEEN ? AND ?", span)
         count = conn.execute("DELETE FROM session_deltas WHERE id BETWEEN ? AND ?", span).rowcount
     return count, last
 
 
 def _note(conn: sqlite3.Connection, first: int, last: int, receipt: Receipt) -> None:
-    """Write the slice into the run's receipt: with it the chain can be verified on from the cut."""
+    """Write the slice into the run's receipt: with it the chain can be verified on from the cut.
+
+    What was signed before said less than the receipt says now, so the signature goes.
+    """
     conn.execute(
-        "INSERT INTO prunes SELECT ?, ?, ?, ?, a.hash, b.hash, b.created_at, ?, ?"
+        "INSERT INTO prunes(id, first_seq, last_seq, count, first_hash, last_hash, last_recorded_at, policy, pruned_at)"
+        " SELECT ?, ?, ?, ?, a.hash, b.hash, b.created_at, ?, ?"
         " FROM session_deltas a, session_deltas b WHERE a.id = ? AND b.id = ?"
         " ON CONFLICT(id) DO UPDATE SET last_seq = excluded.last_seq, count = count + excluded.count,"
         " last_hash = excluded.last_hash, last_recorded_at = excluded.last_recorded_at,"
-        " pruned_at = excluded.pruned_at",
+        " pruned_at = excluded.pruned_at, bases_digest = NULL, key_id = NULL, signature = NULL",
         (receipt.number, first, last, last - first + 1, receipt.policy, receipt.pruned_at, first, last),
     )
 

@@ -1,14 +1,19 @@
 """The database's tables: the same in memory and on disk. SPEC.md fixes the first; the others are ours.
 
 `session_deltas` and `session_bases` are authoritative: the log, and what the living sessions' states were where
-pruning cut it off. `session_states` is a cache of both. `PRAGMA user_version` carries the schema's version.
+pruning cut it off. `session_states` is a cache of both. `prunes` and `erasures` are receipts: what was taken away, and
+when; `erased_states` keeps the digests of the states that an erasure took, so that the chain still verifies (a base
+keeps its own). `heads` are signed statements of where the log ended. `PRAGMA user_version` carries the schema's
+version; `migrations.py` says how a file of one version becomes one of another.
 """
 
 from __future__ import annotations
 
 import sqlite3
 
-USER_VERSION = 1
+USER_VERSION = 2
+OLDEST_VERSION = 1
+"""The first that there has been; files of it and of all that followed can be migrated."""
 APPLICATION_ID = 0x52444C54  # "RDLT", so that file(1) and we can tell our files from others
 
 _TABLES = """
@@ -38,10 +43,11 @@ CREATE TABLE session_states(
   deleted     INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX session_states_seq ON session_states(seq);
 CREATE TABLE session_bases(
-  session_id  TEXT PRIMARY KEY,
-  seq         INTEGER NOT NULL,
-  recorded_at TEXT NOT NULL,
-  state       TEXT NOT NULL);
+  session_id   TEXT PRIMARY KEY,
+  seq          INTEGER NOT NULL,
+  recorded_at  TEXT NOT NULL,
+  state        TEXT,
+  state_digest BLOB);
 CREATE TABLE pruned_ids(
   delta_id  TEXT PRIMARY KEY,
   seq       INTEGER NOT NULL,
@@ -61,7 +67,36 @@ CREATE TABLE prunes(
   last_hash  BLOB,
   last_recorded_at TEXT NOT NULL,
   policy     TEXT NOT NULL,
-  pruned_at  TEXT NOT NULL);
+  pruned_at  TEXT NOT NULL,
+  bases_digest BLOB,
+  key_id     TEXT,
+  signature  BLOB);
+CREATE TABLE erasures(
+  id         INTEGER PRIMARY KEY,
+  session_id TEXT NOT NULL,
+  first_seq  INTEGER NOT NULL,
+  last_seq   INTEGER NOT NULL,
+  count      INTEGER NOT NULL,
+  head_seq   INTEGER NOT NULL,
+  reason     TEXT NOT NULL,
+  erased_at  TEXT NOT NULL,
+  digest     BLOB NOT NULL,
+  key_id     TEXT,
+  signature  BLOB);
+CREATE TABLE erased_states(
+  seq           INTEGER PRIMARY KEY,
+  erasure       INTEGER NOT NULL,
+  before_digest BLOB,
+  after_digest  BLOB);
+CREATE TABLE heads(
+  id        INTEGER PRIMARY KEY,
+  epoch     TEXT NOT NULL,
+  seq       INTEGER NOT NULL,
+  count     INTEGER NOT NULL,
+  hash      BLOB,
+  at        TEXT NOT NULL,
+  key_id    TEXT NOT NULL,
+  signature BLOB NOT NULL);
 CREATE TABLE job_runs(
   id          INTEGER PRIMARY KEY,
   name        TEXT NOT NULL,

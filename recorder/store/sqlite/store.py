@@ -23,7 +23,7 @@ from recorder.metrics import Metrics
 from recorder.model.delta import Entry
 from recorder.model.timestamps import format_ms
 from recorder.store.base import Guarantee, Health, Piece, Query
-from recorder.store.sqlite import files, loading, retention
+from recorder.store.sqlite import files, loading, migrations, retention, schema
 from recorder.store.sqlite.database import Database, open_file, open_memory
 from recorder.store.sqlite.history import HistoryReader
 from recorder.store.sqlite.loading import Loaded
@@ -133,8 +133,11 @@ class SqliteStore:
             Where the recording goes on.
         """
         try:
-            await loading.copy_to_memory(self._file, self._memory, on_progress)
             now = self._clock.now_ms()
+            await self._file.run(
+                lambda conn: migrations.migrate(conn, self._config.path, schema.USER_VERSION, now)
+            )
+            await loading.copy_to_memory(self._file, self._memory, on_progress)
             loaded = await self._memory.run(lambda conn: loading.facts(conn, now))
             for database in (self._file, self._memory):
                 await database.run(lambda conn: loading.begin(conn, loaded, now))

@@ -246,7 +246,8 @@ async def test_a_newer_schema_is_refused_untouched(path: Path) -> None:
     conn = sqlite3.connect(path)
     conn.execute(f"PRAGMA user_version = {schema.USER_VERSION + 1}")
     conn.close()
-    await refused(path, "has schema 2, this version knows 1 .*use a newer recorder")
+    known = schema.USER_VERSION
+    await refused(path, f"has schema {known + 1}, this version knows {known} .*use a newer recorder")
 
 
 async def test_a_file_of_ours_that_is_damaged_is_refused_untouched(path: Path) -> None:
@@ -264,7 +265,12 @@ async def test_a_file_of_ours_without_its_tables_is_refused_untouched(path: Path
     """Mistake 10."""
     foreign(path, application_id=schema.APPLICATION_ID)
     os.chmod(path, 0o600)
-    await refused(path, "no such table")
+    await refused(path, "has schema 0, which no recorder has written")
+    for version in range(schema.OLDEST_VERSION, schema.USER_VERSION + 1):
+        conn = sqlite3.connect(path)
+        conn.execute(f"PRAGMA user_version = {version}")
+        conn.close()
+        await refused(path, "no such table")
 
 
 @pytest.mark.parametrize("thing", ["directory", "dangling link"])

@@ -45,6 +45,11 @@ def feeder() -> Feeder:
     return Feeder(Sequencer("E", 0, GENESIS, "", CurrentStates()), clock)
 
 
+def feeder_after(conn: sqlite3.Connection) -> Feeder:
+    head = conn.execute("SELECT max(id) FROM session_deltas").fetchone()[0]
+    return Feeder(Sequencer("E", head, GENESIS, "", CurrentStates()), FakeClock())
+
+
 def insert(conn: sqlite3.Connection, entries: list[Entry]) -> None:
     with Transaction(conn):
         values = [value for entry in entries for value in columns_of(entry)]
@@ -132,7 +137,37 @@ def test_a_receipt_tells_what_went_and_where_the_chain_goes_on(conn: sqlite3.Con
     prune_all(conn, 15, Slice(4, 1 << 40))
     found = conn.execute("SELECT * FROM prunes").fetchall()
     first, last = entries[0], entries[14]
-    assert found == [(1, 1, 15, 15, first.hash, last.hash, last.recorded_at, "test", AT)]
+    assert found == [(1, 1, 15, 15, first.hash, last.hash, last.recorded_at, "test", AT, None, None, None)]
+
+
+def test_a_receipt_that_goes_on_is_not_signed_any_more(conn: sqlite3.Connection) -> None:
+    fill(conn, 20)
+    prune_all(conn, 5, ALL)
+    conn.execute("UPDATE prunes SET bases_digest = x'01', key_id = 'k', signature = x'02'")
+    prune_all(conn, 9, ALL)
+    found = conn.execute("SELECT last_seq, bases_digest, key_id, signature FROM prunes").fetchall()
+    assert found == [(9, None, None, None)]
+
+
+def test_of_an_erased_state_the_digest_survives_as_the_base(conn: sqlite3.Connection) -> None:
+    fill(conn, 10)
+    conn.execute("UPDATE session_deltas SET before_state = NULL, after_state = NULL WHERE session_id = 's1'")
+    conn.execute(
+        "INSERT INTO erased_states SELECT id, 1, x'0b', x'0a' FROM session_deltas WHERE session_id = 's1'"
+    )
+    prune_all(conn, 9, Slice(4, 1 << 40))
+    bases = conn.execute(
+        "SELECT session_id, seq, state, state_digest FROM session_bases ORDER BY 1"
+    ).fetchall()
+    assert bases[1] == ("s1", 7, None, b"\x0a")
+    assert {(state is None, digest) for _, _, state, digest in bases[:1] + bases[2:]} == {(False, None)}
+    assert conn.execute("SELECT count(*) FROM erased_states").fetchone() == (0,)
+    insert(conn, [feeder_after(conn).entry("s1", '"known again"')])
+    prune_all(conn, 11, ALL)
+    found = conn.execute(
+        "SELECT seq, state, state_digest FROM session_bases WHERE session_id = 's1'"
+    ).fetchone()
+    assert found == (11, '"known again"', None)
 
 
 def test_runs_by_one_rule_share_a_receipt_and_another_rule_begins_its_own(conn: sqlite3.Connection) -> None:

@@ -1,0 +1,171 @@
+"""From one version of the schema to the next, and back.
+
+Each step is one transaction, so a file has one version or the other, whatever happens. A copy of the file is kept
+before the first step. The SQL here is frozen: it speaks of the versions that it lies between, never of today's schema.
+A table that changes is made anew by its full text, so that a migrated file has the same `sqlite_master` as a new one.
+
+To add a version: change `schema.py`, append a step here, and keep the old schema's text in the tests, which carry
+a file of every older version forward and back.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from loguru import logger
+
+from recorder.errors import StoreUnreadable
+from recorder.store.sqlite import aside, schema
+from recorder.store.sqlite.rows import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What lies between a version and the next; each inside the caller's transaction.
+
+    Args:
+        up: Makes the older one the newer.
+        down: Makes the newer one the older. Raises StoreUnreadable where something would be lost that may not be.
+    """
+
+    up: Callable[[sqlite3.Connection], None]
+    down: Callable[[sqlite3.Connection], None]
+
+
+def migrate(conn: sqlite3.Connection, path: Path, to: int, now_ms: int) -> Path | None:
+    """Bring a file to another version of the schema, keeping a copy of it as it was.
+
+    Args:
+        conn: The file, open; nobody else writes to it.
+        path: Where it is.
+        to: The version wanted.
+        now_ms: The time in the copy's name.
+
+    Returns:
+        The copy; None where the file has that version already.
+
+    Raises:
+        StoreUnreadable: There is no way to that version. The file is as it was.
+        sqlite3.Error, OSError: The disk said no. The file has the version of the last step that was finished.
+    """
+    have = schema.version(conn)
+    if have == to:
+        return None
+    for version in (have, to):
+        if not schema.OLDEST_VERSION <= version <= schema.USER_VERSION:
+            raise StoreUnreadable(
+                f"{path}: there is no way from schema {have} to {to}",
+                hint=f"this version knows {schema.OLDEST_VERSION} to {schema.USER_VERSION}",
+            )
+    copy = aside.free_name(path, f"schema{have}", now_ms)
+    aside.keep_copy(conn, path, copy)
+    try:
+        for step, version in _way(have, to):
+            with Transaction(conn):
+                step(conn)
+                conn.execute(f"PRAGMA user_version = {version}")
+    except BaseException:
+        if schema.version(conn) == have:
+            copy.unlink()  # it would be a copy of what is still there
+        raise
+    logger.bind(db_path=str(path), schema=to, was=have, copy=str(copy)).warning("database migrated")
+    return copy
+
+
+def _way(have: int, to: int) -> list[tuple[Callable[[sqlite3.Connection], None], int]]:
+    """The steps from one version to another, each with the version that it leads to."""
+    if to > have:
+        return [(STEPS[version - schema.OLDEST_VERSION].up, version + 1) for version in range(have, to)]
+    return [(STEPS[version - schema.OLDEST_VERSION].down, version) for version in range(have - 1, to - 1, -1)]
+
+
+# 1 <-> 2: receipts are signed, heads are kept, and content can be erased.
+
+_BASES_1 = """CREATE TABLE session_bases(
+  session_id  TEXT PRIMARY KEY,
+  seq         INTEGER NOT NULL,
+  recorded_at TEXT NOT NULL,
+  state       TEXT NOT NULL)"""
+_BASES_2 = """CREATE TABLE session_bases(
+  session_id   TEXT PRIMARY KEY,
+  seq          INTEGER NOT NULL,
+  recorded_at  TEXT NOT NULL,
+  state        TEXT,
+  state_digest BLOB)"""
+_PRUNES_1 = """CREATE TABLE prunes(
+  id         INTEGER PRIMARY KEY,
+  first_seq  INTEGER NOT NULL,
+  last_seq   INTEGER NOT NULL,
+  count      INTEGER NOT NULL,
+  first_hash BLOB,
+  last_hash  BLOB,
+  last_recorded_at TEXT NOT NULL,
+  policy     TEXT NOT NULL,
+  pruned_at  TEXT NOT NULL)"""
+_PRUNES_2 = f"""{_PRUNES_1[:-1]},
+  bases_digest BLOB,
+  key_id     TEXT,
+  signature  BLOB)"""
+_NEW_2 = """CREATE TABLE erasures(
+  id         INTEGER PRIMARY KEY,
+  session_id TEXT NOT NULL,
+  first_seq  INTEGER NOT NULL,
+  last_seq   INTEGER NOT NULL,
+  count      INTEGER NOT NULL,
+  head_seq   INTEGER NOT NULL,
+  reason     TEXT NOT NULL,
+  erased_at  TEXT NOT NULL,
+  digest     BLOB NOT NULL,
+  key_id     TEXT,
+  signature  BLOB);
+CREATE TABLE erased_states(
+  seq           INTEGER PRIMARY KEY,
+  erasure       INTEGER NOT NULL,
+  before_digest BLOB,
+  after_digest  BLOB);
+CREATE TABLE heads(
+  id        INTEGER PRIMARY KEY,
+  epoch     TEXT NOT NULL,
+  seq       INTEGER NOT NULL,
+  count     INTEGER NOT NULL,
+  hash      BLOB,
+  at        TEXT NOT NULL,
+  key_id    TEXT NOT NULL,
+  signature BLOB NOT NULL)"""
+_BASES_COLUMNS = "session_id, seq, recorded_at, state"
+_PRUNES_COLUMNS = "id, first_seq, last_seq, count, first_hash, last_hash, last_recorded_at, policy, pruned_at"
+
+
+def _remake(conn: sqlite3.Connection, table: str, text: str, columns: str) -> None:
+    """Give a table a new definition, keeping what is in these columns."""
+    conn.execute(f"ALTER TABLE {table} RENAME TO old_{table}")
+    conn.execute(text)
+    conn.execute(f"INSERT INTO {table}({columns}) SELECT {columns} FROM old_{table} ORDER BY rowid")
+    conn.execute(f"DROP TABLE old_{table}")
+
+
+def _up_2(conn: sqlite3.Connection) -> None:
+    _remake(conn, "session_bases", _BASES_2, _BASES_COLUMNS)
+    _remake(conn, "prunes", _PRUNES_2, _PRUNES_COLUMNS)
+    for statement in _NEW_2.split(";"):
+        conn.execute(statement)
+
+
+def _down_2(conn: sqlite3.Connection) -> None:
+    erased = conn.execute("SELECT count(*) FROM erasures").fetchone()[0]
+    if erased:
+        raise StoreUnreadable(
+            f"{erased} erasure(s) have taken content away, and schema 1 has no place for the digests that are left",
+            hint="its chain could not be verified any more; it stays at schema 2",
+        )
+    for table in ("heads", "erased_states", "erasures"):
+        conn.execute(f"DROP TABLE {table}")
+    _remake(conn, "prunes", _PRUNES_1, _PRUNES_COLUMNS)
+    _remake(conn, "session_bases", _BASES_1, _BASES_COLUMNS)
+
+
+STEPS = (Step(_up_2, _down_2),)
+"""The first leads from `OLDEST_VERSION` to the version after it, and so on."""
