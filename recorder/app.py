@@ -25,6 +25,7 @@ from recorder.hub.door import RecorderDoor
 from recorder.hub.hub import Hub
 from recorder.hub.socket import SocketLimits
 from recorder.intake.dedupe import RecentIds
+from recorder.intake.held import Held
 from recorder.intake.intake import Accepted, Intake
 from recorder.intake.sequencer import Sequencer
 from recorder.intake.states import CurrentStates
@@ -100,6 +101,16 @@ class Recorder:
             raise NotRecording("recording is off", hint="PERSIST=1 switches it on")
         return self.maintenance
 
+    @property
+    def commits(self) -> bool:
+        """Whether an ack means that it is on disk."""
+        return self.settings.durability == "commit"
+
+    @property
+    def loss_window_ms(self) -> int:
+        """How much acked time a crash can cost."""
+        return 0 if self.commits else self.settings.snapshot_interval
+
     def not_ready(self) -> str | None:
         """Why it is not ready to serve, or None where it is."""
         return health.not_ready(self)
@@ -108,15 +119,18 @@ class Recorder:
         """Load the recording and begin. Raises `StoreUnreadable`."""
         states, ids = CurrentStates(), RecentIds(self.settings.dedupe_ids)
         sequencer = await self._load_store(states, ids)
+        # Where an ack means "on disk", nothing is seen before it is there.
+        held = Held(sequencer, states) if self.store is not None and self.commits else None
         hub = await self._stack.enter_async_context(
             Hub.run(
-                sequencer,
-                states,
+                held or sequencer,
+                held.states if held is not None else states,
                 self.store,
                 lambda: 0 if self.store is None else self.store.durable,
                 limits=socket_limits(self.settings),
                 heartbeat_seconds=self.settings.heartbeat_interval / 1000,
-                loss_window_ms=self.settings.snapshot_interval if self.store is not None else 0,
+                durability=self.settings.durability,
+                loss_window_ms=self.loss_window_ms if self.store is not None else 0,
                 clock=self.clock,
                 metrics=self.metrics,
             )
@@ -130,8 +144,10 @@ class Recorder:
             self.metrics,
             max_delta_bytes=self.settings.max_delta_bytes,
             max_message_bytes=self.settings.max_message_bytes,
+            held=held,
         )
         if self.store is not None:
+            self.store.on_withdrawn(intake.withdraw)
             self.store.on_progress(lambda: self._on_progress(hub, intake))
             await self._start_jobs(self.store)
         self._stack.callback(self.stop_intake)
@@ -290,6 +306,7 @@ async def prepare_recorder(settings: Settings, *, clock: Clock | None = None) ->
                 settings.dedupe_ids,
                 settings.queue_max_deltas,
                 settings.queue_max_bytes,
+                commit=settings.durability == "commit",
                 log_entries=settings.log_level in ("trace", "debug"),
             )
             store = await stack.enter_async_context(SqliteStore.open(config, clock, metrics))

@@ -20,6 +20,8 @@ def not_ready(recorder: Recorder) -> str | None:
         return recorder.loading
     if recorder.store is not None and recorder.store.failure is not None:
         return f"recording failed: {recorder.store.failure}"
+    if recorder.store is not None and recorder.store.trouble is not None:
+        return f"nothing can be put on disk: {recorder.store.trouble}"
     upkeep = recorder.maintenance
     if upkeep is not None and upkeep.snapshot_error is not None:
         return f"snapshots fail ({upkeep.snapshot_failures} in a row): {upkeep.snapshot_error}"
@@ -48,7 +50,7 @@ async def stats(recorder: Recorder) -> dict[str, Any]:
         "durable": store.durable,
         "oldest": store.oldest,
         "durability": recorder.settings.durability,
-        "lossWindowMs": recorder.settings.snapshot_interval,
+        "lossWindowMs": recorder.loss_window_ms,
         "lastSnapshotAt": store.last_snapshot_at,
         "lastSnapshotError": upkeep.snapshot_error,
         "lastPruneAt": upkeep.last_prune_at,

@@ -100,15 +100,12 @@ class OnOff(Kind):
 
 @dataclass(frozen=True)
 class Choice(Kind):
-    """One of some words, in any case. `not_yet` are words that have a meaning, but not in this version."""
+    """One of some words, in any case."""
 
     words: tuple[str, ...]
-    not_yet: tuple[str, ...] = ()
 
     def parse(self, value: object) -> str:
         word = str(value).lower()
-        if word in self.not_yet:
-            raise Refused("is not available in this version", hint=f"use {', '.join(self.words)}")
         if word not in self.words:
             raise Refused(f"is not one of {', '.join(self.words)}")
         return word

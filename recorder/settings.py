@@ -76,7 +76,8 @@ class Settings(BaseSettings):
         "data/sessions.sqlite", "The database file; a relative path starts at the working directory"
     )
     snapshot_interval: _Ms = _setting(
-        60_000, "Time between snapshots to disk when something changed: what a crash can lose"
+        60_000,
+        "Time between snapshots to disk when something changed: what a crash can lose (with commit: nothing)",
     )
     retention_days: Annotated[int, Whole(0, 36_500, "days")] = _setting(
         30, "How long deltas are kept, by the time they were recorded; 0 keeps them for ever"
@@ -87,8 +88,10 @@ class Settings(BaseSettings):
     max_db_bytes: Annotated[int | None, Whole(65_536, MAX_INT64, "bytes", optional=True)] = _setting(
         None, "How large the database may grow; the oldest deltas go first"
     )
-    durability: Annotated[str, Choice(("snapshot",), not_yet=("commit",))] = _setting(
-        "snapshot", "snapshot: an ack means recorded in memory, and a snapshot brings it to disk"
+    durability: Annotated[str, Choice(("snapshot", "commit"))] = _setting(
+        "snapshot",
+        "snapshot: an ack means recorded in memory, and a snapshot brings it to disk; "
+        "commit: every delta is on disk before it is acked or broadcast",
     )
     hash_chain: Annotated[bool, OnOff()] = _setting(
         True, "Whether every delta carries the SHA-256 that links it to the one before"

@@ -144,9 +144,9 @@ def test_a_limit_that_is_not_set_is_none(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "is not none or a whole number from 1 (default none)" in refusal(max_deltas="0")
 
 
-def test_commit_durability_is_refused_as_not_available() -> None:
-    assert refusal(durability="commit").startswith("DURABILITY: 'commit' is not available in this version")
-    assert "is not one of snapshot" in refusal(durability="always")
+def test_durability_is_one_of_two() -> None:
+    assert load_settings(durability="commit").durability == "commit"
+    assert "is not one of snapshot, commit" in refusal(durability="always")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.255.0.9", "::1", "[::1]", "localhost", "LOCALHOST"])

@@ -70,7 +70,7 @@ class Hub:
         durable: Tells the highest seq on disk.
         limits: Of connections.
         heartbeat_seconds: Between heartbeats.
-        loss_window_ms: What `hello` says; 0 where nothing is recorded.
+        durability, loss_window_ms: What `hello` says; a window of 0 where nothing is recorded.
         clock, metrics: As everywhere.
     """
 
@@ -83,6 +83,7 @@ class Hub:
         *,
         limits: SocketLimits,
         heartbeat_seconds: float,
+        durability: str,
         loss_window_ms: int,
         clock: Clock,
         metrics: Metrics,
@@ -93,6 +94,7 @@ class Hub:
         self._limits = limits
         self._heartbeat_seconds = heartbeat_seconds
         self._heartbeat_at = clock.monotonic()  # when the last one was sent
+        self._durability = durability  # what an ack means, in a word
         self._loss_window_ms = loss_window_ms
         self._clock = clock
         self._sockets: set[WebSocket] = set()  # open connections, to be swept
@@ -170,7 +172,7 @@ class Hub:
             head=self.head,
             durable=self._durable(),
             recording=self.history is not None,
-            durability="snapshot",
+            durability=self._durability,
             lossWindowMs=self._loss_window_ms,
         )
 

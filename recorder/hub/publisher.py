@@ -58,6 +58,11 @@ class Intake(Protocol):
         """Why nothing can be recorded any more, if so."""
         ...
 
+    @property
+    def may_withdraw(self) -> bool:
+        """Whether what was accepted may turn out not to be recorded."""
+        ...
+
     def accept(self, text: bytes) -> Accepted:
         """Take the deltas of a JSON text, all or none. Raises RecorderError."""
         ...
@@ -122,7 +127,8 @@ class Publisher:
         except RecorderError as error:
             self._answers.append(error_frame(error))
         else:
-            if self._acks:
+            # Who wants no acks still wants to be told of what is withdrawn.
+            if self._acks or self._intake.may_withdraw:
                 self._answers.append(accepted)
         self._answer()
         self._regulate()
@@ -135,6 +141,17 @@ class Publisher:
     def on_recorded(self) -> None:
         """More is recorded: answer what is true now."""
         self._waiting = False
+        self._answer()
+        self._regulate()
+
+    def on_withdrawn(self, error: RecorderError) -> None:
+        """What is not recorded now never will be: that is the answer to each frame of it."""
+        self._waiting = False
+        recorded, refusal = self._intake.recorded, error_frame(error)
+        self._answers = deque(
+            answer if isinstance(answer, bytes) or answer.through <= recorded else refusal
+            for answer in self._answers
+        )
         self._answer()
         self._regulate()
 
@@ -184,7 +201,7 @@ class Publisher:
                 frames.append(answer)
             elif answer.through > recorded:
                 break
-            else:
+            elif self._acks:
                 frames.append(text_frame(answer.ack(durable)))
             self._answers.popleft()
         if frames:

@@ -32,6 +32,10 @@ class RecentIds:
         """The seq that an id was given, and the digest of its content; None where it is not remembered."""
         return self._ids.get(delta_id)
 
+    def forget(self, delta_id: str) -> None:
+        """Forget an id: what it was used for was withdrawn."""
+        self._ids.pop(delta_id, None)
+
     def add(self, delta_id: str, seq: int, content: bytes) -> None:
         """Remember an id."""
         if self._limit:

@@ -3,6 +3,9 @@
 Decode and check first, all or none; then number, broadcast and queue for recording, without an await between, so
 that the order of the numbers, of the wire and of the database is one. Who publishes too fast is held back by
 `is_full`; what has been accepted is never dropped. It does not ask whether anybody subscribes.
+
+Where an ack means "on disk", entries are held back until the log says so, and only then broadcast. What the disk does
+not take is withdrawn, and its publishers are told, before anybody has seen it.
 """
 
 from __future__ import annotations
@@ -14,8 +17,9 @@ from typing import Protocol
 import msgspec
 
 from recorder.clock import Clock
-from recorder.errors import Closed, Conflict, RecorderError, Unavailable
+from recorder.errors import Closed, Conflict, RecorderError, StoreError, Unavailable
 from recorder.intake.dedupe import RecentIds
+from recorder.intake.held import Held
 from recorder.intake.sequencer import Sequencer
 from recorder.metrics import Metrics
 from recorder.model.chain import content_digest
@@ -54,6 +58,11 @@ class Log(Protocol):
         """Why nothing can be recorded any more, if so."""
         ...
 
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be put on disk at the moment, where an ack means that."""
+        ...
+
     def append(self, entry: Entry) -> None:
         """Queue an entry for recording."""
         ...
@@ -72,6 +81,10 @@ class RecordedWaiter(Protocol):
 
     def on_recorded(self) -> None:
         """More is recorded than before."""
+        ...
+
+    def on_withdrawn(self, error: RecorderError) -> None:
+        """What is not recorded now never will be."""
         ...
 
 
@@ -133,6 +146,7 @@ class Intake:
         metrics: Counts.
         max_delta_bytes: The most one delta's JSON text may take.
         max_message_bytes: The most a message may take.
+        held: Keeps entries back until they are on disk; None where they are broadcast at once.
     """
 
     def __init__(
@@ -146,11 +160,13 @@ class Intake:
         *,
         max_delta_bytes: int,
         max_message_bytes: int,
+        held: Held | None = None,
     ) -> None:
         self.max_message_bytes = max_message_bytes  # for those who read messages for it
         self._sequencer = sequencer  # gives each delta its place
         self._ids = ids  # used lately; only read until a whole frame is accepted
-        self._broadcast = broadcast  # gets every entry first
+        self._broadcast = broadcast  # gets every entry: at once, or when it is on disk
+        self._held = held  # has those that are not on disk
         self._log = log  # gets every entry then
         self._clock = clock  # read once a frame: its deltas are received at one time
         self._metrics = metrics  # counts what is taken and what is refused
@@ -178,6 +194,11 @@ class Intake:
     def failure(self) -> str | None:
         """Why nothing can be recorded any more, if so."""
         return None if self._log is None else self._log.failure
+
+    @property
+    def may_withdraw(self) -> bool:
+        """Whether what was accepted may turn out not to be recorded: where it is held until it is on disk."""
+        return self._held is not None
 
     def accept(self, text: bytes) -> Accepted:
         """Take the deltas of a JSON text: one delta, or an array, all or none.
@@ -230,6 +251,9 @@ class Intake:
 
     def on_progress(self) -> None:
         """The log calls this when more is recorded, when there is more room, or when it failed."""
+        if self._held is not None:
+            for entry in self._held.release(self.recorded):
+                self._hand_out(entry)
         waiters, self._recorded_waiters = self._recorded_waiters, {}
         for waiter in waiters:
             waiter.on_recorded()
@@ -238,6 +262,16 @@ class Intake:
             room_waiter = next(iter(self._room_waiters))
             del self._room_waiters[room_waiter]
             room_waiter.on_room()
+
+    def withdraw(self, reason: str) -> None:
+        """The log calls this when the disk did not take what is not recorded yet."""
+        assert self._held is not None, "what was broadcast cannot be withdrawn"
+        for entry in self._held.withdraw():
+            if entry.id is not None:
+                self._ids.forget(entry.id)
+        waiters, self._recorded_waiters = self._recorded_waiters, {}
+        for waiter in waiters:
+            waiter.on_withdrawn(_not_on_disk(reason))
 
     def _take(self, decode: _Decode, text: bytes, *, lines: bool) -> Accepted:
         try:
@@ -254,6 +288,8 @@ class Intake:
             raise Closed("the recorder is stopping", hint="publish again when it is back")
         if self._log is not None and self._log.failure is not None:
             raise Unavailable(f"nothing can be recorded: {self._log.failure}", hint="restart the recorder")
+        if self._log is not None and self._log.trouble is not None:
+            raise _not_on_disk(self._log.trouble)
 
     def _known(self, deltas: Sequence[Delta], text: bytes, *, lines: bool) -> dict[int, _Known]:
         """What is known of each delta that has an id, by its index. Raises Conflict."""
@@ -304,13 +340,26 @@ class Intake:
 
     def _append(self, delta: Delta, now_ms: int, content: bytes | None) -> int:
         entry = self._sequencer.append(delta, now_ms, content)
+        if self._held is None:
+            self._hand_out(entry)
+        else:
+            self._held.hold(entry)
+        if self._log is not None:
+            self._log.append(entry)
+        return entry.seq
+
+    def _hand_out(self, entry: Entry) -> None:
+        """It is so: count it, and let it be seen."""
         self._metrics.accepted += 1
         if entry.lineage is not None:
             self._metrics.lineage_breaks += 1
         self._broadcast.publish(entry)
-        if self._log is not None:
-            self._log.append(entry)
-        return entry.seq
+
+
+def _not_on_disk(reason: str) -> StoreError:
+    return StoreError(
+        f"not recorded: the disk did not take it ({reason})", hint="publish it again when /readyz is green"
+    )
 
 
 _Known = tuple[int | None, bytes | None]
@@ -333,3 +382,7 @@ class _Future:
             self.future.set_result(None)
 
     on_recorded = on_room
+
+    def on_withdrawn(self, error: RecorderError) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)

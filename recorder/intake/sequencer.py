@@ -97,6 +97,16 @@ class Sequencer:
             text_frame(event.encode()),
         )
 
+    def mark(self) -> tuple[int, bytes | None, str]:
+        """The place that the next entry follows: seq, hash, time of recording."""
+        return self.head, self._hash, self._recorded_at
+
+    def go_back(self, head: int, last_hash: bytes | None, recorded_at: str) -> None:
+        """To a place that `mark` gave, or an entry had: what came after it was withdrawn before anybody saw it."""
+        self.head, self._recorded_at = head, recorded_at
+        if self.chained:
+            self._hash = last_hash
+
     def _time(self, now_ms: int) -> str:
         if now_ms != self._now_ms:
             self._now_ms, self._now_text = now_ms, format_ms(now_ms)

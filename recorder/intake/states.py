@@ -61,6 +61,20 @@ class CurrentStates:
         else:
             self._states[session_id] = CurrentState(seq, text, text_digest)
 
+    def copy(self) -> CurrentStates:
+        """The same states, to be kept up apart from these."""
+        other = CurrentStates()
+        other._states = dict(self._states)
+        return other
+
+    def take_from(self, other: CurrentStates, session_id: str) -> None:
+        """Let a session be as it is in `other`."""
+        state = other._states.get(session_id)
+        if state is None:
+            self._states.pop(session_id, None)
+        else:
+            self._states[session_id] = state
+
     def listing(self, sessions: frozenset[str] | None = None) -> list[tuple[int, str, str]]:
         """(seq, session id, state) of all that live, or of those named; by seq."""
         if sessions is None:

@@ -172,3 +172,32 @@ async def check_resume(server: ServerProcess, witness: Witness, rows: list[Any])
         assert [e["seq"] for e in await wire.until("live") if e["event"] == "delta"] == list(
             range(1, len(rows) + 1)
         )
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_with_commit_nothing_acked_or_seen_is_lost_and_every_position_goes_on(
+    tmp_path: Path, seed: int
+) -> None:
+    dice = random.Random(seed)
+    flags = ("--persist", "--durability", "commit", "--snapshot-interval", str(WINDOW_MS))
+    sent: list[bytes] = []
+    with ServerProcess(tmp_path, *flags) as server:
+        epochs = set()
+        for _ in range(3):
+            witness, _ = await load_until_killed(server, dice)
+            epochs.add(witness.epoch)
+            assert witness.seen == list(range(witness.head + 1, witness.head + 1 + len(witness.seen)))
+            # Said to be on disk in every ack, and only then shown to anybody.
+            acked = witness.acked[-1][1]
+            assert witness.durable == acked
+            server.start()
+            async with connect(server.url, f"/ws?since={witness.epoch}:0") as wire:
+                events = [e for e in await wire.until("live") if e["event"] == "delta"]
+            assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+            assert len(events) >= max(acked, witness.seen[-1] if witness.seen else 0)
+            sent = sent[: witness.head] + witness.sent
+            got = [orjson.dumps(event["delta"]["after"]) for event in events]
+            assert got == sent[: len(got)]
+        assert len(epochs) == 1
+        assert server.stop() == 0
+    assert [item.name for item in (tmp_path / "data").iterdir() if ".commits." in item.name] == []

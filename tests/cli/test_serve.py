@@ -35,10 +35,10 @@ def test_a_flag_outranks_the_environment(invoke: Invoke, monkeypatch: pytest.Mon
     assert err.endswith("(default 8765), set by PORT in the environment\n")
 
 
-def test_commit_durability_is_refused_with_one_line(run: Callable[..., Any]) -> None:
-    done = run("serve", env={"DURABILITY": "commit"})
+def test_an_unknown_durability_is_refused_with_one_line(run: Callable[..., Any]) -> None:
+    done = run("serve", env={"DURABILITY": "always"})
     assert done.returncode == 2
-    assert re.fullmatch(rb"recorder: DURABILITY: 'commit' is not available in this version .*\n", done.stderr)
+    assert re.fullmatch(rb"recorder: DURABILITY: 'always' is not one of snapshot, commit .*\n", done.stderr)
 
 
 def test_it_announces_its_address_and_what_a_crash_can_lose(start_server: Callable[..., Any]) -> None:

@@ -47,6 +47,7 @@ class Queue:
         self.recorded = 0
         self.durable = 0
         self.failure: str | None = None
+        self.trouble: str | None = None
 
     @property
     def is_full(self) -> bool:

@@ -1,7 +1,8 @@
 """From the file to memory, at start: page by page, with progress; and which epoch it goes on with.
 
 The file is copied by SQLite's backup, so a million entries take seconds. A start after anything but a clean stop
-begins a new epoch: numbers may have been broadcast that never reached the disk.
+begins a new epoch: numbers may have been broadcast that never reached the disk. Not with `commit`: there what was
+broadcast is on disk, and the epoch goes on.
 """
 
 from __future__ import annotations
@@ -78,18 +79,18 @@ def facts(conn: sqlite3.Connection, now_ms: int) -> Loaded:
         ).fetchone() or (0, None, "")
     head = max(last[0], sequence[0] if sequence else 0)
     previous = meta.get("epoch")
-    goes_on = previous is not None and meta.get("clean") == "1"
+    goes_on = previous is not None and (meta.get("clean") == "1" or meta.get("durability") == "commit")
     epoch = previous if goes_on and previous is not None else new_epoch(now_ms, previous)
     count = head - pruned if head > pruned else 0
     return Loaded(epoch, head, pruned, count, last[1] or GENESIS, last[2], meta)
 
 
-def begin(conn: sqlite3.Connection, loaded: Loaded, now_ms: int) -> None:
-    """Note that a recording is under way: until it stops in order, the next start begins a new epoch."""
+def begin(conn: sqlite3.Connection, loaded: Loaded, now_ms: int, durability: str) -> None:
+    """Note that a recording is under way, and how: unless by `commit`, or stopped in order, the next epoch is new."""
     with Transaction(conn):
         cause = "first start" if "epoch" not in loaded.meta else "the last stop was not clean"
         conn.execute(
             "INSERT OR IGNORE INTO epochs VALUES (?, ?, ?, ?)",
             (loaded.epoch, loaded.head + 1, format_ms(now_ms), cause),
         )
-        set_meta(conn, epoch=loaded.epoch, clean="0")
+        set_meta(conn, epoch=loaded.epoch, clean="0", durability=durability)

@@ -10,6 +10,9 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec.structs import astuple
+
+from recorder.model.delta import Entry
 from recorder.store.sqlite.schema import COLUMNS
 
 LARGEST = 512
@@ -31,6 +34,15 @@ ON CONFLICT(session_id) DO UPDATE SET
   seq = excluded.seq, recorded_at = excluded.recorded_at,
   count = count + excluded.count, deleted = excluded.deleted
 """
+
+
+def flat(entries: Sequence[Entry]) -> list[Any]:
+    """The columns of entries, one row after the other: what `append_rows` and the commit log take."""
+    values: list[Any] = []
+    for entry in entries:
+        # An entry's fields are the columns, in their order, but for the frame at its end.
+        values += astuple(entry)[:WIDTH]
+    return values
 
 
 def append_rows(conn: sqlite3.Connection, values: Sequence[Any], first: int, last: int) -> None:

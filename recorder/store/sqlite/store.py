@@ -1,14 +1,15 @@
 """The SQLite store: an event store in memory, kept up on disk by snapshots, and a state store on the same database.
 
 Two connections, each with its thread: `:memory:`, which the writer fills and everybody reads in slices, and the file,
-which only the snapshotter uses. `open` takes the file (lock, checks) and fails fast; `load` fills the memory, which may
-take seconds; `close` records what is queued, takes a last snapshot and marks it clean, and gives everything back
-whatever happens.
+which only the snapshotter uses. With `commit` the commit log, with a thread of its own, comes before both. `open`
+takes the file (lock, checks) and fails fast; `load` fills the memory, which may take seconds; `close` records what is
+queued, takes a last snapshot and marks it clean, and gives everything back whatever happens.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -24,9 +25,11 @@ from recorder.model.delta import Entry
 from recorder.model.timestamps import format_ms
 from recorder.store.base import Guarantee, Health, Piece, Query
 from recorder.store.sqlite import files, loading, migrations, retention, schema
+from recorder.store.sqlite.commitlog import CommitLog
 from recorder.store.sqlite.database import Database, open_file, open_memory
 from recorder.store.sqlite.history import HistoryReader
 from recorder.store.sqlite.loading import Loaded
+from recorder.store.sqlite.replay import replay
 from recorder.store.sqlite.rows import set_meta
 from recorder.store.sqlite.runs import JobRuns
 from recorder.store.sqlite.snapshot import SnapshotResult, Snapshotter
@@ -43,6 +46,7 @@ class StoreConfig:
         snapshot_interval_ms: Time between snapshots; the loss window.
         keep_ids: How many ids are remembered (`DEDUPE_IDS`).
         queue_max_deltas, queue_max_bytes: Beyond either the recording queue counts as full.
+        commit: Whether entries are on disk before they count as recorded.
         log_entries: Whether each entry gets a line in the log (at debug).
         busy_seconds: How long the file's statements wait for another program's lock.
     """
@@ -52,6 +56,7 @@ class StoreConfig:
     keep_ids: int = 100_000
     queue_max_deltas: int = 50_000
     queue_max_bytes: int = 32 << 20
+    commit: bool = False
     log_entries: bool = False
     busy_seconds: float = 5.0
 
@@ -62,16 +67,24 @@ class SqliteStore:
     Args:
         config: What it is opened with.
         file, memory: The two databases, open.
+        commits: The commit log; without `config.commit` only what an earlier run left in it counts.
         clock: For times that are written down.
         metrics: Counts.
     """
 
     def __init__(
-        self, config: StoreConfig, file: Database, memory: Database, clock: Clock, metrics: Metrics
+        self,
+        config: StoreConfig,
+        file: Database,
+        memory: Database,
+        commits: CommitLog,
+        clock: Clock,
+        metrics: Metrics,
     ) -> None:
         self._config = config
         self._file = file
         self._memory = memory
+        self._commits = commits
         self._clock = clock
         self._metrics = metrics
         self._writer = Writer(
@@ -81,6 +94,9 @@ class SqliteStore:
             max_entries=config.queue_max_deltas,
             max_bytes=config.queue_max_bytes,
             log_entries=config.log_entries,
+            commits=commits if config.commit else None,
+            on_withdrawn=self._withdrawn,
+            mend=self._mend,
         )
         self._writing: asyncio.Task[None] | None = None  # the writer's task, from `load` to `close`
         self._reader = HistoryReader(memory, metrics)
@@ -94,6 +110,7 @@ class SqliteStore:
         self._closing = asyncio.Lock()  # one close at a time
         self._closed = False
         self._subscribers: list[Callable[[], None]] = []  # told of progress
+        self._losers: list[Callable[[str], None]] = []  # told of what the disk did not take
         self.states = SqliteStateStore(memory, lambda: self.recorded)
         self.runs = JobRuns(memory)
         self.last_snapshot_at: str | None = None  # when the last snapshot succeeded
@@ -113,13 +130,14 @@ class SqliteStore:
             stack.enter_context(files.locked(path))
             files.create_if_missing(path)
             files.check_file(path)
+            commits = await stack.enter_async_context(CommitLog.open(path))
             # Closed after the file: a load that is broken off still writes to it from the file's thread.
             memory = await stack.enter_async_context(open_memory())
             try:
                 file = await stack.enter_async_context(open_file(path, busy_seconds=config.busy_seconds))
             except sqlite3.Error as error:
                 raise StoreUnreadable(f"{path}: {error}", hint="it was left as it is") from error
-            store = cls(config, file, memory, clock, metrics)
+            store = cls(config, file, memory, commits, clock, metrics)
             stack.push_async_callback(store.close)
             yield store
 
@@ -133,14 +151,15 @@ class SqliteStore:
             Where the recording goes on.
         """
         try:
-            now = self._clock.now_ms()
+            now, mode = self._clock.now_ms(), "commit" if self._config.commit else "snapshot"
             await self._file.run(
                 lambda conn: migrations.migrate(conn, self._config.path, schema.USER_VERSION, now)
             )
             await loading.copy_to_memory(self._file, self._memory, on_progress)
+            await self._replay()
             loaded = await self._memory.run(lambda conn: loading.facts(conn, now))
             for database in (self._file, self._memory):
-                await database.run(lambda conn: loading.begin(conn, loaded, now))
+                await database.run(lambda conn: loading.begin(conn, loaded, now, mode))
             await self._snapshotter.settle()
         except (sqlite3.Error, OSError) as error:
             raise StoreUnreadable(f"{self._config.path}: {error}", hint="it was left as it is") from error
@@ -162,8 +181,10 @@ class SqliteStore:
         """What it promises."""
         return Guarantee(
             order="by seq, which is the order of acceptance; gapless from `oldest` to `recorded`",
-            durability="recorded: until the process ends; up to `durable`: on disk and fsynced",
-            loss_window_ms=self._config.snapshot_interval_ms,
+            durability="recorded: on disk and fsynced"
+            if self._config.commit
+            else "recorded: until the process ends; up to `durable`: on disk and fsynced",
+            loss_window_ms=0 if self._config.commit else self._config.snapshot_interval_ms,
         )
 
     @property
@@ -173,7 +194,14 @@ class SqliteStore:
 
     @property
     def durable(self) -> int:
-        """The highest seq on disk."""
+        """The highest seq on disk: in the file, or in the commit log."""
+        if self._commits.lost:
+            return self.on_file
+        return max(self.on_file, min(self._commits.durable, self.recorded))
+
+    @property
+    def on_file(self) -> int:
+        """The highest seq in the database file."""
         return self._snapshotter.durable
 
     @property
@@ -207,10 +235,15 @@ class SqliteStore:
         return self._writer.failure
 
     @property
+    def trouble(self) -> str | None:
+        """Why the commit log takes nothing at the moment, if so; it is tried again."""
+        return self._writer.trouble
+
+    @property
     def is_dirty(self) -> bool:
         """Whether a snapshot would have something to do."""
         return (
-            self.durable < self.recorded
+            self.on_file < self.recorded
             or self._snapshotter.pruned < self._pruned
             or self._saved_facts != self._facts
         )
@@ -250,14 +283,14 @@ class SqliteStore:
         """Remove everything up to a seq from memory, in slices; the next snapshot removes it from the file.
 
         Args:
-            through: The highest seq to go. What is not on disk yet stays.
+            through: The highest seq to go. What is not in the file yet stays.
             policy: Why, for the receipt.
 
         Returns:
             How many entries it removed.
         """
         async with self._pruning:
-            bound = min(through, self.durable)
+            bound = min(through, self.on_file)
             if bound <= self._pruned:
                 return 0
             now = format_ms(self._clock.now_ms())
@@ -290,18 +323,26 @@ class SqliteStore:
         Raises:
             StoreError: The disk said no. What is on disk is as after the last success.
         """
-        # What was recorded before recording failed is worth keeping, too.
-        if self.failure is None:
-            await self.flush()
+        await self._settle()
         at = format_ms(self._clock.now_ms())
         facts = {"last_snapshot_at": at, "clean": "1" if clean and self.failure is None else "0"}
         changed = self._facts
         try:
             result = await self._snapshotter.run(self.recorded, facts, self._progress)
+            await self._commits.forget(self.on_file)
         except (sqlite3.Error, OSError) as error:
             raise self._disk_error(error) from error
         self.last_snapshot_at, self._saved_facts = at, changed
         return result
+
+    async def _settle(self) -> None:
+        """Until all that waits is recorded, or turned out not to be; then all of the log is in closed segments."""
+        # What was recorded before recording failed, or the log broke, is worth keeping, too.
+        with contextlib.suppress(StoreError):
+            await self.flush()
+            if await self._commits.rotate() > self.recorded:
+                # A group was on its way from the log to memory.
+                await self.flush()
 
     async def compact(self) -> None:
         """Give back to the file system what pruning has freed in the file.
@@ -347,6 +388,10 @@ class SqliteStore:
         """Have `callback` called when more is recorded or durable, or when recording failed."""
         self._subscribers.append(callback)
 
+    def on_withdrawn(self, callback: Callable[[str], None]) -> None:
+        """Have `callback` called with the reason when what is not recorded yet never will be (`commit` only)."""
+        self._losers.append(callback)
+
     async def close(self) -> None:
         """Record what is queued, take the last snapshot, close both databases. Twice is fine.
 
@@ -375,6 +420,29 @@ class SqliteStore:
         finally:
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
+
+    async def _replay(self) -> None:
+        """Take over what an earlier run left in the commit log."""
+        path = self._config.path
+        replayed = await self._memory.run(lambda conn: replay(conn, path))
+        if replayed.damage is not None:
+            raise StoreUnreadable(replayed.damage, hint="it was left as it is")
+        for segment, last in replayed.segments:
+            self._commits.found(segment.path, segment.number, last)
+        if replayed.torn:
+            logger.bind(bytes=replayed.torn).warning("a crash left a group half written; it was never acked")
+        if replayed.rows:
+            logger.bind(rows=replayed.rows).info("commit log replayed")
+
+    async def _mend(self) -> None:
+        await self._commits.mend()
+        if self._commits.lost:
+            # What was acked is in memory only: until it is in the file, no new ack could be believed.
+            await self.snapshot()
+
+    def _withdrawn(self, reason: str) -> None:
+        for callback in self._losers:
+            callback(reason)
 
     async def _prune(self, bound: int, receipt: retention.Receipt) -> int:
         def work(conn: sqlite3.Connection) -> int:

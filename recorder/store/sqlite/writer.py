@@ -3,6 +3,9 @@
 Whatever waits is committed as one transaction, in one trip to the database's thread; the more waits the larger the
 group, so throughput rises with load while a lone entry is recorded at once. The queue's bounds are not enforced here:
 `is_full` tells the intake to hold its publishers back, and what was appended is never dropped.
+
+With a commit log a group is on disk before it goes into the database. Where the disk says no, everything that waits
+is withdrawn, since nobody has been told of it yet; nothing is taken until the log is mended, which is tried for ever.
 """
 
 from __future__ import annotations
@@ -10,19 +13,21 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from loguru import logger
-from msgspec.structs import astuple
 
 from recorder.errors import Closed, StoreError
 from recorder.model.delta import Entry
+from recorder.store.sqlite.commitlog import CommitLog
 from recorder.store.sqlite.database import Database
-from recorder.store.sqlite.rows import WIDTH, Transaction, append_rows
+from recorder.store.sqlite.rows import WIDTH, Transaction, append_rows, flat
 
 GROUP_ROWS = 2048
 """The most entries of one transaction: a reader waits for its turn no longer than this takes."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+"""Seconds between two tries to mend the commit log: doubled from the one up to the other."""
 
 
 class Writer:
@@ -31,9 +36,12 @@ class Writer:
     Args:
         database: Where; nobody else writes entries to it.
         recorded: The highest seq it has.
-        on_progress: Called on the loop after each group, and once if recording fails for good.
+        on_progress: Called on the loop after each group, when recording fails, and when it is mended.
         max_entries, max_bytes: Beyond either the queue counts as full.
         log_entries: Whether each entry gets a line in the log.
+        commits: Where a group goes first; None for nowhere.
+        on_withdrawn: Called on the loop with the reason, when everything that waits has been withdrawn.
+        mend: Makes the commit log work again. Raises OSError or StoreError as long as it does not.
     """
 
     def __init__(
@@ -45,9 +53,15 @@ class Writer:
         max_entries: int,
         max_bytes: int,
         log_entries: bool = False,
+        commits: CommitLog | None = None,
+        on_withdrawn: Callable[[str], None] = lambda reason: None,
+        mend: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._database = database
         self._on_progress = on_progress
+        self._commits = commits
+        self._on_withdrawn = on_withdrawn
+        self._mend = mend
         self._max_entries, self._max_bytes = max_entries, max_bytes
         self._log_entries = (
             log_entries  # asked once: a line that nobody reads would cost as much as recording
@@ -61,6 +75,7 @@ class Writer:
         self.recorded = recorded  # the highest seq recorded
         self.recorded_bytes = 0  # frame bytes recorded since the start
         self.failure: str | None = None  # why recording failed, for good
+        self.trouble: str | None = None  # why the commit log takes nothing at the moment
 
     @property
     def is_full(self) -> bool:
@@ -81,8 +96,7 @@ class Writer:
         """
         if self._closed:
             raise Closed("the store is closed")
-        if self.failure is not None:
-            raise StoreError(f"nothing can be recorded: {self.failure}")
+        self._check()
         self._queue.append(entry)
         self._bytes += len(entry.frame)
         self._wake.set()
@@ -95,8 +109,7 @@ class Writer:
         """
         target = self.recorded + self.waiting
         while self.recorded < target:
-            if self.failure is not None:
-                raise StoreError(f"nothing can be recorded: {self.failure}")
+            self._check()
             await self._step.wait()
 
     async def run(self) -> None:
@@ -107,6 +120,8 @@ class Writer:
                 self._wake.clear()
                 while self._queue:
                     await self._record_group()
+                    if self.trouble is not None:
+                        await self._until_mended()
         except Exception as error:
             # The boundary of recording, whatever went wrong. Numbers that were given out can't be recorded: nothing
             # may follow them. /readyz is red from here on, and a new start begins a new epoch.
@@ -123,7 +138,15 @@ class Writer:
         group = [queue.popleft() for _ in range(min(len(queue), GROUP_ROWS))]
         size = sum([len(entry.frame) for entry in group])
         self._under_way = len(group)
-        await self._database.run(lambda conn: _commit(conn, group))
+        if self._commits is None:
+            await self._database.run(lambda conn: _commit(conn, flat(group)))
+        else:
+            try:
+                values = await self._commits.append(group)
+            except OSError as error:
+                self._withdraw(error)
+                return
+            await self._database.run(lambda conn: _commit(conn, values))
         self._under_way = 0
         self._bytes -= size
         self.recorded_bytes += size
@@ -133,16 +156,42 @@ class Writer:
                 logger.bind(session_id=entry.session_id, type=entry.type, seq=entry.seq).debug("delta saved")
         self._tell()
 
+    def _withdraw(self, error: OSError) -> None:
+        """Nothing that waits is recorded: it follows what the disk did not take."""
+        self.trouble = error.strerror or str(error)
+        logger.bind(error=self.trouble, withdrawn=self.waiting).error("the commit log cannot be written")
+        self._queue.clear()
+        self._bytes = self._under_way = 0
+        self._on_withdrawn(self.trouble)
+        self._tell()
+
+    async def _until_mended(self) -> None:
+        pause = FIRST_PAUSE
+        while self.trouble is not None:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+            try:
+                if self._mend is not None:
+                    await self._mend()
+            except (OSError, StoreError) as error:
+                self.trouble = getattr(error, "strerror", None) or str(error)
+            else:
+                self.trouble = None
+                logger.info("the commit log can be written again")
+            self._tell()
+
+    def _check(self) -> None:
+        if self.failure is not None:
+            raise StoreError(f"nothing can be recorded: {self.failure}")
+        if self.trouble is not None:
+            raise StoreError(f"nothing can be put on disk: {self.trouble}")
+
     def _tell(self) -> None:
         step, self._step = self._step, asyncio.Event()
         step.set()
         self._on_progress()
 
 
-def _commit(conn: sqlite3.Connection, group: list[Entry]) -> None:
-    values: list[Any] = []
-    for entry in group:
-        # An entry's fields are the columns, in their order, but for the frame at its end.
-        values += astuple(entry)[:WIDTH]
+def _commit(conn: sqlite3.Connection, values: list[Any]) -> None:
     with Transaction(conn):
-        append_rows(conn, values, group[0].seq, group[-1].seq)
+        append_rows(conn, values, values[0], values[-WIDTH])
