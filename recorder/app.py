@@ -21,6 +21,7 @@ from recorder import health
 from recorder.clock import Clock, SystemClock
 from recorder.embedded import Subscription as EmbeddedSubscription
 from recorder.errors import BadSubscription, Closed, NotRecording, Unavailable
+from recorder.hub.admission import AdmissionLimits
 from recorder.hub.door import RecorderDoor
 from recorder.hub.hub import Hub
 from recorder.hub.socket import SocketLimits
@@ -65,6 +66,11 @@ class Recorder:
         self.door = RecorderDoor(
             Access(settings.host, settings.allowed_hosts, settings.allowed_origins),
             socket_limits(settings),
+            AdmissionLimits(
+                settings.max_connections,
+                settings.max_connections_per_address,
+                settings.max_upgrades_per_minute,
+            ),
             clock,
             metrics,
         )

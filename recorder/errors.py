@@ -20,6 +20,10 @@ The wire, HTTP and the command line all derive their codes from here; there is n
     ├─ NotAllowed                 not_allowed         403  4403    no
     ├─ NotRecording               not_recording       409    -    no
     ├─ TooSlow                    too_slow              -  4408    yes
+    ├─ TooMany                    too_many            429  4429    yes
+    │  └─ RateLimited             rate_limited        429    -    yes
+    ├─ RequestTimeout             request_timeout     408    -    yes
+    ├─ StorageFull                storage_full        507    -    yes
     ├─ Unavailable                unavailable         503  1012    yes
     │  ├─ NotReady                not_ready           503    -    yes
     │  └─ Closed                  closed              503  1001    yes
@@ -166,6 +170,31 @@ class TooSlow(RecorderError):
     """A reader took less than it was sent for too long."""
 
     code, close_code, retry = "too_slow", 4408, True
+
+
+class TooMany(RecorderError):
+    """More of something than is allowed at once: connections, upgrades, questions, deltas of one publish."""
+
+    code, http_status, retry = "too_many", 429, True
+    close_code: ClassVar[int | None] = 4429
+
+
+class RateLimited(TooMany):
+    """A publisher or subscriber is far ahead of the rate that it may keep. Nothing of it was taken."""
+
+    code, close_code = "rate_limited", None
+
+
+class RequestTimeout(RecorderError):
+    """A request, or its body, did not come in time."""
+
+    code, http_status, retry = "request_timeout", 408, True
+
+
+class StorageFull(RecorderError):
+    """The recording has reached MAX_MEMORY. Nothing is taken until something was removed."""
+
+    code, http_status, retry = "storage_full", 507, True
 
 
 class Unavailable(RecorderError):

@@ -63,6 +63,7 @@ def offer_gauges(recorder: Recorder, hub: Hub) -> None:
     """Let the metrics read what the parts know."""
     gauge, store = recorder.metrics.gauge, recorder.store
     gauge("recorder_head", "Highest seq given", lambda: hub.head)
+    gauge("recorder_connections", "Connections open", lambda: recorder.door.admission.connections)
     gauge("recorder_subscribers", "Connections that subscribe", lambda: hub.subscribers)
     gauge("recorder_publishers", "Connections that publish", lambda: hub.publishers)
     gauge("recorder_outbox_bytes", "Bytes written to subscribers and not yet taken", lambda: hub.outbox_bytes)

@@ -27,6 +27,7 @@ class Metrics:
         self.deliveries = 0  # delta events handed to subscribers, live and replayed
         self.delivered_bytes = 0  # their bytes
         self.slow_closed = 0  # readers closed with 4408
+        self.turned_away: dict[str, int] = {}  # connections refused, by the limit or the rule
         self.lineage_breaks = 0  # deltas whose `before` is not the state last recorded
         self.resumes: dict[str, int] = {}  # subscriptions by how they began: latest, resumed, states, reset_*
         self.snapshots: dict[str, int] = {"ok": 0, "failed": 0}  # snapshot runs by outcome
@@ -47,6 +48,10 @@ class Metrics:
     def refuse(self, code: str) -> None:
         """Count a publish that was refused, by its error code."""
         self.refused[code] = self.refused.get(code, 0) + 1
+
+    def turn_away(self, reason: str) -> None:
+        """Count a connection that was refused or ended before it was let in, by the limit or the error's code."""
+        self.turned_away[reason] = self.turned_away.get(reason, 0) + 1
 
     def resume(self, outcome: str) -> None:
         """Count a subscription by how it began."""
@@ -85,6 +90,7 @@ class Metrics:
         ):
             yield CounterMetricFamily(name, text, value=value)
         yield _by_label("recorder_publishes_refused", "Publishes refused", "reason", self.refused)
+        yield _by_label("recorder_connections_refused", "Connections refused", "reason", self.turned_away)
         yield _by_label("recorder_resumes", "Subscriptions by how they began", "outcome", self.resumes)
         yield _by_label("recorder_snapshots", "Snapshot runs", "outcome", self.snapshots)
         yield _by_label("recorder_prunes", "Prune runs", "outcome", self.prunes)

@@ -21,14 +21,16 @@ from typing import Self
 
 import uvicorn
 from loguru import logger
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from recorder.api.problems import raw_problem
+from recorder.api.connection import HeadLimits, HttpConnection
 from recorder.api.routes import application
 from recorder.app import Recorder, prepare_recorder
-from recorder.errors import InvalidRequest, RecorderError
+from recorder.errors import RecorderError
 from recorder.hub.socket import WebSocket
 from recorder.settings import Settings
+
+if sys.platform != "win32":
+    import resource
 
 # SQLite's threads must get the interpreter's lock back from a busy event loop soon: at the default of 5 ms
 # recording runs at a third of its speed (DESIGN.md, "Measured").
@@ -38,12 +40,8 @@ SWITCH_INTERVAL = 0.0005
 GC_THRESHOLDS = (50_000, 20, 100)
 CONNECTIONS_SECONDS = 10.0
 """How long connections may take to close, at most."""
-HEAD_SECONDS = 20.0
-"""How long a request's head may take to come."""
-MAX_HEAD_BYTES = 1 << 20
-"""How long it may be."""
-MAX_TARGET_BYTES = 65_535
-"""How long its path and query may be: the parser does not take more."""
+SPARE_FILES = 64
+"""File descriptors that are not connections': the database, its lock, logs, the event loop's own."""
 
 
 async def serve(
@@ -68,6 +66,7 @@ async def serve(
     """
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.set_threshold(*GC_THRESHOLDS)
+    allow_files(settings.max_connections + SPARE_FILES)
     listener = listen(settings.host, settings.port)
     try:
         # The last snapshot is taken when the recorder is left: the deadline holds until then.
@@ -95,7 +94,12 @@ class UvicornServer(uvicorn.Server):
                 application(recorder),
                 # Any callable with the contract of a protocol class will do.
                 ws=partial(WebSocket, door=recorder.door),  # type: ignore[arg-type]
-                http=_Http,
+                http=partial(  # type: ignore[arg-type]
+                    HttpConnection,
+                    admission=recorder.door.admission,
+                    limits=HeadLimits.of(recorder.settings),
+                    metrics=recorder.metrics,
+                ),
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -110,49 +114,6 @@ class UvicornServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Nothing: `serve` handles them."""
         yield
-
-
-class _Http(HttpToolsProtocol):
-    """uvicorn's HTTP, with bounds for a request's head: without, an idle socket would stay, or an endless one grow."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._head_timer: asyncio.TimerHandle | None = None
-        self.on_message_begin()
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._cancel_head_timer()
-        self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
-        self._head_bytes = 0
-
-    def data_received(self, data: bytes) -> None:
-        if self._head_timer is not None:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self.send_400_response(f"the head of the request is longer than {MAX_HEAD_BYTES} bytes")
-                return
-        super().data_received(data)
-
-    def send_400_response(self, msg: str) -> None:
-        # As every other error is told.
-        if len(self.url) > MAX_TARGET_BYTES:
-            msg = f"the target of the request is longer than {MAX_TARGET_BYTES} bytes"
-        self.transport.write(raw_problem(InvalidRequest(msg)))
-        self.transport.close()
-
-    def on_headers_complete(self) -> None:
-        self._cancel_head_timer()
-        super().on_headers_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._cancel_head_timer()
-        super().connection_lost(exc)
-
-    def _cancel_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
 
 
 class _Signals:
@@ -275,6 +236,24 @@ def _give_up() -> None:
     # A thread that hangs in a system call would keep the interpreter from exiting.
     logger.critical("stopping took too long: what was not on disk is lost")
     os._exit(1)
+
+
+def allow_files(wanted: int) -> None:
+    """Raise the number of files that this process may have open as far as the system lets it; say where that is less.
+
+    Args:
+        wanted: How many it needs for all connections that the settings allow.
+    """
+    if sys.platform == "win32":
+        return  # a socket is no file there
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if most < wanted:
+        logger.bind(files=most, wanted=wanted).warning(
+            "the system allows fewer open files than MAX_CONNECTIONS needs (ulimit -n)"
+        )
 
 
 def listen(host: str, port: int) -> socket.socket:

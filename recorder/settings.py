@@ -119,6 +119,19 @@ class Settings(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NameList("example.org or example.org:8765", _HOST)] = _setting(
         (), "Host headers that are answered beside the address listened on"
     )
+    max_connections: Annotated[int, Whole(1, 1_000_000)] = _setting(
+        10_000, "How many connections may be open, HTTP and WebSocket together"
+    )
+    max_connections_per_address: Annotated[int, Whole(1, 1_000_000)] = _setting(
+        5_000, "How many of them may come from one address (of IPv6: from one /64)"
+    )
+    max_upgrades_per_minute: Annotated[int, Whole(1, 1_000_000)] = _setting(
+        6_000, "How many WebSockets one address may open within a minute"
+    )
+    handshake_timeout: _Ms = _setting(20_000, "How long the head of a request may take to come")
+    max_header_bytes: Annotated[int, Whole(64, 16 << 20, "bytes")] = _setting(
+        131_072, "How long the head of a request may be; a WebSocket's has at most 128 lines of 8 KiB each"
+    )
     heartbeat_interval: _Ms = _setting(15_000, "Time between heartbeat events to a subscriber")
     ping_interval: _Ms = _setting(20_000, "Time between WebSocket pings")
     ping_timeout: _Ms = _setting(

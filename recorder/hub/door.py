@@ -8,6 +8,7 @@ from websockets.http11 import Request
 
 from recorder.clock import Clock
 from recorder.errors import BadSubscription, NotFound, Unavailable
+from recorder.hub.admission import Admission, AdmissionLimits
 from recorder.hub.hub import Hub
 from recorder.hub.publisher import Intake
 from recorder.hub.socket import Role, SocketLimits, WebSocket
@@ -22,11 +23,20 @@ class RecorderDoor:
     Args:
         access: Which Hosts and Origins may connect.
         limits: Of connections.
+        admission: How many of them.
         clock, metrics: As everywhere.
     """
 
-    def __init__(self, access: Access, limits: SocketLimits, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        access: Access,
+        limits: SocketLimits,
+        admission: AdmissionLimits,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
         self.limits = limits
+        self.admission = Admission(admission, clock, metrics)
         self.clock = clock
         self.metrics = metrics
         self._access = access
@@ -48,7 +58,9 @@ class RecorderDoor:
             NotAllowed: Its Host or Origin may not.
             NotFound: There is no such place.
             Unavailable: Not yet, or not any more.
+            TooMany: So many have come from its address lately.
         """
+        self.admission.upgrade(socket.address)
         headers = request.headers
         self._access.check(_one(headers.get_all("Host")), _one(headers.get_all("Origin")))
         try:
@@ -74,6 +86,7 @@ class RecorderDoor:
 
     def gone(self, socket: WebSocket) -> None:
         """A connection is no more."""
+        self.admission.leave(socket.transport)
         if self._inside is not None:
             self._inside[0].gone(socket)
 

@@ -31,7 +31,7 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from recorder.clock import Clock
-from recorder.errors import RecorderError
+from recorder.errors import RecorderError, TooMany
 from recorder.hub.plain import may_hold, take_messages
 from recorder.metrics import Metrics
 
@@ -236,6 +236,12 @@ class WebSocket(asyncio.Protocol):
         return self._limits
 
     @property
+    def address(self) -> str:
+        """The other side's address."""
+        peer = self.transport.get_extra_info("peername")
+        return str(peer[0]) if isinstance(peer, tuple) else ""
+
+    @property
     def unsent(self) -> int:
         """Bytes written and not yet taken by the kernel."""
         return self.transport.get_write_buffer_size()
@@ -402,7 +408,11 @@ class WebSocket(asyncio.Protocol):
             role = self._door.admit(self, request)
         except RecorderError as error:
             logger.bind(code=error.code, reason=str(error)).info("connection refused")
+            if not isinstance(error, TooMany):  # which counts itself, by its limit
+                self._door.metrics.turn_away(error.code)
             response = self._proto.reject(HTTPStatus(error.http_status), f"{error}\n")
+            if error.retry:
+                response.headers["Retry-After"] = "1"
         else:
             response = self._proto.accept(request)
         self._proto.send_response(response)

@@ -182,4 +182,4 @@ async def test_a_head_without_an_end_is_refused(tmp_path: Path) -> None:
                 await wire.send(b"X: %s\r\n" % (b"x" * 50_000))
         status, _, problem = await wire.answer()
         assert (status, problem["code"]) == (400, "invalid_request")
-        assert "longer than 1048576 bytes" in problem["detail"]
+        assert "longer than 131072 bytes" in problem["detail"]
