@@ -200,7 +200,7 @@ class Recorder:
         Args:
             sessions: Only these; None for all.
             types: Only these; None for all.
-            since: As on the wire: latest, earliest, state, `epoch:seq`, a seq, or a time.
+            since: As on the wire: latest, earliest, state, `epoch:seq`, `epoch:seq:hash`, a seq, or a time.
 
         Returns:
             To be used in `async with`, and iterated for its events (dictionaries, as on the wire).

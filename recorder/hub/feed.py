@@ -6,7 +6,8 @@ until its cursor lies within the tail; then, in one step without an await, it ha
 `live` and joins the fan-out. Nothing can be published between these.
 
 A position that cannot be honoured in full is never honoured in part: `reset`, the states as of now, and on from there.
-That holds for a reader overtaken by pruning in the middle of its history, too.
+That holds for a reader overtaken by pruning in the middle of its history, too, and for one whose position names a hash
+that the order does not have at that place.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from recorder.errors import Pruned, RecorderError, Unavailable
 from recorder.hub.fanout import Batch, Fanout
 from recorder.hub.tail import Tail
 from recorder.metrics import Metrics
+from recorder.model.chain import GENESIS
 from recorder.model.delta import Entry
 from recorder.protocol.subscribe import Since, Subscription
 
@@ -61,6 +63,10 @@ class History(Protocol):
 
     async def seq_at(self, time: str) -> int | None:
         """The first recorded seq at or after a time, None if that was (partly) pruned; head + 1 if none."""
+        ...
+
+    async def hash_at(self, seq: int) -> bytes | None:
+        """What the link of the entry after a recorded seq covers; None where that seq was pruned."""
         ...
 
 
@@ -215,7 +221,20 @@ class Feed:
             seq = since.position.seq
         if seq > source.head:
             return "ahead", 0
-        return ("pruned", 0) if seq < history.oldest - 1 else (None, seq)
+        if seq < history.oldest - 1:
+            return "pruned", 0
+        if since.position is not None and since.position.hash is not None:
+            return await self._compare(history, seq, since.position.hash), seq
+        return None, seq
+
+    async def _compare(self, history: History, seq: int, wanted: str) -> str | None:
+        """Why a position with a hash cannot be honoured, None where the order has that hash there."""
+        entry = self._source.tail.at(seq)
+        # The tail has what may not be recorded yet; a chain that was off begins again after it.
+        found = await history.hash_at(seq) if entry is None else entry.hash or GENESIS
+        if found is None:
+            return "pruned"
+        return None if found.hex() == wanted else "fork"
 
     async def _reset(self, reason: str) -> None:
         source, history = self._source, self._source.history
@@ -283,7 +302,8 @@ class Feed:
         self._hand_over(rest)
         self._begin_after(head)
         self._sink.catching_up(False)
-        self._sink.send_event("live", seq=head)
+        link = self._source.tail.head_hash
+        self._sink.send_event("live", seq=head, **({} if link is None else {"hash": link.hex()}))
         # What was just written may have been too much for the sink, which has stopped us then.
         if not self._ended:
             self._source.fanout.join(self._sink, self._subscription)

@@ -43,6 +43,11 @@ class Order(Protocol):
         """The highest seq given."""
         ...
 
+    @property
+    def hash(self) -> bytes | None:
+        """The chain's hash at the head; None where the chain is off."""
+        ...
+
 
 class States(Protocol):
     """What the hub asks of the current states."""
@@ -105,7 +110,7 @@ class Hub:
         self._closed = False
         self.metrics = metrics
         self.history = history
-        self.tail = Tail(order.head)
+        self.tail = Tail(order.head, head_hash=order.hash)
         self.fanout = Fanout(self.tail, metrics)
 
     @classmethod

@@ -18,14 +18,16 @@ class Tail:
     Args:
         head: The seq before the first entry that will be added.
         max_bytes: Frame bytes kept of what is recorded already.
+        head_hash: The chain's hash at `head`, None where the chain is off.
     """
 
-    def __init__(self, head: int, max_bytes: int = 8 << 20) -> None:
+    def __init__(self, head: int, max_bytes: int = 8 << 20, head_hash: bytes | None = None) -> None:
         self._entries: deque[Entry] = deque()  # gapless, ascending
         self._bytes = 0  # frame bytes in it
         self._head = head  # seq of the newest entry ever added
         self._recorded = head  # highest seq that the store has
         self._max_bytes = max_bytes
+        self.head_hash = head_hash  # the chain's at the newest entry ever added; None where the chain is off
 
     @property
     def first_seq(self) -> int:
@@ -37,6 +39,7 @@ class Tail:
         self._entries.append(entry)
         self._bytes += len(entry.frame)
         self._head = entry.seq
+        self.head_hash = entry.hash
         if self._bytes > self._max_bytes:
             self._trim()
 
@@ -52,6 +55,11 @@ class Tail:
         if skip < 0:
             return None
         return list(islice(self._entries, skip, None))
+
+    def at(self, seq: int) -> Entry | None:
+        """The entry with this seq, None where it is not held."""
+        place = seq - self.first_seq
+        return self._entries[place] if 0 <= place < len(self._entries) else None
 
     def first_at(self, time: str) -> int | None:
         """The first seq recorded at or after `time` (fixed-width form); None if that may lie before this run."""

@@ -41,6 +41,11 @@ class Sequencer:
         """Whether entries carry a hash."""
         return self._hash is not None
 
+    @property
+    def hash(self) -> bytes | None:
+        """The chain's hash at the head: what the next link covers; None where the chain is off."""
+        return self._hash
+
     def append(self, delta: Delta, now_ms: int, id_digest: bytes | None) -> Entry:
         """Give a delta the next place.
 

@@ -99,7 +99,7 @@ def parse_since(text: str | int | None) -> Since:
     except ValueError:
         raise BadSubscription(
             f"since: {spelled[:80]!r} is no position",
-            hint="latest, earliest, state, epoch:seq, seq, or an RFC 3339 time",
+            hint="latest, earliest, state, epoch:seq, epoch:seq:hash, seq, or an RFC 3339 time",
             place="since",
         ) from None
 

@@ -9,6 +9,7 @@ import pytest
 
 from recorder.clock import FakeClock
 from recorder.errors import StoreError
+from recorder.model.chain import GENESIS
 from tests.support.app import App, delta, running_app
 from tests.support.wire import TEXT, Wire
 
@@ -31,6 +32,14 @@ def tell(event: dict[str, Any]) -> str:
 
 async def told(wire: Wire, until: str = "live") -> list[str]:
     return [tell(event) for event in await wire.until(until)]
+
+
+def hash_at(app: App, seq: int) -> str:
+    """The chain's hash of an entry that the tail holds."""
+    entry = app.recorder.hub.tail.at(seq)
+    assert entry is not None
+    assert entry.hash is not None
+    return entry.hash.hex()
 
 
 async def twenty(app: App, clock: FakeClock, *, pruned: int = 8) -> None:
@@ -77,9 +86,10 @@ async def test_a_delta_arrives_as_it_was_sent_to_the_byte(tmp_path: Path) -> Non
             '"timestamp":"2026-11-20T13:00:00.5+01:00","id":"i1"}'
         )
         frame = await live.frame()
-        entry_hash = app.recorder.hub.tail.after(0)[0].hash.hex()
+        (entry,) = app.recorder.hub.tail.after(0)
         expected = (
-            f'{{"event":"delta","seq":1,"recordedAt":"{BEGIN}00.000Z","hash":"{entry_hash}",'
+            f'{{"event":"delta","seq":1,"recordedAt":"{BEGIN}00.000Z","hash":"{entry.hash.hex()}",'
+            f'"idDigest":"{entry.id_digest.hex()}",'
             '"delta":{"type":"created","sessionId":"a\\"ä","after":{"n" : '
             + big
             + ', "e":1E2 ,"u":"\\u00e4"},'
@@ -98,6 +108,65 @@ async def test_without_the_chain_there_is_no_hash(tmp_path: Path) -> None:
         async with app.connect("/ws?since=0") as wire:
             event = (await wire.take(2))[1]
             assert sorted(event) == ["delta", "event", "recordedAt", "seq"]
+            assert await wire.event() == {"event": "live", "seq": 1}
+
+
+async def told_since(app: App, seq: int, link: str) -> list[str]:
+    async with app.connect(f"/ws?since={app.at(seq)}:{link}") as wire:
+        return (await told(wire))[1:]
+
+
+async def test_a_position_with_its_hash_is_resumed_from_and_one_with_another_is_a_fork(
+    tmp_path: Path,
+) -> None:
+    states = ["state a@19", "state b@20", "live 20"]
+    async with running_app(tmp_path, clock=FakeClock()) as app:
+        await twenty(app, app.recorder.clock, pruned=0)
+        hashes = [GENESIS.hex(), *(hash_at(app, seq) for seq in range(1, 21))]
+        assert await app.recorder.recording.prune(8, "test") == 8
+        # In the tail, in the store, right behind what was pruned, before it, beyond the head.
+        assert await told_since(app, 20, hashes[20].upper()) == ["live 20"]
+        assert await told_since(app, 18, hashes[18]) == ["19", "20", "live 20"]
+        assert await told_since(app, 18, hashes[17]) == ["reset fork 9-20", *states]
+        assert await told_since(app, 7, hashes[7]) == ["reset pruned 9-20", *states]
+        assert await told_since(app, 21, hashes[20]) == ["reset ahead 9-20", *states]
+        app.recorder.hub.tail._max_bytes = 0
+        app.recorder.hub.tail.recorded(20)
+        for seq in (8, 9, 19):
+            assert await told_since(app, seq, hashes[seq]) == [*map(str, range(seq + 1, 21)), "live 20"]
+            assert await told_since(app, seq, "0" * 64) == ["reset fork 9-20", *states]
+        assert app.recorder.metrics.resumes["reset_fork"] == 4
+
+
+async def test_the_beginning_and_what_has_no_hash_are_told_from_a_fork_by_zeros(tmp_path: Path) -> None:
+    zeros, other = GENESIS.hex(), "ab" * 32
+    async with running_app(tmp_path) as app:
+        await app.publish(delta())
+        assert await told_since(app, 0, zeros) == ["1", "live 1"]
+        assert await told_since(app, 0, other) == ["reset fork 1-1", "state s@1", "live 1"]
+    async with running_app(tmp_path, hash_chain="off") as app:
+        await app.publish(delta())
+        assert (await told_since(app, 2, other))[0] == "reset fork 1-2"
+        assert await told_since(app, 2, zeros) == ["live 2"]
+    async with running_app(tmp_path) as app, app.connect() as wire:
+        # The chain begins again after what has no hash: this is what the next link covers.
+        assert (await wire.until("live"))[-1] == {"event": "live", "seq": 2, "hash": zeros}
+        assert await told_since(app, 2, zeros) == ["live 2"]
+        assert (await told_since(app, 1, other))[0] == "reset fork 1-2"
+
+
+async def test_what_is_pruned_while_its_hash_is_looked_up_is_pruned(tmp_path: Path) -> None:
+    async with running_app(tmp_path) as app:
+        await app.publish(delta(), delta())
+        app.recorder.hub.tail._max_bytes = 0
+        app.recorder.hub.tail.recorded(2)
+
+        async def gone(seq: int) -> None:
+            return None
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(app.recorder.recording, "hash_at", gone)
+            assert (await told_since(app, 1, "ab" * 32))[0] == "reset pruned 1-2"
 
 
 CASES = {
@@ -207,7 +276,7 @@ async def test_a_reset_carries_the_epoch_and_a_state_its_json(tmp_path: Path) ->
                 {"event": "state", "seq": 1, "sessionId": "s", "state": {"deep": [1, {"x": None}]}},
                 {"event": "state", "seq": 2, "sessionId": "zero", "state": 0},
                 {"event": "state", "seq": 3, "sessionId": "no", "state": False},
-                {"event": "live", "seq": 3},
+                {"event": "live", "seq": 3, "hash": hash_at(app, 3)},
             ]
 
 

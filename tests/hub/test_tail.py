@@ -43,6 +43,17 @@ def test_an_empty_one_ends_where_the_recording_ends() -> None:
     assert tail.after(6) is None
 
 
+def test_it_has_the_entries_it_holds_by_their_seq_and_the_hash_of_the_newest() -> None:
+    tail = filled(5, 8)
+    assert [tail.at(seq) for seq in (0, 4, 9)] == [None] * 3
+    assert [found.seq for seq in (5, 8) if (found := tail.at(seq)) is not None] == [5, 8]
+    assert (Tail(7).head_hash, Tail(7, head_hash=b"h").head_hash) == (None, b"h")
+    chained = entry(9)
+    chained.hash = b"9" * 32
+    tail.append(chained)
+    assert tail.head_hash == b"9" * 32
+
+
 def test_what_is_not_recorded_stays_however_much_it_is() -> None:
     tail = filled(1, 50, max_bytes=1000)
     assert tail.first_seq == 1

@@ -12,15 +12,23 @@ NOW_MS = st.integers(0, 2**48)
 EPOCHS = st.from_regex(r"[0-9A-HJKMNP-TV-Z]{10}", fullmatch=True)
 
 
-@given(EPOCHS, st.integers(0, MAX_SEQ))
-def test_what_a_position_writes_is_what_it_reads(epoch: str, seq: int) -> None:
-    position = Position(epoch, seq)
+HASHES = st.none() | st.binary(min_size=32, max_size=32).map(bytes.hex)
+
+
+@given(EPOCHS, st.integers(0, MAX_SEQ), HASHES)
+def test_what_a_position_writes_is_what_it_reads(epoch: str, seq: int, link: str | None) -> None:
+    position = Position(epoch, seq, link)
     assert parse_position(str(position)) == position
 
 
 def test_a_position_is_epoch_colon_seq() -> None:
     assert str(Position("01JD3K9V2M", 1234)) == "01JD3K9V2M:1234"
     assert parse_position("01JD3K9V2M:0") == Position("01JD3K9V2M", 0)
+
+
+def test_a_position_may_carry_the_hash_that_lies_there() -> None:
+    assert str(Position("01JD3K9V2M", 7, "ab" * 32)) == f"01JD3K9V2M:7:{'ab' * 32}"
+    assert parse_position("01JD3K9V2M:7:" + "AB" * 32) == Position("01JD3K9V2M", 7, "ab" * 32)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +49,11 @@ def test_a_position_is_epoch_colon_seq() -> None:
         "01JD3K9V2M:1 ",
         "01JD3K9V2M:1\n",
         "01JD3K9V2M:1:2",
+        "01JD3K9V2M:1:",
+        "01JD3K9V2M:1:" + "a" * 63,
+        "01JD3K9V2M:1:" + "a" * 65,
+        "01JD3K9V2M:1:" + "g" * 64,
+        "01JD3K9V2M:1:" + "a" * 64 + ":1",
         "01JD3K9V2M:٣",
         "01JD-K9V2M:1",
         "é:1",

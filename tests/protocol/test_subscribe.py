@@ -78,7 +78,9 @@ def test_any_other_since_is_refused_never_taken_for_latest(text: str | int) -> N
         error = refusal.value
         if error.place == "since":
             assert error.message.endswith(" is no position")
-            assert error.hint == "latest, earliest, state, epoch:seq, seq, or an RFC 3339 time"
+            assert (
+                error.hint == "latest, earliest, state, epoch:seq, epoch:seq:hash, seq, or an RFC 3339 time"
+            )
         assert len(str(error)) < 300
         assert (error.code, error.close_code, error.retry) == ("bad_subscription", 4400, False)
 

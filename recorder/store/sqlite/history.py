@@ -14,6 +14,7 @@ from time import perf_counter
 
 from recorder.errors import Pruned
 from recorder.metrics import Metrics
+from recorder.model.chain import GENESIS
 from recorder.protocol.events import SEPARATOR
 from recorder.store.base import Piece, Query
 from recorder.store.sqlite.database import Database
@@ -95,6 +96,10 @@ class HistoryReader:
 
         return await self.read(query, SLICE_ROWS, recorded, check=work)
 
+    async def hash_at(self, seq: int) -> bytes | None:
+        """What the link of the entry after a seq covers: the hash there; None where that was pruned, or never was."""
+        return await self._database.run(lambda conn: _hash_at(conn, seq))
+
     async def seq_at(self, time: str, recorded: int) -> int:
         """The first seq recorded at or after `time`; one more than `recorded` where there is none."""
         found = await self._database.run(lambda conn: _first_at(conn, time))
@@ -120,6 +125,17 @@ def pruned_through(conn: sqlite3.Connection) -> int:
     """The highest seq that retention removed; 0 for none."""
     row = conn.execute("SELECT last_seq FROM prunes ORDER BY id DESC LIMIT 1").fetchone()
     return 0 if row is None else int(row[0])
+
+
+def _hash_at(conn: sqlite3.Connection, seq: int) -> bytes | None:
+    row = conn.execute("SELECT hash FROM session_deltas WHERE id = ?", (seq,)).fetchone()
+    if row is None:
+        # Right before the oldest that is kept: the receipt of what was pruned has it.
+        row = conn.execute("SELECT last_hash FROM prunes WHERE last_seq = ?", (seq,)).fetchone()
+    if row is None and seq:
+        return None
+    # It begins there again after an entry without a hash.
+    return GENESIS if row is None or row[0] is None else bytes(row[0])
 
 
 def _first_at(conn: sqlite3.Connection, time: str) -> int | None:

@@ -279,6 +279,10 @@ class SqliteStore:
         first = await self.first_at(time)
         return first if first > self._pruned + 1 or not await self._pruned_since(time) else None
 
+    async def hash_at(self, seq: int) -> bytes | None:
+        """What the link of the entry after a recorded seq covers; None where that seq was pruned."""
+        return await self._reader.hash_at(seq)
+
     async def prune(self, through: int, policy: str) -> int:
         """Remove everything up to a seq from memory, in slices; the next snapshot removes it from the file.
 
