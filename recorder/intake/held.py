@@ -36,6 +36,11 @@ class Held:
         """The current epoch."""
         return self._sequencer.epoch
 
+    @property
+    def hash(self) -> bytes | None:
+        """The chain's hash at the head; None where the chain is off."""
+        return self._mark[1]
+
     def hold(self, entry: Entry) -> None:
         """Keep the next entry back."""
         self._entries.append(entry)
