@@ -24,10 +24,12 @@ from recorder.errors import BadSubscription, Closed, NotRecording, Unavailable
 from recorder.hub.admission import AdmissionLimits
 from recorder.hub.door import RecorderDoor
 from recorder.hub.hub import Hub
+from recorder.hub.pace import PublishRate
 from recorder.hub.socket import SocketLimits
 from recorder.intake.dedupe import RecentIds
 from recorder.intake.held import Held
 from recorder.intake.intake import Accepted, Intake
+from recorder.intake.limits import PublishLimits
 from recorder.intake.sequencer import Sequencer
 from recorder.intake.states import CurrentStates
 from recorder.jobs.maintenance import Maintenance, Retention
@@ -71,6 +73,7 @@ class Recorder:
                 settings.max_connections_per_address,
                 settings.max_upgrades_per_minute,
             ),
+            publish_rate(settings),
             clock,
             metrics,
         )
@@ -148,8 +151,7 @@ class Recorder:
             self.store,
             self.clock,
             self.metrics,
-            max_delta_bytes=self.settings.max_delta_bytes,
-            max_message_bytes=self.settings.max_message_bytes,
+            limits=publish_limits(self.settings),
             held=held,
         )
         if self.store is not None:
@@ -287,7 +289,24 @@ def socket_limits(settings: Settings) -> SocketLimits:
         linger_seconds=settings.slow_linger_ms / 1000,
         ping_interval=settings.ping_interval / 1000,
         ping_timeout=settings.ping_timeout / 1000,
+        sessions=settings.max_subscription_sessions,
+        subscribes_per_minute=settings.max_subscribes_per_minute,
     )
+
+
+def publish_limits(settings: Settings) -> PublishLimits:
+    """What one publish may hold."""
+    return PublishLimits(
+        settings.max_delta_bytes,
+        settings.max_message_bytes,
+        settings.max_deltas_per_message,
+        settings.max_nesting,
+    )
+
+
+def publish_rate(settings: Settings) -> PublishRate:
+    """How fast a publisher may go."""
+    return PublishRate(settings.publish_rate, settings.publish_burst, settings.publish_max_delay / 1000)
 
 
 @asynccontextmanager

@@ -140,6 +140,27 @@ class Settings(BaseSettings):
     max_message_bytes: _Bytes = _setting(
         16_777_216, "The largest WebSocket message and the largest HTTP body"
     )
+    max_deltas_per_message: Annotated[int, Whole(1, 1_000_000, "deltas")] = _setting(
+        10_000, "How many deltas one message or HTTP body may hold"
+    )
+    max_nesting: Annotated[int, Whole(1, 500, "levels")] = _setting(
+        500, "How deeply the JSON of a state may nest"
+    )
+    publish_rate: Annotated[int | None, Whole(1, 10_000_000, "deltas a second", optional=True)] = _setting(
+        None, "How fast one WebSocket, or over HTTP one address, may publish: faster ones are slowed"
+    )
+    publish_burst: Annotated[int, Whole(1, 10_000_000, "deltas")] = _setting(
+        10_000, "How many deltas may come at once beyond PUBLISH_RATE"
+    )
+    publish_max_delay: _MsOrZero = _setting(
+        5_000, "A publish that is further ahead of PUBLISH_RATE than this is refused, not slowed"
+    )
+    max_subscription_sessions: Annotated[int, Whole(1, 1000, "sessions")] = _setting(
+        1000, "How many sessions one subscription may name"
+    )
+    max_subscribes_per_minute: Annotated[int, Whole(1, 1_000_000)] = _setting(
+        600, "How often one connection may change its subscription within a minute"
+    )
     slow_soft_bytes: _Bytes = _setting(
         1_048_576, "A subscriber with more than this unsent for SLOW_SOFT_MS is closed as too slow"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
@@ -9,7 +11,9 @@ from starlette.responses import Response
 from recorder.api.context import recorder_of
 from recorder.api.params import check_names
 from recorder.api.problems import json_response
-from recorder.errors import MessageTooLarge, UnsupportedMediaType
+from recorder.errors import MessageTooLarge, RecorderError, UnsupportedMediaType
+from recorder.hub.admission import network_of
+from recorder.hub.pace import Pace
 
 JSON = "application/json"
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
@@ -18,15 +22,30 @@ NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 async def publish(request: Request) -> Response:
     """Take one delta, an array or lines of them, all or none; 201 once they are recorded."""
     check_names(request.query_params, ())
-    intake = recorder_of(request).intake
+    recorder = recorder_of(request)
+    intake = recorder.intake
     are_lines = _are_lines(request.headers)
+    pace = recorder.door.paces.shared(network_of(request.client.host if request.client else ""))
     # Held back before the body is read too: what has to wait waits at the publisher's, not in our memory.
     await intake.room()
+    await _keep(pace)
     body = await read_body(request, intake.max_message_bytes)
     await intake.room()
-    accepted = intake.accept_lines(body) if are_lines else intake.accept(body)
+    accept = intake.accept_lines if are_lines else intake.accept
+    try:
+        accepted = accept(body, None if pace is None else pace.take)
+    except RecorderError:
+        if pace is not None:
+            pace.charge()
+        raise
     await intake.until_recorded(accepted.through)
     return json_response(accepted.fields(intake.durable), 201)
+
+
+async def _keep(pace: Pace | None) -> None:
+    """Have a publisher wait that is ahead of its pace."""
+    if pace is not None and (delay := pace.delay()):
+        await asyncio.sleep(delay)
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:

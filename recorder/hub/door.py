@@ -10,6 +10,7 @@ from recorder.clock import Clock
 from recorder.errors import BadSubscription, NotFound, Unavailable
 from recorder.hub.admission import Admission, AdmissionLimits
 from recorder.hub.hub import Hub
+from recorder.hub.pace import Paces, PublishRate
 from recorder.hub.publisher import Intake
 from recorder.hub.socket import Role, SocketLimits, WebSocket
 from recorder.metrics import Metrics
@@ -24,6 +25,7 @@ class RecorderDoor:
         access: Which Hosts and Origins may connect.
         limits: Of connections.
         admission: How many of them.
+        rate: How fast a publisher may go.
         clock, metrics: As everywhere.
     """
 
@@ -32,11 +34,13 @@ class RecorderDoor:
         access: Access,
         limits: SocketLimits,
         admission: AdmissionLimits,
+        rate: PublishRate,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
         self.limits = limits
         self.admission = Admission(admission, clock, metrics)
+        self.paces = Paces(rate, clock, metrics)  # of those who publish
         self.clock = clock
         self.metrics = metrics
         self._access = access
@@ -76,8 +80,8 @@ class RecorderDoor:
             acks = _publish_acks(url.query)
             if isinstance(acks, BadSubscription):
                 return hub.subscriber(socket, acks)  # it only says what was wrong, and closes with 4400
-            return hub.publisher(socket, intake, acks=acks)
-        return hub.subscriber(socket, _query(url.query))
+            return hub.publisher(socket, intake, acks=acks, pace=self.paces.own())
+        return hub.subscriber(socket, _query(url.query, self.limits.sessions))
 
     def opened(self, socket: WebSocket) -> None:
         """A connection is open."""
@@ -96,9 +100,9 @@ def _one(values: list[str]) -> str | None:
     return ", ".join(values) if values else None
 
 
-def _query(query: str) -> Subscription | BadSubscription:
+def _query(query: str, max_sessions: int) -> Subscription | BadSubscription:
     try:
-        return parse_query(query)
+        return parse_query(query, max_sessions)
     except BadSubscription as error:
         return error
 

@@ -17,6 +17,7 @@ from recorder.clock import Clock
 from recorder.errors import Closed, RecorderError
 from recorder.hub.fanout import Fanout
 from recorder.hub.feed import Feed, History
+from recorder.hub.pace import Pace
 from recorder.hub.publisher import Intake, Publisher
 from recorder.hub.socket import SocketLimits, WebSocket
 from recorder.hub.subscriber import Subscriber
@@ -231,9 +232,11 @@ class Hub:
         """The role of a connection that subscribes."""
         return Subscriber(self, socket, query)
 
-    def publisher(self, socket: WebSocket, intake: Intake, *, acks: bool) -> Publisher:
+    def publisher(
+        self, socket: WebSocket, intake: Intake, *, acks: bool, pace: Pace | None = None
+    ) -> Publisher:
         """The role of a connection that publishes."""
-        return Publisher(self, intake, socket, acks=acks)
+        return Publisher(self, intake, socket, acks=acks, pace=pace)
 
     def opened(self, socket: WebSocket) -> None:
         """Sweep this connection from now on."""

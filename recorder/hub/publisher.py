@@ -7,12 +7,15 @@ publisher down; what was accepted is never dropped.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 import orjson
 
 from recorder.errors import RecorderError
+from recorder.hub.pace import Pace
 from recorder.hub.socket import WebSocket
 from recorder.protocol.frames import text_frame
 
@@ -63,8 +66,8 @@ class Intake(Protocol):
         """Whether what was accepted may turn out not to be recorded."""
         ...
 
-    def accept(self, text: bytes) -> Accepted:
-        """Take the deltas of a JSON text, all or none. Raises RecorderError."""
+    def accept(self, text: bytes, spend: Callable[[int], None] | None) -> Accepted:
+        """Take the deltas of a JSON text, all or none; `spend` gets their number first. Raises RecorderError."""
         ...
 
     def wait_for_room(self, publisher: Publisher) -> None:
@@ -100,15 +103,20 @@ class Publisher:
         intake: Where its deltas go.
         socket: Its connection.
         acks: False where only errors are asked for (`?ack=none`).
+        pace: How fast it may go; None for as fast as recording goes.
     """
 
     at_own_pace = True  # reading answers slowly is no fault; not reading them at all, with more coming, is
 
-    def __init__(self, hub: PublisherHub, intake: Intake, socket: WebSocket, *, acks: bool) -> None:
+    def __init__(
+        self, hub: PublisherHub, intake: Intake, socket: WebSocket, *, acks: bool, pace: Pace | None = None
+    ) -> None:
         self._hub = hub
         self._intake = intake
         self._socket = socket
         self._acks = acks
+        self._pace = pace
+        self._ahead: asyncio.TimerHandle | None = None  # while it is ahead of its pace
         self._answers: deque[Accepted | bytes] = deque()  # owed, in order: taken, or an error's frame
         self._waiting = False  # whether `on_recorded` is going to be called
         self._full = False  # whether `on_room` is going to be called
@@ -123,14 +131,17 @@ class Publisher:
     def on_text(self, message: bytes) -> None:
         """Take a frame; pause when the queue is full."""
         try:
-            accepted = self._intake.accept(message)
+            accepted = self._intake.accept(message, None if self._pace is None else self._pace.take)
         except RecorderError as error:
+            if self._pace is not None:
+                self._pace.charge()
             self._answers.append(error_frame(error))
         else:
             # Who wants no acks still wants to be told of what is withdrawn.
             if self._acks or self._intake.may_withdraw:
                 self._answers.append(accepted)
         self._answer()
+        self._keep_pace()
         self._regulate()
 
     def on_room(self) -> None:
@@ -168,6 +179,8 @@ class Publisher:
         """What it sent and was accepted stays accepted."""
         self._closing = None
         self._answers.clear()
+        if self._ahead is not None:
+            self._ahead.cancel()
         self._hub.remove_publisher(self)
 
     def on_shutdown(self) -> None:
@@ -180,13 +193,25 @@ class Publisher:
         """A publisher has no position to resume from."""
         return "the answers are not being read (ask for none with ?ack=none)"
 
+    def _keep_pace(self) -> None:
+        """Wait, where it is ahead of its pace."""
+        self._ahead = None
+        delay = 0.0 if self._pace is None else self._pace.delay()
+        if delay:
+            self._ahead = asyncio.get_running_loop().call_later(delay, self._on_pace)
+
+    def _on_pace(self) -> None:
+        self._keep_pace()
+        self._regulate()
+
     def _regulate(self) -> None:
         """Read on, or not: as the queue, what is owed, and the reading of it allow."""
         if self._intake.is_full and not self._full:
             self._full = True
             self._intake.wait_for_room(self)
         much_owed = len(self._answers) >= MAX_OWED
-        if self._full or much_owed or self._closing is not None or not self._socket.is_writable:
+        waits = self._full or much_owed or self._ahead is not None
+        if waits or self._closing is not None or not self._socket.is_writable:
             self._socket.pause_reading()
         else:
             self._socket.resume_reading()

@@ -34,6 +34,7 @@ from recorder.clock import Clock
 from recorder.errors import RecorderError, TooMany
 from recorder.hub.plain import may_hold, take_messages
 from recorder.metrics import Metrics
+from recorder.protocol.subscribe import MAX_SESSIONS
 
 # Its messages repeat what we log ourselves, one line per connection.
 _quiet = logging.getLogger("recorder.websockets")
@@ -66,6 +67,8 @@ class SocketLimits:
         linger_seconds: How long a slow reader may still fetch what was sent before its close frame.
         ping_interval, ping_timeout: When a ping is sent, and how long its pong may take.
         close_seconds: How long closing may take, on either side.
+        sessions: How many a subscription may name.
+        subscribes_per_minute: How often a subscription may be replaced.
     """
 
     soft_bytes: int = 1 << 20
@@ -75,6 +78,8 @@ class SocketLimits:
     ping_interval: float = 20.0
     ping_timeout: float = 20.0
     close_seconds: float = 10.0
+    sessions: int = MAX_SESSIONS
+    subscribes_per_minute: int = 600
 
 
 class Role(Protocol):
@@ -240,6 +245,11 @@ class WebSocket(asyncio.Protocol):
         """The other side's address."""
         peer = self.transport.get_extra_info("peername")
         return str(peer[0]) if isinstance(peer, tuple) else ""
+
+    @property
+    def clock(self) -> Clock:
+        """Its time."""
+        return self._door.clock
 
     @property
     def unsent(self) -> int:

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from recorder.errors import BadSubscription, RecorderError
+from recorder.errors import BadSubscription, RateLimited, RecorderError
 from recorder.hub.fanout import Batch
 from recorder.hub.feed import CHUNK_BYTES, Feed, Source
 from recorder.hub.socket import WebSocket
+from recorder.model.bucket import TokenBucket
 from recorder.protocol.events import delta_frame, event_frame, state_frame
 from recorder.protocol.subscribe import Subscription, parse_op
 
@@ -50,6 +51,8 @@ class Subscriber:
         self._feed = Feed(hub, self)
         self._drained: asyncio.Future[None] | None = None  # set by the feed while it waits
         self._catching_up = False  # whether history is being sent, at the reader's own pace
+        per_minute = socket.limits.subscribes_per_minute
+        self._subscribes = TokenBucket(per_minute / 60, per_minute, socket.clock.monotonic())  # one for each
         self.position = hub.head  # everything that matches, up to here, has been written
 
     # Role
@@ -68,14 +71,26 @@ class Subscriber:
     def on_text(self, message: bytes) -> None:
         """A `subscribe` or a `ping`; anything else is answered with an error and changes nothing."""
         try:
-            subscription = parse_op(message)
-        except BadSubscription as error:
+            subscription = parse_op(message, self._socket.limits.sessions)
+            if subscription is not None:
+                self._count_subscribe()
+        except (BadSubscription, RateLimited) as error:
             self.send_event("error", code=error.code, message=str(error))
             return
         if subscription is None:
             self.send_event("pong")
         else:
             self._feed.start(subscription)
+
+    def _count_subscribe(self) -> None:
+        now = self._socket.clock.monotonic()
+        if self._subscribes.wait(1, now):
+            self._hub.metrics.resume("refused")
+            raise RateLimited(
+                f"more than {self._socket.limits.subscribes_per_minute} subscriptions within a minute",
+                hint="the last one goes on; MAX_SUBSCRIBES_PER_MINUTE sets the limit",
+            )
+        self._subscribes.take(1, now)
 
     def on_writable(self) -> None:
         """Let the feed go on."""

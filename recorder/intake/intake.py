@@ -11,7 +11,7 @@ not take is withdrawn, and its publishers are told, before anybody has seen it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -20,6 +20,7 @@ from recorder.clock import Clock
 from recorder.errors import Closed, Conflict, RecorderError, StoreError, Unavailable
 from recorder.intake.dedupe import RecentIds
 from recorder.intake.held import Held
+from recorder.intake.limits import DEFAULT_LIMITS, PublishLimits
 from recorder.intake.sequencer import Sequencer
 from recorder.metrics import Metrics
 from recorder.model.chain import content_digest
@@ -144,8 +145,7 @@ class Intake:
         log: Records every entry; None where recording is off.
         clock: For the time of receipt.
         metrics: Counts.
-        max_delta_bytes: The most one delta's JSON text may take.
-        max_message_bytes: The most a message may take.
+        limits: What one publish may hold.
         held: Keeps entries back until they are on disk; None where they are broadcast at once.
     """
 
@@ -158,11 +158,10 @@ class Intake:
         clock: Clock,
         metrics: Metrics,
         *,
-        max_delta_bytes: int,
-        max_message_bytes: int,
+        limits: PublishLimits = DEFAULT_LIMITS,
         held: Held | None = None,
     ) -> None:
-        self.max_message_bytes = max_message_bytes  # for those who read messages for it
+        self.max_message_bytes = limits.max_message_bytes  # for those who read messages for it
         self._sequencer = sequencer  # gives each delta its place
         self._ids = ids  # used lately; only read until a whole frame is accepted
         self._broadcast = broadcast  # gets every entry: at once, or when it is on disk
@@ -170,7 +169,7 @@ class Intake:
         self._log = log  # gets every entry then
         self._clock = clock  # read once a frame: its deltas are received at one time
         self._metrics = metrics  # counts what is taken and what is refused
-        self._max_delta_bytes = max_delta_bytes  # a bound on each delta of a frame
+        self._limits = limits  # of each publish
         self._room_waiters: dict[RoomWaiter, None] = {}  # told, once each, when there is room
         self._recorded_waiters: dict[RecordedWaiter, None] = {}  # told, once each, when more is recorded
         self._closed = False  # whether nothing more is taken
@@ -200,17 +199,21 @@ class Intake:
         """Whether what was accepted may turn out not to be recorded: where it is held until it is on disk."""
         return self._held is not None
 
-    def accept(self, text: bytes) -> Accepted:
+    def accept(self, text: bytes, spend: Spend | None = None) -> Accepted:
         """Take the deltas of a JSON text: one delta, or an array, all or none.
+
+        Args:
+            text: The text.
+            spend: Gets the number of deltas, before any has a place; raises RecorderError where that is too many.
 
         Raises:
             RecorderError: Nothing of it was taken; the code and the place say why.
         """
-        return self._take(decode_text, text, lines=False)
+        return self._take(decode_text, text, spend, lines=False)
 
-    def accept_lines(self, text: bytes) -> Accepted:
+    def accept_lines(self, text: bytes, spend: Spend | None = None) -> Accepted:
         """The same for NDJSON."""
-        return self._take(decode_lines, text, lines=True)
+        return self._take(decode_lines, text, spend, lines=True)
 
     def close(self) -> None:
         """Take nothing more."""
@@ -273,11 +276,14 @@ class Intake:
         for waiter in waiters:
             waiter.on_withdrawn(_not_on_disk(reason))
 
-    def _take(self, decode: _Decode, text: bytes, *, lines: bool) -> Accepted:
+    def _take(self, decode: _Decode, text: bytes, spend: Spend | None, *, lines: bool) -> Accepted:
         try:
             self._check_open()
-            deltas = decode(text, self._max_delta_bytes)
+            deltas = decode(text, self._limits.max_delta_bytes)
+            self._limits.check(deltas, text, lines=lines)
             known = self._known(deltas, text, lines=lines)
+            if spend is not None:
+                spend(len(deltas))
         except RecorderError as error:
             self._metrics.refuse(error.code)
             raise
@@ -362,6 +368,7 @@ def _not_on_disk(reason: str) -> StoreError:
     )
 
 
+Spend = Callable[[int], None]
 _Known = tuple[int | None, bytes | None]
 """The seq that a delta's id has already, None where it is new; the digest of its content."""
 _UNKNOWN: _Known = (None, None)

@@ -104,8 +104,12 @@ def parse_since(text: str | int | None) -> Since:
         ) from None
 
 
-def parse_query(query: str) -> Subscription:
+def parse_query(query: str, max_sessions: int = MAX_SESSIONS) -> Subscription:
     """The subscription of a query string.
+
+    Args:
+        query: The part of the address behind `?`.
+        max_sessions: How many it may name.
 
     Raises:
         BadSubscription: A parameter is unknown or its value is not allowed.
@@ -125,11 +129,15 @@ def parse_query(query: str) -> Subscription:
             since = value.replace(" ", "+")
         else:
             raise BadSubscription(f"unknown parameter {name[:80]!r}", hint="session, type, since")
-    return _subscription(sessions or None, types or None, since)
+    return _subscription(sessions or None, types or None, since, max_sessions)
 
 
-def parse_op(message: bytes) -> Subscription | None:
+def parse_op(message: bytes, max_sessions: int = MAX_SESSIONS) -> Subscription | None:
     """The subscription of a `subscribe` message; None for a `ping`.
+
+    Args:
+        message: JSON text.
+        max_sessions: How many it may name.
 
     Raises:
         BadSubscription: It is neither, or a field is not allowed.
@@ -144,18 +152,22 @@ def parse_op(message: bytes) -> Subscription | None:
         return None
     if op.op != "subscribe":
         raise BadSubscription(f"unknown op {op.op[:40]!r}", hint="subscribe, ping", place="op")
-    return _subscription(op.sessions or None, op.types or None, op.since)
+    return _subscription(op.sessions or None, op.types or None, op.since, max_sessions)
 
 
-def check_sessions(sessions: Iterable[str]) -> frozenset[str]:
+def check_sessions(sessions: Iterable[str], most: int = MAX_SESSIONS) -> frozenset[str]:
     """The sessions of a filter.
+
+    Args:
+        sessions: Their ids.
+        most: How many there may be.
 
     Raises:
         BadSubscription: One cannot be a session's id, or there are too many.
     """
     found = frozenset(sessions)
-    if len(found) > MAX_SESSIONS:
-        raise BadSubscription(f"{len(found)} sessions, at most {MAX_SESSIONS} can be named", place="session")
+    if len(found) > most:
+        raise BadSubscription(f"{len(found)} sessions, at most {most} can be named", place="session")
     for session in found:
         fault = session_id_fault(session)
         if fault is not None:
@@ -177,10 +189,10 @@ def check_types(types: Iterable[str]) -> frozenset[str]:
 
 
 def _subscription(
-    sessions: list[str] | None, types: list[str] | None, since: str | int | None
+    sessions: list[str] | None, types: list[str] | None, since: str | int | None, max_sessions: int
 ) -> Subscription:
     return Subscription(
-        None if sessions is None else check_sessions(sessions),
+        None if sessions is None else check_sessions(sessions, max_sessions),
         None if types is None else check_types(types),
         parse_since(since),
     )

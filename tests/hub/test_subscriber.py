@@ -415,3 +415,27 @@ async def test_recording_goes_on_when_nobody_watches(tmp_path: Path) -> None:
         await app.publish(delta())
         async with app.connect("/ws?since=earliest") as wire:
             assert await wire.deltas(101) == list(range(1, 102))
+
+
+async def test_a_subscription_names_no_more_sessions_and_changes_no_more_often_than_allowed() -> None:
+    clock = FakeClock()
+    limits = {"max_subscription_sessions": 2, "max_subscribes_per_minute": 3}
+    async with running_app(None, clock=clock, **limits) as app:
+        async with app.connect("/ws?session=a&session=b&session=c") as wire:
+            assert (await wire.ending()).code == 4400
+        async with app.connect("/ws?session=a") as wire:
+            await wire.until("live")
+            await wire.text({"op": "subscribe", "sessions": ["a", "b", "c"]})
+            assert "3 sessions, at most 2" in (await wire.event())["message"]
+            for _ in range(3):
+                await wire.text({"op": "subscribe", "sessions": ["b"]})
+                await wire.until("live")
+            await wire.text({"op": "subscribe", "sessions": ["a"]})
+            assert (await wire.event())["code"] == "rate_limited"
+            # The last one goes on.
+            app.publish_nowait(delta("a"), delta("b"))
+            assert (await wire.event())["seq"] == 2
+            clock.advance(20)
+            await wire.text({"op": "subscribe", "sessions": ["a"]})
+            await wire.until("live")
+            assert app.recorder.metrics.resumes["refused"] == 1

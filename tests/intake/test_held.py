@@ -13,6 +13,7 @@ from recorder.errors import StoreError
 from recorder.intake.dedupe import RecentIds
 from recorder.intake.held import Held
 from recorder.intake.intake import Intake
+from recorder.intake.limits import PublishLimits
 from recorder.intake.sequencer import Sequencer
 from recorder.intake.states import CurrentStates
 from recorder.metrics import Metrics
@@ -39,8 +40,7 @@ class Setup:
             self.log,
             FakeClock(),
             self.metrics,
-            max_delta_bytes=1000,
-            max_message_bytes=1000,
+            limits=PublishLimits(1000, 1000),
             held=self.held,
         )
 

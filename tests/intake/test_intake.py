@@ -16,6 +16,7 @@ from recorder.clock import FakeClock
 from recorder.errors import Closed, Conflict, InvalidDelta, InvalidJson, RecorderError, Unavailable
 from recorder.intake.dedupe import RecentIds
 from recorder.intake.intake import Intake
+from recorder.intake.limits import PublishLimits
 from recorder.intake.sequencer import Sequencer
 from recorder.intake.states import CurrentStates
 from recorder.metrics import Metrics
@@ -76,8 +77,7 @@ class Setup:
             self.log,
             self.clock,
             self.metrics,
-            max_delta_bytes=max_bytes,
-            max_message_bytes=5000,
+            limits=PublishLimits(max_bytes, 5000),
         )
 
     @property
