@@ -30,7 +30,7 @@ ROOMS = {
     "sources": {"model"},
     "app": {"embedded", "health", "model", "protocol", "intake", "hub", "store", "jobs", "api", "sources"},
     "server": {"app", "demo", "model", "protocol", "intake", "hub", "store", "jobs", "api", "sources"},
-    "cli": {"app", "server", "client", "sources", "model", "protocol"},
+    "cli": {"app", "server", "client", "sources", "store", "model", "protocol"},
     "__main__": {"cli"},
     "__init__": {"app", "client", "server", "model"},
 }

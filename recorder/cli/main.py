@@ -17,6 +17,7 @@ from recorder import __version__
 from recorder.cli import console
 from recorder.cli.export import export
 from recorder.cli.import_ import import_
+from recorder.cli.migrate import migrate
 from recorder.cli.prune import prune
 from recorder.cli.publish import publish
 from recorder.cli.query import query
@@ -37,7 +38,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (serve, publish, tail, query, export, stats, snapshot, prune):
+for command in (serve, publish, tail, query, export, stats, snapshot, prune, migrate):
     app.command()(command)
 app.command("import")(import_)
 

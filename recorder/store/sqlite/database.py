@@ -65,27 +65,31 @@ def open_memory() -> Database:
 
 
 def open_file(path: Path, *, busy_seconds: float = 5.0) -> Database:
-    """A database file. It must exist; it is not made.
+    """A database file, as `connect_file` opens it, with a thread of its own."""
+    return Database(lambda: connect_file(path, busy_seconds=busy_seconds))
+
+
+def connect_file(path: Path, *, busy_seconds: float = 5.0) -> sqlite3.Connection:
+    """A connection to a database file, to write to it. It must exist; it is not made.
 
     Args:
         path: Where it is.
         busy_seconds: How long a statement waits for another process's lock.
+
+    Raises:
+        sqlite3.Error: It can't be opened, or is no database.
     """
-
-    def connect() -> sqlite3.Connection:
-        conn = connect_sqlite(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=busy_seconds)
-        try:
-            # A journal that is gone after each commit: between snapshots the file stands alone, and a copy is whole.
-            conn.execute("PRAGMA journal_mode = DELETE")
-            # EXTRA also syncs the directory after the journal is removed, or a power cut could undo the commit.
-            conn.execute("PRAGMA synchronous = EXTRA")
-            conn.execute(f"PRAGMA cache_size = -{FILE_CACHE_KIB}")
-        except sqlite3.Error:
-            conn.close()
-            raise
-        return conn
-
-    return Database(connect)
+    conn = connect_sqlite(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=busy_seconds)
+    try:
+        # A journal that is gone after each commit: between snapshots the file stands alone, and a copy is whole.
+        conn.execute("PRAGMA journal_mode = DELETE")
+        # EXTRA also syncs the directory after the journal is removed, or a power cut could undo the commit.
+        conn.execute("PRAGMA synchronous = EXTRA")
+        conn.execute(f"PRAGMA cache_size = -{FILE_CACHE_KIB}")
+    except sqlite3.Error:
+        conn.close()
+        raise
+    return conn
 
 
 def connect_sqlite(database: str, **options: Any) -> sqlite3.Connection:

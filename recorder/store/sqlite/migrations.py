@@ -10,15 +10,18 @@ a file of every older version forward and back.
 
 from __future__ import annotations
 
+import glob
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from loguru import logger
 
 from recorder.errors import StoreUnreadable
-from recorder.store.sqlite import aside, schema
+from recorder.store.sqlite import aside, files, schema
+from recorder.store.sqlite.database import connect_file
 from recorder.store.sqlite.rows import Transaction
 
 
@@ -73,6 +76,30 @@ def migrate(conn: sqlite3.Connection, path: Path, to: int, now_ms: int) -> Path 
         raise
     logger.bind(db_path=str(path), schema=to, was=have, copy=str(copy)).warning("database migrated")
     return copy
+
+
+def migrate_file(path: Path, to: int, now_ms: int) -> tuple[int, Path | None]:
+    """`migrate` for a file that no recorder has open.
+
+    Returns:
+        The version that it had, and the copy of it as it was; None where it has the version that is wanted.
+
+    Raises:
+        StoreLocked: A recorder has the file.
+        StoreUnreadable: It can't be migrated; it is as it was.
+        sqlite3.Error, OSError: As in `migrate`.
+    """
+    with files.locked(path):
+        files.check_file(path)
+        left = sorted(path.parent.glob(f"{glob.escape(path.name)}.commits.*"))
+        if left:
+            raise StoreUnreadable(
+                f"{left[0]} has entries that are not in {path} yet, and an older version would not know them",
+                hint="let this version's 'recorder serve' start on it and stop in order",
+            )
+        with closing(connect_file(path)) as conn:
+            have = schema.version(conn)
+            return have, migrate(conn, path, to, now_ms)
 
 
 def _way(have: int, to: int) -> list[tuple[Callable[[sqlite3.Connection], None], int]]:
