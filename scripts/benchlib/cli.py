@@ -22,8 +22,9 @@ from benchlib.systems.base import Options, System
 
 MEASURES = ("deliveries", "ingest", "latency")
 QUICK = Plan(seconds=0.2, most=20_000, rate=1000, preload=4000, quiet_s=0.8, busy_s=1.5)
-# The bare server knows no acks and no numbers: there is nothing to be measured but deliveries.
-ONLY_DELIVERIES = {"bare"}
+# The bare server knows no acks and no numbers: there is nothing to be measured but deliveries. Redis is asked for
+# nothing but ingest.
+ONLY = {"bare": "deliveries", "redis-everysec": "ingest", "redis-always": "ingest"}
 
 
 def _numbers(text: str) -> list[int]:
@@ -147,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _measure(arguments: argparse.Namespace, plan: Plan, rounds: int, systems: list[System]) -> int:
-    results = run(measures_of(arguments, plan), systems, rounds, ONLY_DELIVERIES)
+    results = run(measures_of(arguments, plan), systems, rounds, ONLY)
     options: dict[str, Any] = {
         "rounds": rounds,
         "quick": arguments.quick,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Container, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -55,18 +55,18 @@ class Results:
 
 
 def run(
-    measures: Sequence[Measure], systems: Sequence[System], rounds: int, only_deliveries: Container[str] = ()
+    measures: Sequence[Measure], systems: Sequence[System], rounds: int, only: Mapping[str, str] | None = None
 ) -> Results:
     """Runs every measure `rounds` times over all systems, in turn.
 
-    Systems of `only_deliveries` take no part in other measures.
+    Systems named in `only` take part in that one measure alone.
 
     A system that fails in a case is left out of the rest of that case, and what happened is a problem of the
     run.
     """
     results = Results()
     for measure in measures:
-        alive = [each for each in systems if measure.name == "deliveries" or each.name not in only_deliveries]
+        alive = [each for each in systems if (only or {}).get(each.name, measure.name) == measure.name]
         case = Case(measure.name, measure.case, measure.unit, {system.name: [] for system in alive})
         results.cases.append(case)
         for number in range(1, rounds + 1):

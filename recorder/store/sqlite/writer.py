@@ -67,8 +67,11 @@ class Writer:
             log_entries  # asked once: a line that nobody reads would cost as much as recording
         )
         self._queue: deque[Entry] = deque()  # appended, not recorded
-        self._bytes = 0  # frame bytes in the queue and in the group under way
-        self._under_way = 0  # entries in the group under way
+        self._bytes = 0  # frame bytes in the queue and in the groups under way
+        self._under_way = 0  # entries in the groups under way
+        self._insertion: asyncio.Task[None] | None = (
+            None  # a group on its way from the commit log into the database
+        )
         self._wake = asyncio.Event()  # set when there is something to do
         self._step = asyncio.Event()  # set after the group under way, or when recording failed; then replaced
         self._closed = False
@@ -118,8 +121,8 @@ class Writer:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
-                while self._queue:
-                    await self._record_group()
+                while self._queue or self._insertion is not None:
+                    await (self._record_group() if self._queue else self._inserted())
                     if self.trouble is not None:
                         await self._until_mended()
         except Exception as error:
@@ -128,6 +131,9 @@ class Writer:
             self.failure = f"{type(error).__name__}: {error}"
             logger.bind(error=self.failure).critical("recording failed")
             self._tell()
+        finally:
+            if self._insertion is not None:
+                self._insertion.cancel()
 
     def close(self) -> None:
         """Take nothing more."""
@@ -136,18 +142,33 @@ class Writer:
     async def _record_group(self) -> None:
         queue = self._queue
         group = [queue.popleft() for _ in range(min(len(queue), GROUP_ROWS))]
-        size = sum([len(entry.frame) for entry in group])
-        self._under_way = len(group)
+        self._under_way += len(group)
         if self._commits is None:
-            await self._database.run(lambda conn: _commit(conn, flat(group)))
-        else:
+            await self._insert(group, lambda: flat(group))
+            return
+        try:
+            values = await self._commits.append(group)
+        except OSError as error:
+            # The group before is on disk, and on its way: it is to be seen before anything is withdrawn.
+            await self._inserted()
+            self._withdraw(error)
+            return
+        await self._inserted()
+        # While this one goes into the database the next one can go to disk.
+        self._insertion = asyncio.create_task(self._insert(group, lambda: values), name="store-insert")
+
+    async def _inserted(self) -> None:
+        """Until the group that is on its way into the database is there."""
+        if self._insertion is not None:
             try:
-                values = await self._commits.append(group)
-            except OSError as error:
-                self._withdraw(error)
-                return
-            await self._database.run(lambda conn: _commit(conn, values))
-        self._under_way = 0
+                await self._insertion
+            finally:
+                self._insertion = None
+
+    async def _insert(self, group: list[Entry], columns: Callable[[], list[Any]]) -> None:
+        await self._database.run(lambda conn: _commit(conn, columns()))
+        size = sum([len(entry.frame) for entry in group])
+        self._under_way -= len(group)
         self._bytes -= size
         self.recorded_bytes += size
         self.recorded = group[-1].seq

@@ -6,8 +6,9 @@ from benchlib.systems.bare import Bare
 from benchlib.systems.base import Options, System
 from benchlib.systems.obvious import Obvious
 from benchlib.systems.recorder import Recorder
+from benchlib.systems.redis import Redis
 
-NAMES = ("recorder", "obvious", "bare")
+NAMES = ("recorder", "recorder-commit", "obvious", "redis-everysec", "redis-always", "bare")
 BASELINE = "obvious"
 
 
@@ -19,7 +20,10 @@ def named(name: str, options: Options) -> System:
     """
     systems: dict[str, System] = {
         "recorder": Recorder(options),
+        "recorder-commit": Recorder(options, "commit"),
         "obvious": Obvious(options),
+        "redis-everysec": Redis("everysec"),
+        "redis-always": Redis("always"),
         "bare": Bare(options),
     }
     return systems[name]

@@ -47,17 +47,16 @@ class RunningRecorder:
 class Recorder:
     """The system under development."""
 
-    name = "recorder"
-    about = About(
-        records="yes, with history, hash chain and current states",
-        durable="snapshots",
-        ordered="yes, numbered",
-        resumes="yes",
-    )
-
-    def __init__(self, options: Options) -> None:
-        """Takes `recorder_settings` of the options."""
-        self._settings = dict(options.recorder_settings)
+    def __init__(self, options: Options, durability: str = "snapshot") -> None:
+        """Takes `recorder_settings` of the options, and what an ack is to mean."""
+        self._settings = {"DURABILITY": durability, **dict(options.recorder_settings)}
+        self.name = "recorder" if durability == "snapshot" else f"recorder-{durability}"
+        self.about = About(
+            records="yes, with history, hash chain and current states",
+            durable="snapshots" if durability == "snapshot" else "each ack",
+            ordered="yes, numbered",
+            resumes="yes",
+        )
 
     @contextmanager
     def start(self, workdir: Path) -> Iterator[RunningRecorder]:

@@ -1,0 +1,142 @@
+"""Redis Streams as a peer for ingest: one XADD a delta, pipelined, with the append-only file on.
+
+`redis-everysec` syncs its file once a second (an answer does not mean that it is on disk: up to a second can be lost);
+`redis-always` syncs before it answers. An entry carries the delta's JSON text in one field; an array of deltas is that
+many XADDs in one write. The publisher gives the entries' ids, so that answers can be counted frame by frame: that of a
+frame's last delta ends in `-7`, all others in `-5`. Nothing here validates, links or keeps states.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchlib.connecting import Opening
+from benchlib.errors import BenchError
+from benchlib.payload import STAMP_DIGITS, STAMP_PREFIX
+from benchlib.processes import Server, child_environment
+from benchlib.systems.base import About
+
+PROGRAM = "redis-server"
+KEY = b"deltas"
+READY_S = 20.0
+
+
+class RunningRedis:
+    """A Redis that listens."""
+
+    delivery_marker = b"\0nothing is delivered\0"
+    ack_marker = b"-7\r\n"
+    error_marker = b"-ERR "
+    # It can't snapshot, prune, export or resume as the recorder does.
+    chores: dict[str, Any] | None = None
+
+    def __init__(self, server: Server, port: int) -> None:
+        """Takes the process and where it listens."""
+        self.server = server
+        self.subscribe = self.publish = Opening("127.0.0.1", port, ((command(b"PING"), b"+PONG\r\n"),))
+
+    def recorded_count(self) -> int | None:
+        """XLEN of the stream."""
+        sock, _ = self.publish.connect()
+        with sock:
+            sock.settimeout(READY_S)
+            sock.sendall(command(b"XLEN", KEY))
+            return int(sock.recv(64).strip()[1:])
+
+
+class Redis:
+    """One way of syncing its append-only file.
+
+    Args:
+        policy: `everysec` or `always`.
+    """
+
+    def __init__(self, policy: str) -> None:
+        """Takes the policy of `appendfsync`."""
+        self._policy = policy
+        self.name = f"redis-{policy}"
+        self.about = About(
+            records="yes, as entries of a stream",
+            durable="a second may be lost" if policy == "everysec" else "each answer",
+            ordered="yes, numbered",
+            resumes="by polling",
+            note="no validation, no chain, no states, no history by session",
+        )
+
+    @contextmanager
+    def start(self, workdir: Path) -> Iterator[RunningRedis]:
+        """A Redis with its files in `workdir`, without snapshots of its own.
+
+        Raises:
+            BenchError: redis-server is not installed, or did not come up.
+        """
+        program = shutil.which(PROGRAM)
+        if program is None:
+            raise BenchError(f"{PROGRAM} is not installed (Debian: apt-get install redis-server)")
+        port = free_port()
+        argv = [
+            program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(workdir), "--save", "",
+            "--appendonly", "yes", "--appendfsync", self._policy, "--protected-mode", "no",
+        ]  # fmt: skip
+        with Server(argv, child_environment(), workdir) as server:
+            running = RunningRedis(server, port)
+            _await_port(running)
+            yield running
+
+    def encode(self, deltas: Iterable[bytes], per_frame: int) -> list[bytes]:
+        """One write each: `per_frame` XADDs."""
+        frames: list[bytes] = []
+        group: list[bytes] = []
+        for delta in deltas:
+            group.append(delta)
+            if len(group) == per_frame:
+                frames.append(_frame(group))
+                group = []
+        return [*frames, _frame(group)] if group else frames
+
+
+def command(*words: bytes) -> bytes:
+    """A command in Redis' protocol (RESP2): an array of bulk strings."""
+    parts = [b"*%d\r\n" % len(words), *(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)]
+    return b"".join(parts)
+
+
+def free_port() -> int:
+    """A port that the system had free a moment ago: Redis can't be told to choose one."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def _frame(deltas: list[bytes]) -> bytes:
+    last = len(deltas) - 1
+    return b"".join(
+        command(b"XADD", KEY, b"%d-%d" % (_number(delta) + 1, 7 if at == last else 5), b"d", delta)
+        for at, delta in enumerate(deltas)
+    )
+
+
+def _number(delta: bytes) -> int:
+    start = delta.index(STAMP_PREFIX) + len(STAMP_PREFIX)
+    return int(delta[start : start + STAMP_DIGITS])
+
+
+def _await_port(running: RunningRedis) -> None:
+    deadline = time.monotonic() + READY_S
+    while True:
+        try:
+            running.publish.connect()[0].close()
+        except (OSError, BenchError) as error:
+            if time.monotonic() > deadline:
+                raise BenchError(
+                    f"redis-server does not answer: {error}\n{running.server.log_tail()}"
+                ) from error
+            time.sleep(0.02)
+        else:
+            return
