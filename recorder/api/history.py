@@ -75,7 +75,7 @@ async def session(request: Request) -> Response:
     params.check_session_id(session_id)
     at = given.get("at")
     store = await recording_of(request)
-    row = await store.states.state(session_id, None if at is None else await _point(store, at[0]))
+    row = await store.states.state(session_id, None if at is None else await point(store, at[0], "at"))
     if row is None:
         then = "" if at is None else f" at {at[0][:40]!r}"
         raise NotFound(f"session {session_id[:80]!r} is not known{then}")
@@ -118,11 +118,11 @@ def following(query: Query, through: int) -> Query:
     return replace(query, before=through) if query.descending else replace(query, after=through)
 
 
-async def _point(store: SqliteStore, text: str) -> int:
-    """The seq that `at` names."""
+async def point(store: SqliteStore, text: str, name: str) -> int:
+    """The seq that a parameter of this name names, by itself or by a time. Raises InvalidQuery."""
     if text.isascii() and text.isdigit():
-        return params.parse_seq(text, "at")
-    return await store.last_at(params.parse_time(text, "at"))
+        return params.parse_seq(text, name)
+    return await store.last_at(params.parse_time(text, name))
 
 
 def _session_fields(row: SessionRow) -> dict[str, object]:

@@ -12,6 +12,7 @@ from functools import cache
 from recorder import __version__
 from recorder.api import assets, params, problems, publish
 from recorder.api.schemas import Json, components, ref, seq
+from recorder.api.sessions import PATCH_TYPES
 from recorder.errors import (
     Closed,
     Conflict,
@@ -50,6 +51,7 @@ else is here. States are passed on byte for byte as they were published.
 * A request whose `Host` or `Origin` is neither the recorder's own nor allowed by its settings gets 403.
 """
 
+POINT: Json = {"anyOf": [seq(), {"type": "string", "format": "date-time"}]}
 EVERYWHERE: tuple[type[RecorderError], ...] = (InvalidRequest, NotAllowed, InternalError)
 LOADED = (Unavailable,)
 RECORDED = (*LOADED, NotRecording)
@@ -78,6 +80,8 @@ def paths() -> dict[str, Json]:
         "/api/deltas/{sessionId}": {"get": read_session_deltas()},
         "/api/sessions": {"get": list_sessions()},
         "/api/sessions/{sessionId}": {"get": read_state()},
+        "/api/sessions/{sessionId}/diff": {"get": read_diff()},
+        "/api/sessions/{sessionId}/blame": {"get": read_blame()},
         "/api/export": {"get": export()},
         "/api/stats": {"get": stats()},
         "/api/jobs": {"get": jobs()},
@@ -141,6 +145,40 @@ def read_state() -> Json:
         " that retention has removed it. A deleted session has the state null, until its deltas are pruned.",
         answers(ref("SessionState"), InvalidQuery, NotFound, Pruned, *RECORDED),
         params.SESSION,
+        path=("sessionId",),
+    )
+
+
+def read_diff() -> Json:
+    """GET /api/sessions/{sessionId}/diff."""
+    types: dict[str, Json] = {
+        PATCH_TYPES["patch"]: {"schema": ref("JsonPatch")},
+        PATCH_TYPES["merge"]: {"schema": {"description": "A merge patch (RFC 7396)."}},
+    }
+    return operation(
+        "readDiff",
+        "What makes a session's state at one point into its state at another.",
+        "A JSON Patch (RFC 6902), or a merge patch (RFC 7396). Without `from`: what the last delta until `to` changed."
+        " A session that had not begun, or was deleted, has the state null. Numbers keep the digits that were published"
+        " and are the same where they are spelled the same. A merge patch cannot set a member to null: where that would"
+        " be needed it is refused.",
+        {"200": success(types), **failures(InvalidQuery, NotFound, Pruned, *RECORDED)},
+        params.DIFF,
+        path=("sessionId",),
+    )
+
+
+def read_blame() -> Json:
+    """GET /api/sessions/{sessionId}/blame."""
+    return operation(
+        "readBlame",
+        "The deltas of a session that touched one place in its state, newest first.",
+        "A delta touched it where the value there is not the one that the delta before left. A request walks back a"
+        " bounded way: `next` goes back as `before`, whether or not there were touches, until it is null; then `end`"
+        " says why: `begun` (the session's first delta), `pruned` (what lies before was removed), `erased` (its content"
+        " was).",
+        answers(ref("Blame"), InvalidQuery, NotFound, *RECORDED),
+        params.BLAME,
         path=("sessionId",),
     )
 
@@ -354,8 +392,14 @@ def query_parameters() -> dict[str, Json]:
             {"enum": list(MEDIA_TYPES), "default": next(iter(MEDIA_TYPES))}, "How it is written."
         ),
         "at": plain(
-            {"anyOf": [seq(), {"type": "string", "format": "date-time"}]},
+            POINT,
             "As of this seq or time of recording; what lies in the future is the same as now.",
+        ),
+        "from": plain(POINT, "As of this seq or time of recording, the one state."),
+        "to": plain(POINT, "As of this seq or time of recording, the other state; now by default."),
+        "as": plain({"enum": list(PATCH_TYPES), "default": "patch"}, "As a JSON Patch or as a merge patch."),
+        "path": plain(
+            {"type": "string", "format": "json-pointer", "default": ""}, "A place in the state (RFC 6901)."
         ),
         "name": plain({"type": "string"}, "Only runs of this job: `snapshot` or `prune`."),
     }

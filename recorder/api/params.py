@@ -14,6 +14,7 @@ from starlette.datastructures import QueryParams
 from recorder.api import cursors
 from recorder.api.cursors import MAX_SEQ, DeltasCursor, Order
 from recorder.errors import BadSubscription, InvalidCursor, InvalidQuery
+from recorder.model import pointer
 from recorder.model.timestamps import normalise
 from recorder.protocol.subscribe import check_sessions, check_types
 from recorder.store.base import Query
@@ -40,6 +41,8 @@ SESSION_DELTAS = tuple(name for name in DELTAS if name != "session")
 EXPORT = (*FILTERS, "format")
 SESSIONS = ("limit", "cursor")
 SESSION = ("at",)
+DIFF = ("from", "to", "as")
+BLAME = ("path", "before", "limit")
 JOBS = ("name", "limit")
 
 
@@ -81,7 +84,7 @@ def parse_page(params: QueryParams, epoch: str, session_id: str | None = None) -
     """
     asked = check_names(params, DELTAS if session_id is None else SESSION_DELTAS)
     limit = parse_limit(asked.pop("limit", None))
-    order = _one_of(asked.pop("order", None), "order", ("desc", "asc"))
+    order = one_of(asked.pop("order", None), "order", ("desc", "asc"))
     text = asked.pop("cursor", None)
     if text is None:
         query = replace(parse_filters(asked, session_id), descending=order != "asc")
@@ -116,7 +119,7 @@ def parse_filters(given: Mapping[str, list[str]], session_id: str | None = None)
         until=_time(given, "until"),
         happened_since=_time(given, "happenedSince"),
         happened_until=_time(given, "happenedUntil"),
-        lineage=_one_of(given.get("lineage"), "lineage", ("broken",)),
+        lineage=one_of(given.get("lineage"), "lineage", ("broken",)),
     )
 
 
@@ -160,6 +163,15 @@ def parse_time(text: str, name: str) -> str:
         raise InvalidQuery(f"{name}: {text[:60]!r}: {error}", place=name) from None
 
 
+def parse_path(values: list[str] | None) -> tuple[str, pointer.Steps]:
+    """A place in a state, as given and taken apart; the whole state by default. Raises InvalidQuery."""
+    text = "" if values is None else values[0]
+    try:
+        return text, pointer.parse(text)
+    except ValueError as error:
+        raise InvalidQuery(f"path: {text[:80]!r}: {error}", place="path") from None
+
+
 def check_session_id(session_id: str) -> None:
     """Raise InvalidQuery unless a path names a session that there can be."""
     with _as_query_errors():
@@ -169,7 +181,7 @@ def check_session_id(session_id: str) -> None:
 def parse_format(values: list[str] | None, known: Iterable[str]) -> str:
     """An export's format; the first that is known by default. Raises InvalidQuery."""
     formats = tuple(known)
-    return _one_of(values, "format", formats) or formats[0]
+    return one_of(values, "format", formats) or formats[0]
 
 
 def _from(query: Query, seq: int) -> Query:
@@ -205,7 +217,8 @@ def _as_query_errors() -> Iterator[None]:
         raise InvalidQuery(error.message, place=error.place) from None
 
 
-def _one_of(values: list[str] | None, name: str, known: tuple[str, ...]) -> str | None:
+def one_of(values: list[str] | None, name: str, known: tuple[str, ...]) -> str | None:
+    """A value out of a few, None where none is given. Raises InvalidQuery."""
     if values is None:
         return None
     if values[0] not in known:

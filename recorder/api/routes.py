@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from recorder.api import admin, assets, history, problems, status
+from recorder.api import admin, assets, history, problems, sessions, status
 from recorder.api.export import export_all
 from recorder.api.gate import Boundary, Gate
 from recorder.api.publish import publish
@@ -34,6 +34,8 @@ ROUTES = [
     Route("/api/deltas", deltas, methods=["GET", "POST"]),
     Route("/api/deltas/{session_id:path}", history.deltas),
     Route("/api/sessions", history.sessions),
+    Route("/api/sessions/{session_id:path}/diff", sessions.about_session("diff", sessions.diff)),
+    Route("/api/sessions/{session_id:path}/blame", sessions.about_session("blame", sessions.blame)),
     Route("/api/sessions/{session_id:path}", history.session),
     Route("/api/export", export_all),
     Route("/api/stats", status.stats),

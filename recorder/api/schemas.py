@@ -33,6 +33,8 @@ def components() -> dict[str, Json]:
         "Session": session(),
         "SessionPage": page("sessions", "Session", "Sessions, the one that moved last first."),
         "SessionState": session_state(),
+        "JsonPatch": json_patch(),
+        "Blame": blame(),
         "Ack": ack(),
         "Stats": {"oneOf": [ref("RecordingStats"), ref("IdleStats")]},
         "RecordingStats": recording_stats(),
@@ -205,6 +207,48 @@ def session_state() -> Json:
             "seq": {**seq(1), "description": "The delta that made it so."},
             "state": {"description": "The state, byte for byte as published; null where it is deleted."},
             "deleted": {"type": "boolean"},
+        }
+    )
+
+
+def json_patch() -> Json:
+    """What changed between two states."""
+    path = {"type": "string", "format": "json-pointer"}
+    setting = record({"op": {"enum": ["add", "replace"]}, "path": path, "value": ref("State")})
+    removing = record({"op": {"const": "remove"}, "path": path})
+    return {
+        "type": "array",
+        "items": {"oneOf": [setting, removing]},
+        "description": "A JSON Patch (RFC 6902).",
+    }
+
+
+def blame() -> Json:
+    """Who changed one place in a session's state."""
+    touch = record(
+        {
+            "seq": seq(1),
+            "recordedAt": ref("Time"),
+            "timestamp": ref("Time"),
+            "type": {"enum": list(DELTA_TYPES)},
+        },
+        {
+            "lineage": {"const": "broken"},
+            "before": {"description": "The value there until then; left out where there was none."},
+            "after": {"description": "The value there from then on; left out where there is none."},
+        },
+    )
+    return record(
+        {
+            "epoch": ref("Epoch"),
+            "sessionId": ref("SessionId"),
+            "path": {"type": "string", "format": "json-pointer"},
+            "touches": {"type": "array", "items": touch, "maxItems": MAX_LIMIT},
+            "next": nullable(seq(1), "Goes back as `before`; null where there is nothing to go on to."),
+            "end": {
+                "enum": ["begun", "pruned", "erased", None],
+                "description": "Why there is nothing to go on to; null where there is.",
+            },
         }
     )
 

@@ -22,7 +22,7 @@ def client(app: App) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=app.url, trust_env=False, timeout=PATIENCE)
 
 
-async def get(http: httpx.AsyncClient, path: str, **params: Any) -> Any:
+async def get(http: httpx.AsyncClient, path: str, /, **params: Any) -> Any:
     """The JSON of an answer that must be a 200."""
     response = await http.get(path, params=params)
     assert response.status_code == 200, response.text
