@@ -28,6 +28,7 @@ class Metrics:
         self.delivered_bytes = 0  # their bytes
         self.slow_closed = 0  # readers closed with 4408
         self.slowed = 0  # publishes whose publisher had to wait for the rate
+        self.refused_queries: dict[str, int] = {}  # questions that found no place, by kind
         self.turned_away: dict[str, int] = {}  # connections refused, by the limit or the rule
         self.lineage_breaks = 0  # deltas whose `before` is not the state last recorded
         self.resumes: dict[str, int] = {}  # subscriptions by how they began: latest, resumed, states, reset_*
@@ -53,6 +54,10 @@ class Metrics:
     def turn_away(self, reason: str) -> None:
         """Count a connection that was refused or ended before it was let in, by the limit or the error's code."""
         self.turned_away[reason] = self.turned_away.get(reason, 0) + 1
+
+    def refuse_query(self, kind: str) -> None:
+        """Count a question about history that found no place: `queries` or `exports`."""
+        self.refused_queries[kind] = self.refused_queries.get(kind, 0) + 1
 
     def resume(self, outcome: str) -> None:
         """Count a subscription by how it began."""
@@ -93,6 +98,9 @@ class Metrics:
             yield CounterMetricFamily(name, text, value=value)
         yield _by_label("recorder_publishes_refused", "Publishes refused", "reason", self.refused)
         yield _by_label("recorder_connections_refused", "Connections refused", "reason", self.turned_away)
+        yield _by_label(
+            "recorder_queries_refused", "Questions that found no place", "kind", self.refused_queries
+        )
         yield _by_label("recorder_resumes", "Subscriptions by how they began", "outcome", self.resumes)
         yield _by_label("recorder_snapshots", "Snapshot runs", "outcome", self.snapshots)
         yield _by_label("recorder_prunes", "Prune runs", "outcome", self.prunes)

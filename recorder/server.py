@@ -22,7 +22,7 @@ from typing import Self
 import uvicorn
 from loguru import logger
 
-from recorder.api.connection import HeadLimits, HttpConnection
+from recorder.api.connection import HttpConnection, HttpLimits
 from recorder.api.routes import application
 from recorder.app import Recorder, prepare_recorder
 from recorder.errors import RecorderError
@@ -97,7 +97,7 @@ class UvicornServer(uvicorn.Server):
                 http=partial(  # type: ignore[arg-type]
                     HttpConnection,
                     admission=recorder.door.admission,
-                    limits=HeadLimits.of(recorder.settings),
+                    limits=HttpLimits.of(recorder.settings),
                     metrics=recorder.metrics,
                 ),
                 lifespan="off",

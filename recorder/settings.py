@@ -161,6 +161,16 @@ class Settings(BaseSettings):
     max_subscribes_per_minute: Annotated[int, Whole(1, 1_000_000)] = _setting(
         600, "How often one connection may change its subscription within a minute"
     )
+    max_queries: Annotated[int, Whole(1, 100_000)] = _setting(
+        64, "How many questions about history are answered at the same time"
+    )
+    max_exports: Annotated[int, Whole(1, 100_000)] = _setting(16, "How many exports run at the same time")
+    query_timeout: _Ms = _setting(
+        10_000, "How long a page of history is looked for before it ends with what was found"
+    )
+    stall_timeout: _Ms = _setting(
+        30_000, "How long an HTTP body or answer may stand still before its connection is ended"
+    )
     slow_soft_bytes: _Bytes = _setting(
         1_048_576, "A subscriber with more than this unsent for SLOW_SOFT_MS is closed as too slow"
     )

@@ -8,6 +8,7 @@ other error is. An upgrade leaves here for `hub.socket`, which counts the connec
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -25,21 +26,25 @@ MAX_TARGET_BYTES = 65_535
 
 
 @dataclass(frozen=True, slots=True)
-class HeadLimits:
-    """Bounds of a request's head.
+class HttpLimits:
+    """Bounds of a request.
 
     Args:
-        seconds: How long it may take to come.
-        max_bytes: How long it may be.
+        head_seconds: How long its head may take to come.
+        head_bytes: How long that may be.
+        stall_seconds: How long its body, or the reading of its answer, may stand still.
     """
 
-    seconds: float = 20.0
-    max_bytes: int = 128 << 10
+    head_seconds: float = 20.0
+    head_bytes: int = 128 << 10
+    stall_seconds: float = 30.0
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """Those of the settings."""
-        return cls(settings.handshake_timeout / 1000, settings.max_header_bytes)
+        return cls(
+            settings.handshake_timeout / 1000, settings.max_header_bytes, settings.stall_timeout / 1000
+        )
 
 
 class HttpConnection(HttpToolsProtocol):
@@ -48,20 +53,23 @@ class HttpConnection(HttpToolsProtocol):
     Args:
         args, options: uvicorn's.
         admission: Counts it in and out.
-        limits: Of each head.
+        limits: Of each request.
         metrics: Counts those that are ended for their head.
     """
 
     def __init__(
-        self, *args: Any, admission: Admission, limits: HeadLimits, metrics: Metrics, **options: Any
+        self, *args: Any, admission: Admission, limits: HttpLimits, metrics: Metrics, **options: Any
     ) -> None:
         super().__init__(*args, **options)
         self._admission = admission
         self._limits = limits
         self._metrics = metrics
         self._one_too_many: TooMany | None = None  # why it is, to be told once it asks for something
-        self._head_timer: asyncio.TimerHandle | None = None  # while a head is coming, or due
+        self._head_timer = _Timer(self.loop)  # while a head is coming, or due
         self._head_bytes = 0  # of the head that is coming
+        self._body_timer = _Timer(self.loop)  # while more of a body is due
+        self._unread_timer = _Timer(self.loop)  # while the answer is not being read
+        self._unread_then = 0  # how many bytes of it were unread when that was set
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The socket is open."""
@@ -76,8 +84,7 @@ class HttpConnection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins, or may: its head is due."""
         super().on_message_begin()
-        self._cancel_head_timer()
-        self._head_timer = self.loop.call_later(self._limits.seconds, self._on_head_late)
+        self._head_timer.start(self._limits.head_seconds, self._on_head_late)
         self._head_bytes = 0
 
     def data_received(self, data: bytes) -> None:
@@ -85,12 +92,12 @@ class HttpConnection(HttpToolsProtocol):
         if self._one_too_many is not None:
             self._refuse(self._one_too_many)
             return
-        if self._head_timer is not None:
+        if self._head_timer.is_running:
             self._head_bytes += len(data)
-            if self._head_bytes > self._limits.max_bytes:
+            if self._head_bytes > self._limits.head_bytes:
                 self._metrics.turn_away("header_bytes")
                 self.send_400_response(
-                    f"the head of the request is longer than {self._limits.max_bytes} bytes",
+                    f"the head of the request is longer than {self._limits.head_bytes} bytes",
                     hint="MAX_HEADER_BYTES sets the limit",
                 )
                 return
@@ -104,28 +111,112 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is there."""
-        self._cancel_head_timer()
+        self._head_timer.stop()
         super().on_headers_complete()
+        self._expect_body()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body is there."""
+        super().on_body(body)
+        self._expect_body()
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        self._body_timer.stop()
+        super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        """The reader of the answer is behind."""
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self._unread_timer.stop()
+        super().resume_writing()
+
+    def handle_websocket_upgrade(self) -> None:
+        """From here on the socket is somebody else's."""
+        self._stop_timers()
+        super().handle_websocket_upgrade()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed; never called after an upgrade."""
-        self._cancel_head_timer()
+        self._stop_timers()
         self._admission.leave(self.transport)
         super().connection_lost(exc)
 
     def _on_head_late(self) -> None:
         self._metrics.turn_away("handshake_timeout")
-        seconds = f"{self._limits.seconds:g} seconds"
+        seconds = f"{self._limits.head_seconds:g} seconds"
         self._refuse(
             RequestTimeout(f"no request came within {seconds}", hint="HANDSHAKE_TIMEOUT sets the limit")
         )
 
+    def _expect_body(self) -> None:
+        self._body_timer.start(self._limits.stall_seconds, self._on_body_late)
+
+    def _on_body_late(self) -> None:
+        if self.flow.read_paused or self.cycle.response_started:
+            self._expect_body()  # it is we who do not read on, or nobody is waiting for it any more
+            return
+        self._metrics.turn_away("stall_timeout")
+        seconds = f"{self._limits.stall_seconds:g} seconds"
+        self._refuse(
+            RequestTimeout(f"no more of the body came for {seconds}", hint="STALL_TIMEOUT sets the limit")
+        )
+
+    def _watch_reader(self) -> None:
+        self._unread_then = self.transport.get_write_buffer_size()
+        self._unread_timer.start(self._limits.stall_seconds, self._on_unread)
+
+    def _on_unread(self) -> None:
+        if self.transport.get_write_buffer_size() < self._unread_then:
+            self._watch_reader()  # slowly, but it reads
+            return
+        self._metrics.turn_away("stall_timeout")
+        logger.info("connection closed: the answer is not being read")
+        # Not `close`, which would wait for the reader.
+        self.transport.abort()
+
+    def _stop_timers(self) -> None:
+        for timer in (self._head_timer, self._body_timer, self._unread_timer):
+            timer.stop()
+
     def _refuse(self, error: RecorderError) -> None:
         logger.bind(code=error.code, reason=str(error)).debug("request refused")
+        self._stop_timers()
         self.transport.write(raw_problem(error))
         self.transport.close()
 
-    def _cancel_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+
+class _Timer:
+    """Calls back once, unless it is stopped or started again before.
+
+    Args:
+        loop: Counts the time.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._handle: asyncio.TimerHandle | None = None  # while it runs
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it will call back."""
+        return self._handle is not None
+
+    def start(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Call back in so many seconds from now."""
+        self.stop()
+        self._handle = self._loop.call_later(seconds, self._on_time, callback)
+
+    def stop(self) -> None:
+        """Do not call back."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _on_time(self, callback: Callable[[], None]) -> None:
+        self._handle = None
+        callback()

@@ -17,6 +17,7 @@ from recorder.api import cursors, params
 from recorder.api.context import recorder_of, recording_of
 from recorder.api.cursors import SessionsCursor
 from recorder.api.problems import json_response
+from recorder.clock import Clock
 from recorder.errors import NotFound
 from recorder.store.base import Query, SessionRow
 from recorder.store.sqlite.store import SqliteStore
@@ -33,8 +34,11 @@ async def deltas(request: Request) -> Response:
     store = await recording_of(request)
     if session_id is not None and not await store.states.known(session_id):
         raise NotFound(f"nothing of session {session_id[:80]!r} is recorded")
-    items, more = await collect(store, page.query, page.limit)
-    cursor = page.cursor(_seq_of(items[-1])) if more else None
+    limits, clock = recorder_of(request).settings, recorder_of(request).clock
+    items, through = await collect(
+        store, page.query, page.limit, clock=clock, seconds=limits.query_timeout / 1000
+    )
+    cursor = None if through is None else page.cursor(through)
     head = orjson.dumps({"epoch": epoch})[:-1]
     body = b"".join((head, b',"deltas":[', b",".join(items), b'],"next":', orjson.dumps(cursor), b"}"))
     return Response(body, media_type="application/json")
@@ -86,31 +90,40 @@ async def session(request: Request) -> Response:
 
 
 async def collect(
-    store: SqliteStore, query: Query, limit: int, max_bytes: int = PAGE_BYTES
-) -> tuple[list[bytes], bool]:
+    store: SqliteStore,
+    query: Query,
+    limit: int,
+    *,
+    clock: Clock,
+    seconds: float,
+    max_bytes: int = PAGE_BYTES,
+) -> tuple[list[bytes], int | None]:
     """The first matches of a query.
 
     Args:
         store: Where.
         query: Which.
         limit: How many at most.
+        clock: For `seconds`.
+        seconds: Fewer where it takes longer than about this to find them: at worst none, and where to look on.
         max_bytes: Fewer where they take more than about this.
 
     Returns:
-        Item texts, and whether there are more.
+        Item texts, and the seq behind which the rest lies; None where that was all.
     """
     items: list[bytes] = []
-    size = 0
-    while len(items) <= limit:
+    size, deadline = 0, clock.monotonic() + seconds
+    while True:
         piece = await store.read(query, limit + 1 - len(items))
         items += piece.items
         size += sum([len(item) for item in piece.items])
+        if len(items) > limit:
+            return items[:limit], _seq_of(items[limit - 1])
         if piece.done:
-            break
-        if size > max_bytes:
-            return items[:limit], True
+            return items, None
+        if size > max_bytes or clock.monotonic() >= deadline:
+            return items, piece.through
         query = following(query, piece.through)
-    return items[:limit], len(items) > limit
 
 
 def following(query: Query, through: int) -> Query:

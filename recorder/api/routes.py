@@ -16,6 +16,7 @@ from recorder.api import admin, assets, history, problems, sessions, status
 from recorder.api.export import export_all
 from recorder.api.gate import Boundary, Gate
 from recorder.api.publish import publish
+from recorder.api.turns import Turns
 from recorder.app import Recorder
 from recorder.errors import RecorderError
 from recorder.protocol.access import Access
@@ -54,9 +55,14 @@ def application(recorder: Recorder) -> Starlette:
     """The HTTP application of a recorder, which need not be loaded yet."""
     settings = recorder.settings
     access = Access(settings.host, settings.allowed_hosts, settings.allowed_origins)
+    places = {"queries": settings.max_queries, "exports": settings.max_exports}
     app = Starlette(
         routes=ROUTES,
-        middleware=[Middleware(Boundary, metrics=recorder.metrics), Middleware(Gate, access=access)],
+        middleware=[
+            Middleware(Boundary, metrics=recorder.metrics),
+            Middleware(Gate, access=access),
+            Middleware(Turns, places=places, metrics=recorder.metrics),
+        ],
         exception_handlers={
             RecorderError: problems.on_recorder_error,
             HTTPException: problems.on_http_exception,

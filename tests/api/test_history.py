@@ -17,6 +17,7 @@ from recorder.clock import FakeClock
 from recorder.errors import StoreError
 from recorder.model.timestamps import format_ms
 from recorder.store.base import Query
+from recorder.store.sqlite import history as reading
 from tests.support.app import App, delta, running_app, some
 from tests.support.http import client, get, refused, seqs, walk
 from tests.support.trouble import break_recording
@@ -106,12 +107,13 @@ async def test_a_page_of_large_entries_ends_before_its_limit_and_nothing_is_lost
         for descending in (True, False):
             query = Query(descending=descending)
             found: list[bytes] = []
-            more, pages = True, 0
-            while more:
-                items, more = await collect(app.recorder.recording, query, 2000, max_bytes=50_000)
+            through: int | None = 0
+            pages, store, clock = 0, app.recorder.recording, app.recorder.clock
+            while through is not None:
+                items, through = await collect(store, query, 2000, clock=clock, seconds=60, max_bytes=50_000)
                 found += items
                 pages += 1
-                query = following(query, int(found[-1].split(b",", 1)[0].removeprefix(b'{"seq":')))
+                query = query if through is None else following(query, through)
             assert pages > 2
             assert len(set(found)) == len(found) == 3000
 
@@ -473,3 +475,19 @@ def test_the_rest_of_a_query_lies_behind_what_was_read() -> None:
     query = Query(after=2, before=9)
     assert following(query, 5) == replace(query, after=5)
     assert following(replace(query, descending=True), 5) == replace(query, descending=True, before=5)
+
+
+async def test_a_page_that_takes_too_long_ends_with_what_was_found_and_says_where_to_look_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "SCAN_ROWS", 100)
+    async with running(tmp_path) as (app, _):
+        await app.publish(*some(500))
+        store, query = app.recorder.recording, Query(types=frozenset(["deleted"]))
+        pages, through = 0, 0
+        while through is not None:
+            items, through = await collect(store, query, 100, clock=FakeClock(), seconds=0)
+            assert items == []
+            pages += 1
+            query = query if through is None else following(query, through)
+        assert (pages, query.after) == (5, 400)

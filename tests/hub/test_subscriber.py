@@ -31,7 +31,7 @@ def tell(event: dict[str, Any]) -> str:
 
 
 async def told(wire: Wire, until: str = "live") -> list[str]:
-    return [tell(event) for event in await wire.until(until)]
+    return [tell(event) for event in await wire.until(until) if event["event"] != "heartbeat"]
 
 
 def hash_at(app: App, seq: int) -> str:

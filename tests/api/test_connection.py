@@ -1,0 +1,50 @@
+"""HTTP connections that stand still: told so where they can be, ended in any case, and nothing of them stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.app import App, running_app, some, turn_until
+from tests.support.http import JSON, bare, client, request
+
+STILL = {"stall_timeout": 60}
+
+
+async def until_left(app: App) -> None:
+    await turn_until(lambda: app.recorder.door.admission.connections == 0)
+    assert app.server.server_state.connections == set()
+    await turn_until(lambda: not app.server.server_state.tasks)
+
+
+@pytest.mark.parametrize("sent", [b"", b"[{"])
+async def test_a_body_that_stops_coming_is_told_so(sent: bytes) -> None:
+    async with running_app(None, **STILL) as app, bare(app) as wire:
+        await wire.send(request(app, "POST /api/deltas", [*JSON.items(), ("Content-Length", "100")], sent))
+        status, headers, problem = await wire.answer()
+        assert (status, problem["code"], headers["connection"]) == (408, "request_timeout", "close")
+        assert "STALL_TIMEOUT" in problem["hint"]
+        assert await wire.rest() == b""
+        await until_left(app)
+        assert app.recorder.metrics.turned_away == {"stall_timeout": 1}
+
+
+async def test_an_answer_that_is_not_read_is_broken_off(tmp_path: Path) -> None:
+    async with running_app(tmp_path, **STILL) as app:
+        await app.publish(*some(3000, size=3000))
+        async with bare(app, receive_buffer=2048) as wire:
+            await wire.send(request(app, "GET /api/export"))
+            await turn_until(lambda: app.recorder.metrics.turned_away)
+            assert app.recorder.metrics.turned_away == {"stall_timeout": 1}
+            await until_left(app)
+
+
+async def test_what_moves_is_left_alone(tmp_path: Path) -> None:
+    async with running_app(tmp_path, stall_timeout=20_000) as app, client(app) as http:
+        await app.publish(*some(1000, size=1000))
+        assert len((await http.get("/api/export")).content) > 1_000_000
+        assert (await http.post("/api/deltas", json=some(5))).status_code == 201
+        async with app.connect() as wire:
+            await wire.until("live")
+        assert app.recorder.metrics.turned_away == {}
