@@ -2,7 +2,8 @@
 
 On stdout each delta is a line: for people, or with `--json` the event of the wire with the states byte
 for byte. What happens to the connection is said on stderr; a reset is said in both forms, since it voids
-what was shown.
+what was shown. With `--verify` stderr says, too, from where on deltas could not be verified, and why; a broken
+chain ends it.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from recorder.cli.filters import Filters, Sessions, Types, filters
 from recorder.cli.moments import HELP, is_ago, moment
 from recorder.cli.query import pages
 from recorder.cli.remote import DEFAULT_URL, Remote, UrlOption
-from recorder.client import Client, Delta, Disconnected, Event, Hello, Live, Reset, State
+from recorder.client import Client, Delta, Disconnected, Event, Hello, Live, Proof, Reset, State
 from recorder.errors import BadSubscription, InvalidQuery, Unavailable
+from recorder.model.position import Position
 from recorder.protocol.export import ExportRow, ndjson_line
 from recorder.protocol.subscribe import parse_since
 
@@ -40,7 +42,7 @@ def tail(
         typer.Option(
             "--since",
             metavar="WHERE",
-            help=f"latest (default), earliest, state, a position (epoch:seq), a seq, {HELP}.",
+            help=f"latest (default), earliest, state, a position (epoch:seq or epoch:seq:hash), a seq, {HELP}.",
             show_default=False,
         ),
     ] = None,
@@ -49,6 +51,9 @@ def tail(
         typer.Option("-n", "--last", metavar="N", min=1, help="Show the last N first.", show_default=False),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Lines of JSON: the events as they are sent.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compute each delta's hash anew; end where the chain is broken.")
+    ] = False,
     url: UrlOption = DEFAULT_URL,
 ) -> None:
     """Follow what comes in, live.
@@ -63,7 +68,7 @@ def tail(
     if last is not None:
         with Remote(url) as remote:
             start = _show_last(remote, wanted, last, printer.row)
-    following = _follow(url, wanted, start, printer)
+    following = _follow(url, wanted, start, printer, verify=verify)
     try:
         asyncio.run(following)
     finally:
@@ -79,7 +84,7 @@ def _checked_since(text: str) -> str:
     except BadSubscription:
         raise InvalidQuery(
             f"--since: {text!r} is no place to begin",
-            hint=f"latest, earliest, state, epoch:seq, a seq, {HELP}",
+            hint=f"latest, earliest, state, epoch:seq, epoch:seq:hash, a seq, {HELP}",
         ) from None
     return text
 
@@ -92,13 +97,17 @@ def _show_last(remote: Remote, wanted: Filters, count: int, show: Callable[[Expo
     for row in reversed(rows):
         show(row)
     # Nothing matches yet: then everything that matches is new, whatever was recorded in between.
-    return f"{all_pages[0].epoch}:{rows[0].seq}" if rows else "earliest"
+    if not rows:
+        return "earliest"
+    link = rows[0].hash
+    return str(Position(all_pages[0].epoch, rows[0].seq, None if link is None else link.hex()))
 
 
-async def _follow(url: str, wanted: Filters, since: str, printer: _Printer) -> None:
+async def _follow(url: str, wanted: Filters, since: str, printer: _Printer, *, verify: bool) -> None:
+    sessions, types = wanted.sessions or None, wanted.types or None
     async with (
         Client(url) as client,
-        client.subscribe(wanted.sessions or None, wanted.types or None, since, notices=True) as events,
+        client.subscribe(sessions, types, since, notices=True, verify=verify) as events,
     ):
         async for event in events:
             printer.event(event)
@@ -117,6 +126,7 @@ class _Printer:
             Console() if console.stdout_is_terminal() and not as_json else None
         )  # None: plain lines
         self._greeted = False  # whether a connection was ever made
+        self._proof: str | None = Proof.LINKED  # of the last delta, as far as it was said
 
     def event(self, event: Event) -> None:
         """Show what came.
@@ -126,6 +136,7 @@ class _Printer:
         """
         match event:
             case Delta():
+                self._say_proof(event)
                 self.row(_row(event))
             case State():
                 self._state(event)
@@ -153,6 +164,17 @@ class _Printer:
         state = row.after if row.after is not None else row.before or ""
         mark = "  (before is not what was recorded last)" if row.lineage is not None else ""
         self._pretty(row.recorded_at, row.seq, (row.type, row.session_id), state + mark)
+
+    def _say_proof(self, delta: Delta) -> None:
+        """Say where deltas cannot be verified, and where they can again: not for each one in between."""
+        proof = Proof.LINKED if delta.proof == Proof.BY_DIGEST else delta.proof
+        if proof is None or proof == self._proof:
+            return
+        self._proof = proof
+        if proof == Proof.LINKED:
+            console.say(f"seq {delta.seq}: verified from here on")
+        else:
+            console.say(f"seq {delta.seq}: not verified from here on: {proof}")
 
     def _state(self, event: State) -> None:
         if self._as_json:

@@ -6,6 +6,7 @@ from recorder.client.events import (
     Ack,
     Delta,
     Disconnected,
+    Erased,
     Event,
     Heartbeat,
     Hello,
@@ -13,17 +14,20 @@ from recorder.client.events import (
     Reset,
     State,
 )
-from recorder.client.failures import OutcomeUnknown, PublishRefused
+from recorder.client.failures import ChainBroken, OutcomeUnknown, PublishRefused
 from recorder.client.freshness import Freshness
 from recorder.client.options import ClientOptions
+from recorder.client.proof import Proof
 from recorder.client.subscription import Subscription
 
 __all__ = [
     "Ack",
+    "ChainBroken",
     "Client",
     "ClientOptions",
     "Delta",
     "Disconnected",
+    "Erased",
     "Event",
     "Freshness",
     "Heartbeat",
@@ -31,6 +35,7 @@ __all__ = [
     "Live",
     "NewDelta",
     "OutcomeUnknown",
+    "Proof",
     "PublishRefused",
     "RawJson",
     "Reset",

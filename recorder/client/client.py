@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -55,6 +56,7 @@ class Client:
         since: str | int | Position | datetime = "latest",
         *,
         notices: bool = False,
+        verify: bool = False,
     ) -> Subscription:
         """Events as they come, across reconnections, each delta once and in order.
 
@@ -62,13 +64,15 @@ class Client:
             sessions: Only these sessions; None: all.
             types: Only these delta types; None: all.
             since: Where to begin: `latest`, `earliest`, `state` (a `State` for each session first), a
-                position (or its `epoch:seq`), a seq of the current epoch, a time (RFC 3339 text, or a
-                datetime with an offset).
+                position (or its `epoch:seq` or `epoch:seq:hash`), a seq of the current epoch, a time (RFC 3339
+                text, or a datetime with an offset).
             notices: Whether to yield `Hello`, `Heartbeat` and `Disconnected` too.
+            verify: Whether to compute each delta's hash anew from what was received. `delta.proof` says what
+                came of it: `Proof.LINKED`, or why that one could not be verified.
 
         Returns:
             An async iterator of events, and an async context manager. Iterating raises ClientError where the
-            server refuses for good.
+            server refuses for good, and with `verify` ChainBroken where a hash is wrong.
 
         Raises:
             ClientError: An argument is not valid.
@@ -76,7 +80,7 @@ class Client:
         """
         if self._is_closed:
             raise Closed("the client is closed")
-        wanted = _wanted(sessions, types, since, notices)
+        wanted = replace(_wanted(sessions, types, since), notices=notices, verify=verify)
         subscription = Subscription(self._dialer, self._options, wanted, self._subscriptions.discard)
         self._subscriptions.add(subscription)
         return subscription
@@ -145,7 +149,6 @@ def _wanted(
     sessions: Iterable[str] | str | None,
     types: Iterable[str] | str | None,
     since: str | int | Position | datetime,
-    notices: bool,
 ) -> Wanted:
     try:
         named, kinds = _names("sessions", sessions), _names("types", types)
@@ -155,7 +158,7 @@ def _wanted(
         parsed = parse_since(text)
     except BadSubscription as error:
         raise ClientError(error.message, hint=error.hint, place=error.place) from None
-    return Wanted(named, kinds, parsed, parsed.time or text, notices)
+    return Wanted(named, kinds, parsed, parsed.time or text, notices=False)
 
 
 def _names(what: str, names: Iterable[str] | str | None) -> tuple[str, ...]:

@@ -42,6 +42,13 @@ class EnvelopeWire(msgspec.Struct, rename="camel"):
     id: str | None = None
 
 
+class ErasedWire(msgspec.Struct):
+    """The digests of states that were erased."""
+
+    before: str | None = None
+    after: str | None = None
+
+
 class DeltaWire(msgspec.Struct, tag_field="event", tag="delta", rename="camel"):
     """`delta`."""
 
@@ -52,6 +59,7 @@ class DeltaWire(msgspec.Struct, tag_field="event", tag="delta", rename="camel"):
     lineage: str | None = None
     before_filled: bool = False
     id_digest: str | None = None
+    erased: ErasedWire | None = None
 
 
 class StateWire(msgspec.Struct, tag_field="event", tag="state", rename="camel"):
@@ -66,6 +74,7 @@ class LiveWire(msgspec.Struct, tag_field="event", tag="live"):
     """`live`."""
 
     seq: int
+    hash: str | None = None
 
 
 class ResetWire(msgspec.Struct, tag_field="event", tag="reset"):

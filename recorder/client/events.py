@@ -15,6 +15,19 @@ from recorder.model.position import Position
 
 
 @dataclass(frozen=True, slots=True)
+class Erased:
+    """What is left of states whose content was erased.
+
+    Args:
+        before: SHA-256 of the state before (64 hex digits), None where there was none.
+        after: SHA-256 of the state after, None where there was none.
+    """
+
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Delta:
     """A delta at its place in the order.
 
@@ -26,6 +39,7 @@ class Delta:
         lineage: `broken` where `before` is not the state last recorded, else None.
         before_filled: Whether the publisher left `before` out and the recorder filled it in.
         id_digest: With an id: the digest of the content as it was sent (64 hex digits), else None.
+        erased: The states' digests where their content was erased, else None.
         type: `created`, `updated` or `deleted`.
         session_id: The session.
         timestamp: When it happened, in the form of `recorded_at`.
@@ -33,6 +47,7 @@ class Delta:
         before_raw: JSON text of the state before, None where there is none.
         after_raw: JSON text of the state after, None where there is none.
         raw: The whole event as it was received.
+        proof: What is known of its hash (a `Proof`); None unless the subscription verifies.
     """
 
     seq: int
@@ -42,6 +57,7 @@ class Delta:
     lineage: str | None
     before_filled: bool
     id_digest: str | None
+    erased: Erased | None
     type: str
     session_id: str
     timestamp: str
@@ -49,11 +65,12 @@ class Delta:
     before_raw: bytes | None
     after_raw: bytes | None
     raw: bytes
+    proof: str | None = None
 
     @property
     def position(self) -> Position:
-        """Where to resume to get what follows; `str()` of it is `epoch:seq`."""
-        return Position(self.epoch, self.seq)
+        """Where to resume to get what follows; `str()` of it is `epoch:seq:hash`, without a hash `epoch:seq`."""
+        return Position(self.epoch, self.seq, self.hash)
 
     @property
     def before(self) -> Any:
@@ -109,15 +126,17 @@ class Live:
     Args:
         seq: The place in the order.
         epoch: The epoch.
+        hash: The chain's hash there, None where it is not known.
     """
 
     seq: int
     epoch: str
+    hash: str | None = None
 
     @property
     def position(self) -> Position:
         """Where to resume to get what follows."""
-        return Position(self.epoch, self.seq)
+        return Position(self.epoch, self.seq, self.hash)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +144,8 @@ class Reset:
     """What was derived so far is void: the position cannot be honoured. Next: a list of states, then `Live`.
 
     Args:
-        reason: `epoch_changed`, `pruned`, `ahead` or `not_recording`; or `cut`, the client's own: the
+        reason: `epoch_changed`, `pruned`, `ahead`, `fork` (the history up to there is another one) or
+            `not_recording`; or `cut`, the client's own: the
             connection was lost in the middle of a list of states, which begins again from its start.
         epoch: The epoch from here on.
         oldest: The first seq still kept, None where the reason is `cut`.

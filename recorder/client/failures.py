@@ -1,4 +1,4 @@
-"""What publishing can end with, other than an ack."""
+"""What publishing can end with, other than an ack; and what a subscription that verifies can end with."""
 
 from __future__ import annotations
 
@@ -30,3 +30,20 @@ class OutcomeUnknown(ClientError):
 
     It is not sent again by itself, since a delta of it has no id; with ids it would have been.
     """
+
+
+class ChainBroken(ClientError):
+    """A delta's hash is not the one that follows from what was received: something was changed, added or taken away.
+
+    Args:
+        seq: The first delta of which that is so; those before it were as they should be.
+        expected: The hash that was computed, or was said before (64 hex digits).
+        found: The hash that came.
+    """
+
+    def __init__(self, seq: int, expected: str, found: str) -> None:
+        super().__init__(
+            f"the chain is broken at seq {seq}: its hash is {found}, and what came before it says {expected}",
+            hint="verify the recording with 'recorder doctor'",
+        )
+        self.seq, self.expected, self.found = seq, expected, found

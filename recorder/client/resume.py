@@ -19,12 +19,13 @@ may be heard.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from recorder.client import decode
 from recorder.client.decode import Violation
-from recorder.client.events import Delta, Event, Heartbeat, Hello, Live, Reset, State
+from recorder.client.events import Delta, Erased, Event, Heartbeat, Hello, Live, Reset, State
+from recorder.client.proof import Verifier
 from recorder.errors import BY_CODE, ClientError
 from recorder.model.position import Position
 from recorder.protocol.subscribe import Since
@@ -81,9 +82,10 @@ class Resume:
         since: Where to begin.
         text: The same as it is spelled on the wire.
         filtered: Whether only some sessions or types are asked for, so that numbers may be missing.
+        verify: Whether each delta's hash is computed anew.
     """
 
-    def __init__(self, since: Since, text: str, *, filtered: bool) -> None:
+    def __init__(self, since: Since, text: str, *, filtered: bool, verify: bool = False) -> None:
         self._since = since  # where the caller wanted to begin
         self._text = text  # the same, as spelled
         self._filtered = filtered  # whether numbers may be missing
@@ -93,6 +95,7 @@ class Resume:
         self.position: Position | None = since.position  # everything up to here has been handed out
         self.duplicates = 0  # deltas that came again and were dropped
         self.violations = 0  # times the server broke the protocol
+        self._verifier = Verifier(since.position) if verify else None  # follows the chain
         self._unlisted = since.kind == "state"  # whether a list of states is due, from its start
         self._void = False  # whether something of a list that is not complete has been handed out
         self._gapless = False  # whether the next delta must follow the position
@@ -123,7 +126,7 @@ class Resume:
 
         Raises:
             Violation: The protocol is broken: close the connection and call `violated`.
-            ClientError: A refusal that is final.
+            ClientError: A refusal that is final; a chain that is broken.
         """
         wire = decode.decode(data)
         match wire:
@@ -214,6 +217,8 @@ class Resume:
         self.phase = Phase.LISTING
         self.position = None
         self._unlisted = self._void = True
+        if self._verifier is not None:
+            self._verifier.reset()
         self.epoch, self.head = wire.epoch, wire.head
         return (Reset(wire.reason, wire.epoch, wire.oldest, wire.head),)
 
@@ -233,10 +238,15 @@ class Resume:
             self._same_epoch(position)
             if seq < position.seq or (self._gapless and seq != position.seq):
                 raise Violation(f"live at {seq}, after {position} was reached")
-        self._move(seq)
+        if self._verifier is not None:
+            self._verifier.live(seq, wire.hash)
+        link = (
+            position.hash if wire.hash is None and position is not None and position.seq == seq else wire.hash
+        )
+        self._move(seq, link)
         self.phase = Phase.LIVE
         self._gapless = not self._filtered
-        return (Live(seq, self.epoch),)
+        return (Live(seq, self.epoch, link),)
 
     def _delta(self, wire: decode.DeltaWire, data: bytes) -> Sequence[Event]:
         self._must_be_greeted("delta")
@@ -248,29 +258,14 @@ class Resume:
                 return ()
             if self._gapless and seq != position.seq + 1:
                 raise Violation(f"a gap: {seq} came after {position}")
+        delta = _delta_of(wire, self.epoch, data)
+        if self._verifier is not None:
+            delta = replace(delta, proof=self._verifier.check(delta))
         if self.phase is Phase.LISTING:
             self.phase = Phase.REPLAY
             self._gapless = not self._filtered
-        self._move(seq)
-        envelope = wire.delta
-        return (
-            Delta(
-                seq,
-                self.epoch,
-                wire.recorded_at,
-                wire.hash,
-                wire.lineage,
-                wire.before_filled,
-                wire.id_digest,
-                envelope.type,
-                envelope.session_id,
-                envelope.timestamp,
-                envelope.id,
-                decode.state_text(envelope.before),
-                decode.state_text(envelope.after),
-                data,
-            ),
-        )
+        self._move(seq, wire.hash)
+        return (delta,)
 
     def _heartbeat(self, wire: decode.HeartbeatWire) -> Sequence[Event]:
         self._must_be_greeted("heartbeat")
@@ -294,8 +289,8 @@ class Resume:
         if position.epoch != self.epoch:
             raise Violation(f"the epoch is {self.epoch}, and no reset came for the position {position}")
 
-    def _move(self, seq: int) -> None:
-        self.position = position = Position(self.epoch, seq)
+    def _move(self, seq: int, link: str | None) -> None:
+        self.position = position = Position(self.epoch, seq, link)
         furthest = self._furthest
         # Not the position alone: one that goes back and forth with resets is no progress.
         if furthest is None or furthest.epoch != self.epoch or seq > furthest.seq:
@@ -303,6 +298,27 @@ class Resume:
             self._strikes = 0
         self._unlisted = self._void = False
         self.head = max(self.head, seq)
+
+
+def _delta_of(wire: decode.DeltaWire, epoch: str, data: bytes) -> Delta:
+    envelope, erased = wire.delta, wire.erased
+    return Delta(
+        wire.seq,
+        epoch,
+        wire.recorded_at,
+        wire.hash,
+        wire.lineage,
+        wire.before_filled,
+        wire.id_digest,
+        None if erased is None else Erased(erased.before, erased.after),
+        envelope.type,
+        envelope.session_id,
+        envelope.timestamp,
+        envelope.id,
+        decode.state_text(envelope.before),
+        decode.state_text(envelope.after),
+        data,
+    )
 
 
 def _final_hint(code: int) -> str:

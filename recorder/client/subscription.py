@@ -55,6 +55,7 @@ class Wanted:
         since: Where to begin.
         since_text: The same as it is spelled on the wire.
         notices: Whether `Hello`, `Heartbeat` and `Disconnected` are handed out too.
+        verify: Whether each delta's hash is computed anew.
     """
 
     sessions: tuple[str, ...]
@@ -62,6 +63,7 @@ class Wanted:
     since: Since
     since_text: str
     notices: bool
+    verify: bool = False
 
 
 class Subscription:
@@ -91,7 +93,7 @@ class Subscription:
         self._on_closed = on_closed  # tells the client
         self._is_filtered = bool(wanted.sessions or wanted.types)  # whether numbers may be missing
         self._resume = Resume(
-            wanted.since, wanted.since_text, filtered=self._is_filtered
+            wanted.since, wanted.since_text, filtered=self._is_filtered, verify=wanted.verify
         )  # the state machine
         self._backoff = Backoff(
             options.backoff_base_s, options.backoff_cap_s, options.backoff_stable_s, options.random

@@ -130,6 +130,27 @@ def test_the_last_ones_of_a_session_without_any_begin_with_its_first(tail: Tail,
     assert follower.event()["seq"] == 3
 
 
+def test_what_cannot_be_verified_is_said_once(tail: Tail, server: Any) -> None:
+    publish(server.url, *[created("ab"[n % 2]) for n in range(6)], created("b"))
+    follower = tail("--verify", "--json", "--since", "earliest", "--session", "b", "--url", server.url)
+    assert [follower.event().get("seq") for _ in range(5)] == [2, 4, 6, 7, 7]  # live is at 7, too
+    assert follower.stop() == 130
+    assert follower.errors.read_text().splitlines() == [
+        "seq 2: not verified from here on: the hash before the start is not known",
+        "seq 4: not verified from here on: the delta before was not sent",
+        "seq 7: verified from here on",
+    ]
+    everything = httpx.get(f"{server.url}/api/deltas?order=asc", trust_env=False).json()
+    whole = tail("--verify", "--since", f"{everything['epoch']}:0:{'0' * 64}", "--url", server.url)
+    assert [whole.line().split()[1] for _ in range(7)] == list("1234567")
+    last = tail("-n", "3", "--verify", "--url", server.url)
+    assert [last.line().split()[1] for _ in range(3)] == list("567")
+    publish(server.url, created("c"))
+    assert last.line().split()[1] == "8"
+    assert last.stop() == 130
+    assert last.errors.read_text() == ""
+
+
 def test_a_restart_of_the_recorder_is_survived_without_gap_or_duplicate(
     tail: Tail, start_server: Callable[..., Any], free_port: int
 ) -> None:

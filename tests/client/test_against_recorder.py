@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from recorder.client import (
     Event,
     Live,
     NewDelta,
+    Proof,
     PublishRefused,
     RawJson,
     Reset,
@@ -161,7 +163,8 @@ async def test_refusals_duplicates_and_filled_in_states(server: ServerProcess) -
 async def test_a_thousand_sessions_can_be_named(server: ServerProcess) -> None:
     names = [f"{number:0256}" for number in range(1000)]
     async with Client(server.url) as client, client.subscribe(names, since="earliest") as events:
-        assert await anext(events) == Live(0, (await client.publish(NewDelta("created", "x", after=1))).epoch)
+        epoch = (await client.publish(NewDelta("created", "x", after=1))).epoch
+        assert await anext(events) == Live(0, epoch, "0" * 64)
         await client.publish(NewDelta("created", names[999], after=1))
         event = await anext(events)
         assert isinstance(event, Delta)
@@ -184,7 +187,7 @@ async def test_a_reader_that_was_closed_for_being_slow_misses_nothing(tmp_path: 
 
 async def test_what_is_not_recorded_is_told_after_a_cut(tmp_path: Path) -> None:
     with ServerProcess(tmp_path) as server:
-        cuts = iter([400])
+        cuts = iter([700])
         async with (
             Proxy(server.url, lambda: next(cuts, None)) as proxy,
             Client(server.url) as straight,
@@ -199,3 +202,31 @@ async def test_what_is_not_recorded_is_told_after_a_cut(tmp_path: Path) -> None:
                     if isinstance(event, Reset):
                         break
             assert event.reason == "not_recording"
+
+
+async def test_what_comes_is_verified_across_cuts_and_a_fork_is_told(server: ServerProcess) -> None:
+    cuts = iter([3000, 4000, None])
+    async with (
+        Proxy(server.url, lambda: next(cuts, None)) as proxy,
+        Client(server.url) as straight,
+        Client(proxy.url, options=NOW) as client,
+        client.subscribe(since="earliest", verify=True) as events,
+        straight.subscribe(sessions="s1", since="earliest", verify=True) as some,
+    ):
+        for number in range(30):
+            await straight.publish(NewDelta("updated", f"s{number % 2}", after={"n": number}))
+        deltas = await deltas_until(events, 30)
+        assert {delta.proof for delta in deltas} == {Proof.LINKED}
+        assert events.reconnects > 0
+        assert {delta.proof for delta in await deltas_until(some, 30)} <= {
+            Proof.START,
+            Proof.LINKED,
+            Proof.FILTERED,
+        }
+        position = deltas[9].position
+        async with straight.subscribe(since=position, verify=True) as again:
+            assert [delta.proof for delta in await deltas_until(again, 30)] == [Proof.LINKED] * 20
+        async with straight.subscribe(since=replace(position, hash="0" * 64)) as fork:
+            event = await anext(fork)
+            assert isinstance(event, Reset)
+            assert event.reason == "fork"

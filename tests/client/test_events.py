@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 
 import pytest
 
@@ -12,11 +13,15 @@ from recorder.model.position import Position
 
 
 def delta(before: bytes | None = None, after: bytes | None = b"1") -> Delta:
-    return Delta(7, "E", "t1", None, None, False, None, "updated", "s", "t0", None, before, after, b"{}")
+    return Delta(
+        7, "E", "t1", None, None, False, None, None, "updated", "s", "t0", None, before, after, b"{}"
+    )
 
 
 def test_a_delta_tells_where_to_resume_after_it() -> None:
     assert delta().position == Position("E", 7)
+    assert replace(delta(), hash="ab" * 32).position == Position("E", 7, "ab" * 32)
+    assert Live(7, "E", "ab" * 32).position == Position("E", 7, "ab" * 32)
     assert str(delta().position) == "E:7"
     assert Live(7, "E").position == Ack("E", 5, 7, 3, False).position == Position("E", 7)
 

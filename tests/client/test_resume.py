@@ -168,7 +168,7 @@ def test_events_carry_what_was_sent() -> None:
     )
     assert events[0] == Hello("E", 3, None, True, "snapshot", None)
     assert events[1:] == [
-        Delta(1, "E", "t", None, None, False, None, "created", "s", "t", None, None, b"1", delta(1)),
+        Delta(1, "E", "t", None, None, False, None, None, "created", "s", "t", None, None, b"1", delta(1)),
         Live(1, "E"),
         Heartbeat("E", 9, 2, "now"),
     ]

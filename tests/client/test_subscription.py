@@ -64,7 +64,7 @@ async def test_what_is_published_after_entering_is_seen() -> None:
             assert isinstance(delta, Delta)
             assert (delta.seq, delta.session_id, delta.after_raw) == (2, "after", b'{"n": 1e2}')
             assert delta.raw == server.delta(2)
-            assert events.position == Position("EPOCH1", 2)
+            assert events.position == Position("EPOCH1", 2, f"{2:064x}")
 
 
 async def test_filters_and_since_reach_the_server() -> None:
@@ -182,7 +182,7 @@ async def test_duplicates_are_dropped_and_a_gap_is_mended_by_resuming() -> None:
         async with client.subscribe(since=0) as events:
             assert seqs(await until_live(events)) == [1, 2, 3, 4]
             assert (events.duplicates, events.violations, events.reconnects) == (1, 1, 1)
-        assert since_of(server.connections[1]) == "EPOCH1:2"
+        assert since_of(server.connections[1]) == f"EPOCH1:2:{2:064x}"
 
 
 async def test_a_server_that_keeps_breaking_the_protocol_is_given_up() -> None:
@@ -212,7 +212,7 @@ async def test_after_most_close_codes_it_comes_back_where_it_was(code: int) -> N
         async with client.subscribe(since="earliest") as events:
             assert seqs(await until_live(events)) == [1]
         # Its own position, not the server's: between them may lie what was sent and never arrived.
-        assert since_of(server.connections[1]) == "EPOCH1:1"
+        assert since_of(server.connections[1]) == f"EPOCH1:1:{1:064x}"
 
 
 @pytest.mark.parametrize("code", [4400, 4401, 4403])
@@ -381,7 +381,7 @@ async def test_a_connection_on_which_nothing_is_heard_is_cut_and_made_anew() -> 
             await time.until_asked(4)
             time.advance(0)
             assert [type(event) for event in await take(events, 2)] == [Hello, Live]
-            assert since_of(server.connections[1]) == "EPOCH1:1"
+            assert since_of(server.connections[1]) == f"EPOCH1:1:{1:064x}"
 
 
 async def test_a_server_whose_heartbeat_is_slower_than_thought_is_asked_and_not_cut() -> None:
@@ -417,7 +417,7 @@ async def test_freshness_follows_what_is_known_and_what_was_taken() -> None:
         async with events:
             assert str(events.freshness).startswith("behind")
             await take(events, 3)
-            assert await take(events, 1) == [Live(3, "EPOCH1")]
+            assert await take(events, 1) == [Live(3, "EPOCH1", f"{3:064x}")]
             assert str(events.freshness) == str(client.freshness) == "live"
             time.advance(20)
             assert str(events.freshness) == "live"
