@@ -29,6 +29,7 @@ The wire, HTTP and the command line all derive their codes from here; there is n
     │  └─ Closed                  closed              503  1001    yes
     ├─ StoreError                 store_error         503    -    yes
     │  ├─ StoreUnreadable         store_unreadable    503    -    no
+    │  │  └─ StoreDamaged         store_damaged       503    -    no
     │  └─ StoreLocked             store_locked        503    -    no
     ├─ SourceError                source_error        422    -    no
     ├─ ClientError                client_error          -    -    no
@@ -226,6 +227,12 @@ class StoreUnreadable(StoreError):
     """The file at DB_PATH cannot be used. It is left untouched."""
 
     code, retry = "store_unreadable", False
+
+
+class StoreDamaged(StoreUnreadable):
+    """The file at DB_PATH is torn or damaged. It is left untouched; --accept-loss goes on with what can be saved."""
+
+    code = "store_damaged"
 
 
 class StoreLocked(StoreError):

@@ -6,6 +6,8 @@ version of the recorder takes the file again.
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -14,10 +16,12 @@ import typer
 
 from recorder.cli import console
 from recorder.clock import SystemClock
-from recorder.errors import NotFound
+from recorder.errors import NotFound, StoreDamaged, StoreUnreadable
 from recorder.settings import load_settings
-from recorder.store.sqlite import schema
-from recorder.store.sqlite.migrations import migrate_file
+from recorder.store.sqlite import checking, files, schema
+from recorder.store.sqlite.commitlog import segment_files
+from recorder.store.sqlite.database import connect_file
+from recorder.store.sqlite.migrations import migrate as migrate_database
 
 
 def migrate(
@@ -43,6 +47,24 @@ def migrate(
     path = db.resolve() if db is not None else load_settings().db_path
     if not path.is_file():
         raise NotFound(f"{path}: no such file")
-    was, copy = migrate_file(path, to, SystemClock().now_ms())
+    with files.locked(path):
+        was, copy = _migrate(path, to)
     answer = {"dbPath": str(path), "from": was, "to": to, "copy": None if copy is None else str(copy)}
     console.out(orjson.dumps(answer) + b"\n")
+
+
+def _migrate(path: Path, to: int) -> tuple[int, Path | None]:
+    """The version that the file had, and the copy of it as it was; None where it has the one that is wanted."""
+    files.check_file(path)
+    left = segment_files(path)
+    if left:
+        raise StoreUnreadable(
+            f"{left[0].path} has entries that are not in {path} yet, and an older version would not know them",
+            hint="let this version's 'recorder serve' start on it and stop in order",
+        )
+    try:
+        with closing(connect_file(path)) as conn:
+            checking.check(conn)
+            return schema.version(conn), migrate_database(conn, path, to, SystemClock().now_ms())
+    except (StoreDamaged, sqlite3.Error) as error:
+        raise files.unreadable(path, error) from error

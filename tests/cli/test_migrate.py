@@ -96,9 +96,16 @@ def test_a_file_whose_commit_log_is_still_needed_is_refused(invoke: Invoke, old:
     assert "x.sqlite.commits.7 has entries that are not in" in err
 
 
-def test_a_damaged_file_is_refused(invoke: Invoke, tmp_path: Path) -> None:
-    path = tmp_path / "torn.sqlite"
-    path.write_bytes(b"SQLite format 3\0" + bytes(50))
-    code, _, err = invoke("migrate", "--to", NEWEST, "--db", str(path))
-    assert code == 1
-    assert "not a SQLite database" in err
+def test_a_damaged_file_is_refused_untouched(invoke: Invoke, old: Path) -> None:
+    with closing(sqlite3.connect(old)) as conn:
+        conn.execute("UPDATE sqlite_sequence SET seq = 7")
+        conn.execute("INSERT INTO sqlite_sequence SELECT 'session_deltas', 7 WHERE changes() = 0")
+        conn.commit()
+    before = old.read_bytes()
+    code, _, err = invoke("migrate", "--to", NEWEST, "--db", str(old))
+    assert (code, old.read_bytes(), others(old)) == (1, before, [])
+    assert "entries 1 to 7 are missing (it was left as it is" in err
+    old.write_bytes(before[:8192])
+    code, _, err = invoke("migrate", "--to", NEWEST, "--db", str(old))
+    assert (code, old.read_bytes(), others(old)) == (1, before[:8192], [])
+    assert "malformed" in err

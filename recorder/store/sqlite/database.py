@@ -49,8 +49,23 @@ class Database(aiosqlite.Connection):
         """
         if self._shut:
             raise Closed("the database is closed")
-        result: Result = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
+        result: Result = await self._execute(lambda: work(self._conn))  # type: ignore[no-untyped-call]
         return result
+
+    async def reopen(self) -> None:
+        """Make the connection anew, in turn with everybody else's work: the file may be another one now.
+
+        Raises:
+            Closed: It was closed.
+            sqlite3.Error: It can't be opened; the old connection stays.
+        """
+
+        def work(old: sqlite3.Connection) -> None:
+            self._connection = self._connector()
+            old.close()
+
+        async with self._closing:
+            await self.run(work)
 
     async def close(self) -> None:
         """Carry out what waits, then close. Twice is fine."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import sqlite3
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from recorder.errors import StoreLocked, StoreUnreadable
+from recorder.errors import StoreDamaged, StoreLocked, StoreUnreadable
 from recorder.store.sqlite import schema
 from recorder.store.sqlite.database import connect_sqlite
 
@@ -24,6 +25,10 @@ FILE_MODE, DIRECTORY_MODE = 0o600, 0o700
 _HEADER = b"SQLite format 3\x00"
 _USER_VERSION, _APPLICATION_ID = slice(60, 64), slice(68, 72)
 """Where a SQLite file's header has them, big endian."""
+
+_WAYS_ON = (
+    "it was left as it is; put back a copy of it, or start with --accept-loss to go on with what can be saved"
+)
 
 Identity = tuple[int, int]
 """Device and inode: which file it is, whatever its name."""
@@ -86,6 +91,20 @@ def prepare_directory(path: Path) -> None:
         ) from None
 
 
+def unreadable(path: Path, error: Exception) -> StoreUnreadable:
+    """What to tell of a file that can't be used because of an error: whether it is damaged, and what to do.
+
+    Args:
+        path: The file.
+        error: Of SQLite, of the operating system, or StoreDamaged without the file's name.
+    """
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the extended codes have the rest
+    if isinstance(error, StoreDamaged) or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return StoreDamaged(f"{path}: {error}", hint=_WAYS_ON)
+    reason = error.strerror if isinstance(error, OSError) else error
+    return StoreUnreadable(f"{path}: {reason}", hint="it was left as it is")
+
+
 def create_if_missing(path: Path) -> bool:
     """Make an empty database file under a temporary name and publish it by rename; whether there was none.
 
@@ -129,7 +148,7 @@ def check_file(path: Path) -> None:
             header = file.read(100)
         status = path.stat()
         if len(header) < 100 or not header.startswith(_HEADER):
-            raise StoreUnreadable(f"{path} is not a SQLite database ({status.st_size} bytes)", hint=untouched)
+            raise StoreDamaged(f"{path} is not a SQLite database ({status.st_size} bytes)", hint=_WAYS_ON)
         if int.from_bytes(header[_APPLICATION_ID], "big") != schema.APPLICATION_ID:
             raise StoreUnreadable(f"{path} is not a recorder's database", hint=untouched)
         version = int.from_bytes(header[_USER_VERSION], "big")
@@ -145,7 +164,7 @@ def check_file(path: Path) -> None:
         if stat.S_IMODE(status.st_mode) & ~FILE_MODE:
             path.chmod(FILE_MODE)
     except OSError as error:
-        raise StoreUnreadable(f"{path}: {error.strerror}", hint="it was left as it is") from None
+        raise unreadable(path, error) from None
 
 
 def identity(path: Path) -> Identity:

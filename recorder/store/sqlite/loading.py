@@ -61,8 +61,17 @@ async def copy_to_memory(file: Database, memory: Database, on_progress: Callable
             raise Closed("stopped while loading")
         on_progress(left, total)
 
+    def work(source: sqlite3.Connection) -> None:
+        # Where another program holds the file `backup` would wait for ever; this waits its time and raises.
+        source.execute("BEGIN")
+        try:
+            source.execute("SELECT count(*) FROM sqlite_master")
+            source.backup(target, pages=LOAD_PAGES, progress=progress)
+        finally:
+            source.execute("COMMIT")
+
     try:
-        await file.run(lambda source: source.backup(target, pages=LOAD_PAGES, progress=progress))
+        await file.run(work)
     finally:
         stopped = True
 

@@ -10,7 +10,6 @@ a file of every older version forward and back.
 
 from __future__ import annotations
 
-import glob
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -20,8 +19,8 @@ from pathlib import Path
 from loguru import logger
 
 from recorder.errors import StoreUnreadable
-from recorder.store.sqlite import aside, files, schema
-from recorder.store.sqlite.database import connect_file
+from recorder.store.sqlite import aside, schema
+from recorder.store.sqlite.database import connect_sqlite
 from recorder.store.sqlite.rows import Transaction
 
 
@@ -66,10 +65,7 @@ def migrate(conn: sqlite3.Connection, path: Path, to: int, now_ms: int) -> Path 
     copy = aside.free_name(path, f"schema{have}", now_ms)
     aside.keep_copy(conn, path, copy)
     try:
-        for step, version in _way(have, to):
-            with Transaction(conn):
-                step(conn)
-                conn.execute(f"PRAGMA user_version = {version}")
+        take_steps(conn, to)
     except BaseException:
         if schema.version(conn) == have:
             copy.unlink()  # it would be a copy of what is still there
@@ -78,28 +74,25 @@ def migrate(conn: sqlite3.Connection, path: Path, to: int, now_ms: int) -> Path 
     return copy
 
 
-def migrate_file(path: Path, to: int, now_ms: int) -> tuple[int, Path | None]:
-    """`migrate` for a file that no recorder has open.
+def take_steps(conn: sqlite3.Connection, to: int) -> None:
+    """Bring a database of a known version to another known one, each step in a transaction."""
+    for step, version in _way(schema.version(conn), to):
+        with Transaction(conn):
+            step(conn)
+            conn.execute(f"PRAGMA user_version = {version}")
 
-    Returns:
-        The version that it had, and the copy of it as it was; None where it has the version that is wanted.
 
-    Raises:
-        StoreLocked: A recorder has the file.
-        StoreUnreadable: It can't be migrated; it is as it was.
-        sqlite3.Error, OSError: As in `migrate`.
-    """
-    with files.locked(path):
-        files.check_file(path)
-        left = sorted(path.parent.glob(f"{glob.escape(path.name)}.commits.*"))
-        if left:
-            raise StoreUnreadable(
-                f"{left[0]} has entries that are not in {path} yet, and an older version would not know them",
-                hint="let this version's 'recorder serve' start on it and stop in order",
-            )
-        with closing(connect_file(path)) as conn:
-            have = schema.version(conn)
-            return have, migrate(conn, path, to, now_ms)
+def definitions(version: int) -> dict[str, str]:
+    """The text of every table, index and trigger of a known version, by name."""
+    with closing(connect_sqlite(":memory:")) as conn:
+        schema.create(conn)
+        take_steps(conn, version)
+        return definitions_of(conn)
+
+
+def definitions_of(conn: sqlite3.Connection) -> dict[str, str]:
+    """The text of every table, index and trigger in a database, by name."""
+    return dict(conn.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall())
 
 
 def _way(have: int, to: int) -> list[tuple[Callable[[sqlite3.Connection], None], int]]:

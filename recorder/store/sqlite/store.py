@@ -19,12 +19,12 @@ from pathlib import Path
 from loguru import logger
 
 from recorder.clock import Clock
-from recorder.errors import Closed, StoreError, StoreUnreadable
+from recorder.errors import Closed, StoreDamaged, StoreError, StoreUnreadable
 from recorder.metrics import Metrics
 from recorder.model.delta import Entry
 from recorder.model.timestamps import format_ms
 from recorder.store.base import Guarantee, Health, Piece, Query
-from recorder.store.sqlite import files, loading, migrations, retention, schema
+from recorder.store.sqlite import checking, files, loading, migrations, retention, schema
 from recorder.store.sqlite.commitlog import CommitLog
 from recorder.store.sqlite.database import Database, open_file, open_memory
 from recorder.store.sqlite.history import HistoryReader
@@ -136,7 +136,7 @@ class SqliteStore:
             try:
                 file = await stack.enter_async_context(open_file(path, busy_seconds=config.busy_seconds))
             except sqlite3.Error as error:
-                raise StoreUnreadable(f"{path}: {error}", hint="it was left as it is") from error
+                raise files.unreadable(path, error) from error
             store = cls(config, file, memory, commits, clock, metrics)
             stack.push_async_callback(store.close)
             yield store
@@ -152,17 +152,17 @@ class SqliteStore:
         """
         try:
             now, mode = self._clock.now_ms(), "commit" if self._config.commit else "snapshot"
-            await self._file.run(
-                lambda conn: migrations.migrate(conn, self._config.path, schema.USER_VERSION, now)
-            )
             await loading.copy_to_memory(self._file, self._memory, on_progress)
+            await self._memory.run(checking.check)
+            await self._migrate(now)
+            await self._mend_states()
             await self._replay()
             loaded = await self._memory.run(lambda conn: loading.facts(conn, now))
             for database in (self._file, self._memory):
                 await database.run(lambda conn: loading.begin(conn, loaded, now, mode))
             await self._snapshotter.settle()
-        except (sqlite3.Error, OSError) as error:
-            raise StoreUnreadable(f"{self._config.path}: {error}", hint="it was left as it is") from error
+        except (StoreDamaged, sqlite3.Error, OSError) as error:
+            raise files.unreadable(self._config.path, error) from error
         self._writer.recorded = loaded.head
         self._pruned = loaded.pruned
         self.last_snapshot_at = loaded.meta.get("last_snapshot_at")
@@ -424,6 +424,18 @@ class SqliteStore:
         finally:
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
+
+    async def _migrate(self, now_ms: int) -> None:
+        """Bring the file to today's schema, and the memory with it: what that was made from has been checked."""
+        path, to = self._config.path, schema.USER_VERSION
+        await self._file.run(lambda conn: migrations.migrate(conn, path, to, now_ms))
+        await self._memory.run(lambda conn: migrations.take_steps(conn, to))
+
+    async def _mend_states(self) -> None:
+        if not await self._memory.run(checking.states_fit):
+            logger.warning("the states do not fit the log; made anew")
+            await self.states.rebuild()
+            await SqliteStateStore(self._file, lambda: 0).rebuild()
 
     async def _replay(self) -> None:
         """Take over what an earlier run left in the commit log."""
