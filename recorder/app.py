@@ -37,9 +37,12 @@ from recorder.jobs.scheduler import Scheduler
 from recorder.metrics import Metrics
 from recorder.model.chain import GENESIS
 from recorder.model.position import new_epoch
+from recorder.model.statements import Head, Signed
 from recorder.protocol.access import Access
 from recorder.protocol.subscribe import Subscription, check_sessions, check_types, parse_since
 from recorder.settings import Settings
+from recorder.signing import open_key
+from recorder.store.sqlite.seals import Sign, signer
 from recorder.store.sqlite.store import SqliteStore, StoreConfig
 
 
@@ -138,6 +141,8 @@ class Recorder:
                 lambda: 0 if self.store is None else self.store.durable,
                 limits=socket_limits(self.settings),
                 heartbeat_seconds=self.settings.heartbeat_interval / 1000,
+                signed_head=self._signed_head,
+                head_seconds=self.settings.head_interval / 1000,
                 durability=self.settings.durability,
                 loss_window_ms=self.loss_window_ms if self.store is not None else 0,
                 clock=self.clock,
@@ -217,6 +222,9 @@ class Recorder:
         )
         return EmbeddedSubscription(self.hub, wanted)
 
+    async def _signed_head(self) -> Signed[Head] | None:
+        return None if self.store is None else await self.store.head()
+
     def _loaded(self) -> tuple[Hub, Intake]:
         if self.stopping and self._parts is None:
             raise Closed("the recorder is stopping")
@@ -270,6 +278,14 @@ class Recorder:
         assert self.store is not None
         hub.recorded(self.store.recorded)
         intake.on_progress()
+
+
+def _signer(settings: Settings) -> Sign | None:
+    """What signs heads and receipts. Raises `InvalidSetting` where there can be no key."""
+    if settings.key_file is None:
+        return None
+    key = open_key(settings.key_file)
+    return signer(key.key_id, key.sign)
 
 
 def _some(names: Iterable[str], what: str) -> list[str]:
@@ -333,6 +349,7 @@ async def prepare_recorder(settings: Settings, *, clock: Clock | None = None) ->
                 settings.queue_max_bytes,
                 commit=settings.durability == "commit",
                 log_entries=settings.log_level in ("trace", "debug"),
+                sign=_signer(settings),
             )
             store = await stack.enter_async_context(SqliteStore.open(config, clock, metrics))
         parts = await stack.enter_async_context(AsyncExitStack())  # closed before the store

@@ -133,6 +133,10 @@ class Settings(BaseSettings):
         131_072, "How long the head of a request may be; a WebSocket's has at most 128 lines of 8 KiB each"
     )
     heartbeat_interval: _Ms = _setting(15_000, "Time between heartbeat events to a subscriber")
+    head_interval: _Ms = _setting(
+        60_000,
+        "Time between signed heads to a subscriber, when something has been recorded since the last one",
+    )
     ping_interval: _Ms = _setting(20_000, "Time between WebSocket pings")
     ping_timeout: _Ms = _setting(
         20_000, "How long a connection may leave a ping unanswered before it is closed"

@@ -22,6 +22,7 @@ ROOMS = {
     "hub": {"model", "protocol"},
     "client": {"model", "protocol"},
     "store": {"model", "protocol"},
+    "verify": {"model", "store"},
     "jobs": {"model", "store"},
     "api": {"app", "health", "model", "protocol", "intake", "hub", "store", "jobs"},
     "embedded": {"model", "protocol", "hub"},
@@ -30,7 +31,7 @@ ROOMS = {
     "sources": {"model"},
     "app": {"embedded", "health", "model", "protocol", "intake", "hub", "store", "jobs", "api", "sources"},
     "server": {"app", "demo", "model", "protocol", "intake", "hub", "store", "jobs", "api", "sources"},
-    "cli": {"app", "server", "client", "sources", "store", "model", "protocol"},
+    "cli": {"app", "server", "client", "sources", "store", "model", "protocol", "verify"},
     "__main__": {"cli"},
     "__init__": {"app", "client", "server", "model"},
 }

@@ -84,6 +84,8 @@ def paths() -> dict[str, Json]:
         "/api/sessions/{sessionId}/blame": {"get": read_blame()},
         "/api/export": {"get": export()},
         "/api/stats": {"get": stats()},
+        "/api/head": {"get": head()},
+        "/api/receipts": {"get": receipts()},
         "/api/jobs": {"get": jobs()},
         "/api/admin/snapshot": {"post": snapshot()},
         "/api/admin/prune": {"post": prune()},
@@ -230,6 +232,26 @@ def publish_deltas() -> Json:
 def stats() -> Json:
     """GET /api/stats."""
     return operation("stats", "Figures of now.", "", answers(ref("Stats"), InvalidQuery, *LOADED))
+
+
+def head() -> Json:
+    """GET /api/head."""
+    return operation(
+        "readHead",
+        "Where the recording ends, signed.",
+        "Kept elsewhere, it proves later that nothing up to it was cut off or rewritten. 404 where nothing is signed.",
+        answers(ref("Head"), InvalidQuery, NotFound, *RECORDED),
+    )
+
+
+def receipts() -> Json:
+    """GET /api/receipts."""
+    return operation(
+        "readReceipts",
+        "What was pruned and what was erased, and the epochs there have been.",
+        "A receipt is signed once it is on disk: until the next snapshot its `signature` is null.",
+        answers(ref("Receipts"), InvalidQuery, *RECORDED),
+    )
 
 
 def jobs() -> Json:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from recorder.api import admin, assets, history, problems, sessions, status
+from recorder.api import admin, assets, history, problems, proofs, sessions, status
 from recorder.api.export import export_all
 from recorder.api.gate import Boundary, Gate
 from recorder.api.publish import publish
@@ -40,6 +40,8 @@ ROUTES = [
     Route("/api/sessions/{session_id:path}", history.session),
     Route("/api/export", export_all),
     Route("/api/stats", status.stats),
+    Route("/api/head", proofs.head),
+    Route("/api/receipts", proofs.receipts),
     Route("/api/jobs", admin.jobs),
     Route("/api/admin/snapshot", admin.snapshot, methods=["POST"]),
     Route("/api/admin/prune", admin.prune, methods=["POST"]),

@@ -41,6 +41,8 @@ def components() -> dict[str, Json]:
         "IdleStats": idle_stats(),
         "Job": job(),
         "JobList": record({"jobs": {"type": "array", "items": ref("Job"), "maxItems": MAX_LIMIT}}),
+        "Head": head(),
+        "Receipts": receipts(),
         "Snapshot": snapshot(),
         "Prune": prune(),
         "Pruned": pruned(),
@@ -324,6 +326,74 @@ def job() -> Json:
             "error": nullable({"type": "string"}, "Why it failed."),
         }
     )
+
+
+def head() -> Json:
+    """A signed head."""
+    return record(
+        {
+            "epoch": ref("Epoch"),
+            "seq": {**seq(), "description": "The last entry's number; 0 before the first."},
+            "count": whole("Entries kept: those up to `seq - count` had been pruned."),
+            "hash": nullable(_hex(32, "A hash of the chain."), "At `seq`; null where the chain was off."),
+            "time": ref("Time"),
+            "durable": {**seq(), "description": "Everything up to this seq was on disk."},
+            **_signed("recorder/head/1"),
+        },
+        description="Where the recording ended at that time.",
+    )
+
+
+def receipts() -> Json:
+    """Receipts."""
+    hash_ = nullable(_hex(32, "A hash of the chain."), "Null where the chain was off.")
+    span = {"firstSeq": seq(1), "lastSeq": seq(1), "count": whole("How many entries.")}
+    prune_ = record(
+        {
+            "id": whole("Its number.", 1),
+            **span,
+            "firstHash": hash_,
+            "lastHash": {**hash_, "description": "What the first entry that is kept goes on from."},
+            "lastRecordedAt": ref("Time"),
+            "policy": text("The rule, with its value: `30 days`."),
+            "prunedAt": ref("Time"),
+            "basesDigest": nullable(
+                _hex(32, "A digest."), "Of the states that were kept; null until it is over."
+            ),
+            **_signed("recorder/prune/1"),
+        }
+    )
+    erasure = record(
+        {
+            "id": whole("Its number.", 1),
+            "sessionId": ref("SessionId"),
+            **{**span, "firstSeq": seq(), "lastSeq": seq()},
+            "headSeq": seq(),
+            "reason": text("In the operator's words."),
+            "erasedAt": ref("Time"),
+            "digest": _hex(32, "Of the digests of what was erased."),
+            **_signed("recorder/erasure/1"),
+        }
+    )
+    epoch = record({"epoch": ref("Epoch"), "firstSeq": seq(1)})
+    return record(
+        {
+            "epochs": {"type": "array", "items": epoch},
+            "prunes": {"type": "array", "items": prune_},
+            "erasures": {"type": "array", "items": erasure},
+        }
+    )
+
+
+def _signed(tag: str) -> Json:
+    return {
+        "key": nullable(_hex(32, "The public key that signed."), "Null where nobody has."),
+        "signature": nullable(_hex(64, f"Ed25519 over the statement `{tag}`."), "Null where nobody has."),
+    }
+
+
+def _hex(size: int, description: str) -> Json:
+    return text(description, f"^[0-9a-f]{{{2 * size}}}$")
 
 
 def snapshot() -> Json:

@@ -114,6 +114,14 @@ class Steps:
         if self._bar is not None:
             self._bar.stop()
 
+    def reach(self, more: int, total: int) -> None:
+        """So many more are done, of so many; for who learns on the way how many there are."""
+        if total != self._total:
+            self._total = total
+            if self._bar is not None:
+                self._bar.update(self._bar.task_ids[0], total=total)
+        self.advance(more)
+
     def advance(self, count: int) -> None:
         """So many more are done."""
         self._done += count

@@ -15,7 +15,9 @@ import typer
 
 from recorder import __version__
 from recorder.cli import console
+from recorder.cli.doctor import doctor
 from recorder.cli.export import export
+from recorder.cli.heads import heads
 from recorder.cli.import_ import import_
 from recorder.cli.migrate import migrate
 from recorder.cli.prune import prune
@@ -38,7 +40,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (serve, publish, tail, query, export, stats, snapshot, prune, migrate):
+for command in (serve, publish, tail, query, export, stats, snapshot, prune, migrate, heads, doctor):
     app.command()(command)
 app.command("import")(import_)
 

@@ -7,7 +7,7 @@ it; leaving that closes every connection in order.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from recorder.clock import Clock
 from recorder.errors import Closed, RecorderError
 from recorder.hub.fanout import Fanout
 from recorder.hub.feed import Feed, History
+from recorder.hub.heads import HeadAnnouncer
 from recorder.hub.pace import Pace
 from recorder.hub.publisher import Intake, Publisher
 from recorder.hub.socket import SocketLimits, WebSocket
@@ -24,6 +25,7 @@ from recorder.hub.subscriber import Subscriber
 from recorder.hub.tail import Tail
 from recorder.metrics import Metrics
 from recorder.model.delta import Entry
+from recorder.model.statements import Head, Signed
 from recorder.model.timestamps import format_ms
 from recorder.protocol.events import PROTOCOL_VERSION, event_frame
 
@@ -76,6 +78,8 @@ class Hub:
         durable: Tells the highest seq on disk.
         limits: Of connections.
         heartbeat_seconds: Between heartbeats.
+        signed_head: Tells where the recording ends, signed, or None where nothing is signed.
+        head_seconds: Between signed heads.
         durability, loss_window_ms: What `hello` says; a window of 0 where nothing is recorded.
         clock, metrics: As everywhere.
     """
@@ -89,6 +93,8 @@ class Hub:
         *,
         limits: SocketLimits,
         heartbeat_seconds: float,
+        signed_head: Callable[[], Awaitable[Signed[Head] | None]],
+        head_seconds: float,
         durability: str,
         loss_window_ms: int,
         clock: Clock,
@@ -100,6 +106,7 @@ class Hub:
         self._limits = limits
         self._heartbeat_seconds = heartbeat_seconds
         self._heartbeat_at = clock.monotonic()  # when the last one was sent
+        self._announcer = HeadAnnouncer(self, signed_head, head_seconds, clock.monotonic())
         self._durability = durability  # what an ack means, in a word
         self._loss_window_ms = loss_window_ms
         self._clock = clock
@@ -261,6 +268,7 @@ class Hub:
         if now - self._heartbeat_at >= self._heartbeat_seconds:
             self._heartbeat_at = now
             self._send_heartbeat()
+        self._announcer.sweep(now)
 
     async def close(self) -> None:
         """Close every connection now; what is unsent is lost to those who have not read it."""
@@ -270,15 +278,21 @@ class Hub:
             socket.shutdown()
         for subscription in list(self._locals):
             subscription.failed(Closed("the recorder has stopped"))
+        await self._announcer.close()
         for task in list(self._feeds):
             task.cancel()
         await asyncio.gather(*self._feeds, return_exceptions=True)
         for socket in list(self._sockets):
             socket.transport.abort()
 
-    def _send_heartbeat(self) -> None:
-        # Deltas of this tick first: a heartbeat must not tell of a head that has not been sent.
+    def send_all(self, frame: bytes) -> None:
+        """Send every subscriber an event that stands in no order with the deltas, but after those of this tick."""
+        # What tells of a head must not come before the deltas up to it.
         self.fanout.flush()
+        for subscriber in list(self._subscribers):
+            subscriber.send_heartbeat(frame)
+
+    def _send_heartbeat(self) -> None:
         frame = event_frame(
             "heartbeat",
             epoch=self.epoch,
@@ -286,13 +300,16 @@ class Hub:
             durable=self._durable(),
             at=format_ms(self._clock.now_ms()),
         )
-        for subscriber in list(self._subscribers):
-            subscriber.send_heartbeat(frame)
+        self.send_all(frame)
 
     async def _keep(self) -> None:
         limits = self._limits
         shortest = min(
-            limits.soft_seconds, limits.ping_interval, limits.ping_timeout, self._heartbeat_seconds
+            limits.soft_seconds,
+            limits.ping_interval,
+            limits.ping_timeout,
+            self._heartbeat_seconds,
+            self._announcer.seconds,
         )
         pause = min(SWEEP_SECONDS, max(shortest / 4, 0.005))
         while True:

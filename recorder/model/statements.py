@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 from recorder.model.chain import field
 
@@ -128,6 +128,17 @@ class Signature:
 
     key_id: str
     signature: bytes
+
+
+Said = TypeVar("Said", bound=Statement, covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Signed(Generic[Said]):
+    """A statement, and who has signed it; None where nobody has."""
+
+    said: Said
+    by: Signature | None
 
 
 def bases_digest(bases: Iterable[tuple[str, int, str, bytes]]) -> bytes:

@@ -11,6 +11,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from recorder.store.sqlite.rows import Transaction
+from recorder.store.sqlite.seals import Sign, sign_receipt
 
 VACUUM_PAGES = 2000
 _LAST = (
@@ -96,7 +97,12 @@ def receipts_after(conn: sqlite3.Connection, seq: int) -> list[tuple[Receipt, in
 
 
 def prune_slice(
-    conn: sqlite3.Connection, through: int, receipt: Receipt, keep_ids: int, most: Slice
+    conn: sqlite3.Connection,
+    through: int,
+    receipt: Receipt,
+    keep_ids: int,
+    most: Slice,
+    sign: Sign | None = None,
 ) -> tuple[int, int]:
     """Remove the next slice of entries up to a seq, in one transaction.
 
@@ -106,6 +112,7 @@ def prune_slice(
         receipt: The run it belongs to.
         keep_ids: How many ids of removed deltas are remembered.
         most: How much at once.
+        sign: Signs the receipt as it is after the slice; the last slice seals the bases, too. None leaves it unsigned.
 
     Returns:
         How many entries it removed, and the highest seq removed now (0 if none).
@@ -129,6 +136,8 @@ def prune_slice(
         conn.execute(_COUNT_DOWN, span)
         conn.execute(_FORGET_DELETED, span)
         _note(conn, first, last, receipt)
+        if sign is not None:
+            sign_receipt(conn, receipt.number, sign, seal=last == min(through, head))
         conn.execute("DELETE FROM erased_states WHERE seq BETWEEN ? AND ?", span)
         count = conn.execute("DELETE FROM session_deltas WHERE id BETWEEN ? AND ?", span).rowcount
     return count, last

@@ -26,6 +26,7 @@ from recorder.store.sqlite.retention import FILE_SLICE, prune_slice, receipts_af
 from recorder.store.sqlite.rows import Transaction, append_rows, get_meta, set_meta
 from recorder.store.sqlite.runs import trim_runs
 from recorder.store.sqlite.schema import COLUMNS
+from recorder.store.sqlite.seals import Sign, add_head, signed_receipts, take_signatures, unsigned_from
 
 TRANSACTION_ROWS, TRANSACTION_BYTES = 20_000, 64 << 20
 """What one transaction on the file takes: a crash in a long snapshot loses no more than this much of its work."""
@@ -65,21 +66,30 @@ class Snapshotter:
     """Keeps one file up to one database in memory.
 
     Args:
-        memory: The database in memory; only read.
+        memory: The database in memory; only read, but for the signatures of its receipts.
         file: The file's database; used by nobody else.
         path: Where the file is.
         identity: Which file that is.
         keep_ids: As in `prune_slice`.
+        sign: Signs receipts, and a head with each snapshot; None signs nothing.
     """
 
     def __init__(
-        self, memory: Database, file: Database, path: Path, identity: Identity, *, keep_ids: int
+        self,
+        memory: Database,
+        file: Database,
+        path: Path,
+        identity: Identity,
+        *,
+        keep_ids: int,
+        sign: Sign | None = None,
     ) -> None:
         self._memory = memory
         self._file = file
         self._path = path
         self._identity = identity
         self._keep_ids = keep_ids
+        self._sign = sign  # signs what the file says
         self._turn = asyncio.Lock()  # one snapshot at a time
         self.durable = 0  # the highest seq on disk, fsynced
         self.pruned = 0  # the highest seq removed from the file
@@ -155,14 +165,26 @@ class Snapshotter:
         for receipt, through in await self._memory.run(lambda conn: receipts_after(conn, self.pruned)):
             while self.pruned < through:
                 _, last = await self._file.run(
-                    lambda conn: prune_slice(conn, through, receipt, self._keep_ids, FILE_SLICE)  # noqa: B023
+                    lambda conn: prune_slice(
+                        conn,
+                        through,  # noqa: B023
+                        receipt,  # noqa: B023
+                        self._keep_ids,
+                        FILE_SLICE,
+                        self._sign,
+                    )
                 )
                 self.pruned = last or through
 
     async def _copy_small_tables(self, facts: dict[str, str]) -> None:
         last_run = await self._file.run(_last_run)
         meta, runs = await self._memory.run(lambda conn: (get_meta(conn), _runs_after(conn, last_run)))
-        await self._file.run(lambda conn: _write_small_tables(conn, runs, meta | facts))
+        await self._file.run(lambda conn: _write_small_tables(conn, runs, meta | facts, self._sign))
+        # Signed where they are on disk; whoever asks is answered out of memory.
+        first = await self._memory.run(unsigned_from)
+        if self._sign is not None and first is not None:
+            signed = await self._file.run(lambda conn: signed_receipts(conn, first))
+            await self._memory.run(lambda conn: take_signatures(conn, signed))
 
 
 def _settle(conn: sqlite3.Connection) -> tuple[int, int]:
@@ -205,10 +227,14 @@ def _runs_after(conn: sqlite3.Connection, number: int) -> list[tuple[Any, ...]]:
     return conn.execute("SELECT * FROM job_runs WHERE id > ? ORDER BY id", (number,)).fetchall()
 
 
-def _write_small_tables(conn: sqlite3.Connection, runs: list[tuple[Any, ...]], meta: dict[str, str]) -> None:
+def _write_small_tables(
+    conn: sqlite3.Connection, runs: list[tuple[Any, ...]], meta: dict[str, str], sign: Sign | None
+) -> None:
     with Transaction(conn):
         for row in runs:
             conn.execute(f"INSERT INTO job_runs VALUES ({','.join('?' * len(row))})", row)
         for name in {row[1] for row in runs}:
             trim_runs(conn, name)
         set_meta(conn, **meta)
+        if sign is not None:
+            add_head(conn, meta["epoch"], meta["last_snapshot_at"], sign)

@@ -22,6 +22,7 @@ from recorder.clock import Clock
 from recorder.errors import Closed, StoreDamaged, StoreError, StoreUnreadable
 from recorder.metrics import Metrics
 from recorder.model.delta import Entry
+from recorder.model.statements import Head, Signed
 from recorder.model.timestamps import format_ms
 from recorder.store.base import Guarantee, Health, Piece, Query
 from recorder.store.sqlite import checking, files, loading, migrations, retention, schema
@@ -30,8 +31,9 @@ from recorder.store.sqlite.database import Database, open_file, open_memory
 from recorder.store.sqlite.history import HistoryReader
 from recorder.store.sqlite.loading import Loaded
 from recorder.store.sqlite.replay import replay
-from recorder.store.sqlite.rows import set_meta
+from recorder.store.sqlite.rows import get_meta, set_meta
 from recorder.store.sqlite.runs import JobRuns
+from recorder.store.sqlite.seals import Receipts, Sign, end_of, read_all
 from recorder.store.sqlite.snapshot import SnapshotResult, Snapshotter
 from recorder.store.sqlite.states import SqliteStateStore
 from recorder.store.sqlite.writer import Writer
@@ -48,6 +50,7 @@ class StoreConfig:
         queue_max_deltas, queue_max_bytes: Beyond either the recording queue counts as full.
         commit: Whether entries are on disk before they count as recorded.
         log_entries: Whether each entry gets a line in the log (at debug).
+        sign: Signs heads and receipts; None signs nothing.
         busy_seconds: How long the file's statements wait for another program's lock.
     """
 
@@ -58,6 +61,7 @@ class StoreConfig:
     queue_max_bytes: int = 32 << 20
     commit: bool = False
     log_entries: bool = False
+    sign: Sign | None = None
     busy_seconds: float = 5.0
 
 
@@ -101,7 +105,12 @@ class SqliteStore:
         self._writing: asyncio.Task[None] | None = None  # the writer's task, from `load` to `close`
         self._reader = HistoryReader(memory, metrics)
         self._snapshotter = Snapshotter(
-            memory, file, config.path, files.identity(config.path), keep_ids=config.keep_ids
+            memory,
+            file,
+            config.path,
+            files.identity(config.path),
+            keep_ids=config.keep_ids,
+            sign=config.sign,
         )
         self._pruned = 0  # the highest seq removed from memory
         self._pruning = asyncio.Lock()  # one prune at a time: a receipt belongs to one run
@@ -376,6 +385,19 @@ class SqliteStore:
                 {"limit": limit},
             ).fetchall()
         )
+
+    async def head(self) -> Signed[Head] | None:
+        """Where the recording ends now, signed; None where nothing is signed."""
+        if self._config.sign is None:
+            return None
+        (seq, count, found), meta = await self._memory.run(lambda conn: (end_of(conn), get_meta(conn)))
+        now = format_ms(self._clock.now_ms())
+        head = Head(meta["epoch"], seq, count, found, now, min(self.durable, seq))
+        return Signed(head, self._config.sign(head))
+
+    async def receipts(self) -> Receipts:
+        """What was pruned and what was erased, signed where it is on disk."""
+        return await self._memory.run(read_all)
 
     async def used_bytes(self) -> int:
         """Bytes of the database in memory."""

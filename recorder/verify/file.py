@@ -1,0 +1,335 @@
+"""Verifying a database file: its structure, its entries, and what it says about them.
+
+The file may be in use. What is small is read in one transaction, the entries in parts, so the recorder that owns the
+file can write its snapshots meanwhile; where it did, and something looks wrong, everything is looked at again, the last
+time with the file held still. The commit log beside a file is part of the recording: its entries follow the file's.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recorder.errors import NotFound, StoreUnreadable
+from recorder.model.statements import ErasureReceipt, Head, PruneReceipt, Signed, erased_digest
+from recorder.store.sqlite import schema
+from recorder.store.sqlite.commitlog import SegmentReader, segment_files
+from recorder.store.sqlite.database import connect_sqlite
+from recorder.store.sqlite.rows import WIDTH
+from recorder.store.sqlite.seals import digest_of_bases, read_all, read_heads, text_of
+from recorder.verify.claims import Epoch, Ground, holds
+from recorder.verify.diagnosis import Placed
+from recorder.verify.findings import Report, Verdict
+from recorder.verify.links import Stored, Tally, check
+from recorder.verify.rows import FileEntries, check_file, has_table, is_damage, opened, placed
+from recorder.verify.verdicts import Claims, judge, starting_point
+
+ATTEMPTS = 3
+"""How often a file that changes meanwhile is looked at; the last time it is held still."""
+
+Progress = Callable[[int, int], None]
+"""Gets how many more entries have been looked at, and how many there are in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What a file says beside its entries, all as of one moment."""
+
+    first: int
+    last: int
+    given: int
+    receipts: list[Signed[PruneReceipt]]
+    heads: list[Signed[Head]]
+    erasures: list[Signed[ErasureReceipt]]
+    erased: dict[int, bytes | None]
+    epochs: list[Epoch]
+    meta: dict[str, str]
+    bases: bytes
+
+
+def verify_file(
+    path: Path,
+    trusted: frozenset[str],
+    expected: Sequence[Signed[Head]] | None = None,
+    on_progress: Progress = lambda done, total: None,
+) -> Report:
+    """Verify a database file, whether a recorder runs on it or not.
+
+    Args:
+        path: The file.
+        trusted: Ids of the keys that are believed.
+        expected: Signed heads that were kept elsewhere.
+        on_progress: Told how far it is.
+
+    Raises:
+        NotFound: There is no such file.
+        StoreUnreadable: It cannot be read, or is not a recorder's database.
+        sqlite3.Error, OSError: The same.
+    """
+    if not path.is_file():
+        raise NotFound(f"{path}: no such file")
+    with opened(path) as conn:
+        _check_is_ours(path, conn)
+        for attempt in range(ATTEMPTS):
+            if attempt == ATTEMPTS - 1:
+                conn.execute("BEGIN")
+            before = _data_version(conn)
+            report = _verify(path, conn, trusted, expected, on_progress)
+            if report.verdict is Verdict.INTACT or _data_version(conn) == before:
+                break
+    return report
+
+
+def _check_is_ours(path: Path, conn: sqlite3.Connection) -> None:
+    if conn.execute("PRAGMA application_id").fetchone()[0] != schema.APPLICATION_ID:
+        raise StoreUnreadable(f"{path} is not a recorder's database")
+    version = schema.version(conn)
+    if version > schema.USER_VERSION:
+        raise StoreUnreadable(
+            f"{path} has schema {version}, this version knows {schema.USER_VERSION}",
+            hint="use a newer recorder",
+        )
+
+
+def _data_version(conn: sqlite3.Connection) -> int:
+    return int(conn.execute("PRAGMA data_version").fetchone()[0])
+
+
+def _verify(
+    path: Path,
+    conn: sqlite3.Connection,
+    trusted: frozenset[str],
+    expected: Sequence[Signed[Head]] | None,
+    on_progress: Progress,
+) -> Report:
+    report = Report(str(path))
+    try:
+        facts = _read_facts(conn)
+        with ThreadPoolExecutor(2, thread_name_prefix="doctor") as threads:
+            structure = threads.submit(_on_own_connection, path, _structure)
+            cache = threads.submit(_on_own_connection, path, _cache)
+            _verify_entries(
+                report,
+                path,
+                conn,
+                facts,
+                Claims(
+                    facts.heads,
+                    expected,
+                    facts.erasures,
+                    facts.erased,
+                    facts.given,
+                    facts.meta.get("clean") == "1",
+                ),
+                trusted,
+                on_progress,
+            )
+            report.findings += structure.result().findings + cache.result().findings
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise
+        report.broken("structure", f"the database is damaged: {error}")
+    _check_modes(report, path)
+    return report
+
+
+def _verify_entries(
+    report: Report,
+    path: Path,
+    conn: sqlite3.Connection,
+    facts: _Facts,
+    said: Claims,
+    trusted: frozenset[str],
+    on_progress: Progress,
+) -> None:
+    last_receipt = facts.receipts[-1] if facts.receipts else None
+    pruned = last_receipt.said.last_seq if last_receipt else 0
+    believed = last_receipt is None or last_receipt.by is None or holds(last_receipt)
+    start = starting_point(
+        facts.first or pruned + 1,
+        pruned,
+        last_receipt.said.last_hash if last_receipt else None,
+        known=believed,
+    )
+    total = facts.last - facts.first + 1 if facts.first else 0
+    tally = Tally(*start)
+    if facts.first:
+        tally = check_file(path, facts.first, facts.last, start, lambda done: on_progress(done, total))
+    beyond = _check_commit_log(report, path, tally)
+    entries = FileEntries(conn, beyond)
+    first = facts.first or min(beyond, default=pruned + 1)
+    last = max([facts.last, *beyond]) if facts.first or beyond else first - 1
+    ground = Ground(first, last, entries.hash_at, facts.receipts, facts.epochs, trusted)
+    judge(report, tally, entries, ground, said)
+    if last_receipt is not None and holds(last_receipt) and last_receipt.said.bases_digest is None:
+        report.note("base", "a prune was under way: the states it kept are not sealed yet")
+    elif last_receipt is not None and holds(last_receipt) and last_receipt.said.bases_digest != facts.bases:
+        report.broken(
+            "base", "the states kept for what was pruned are not those that the last receipt sealed"
+        )
+    elif last_receipt is None and _count(conn, "session_bases"):
+        report.broken("base", "states are kept for what was pruned, though no receipt says that anything was")
+
+
+def _read_facts(conn: sqlite3.Connection) -> _Facts:
+    nested = conn.in_transaction
+    if not nested:
+        conn.execute("BEGIN")
+    try:
+        span = conn.execute("SELECT min(id), max(id) FROM session_deltas").fetchone()
+        given = conn.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'session_deltas'").fetchone()
+        found = read_all(conn)
+        pruned = found.prunes[-1].said.last_seq if found.prunes else 0
+        return _Facts(
+            span[0] or 0,
+            span[1] or 0,
+            given[0] or 0,
+            found.prunes,
+            read_heads(conn),
+            found.erasures,
+            _erased(conn, pruned),
+            [Epoch(name, first) for name, first in found.epochs],
+            {text_of(key): text_of(value) for key, value in conn.execute("SELECT key, value FROM meta")},
+            digest_of_bases(conn),
+        )
+    finally:
+        if not nested:
+            conn.execute("COMMIT")
+
+
+def _erased(conn: sqlite3.Connection, pruned: int) -> dict[int, bytes | None]:
+    """As `claims.check_erasures` takes it."""
+    if not has_table(conn, "erasures"):
+        return {}
+    found: dict[int, list[Any]] = {number: [] for (number,) in conn.execute("SELECT id FROM erasures")}
+    for number, *state in conn.execute(
+        "SELECT erasure, seq, before_digest, after_digest FROM erased_states ORDER BY seq"
+    ):
+        found.setdefault(number, []).append(tuple(state))
+    partly = {number for (number,) in conn.execute("SELECT id FROM erasures WHERE first_seq <= ?", (pruned,))}
+    return {number: None if number in partly else erased_digest(rows) for number, rows in found.items()}
+
+
+def _check_commit_log(report: Report, path: Path, tally: Tally) -> dict[int, Placed]:
+    """Check what stands in the commit log beyond the file; the entries that do."""
+    beyond: dict[int, Placed] = {}
+    for segment in segment_files(path):
+        reader = SegmentReader(segment.path)
+        for values in reader:
+            rows = [_stored(values[at : at + WIDTH]) for at in range(0, len(values), WIDTH)]
+            new = [row for row in rows if row[0] > tally.seq]
+            check(tally, new, {}, frozenset())
+            beyond |= {row[0]: placed(row, {}) for row in new}
+        if reader.damage is not None:
+            report.broken("structure", f"the commit log is damaged: {reader.damage}", tally.seq + 1)
+        elif reader.torn:
+            report.note("structure", f"{segment.path.name} ends in {reader.torn} bytes that were never acked")
+    if beyond:
+        report.note(
+            "chain", f"the last {len(beyond):,} entries are in the commit log, and not yet in the file"
+        )
+    return beyond
+
+
+def _stored(values: Sequence[Any]) -> Stored:
+    return tuple(value.encode() if isinstance(value, str) else value for value in values)
+
+
+def _on_own_connection(path: Path, work: Callable[[sqlite3.Connection, Report], None]) -> Report:
+    """What a look at the whole file found; SQLite does the work, beside the checking of the entries."""
+    report = Report(str(path))
+    with opened(path) as conn:
+        conn.execute("BEGIN")
+        try:
+            work(conn, report)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            report.broken("structure", f"the database is damaged: {error}")
+    return report
+
+
+def _structure(conn: sqlite3.Connection, report: Report) -> None:
+    for (said,) in conn.execute("PRAGMA integrity_check(10)"):
+        if said != b"ok":
+            report.broken("structure", f"SQLite says: {' '.join(text_of(said).split())}")
+    version = schema.version(conn)
+    if version < schema.USER_VERSION:
+        report.note("structure", f"it has schema {version}, of an older recorder")
+        return
+    with closing(_new()) as new:
+        ours, theirs = _objects(new), _objects(conn)
+    for name in sorted(ours.keys() | theirs.keys()):
+        if ours.get(name) != theirs.get(name):
+            report.broken("structure", f"the schema is not a recorder's: {name}")
+
+
+def _new() -> sqlite3.Connection:
+    """An empty database with today's schema."""
+    conn = connect_sqlite(":memory:")
+    schema.create(conn)
+    return conn
+
+
+def _objects(conn: sqlite3.Connection) -> dict[str, str]:
+    rows = conn.execute("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'")
+    return {f"{text_of(kind)} {text_of(name)}": text_of(sql) for kind, name, sql in rows}
+
+
+_EXPECTED_STATES = """
+SELECT session_id, max(id), created_at, count(*), delta_type = 'deleted' FROM session_deltas GROUP BY session_id
+UNION ALL
+SELECT session_id, seq, recorded_at, 0, 0 FROM session_bases
+WHERE NOT EXISTS (SELECT 1 FROM session_deltas d WHERE d.session_id = session_bases.session_id)
+"""
+_FOUND_STATES = "SELECT session_id, seq, recorded_at, count, deleted FROM session_states"
+
+
+def _cache(conn: sqlite3.Connection, report: Report) -> None:
+    """Whether the current states are those that the log makes."""
+    for one, other in ((_EXPECTED_STATES, _FOUND_STATES), (_FOUND_STATES, _EXPECTED_STATES)):
+        row = conn.execute(
+            f"SELECT session_id FROM (SELECT * FROM ({one}) EXCEPT SELECT * FROM ({other})) LIMIT 1"
+        ).fetchone()
+        if row is not None:
+            report.broken(
+                "cache",
+                f"the current state of session {text_of(row[0])[:80]!r} is not the one that the log makes"
+                " (the table session_states can be made anew from the log)",
+            )
+            return
+    counted, told = (
+        conn.execute(sql).fetchone()[0]
+        for sql in (
+            "SELECT count(*) FROM session_states",
+            "SELECT value FROM counters WHERE name = 'sessions'",
+        )
+    )
+    if counted != told:
+        report.broken("cache", f"there are {counted:,} sessions, and the counter says {told:,}")
+    if not has_table(conn, "erased_states"):
+        return
+    back = conn.execute(
+        "SELECT min(seq) FROM erased_states JOIN session_deltas ON id = seq"
+        " WHERE before_digest IS NOT NULL AND before_state IS NOT NULL"
+        " OR after_digest IS NOT NULL AND after_state IS NOT NULL"
+    ).fetchone()[0]
+    if back is not None:
+        report.broken("erasure", f"the content of entry {back} is there, though it was erased", back)
+
+
+def _check_modes(report: Report, path: Path) -> None:
+    for place, mode in ((path, 0o600), (path.parent, 0o700)):
+        has = stat.S_IMODE(place.stat().st_mode)
+        if has & ~mode:
+            report.note("structure", f"{place} has mode {has:04o}: others than its owner may get at it")
+
+
+def _count(conn: sqlite3.Connection, table: str) -> int:
+    return int(conn.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
