@@ -1,0 +1,171 @@
+/**
+ * The last deltas that were seen, bounded in number and in characters, and those of them that a filter lets through.
+ *
+ * Entries come in rising order of seq. Both lists are kept up as entries come and go, so that a frame costs what is new.
+ * While it is held, what is shown stays as it is (nothing joins it and nothing leaves it), and what came since is
+ * counted; releasing shows everything that is still there.
+ */
+
+/**
+ * An entry: what of a delta a row needs, and its text, from which the rest is read when the row is shown.
+ * @typedef {object} Entry
+ * @property {number} seq
+ * @property {string} at When it was recorded.
+ * @property {string} type
+ * @property {string} session
+ * @property {boolean} broken Whether its lineage is.
+ * @property {string} text Its JSON text.
+ */
+
+/**
+ * @typedef {object} Filter
+ * @property {string} session A part of the session's id; upper and lower case are the same.
+ * @property {string} type `""`: any.
+ * @property {string} text A part of the delta's text; upper and lower case are the same.
+ */
+
+export const MOST_ENTRIES = 5000;
+export const MOST_CHARACTERS = 24 << 20;
+
+/** Entries, and a filter over them. */
+export class FeedLog {
+  /**
+   * @param {number} [mostEntries]
+   * @param {number} [mostCharacters]
+   */
+  constructor(mostEntries = MOST_ENTRIES, mostCharacters = MOST_CHARACTERS) {
+    this.mostEntries = mostEntries;
+    this.mostCharacters = mostCharacters;
+    /** @type {Entry[]} */
+    this.entries = []; // oldest first
+    this.characters = 0; // of all texts
+    /** @type {Filter} */
+    this.filter = { session: "", type: "", text: "" };
+    this.accepts = accepting(this.filter);
+    /** @type {Entry[]} */
+    this.shown = []; // those that pass, oldest first; while held, as they were
+    this.held = false; // whether `shown` stays as it is
+    this.missed = 0; // how many that pass have come while it is held
+  }
+
+  /**
+   * Take in what has come.
+   * @param {Entry[]} fresh
+   */
+  add(fresh) {
+    const passing = fresh.filter(this.accepts);
+    for (const entry of fresh) {
+      this.entries.push(entry);
+      this.characters += entry.text.length;
+    }
+    const gone = this.trim();
+    if (this.held) {
+      this.missed += passing.length;
+      return;
+    }
+    for (const entry of passing) this.shown.push(entry);
+    if (gone) this.forget(this.shown, gone);
+  }
+
+  /**
+   * Put older entries in front, as far as there is room.
+   * @param {Entry[]} older Oldest first; all of them older than any here.
+   */
+  addOlder(older) {
+    const first = this.entries.length ? this.entries[0].seq : Infinity;
+    const fresh = older.filter((entry) => entry.seq < first);
+    this.entries = [...fresh, ...this.entries];
+    for (const entry of fresh) this.characters += entry.text.length;
+    this.trim();
+    // Older ones are seen even while it is held: who scrolls down to them asked for them.
+    const kept = this.held ? this.shown : this.entries.slice(fresh.length).filter(this.accepts);
+    this.shown = [...fresh.filter(this.accepts), ...kept];
+  }
+
+  /** @returns {boolean} Whether older ones could be kept. */
+  hasRoom() {
+    return this.entries.length < this.mostEntries * 0.9 && this.characters < this.mostCharacters * 0.9;
+  }
+
+  /**
+   * Forget a session's entries up to a seq: their content is not to be seen any more.
+   * @param {string} session
+   * @param {number} through
+   */
+  erase(session, through) {
+    const stays = (/** @type {Entry} */ entry) => entry.session !== session || entry.seq > through;
+    this.entries = this.entries.filter(stays);
+    this.shown = this.shown.filter(stays);
+    this.characters = this.entries.reduce((sum, entry) => sum + entry.text.length, 0);
+  }
+
+  /** Everything that was seen is of another epoch, or cannot be joined to what comes. */
+  clear() {
+    this.entries = [];
+    this.characters = 0;
+    this.shown = [];
+    this.missed = 0;
+  }
+
+  /**
+   * Look through another filter, at everything that is there.
+   * @param {Partial<Filter>} wanted
+   */
+  setFilter(wanted) {
+    this.filter = { ...this.filter, ...wanted };
+    this.accepts = accepting(this.filter);
+    this.release(this.held);
+  }
+
+  /** Let what is shown stay as it is. */
+  hold() {
+    if (!this.held) this.shown = this.shown.slice();
+    this.held = true;
+  }
+
+  /**
+   * Show what is there now.
+   * @param {boolean} [held] Whether it stays so from here on.
+   */
+  release(held = false) {
+    this.held = held;
+    this.missed = 0;
+    this.shown = this.entries.filter(this.accepts);
+  }
+
+  /** @returns {number} The seq up to which entries were dropped, 0 where none was. */
+  trim() {
+    let drop = 0;
+    while (
+      this.entries.length - drop > this.mostEntries ||
+      (this.characters > this.mostCharacters && this.entries.length - drop > 1)
+    ) {
+      this.characters -= this.entries[drop++].text.length;
+    }
+    if (!drop) return 0;
+    const through = this.entries[drop - 1].seq;
+    this.entries.splice(0, drop);
+    return through;
+  }
+
+  /** @param {Entry[]} list @param {number} through */
+  forget(list, through) {
+    let drop = 0;
+    while (drop < list.length && list[drop].seq <= through) drop++;
+    if (drop) list.splice(0, drop);
+  }
+}
+
+/**
+ * Whether an entry passes.
+ * @param {Filter} filter
+ * @returns {(entry: Entry) => boolean}
+ */
+export function accepting(filter) {
+  const session = filter.session.toLowerCase();
+  const text = filter.text.toLowerCase();
+  return (entry) =>
+    (!filter.type || entry.type === filter.type) &&
+    (!session || entry.session.toLowerCase().includes(session)) &&
+    (!text || entry.text.toLowerCase().includes(text));
+}

@@ -1,0 +1,220 @@
+/**
+ * A list of any length of which only the rows in sight exist.
+ *
+ * Rows have one height (`--row` of the list's style). A row's element is kept as long as its item is in sight, and then
+ * used for another one: a frame costs the rows that changed. For the keyboard and for those who hear it, it is a listbox
+ * with one place to tab to: arrows, Page Up, Page Down, Home and End move, Enter opens.
+ */
+
+import { el } from "./dom.js";
+
+const OVERSCAN = 4;
+
+/**
+ * @template T
+ * @typedef {object} ListOptions
+ * @property {string} label What it is a list of.
+ * @property {string} [class]
+ * @property {(item: T) => string | number} key What tells items apart.
+ * @property {(row: HTMLElement, item: T, fresh: boolean) => void} draw Fills a row; `fresh`: it held another item.
+ * @property {(item: T) => void} onOpen
+ * @property {(top: number, bottom: number) => void} [onScroll] Pixels above and below what is in sight.
+ * @property {(item: T) => void} [onMove] The keyboard moved to an item.
+ */
+
+let lists = 0;
+
+/** @template T */
+export class VirtualList {
+  /** @param {ListOptions<T>} options */
+  constructor(options) {
+    this.options = options;
+    /** @type {T[]} */
+    this.items = [];
+    this.reversed = false; // whether the last item stands first
+    /** @type {Map<string | number, HTMLElement>} */
+    this.rows = new Map(); // in sight, by key
+    /** @type {HTMLElement[]} */
+    this.spare = []; // elements not in use
+    /** @type {string | number | null} */
+    this.active = null; // key of the item that the keyboard is at
+    this.rowHeight = 0; // in pixels; measured when shown
+    this.name = `list-${++lists}`; // for ids of rows
+    this.made = 0; // rows made, for their ids
+    this.space = el("div", { class: "list-space", role: "presentation" });
+    this.element = el(
+      "div",
+      {
+        class: `list ${options.class ?? ""}`,
+        role: "listbox",
+        tabindex: 0,
+        "aria-label": options.label,
+        on: {
+          scroll: () => this.scrolled(),
+          keydown: (/** @type {KeyboardEvent} */ event) => this.onKey(event),
+          click: (/** @type {MouseEvent} */ event) => this.onClick(event),
+        },
+      },
+      this.space,
+    );
+    this.observer = new ResizeObserver(() => this.resize());
+    this.observer.observe(this.element);
+  }
+
+  /**
+   * Show these, or what has become of them.
+   * @param {T[]} items
+   * @param {boolean} [reversed] Whether the last one stands first.
+   */
+  show(items, reversed = false) {
+    this.items = items;
+    this.reversed = reversed;
+    this.draw(true);
+  }
+
+  /** Give back what it holds outside. */
+  close() {
+    this.observer.disconnect();
+  }
+
+  /**
+   * Bring an item into sight and let the keyboard be at it.
+   * @param {number} index In the order shown.
+   */
+  goTo(index) {
+    const item = this.at(index);
+    if (item === undefined) return;
+    this.active = this.options.key(item);
+    const { scrollTop, clientHeight } = this.element;
+    const top = index * this.rowHeight;
+    if (top < scrollTop) this.element.scrollTop = top;
+    else if (top + this.rowHeight > scrollTop + clientHeight) {
+      this.element.scrollTop = top + this.rowHeight - clientHeight;
+    }
+    this.draw(false);
+  }
+
+  /** @param {number} index In the order shown. @returns {T | undefined} */
+  at(index) {
+    return this.items[this.reversed ? this.items.length - 1 - index : index];
+  }
+
+  resize() {
+    const height = Number.parseFloat(getComputedStyle(this.element).getPropertyValue("--row")) || 32;
+    if (height !== this.rowHeight) {
+      this.rowHeight = height;
+      for (const row of this.rows.values()) row.remove();
+      this.rows.clear();
+    }
+    this.draw(false);
+  }
+
+  scrolled() {
+    this.draw(false);
+    const { scrollTop, scrollHeight, clientHeight } = this.element;
+    this.options.onScroll?.(scrollTop, scrollHeight - clientHeight - scrollTop);
+  }
+
+  /** @param {boolean} all Whether rows that stay are drawn again. */
+  draw(all) {
+    if (!this.rowHeight) return;
+    const count = this.items.length;
+    this.space.style.height = `${count * this.rowHeight}px`;
+    const { scrollTop, clientHeight } = this.element;
+    const first = Math.max(0, Math.floor(scrollTop / this.rowHeight) - OVERSCAN);
+    const last = Math.min(count, Math.ceil((scrollTop + clientHeight) / this.rowHeight) + OVERSCAN);
+    const wanted = new Map();
+    for (let index = first; index < last; index++) {
+      const item = /** @type {T} */ (this.at(index));
+      wanted.set(this.options.key(item), { item, index });
+    }
+    for (const [key, row] of this.rows) {
+      if (wanted.has(key)) continue;
+      this.rows.delete(key);
+      this.spare.push(row);
+    }
+    for (const [key, { item, index }] of wanted) this.place(key, item, index, count, all);
+    for (const row of this.spare) row.remove();
+    this.spare.length = Math.min(this.spare.length, 60);
+    this.mark();
+  }
+
+  /**
+   * @param {string | number} key
+   * @param {T} item
+   * @param {number} index
+   * @param {number} count
+   * @param {boolean} again
+   */
+  place(key, item, index, count, again) {
+    let row = this.rows.get(key);
+    const fresh = !row;
+    if (!row) {
+      row = this.spare.pop() ?? el("div", { class: "row", role: "option", id: `${this.name}-${++this.made}` });
+      this.rows.set(key, row);
+      if (!row.isConnected) this.space.append(row);
+    }
+    row.style.transform = `translateY(${index * this.rowHeight}px)`;
+    row.setAttribute("aria-posinset", String(index + 1));
+    row.setAttribute("aria-setsize", String(count));
+    row.dataset.index = String(index);
+    if (fresh || again) this.options.draw(row, item, fresh);
+  }
+
+  /** Mark the row that the keyboard is at. */
+  mark() {
+    let id = null;
+    for (const [key, row] of this.rows) {
+      const isActive = key === this.active;
+      row.setAttribute("aria-selected", String(isActive));
+      if (isActive) id = row.id;
+    }
+    if (id) this.element.setAttribute("aria-activedescendant", id);
+    else this.element.removeAttribute("aria-activedescendant");
+  }
+
+  /** @returns {number} Where the keyboard is, -1 where nowhere. */
+  activeIndex() {
+    const row = this.active === null ? null : this.rows.get(this.active);
+    if (row) return Number(row.dataset.index);
+    const index = this.items.findIndex((item) => this.options.key(item) === this.active);
+    return index >= 0 && this.reversed ? this.items.length - 1 - index : index;
+  }
+
+  /** @param {KeyboardEvent} event */
+  onKey(event) {
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    const page = Math.max(1, Math.floor(this.element.clientHeight / this.rowHeight) - 1);
+    const last = this.items.length - 1;
+    const here = this.activeIndex();
+    const there = {
+      ArrowDown: here + 1,
+      ArrowUp: here - 1,
+      PageDown: here + page,
+      PageUp: here - page,
+      Home: 0,
+      End: last,
+    }[event.key];
+    if (there !== undefined && last >= 0) {
+      event.preventDefault();
+      event.stopPropagation();
+      this.goTo(Math.min(last, Math.max(0, there)));
+      const item = this.at(this.activeIndex());
+      if (item !== undefined) this.options.onMove?.(item);
+    } else if (event.key === "Enter" && here >= 0) {
+      event.preventDefault();
+      this.options.onOpen(/** @type {T} */ (this.at(here)));
+    }
+  }
+
+  /** @param {MouseEvent} event */
+  onClick(event) {
+    const row = event.target instanceof Element ? /** @type {HTMLElement | null} */ (event.target.closest(".row")) : null;
+    if (!row) return;
+    const item = this.at(Number(row.dataset.index));
+    if (item === undefined) return;
+    this.active = this.options.key(item);
+    this.mark();
+    this.options.onOpen(item);
+  }
+}
