@@ -9,18 +9,24 @@ const HEIGHT = 100;
 
 /** The chart. */
 export class RateChart {
-  /** @param {import("./rates.js").Rates} rates One second a bucket. */
-  constructor(rates) {
+  /**
+   * @param {import("./rates.js").Rates} rates One second a bucket.
+   * @param {() => number} knownSince The time before which nothing is known.
+   */
+  constructor(rates, knownSince) {
     this.rates = rates;
+    this.knownSince = knownSince;
     /** @type {number[]} */
     this.values = []; // as drawn
     this.drawnAt = 0; // when
     this.path = svg("path", { class: "bar" });
     this.now = svg("path", { class: "bar bar-now" });
+    this.unknown = svg("path", { class: "unknown" });
     this.picture = svg(
       "svg",
       { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", class: "chart-bars" },
       svg("path", { class: "grid", d: `M0 .5H${WIDTH}M0 ${HEIGHT / 2}H${WIDTH}M0 ${HEIGHT - 0.5}H${WIDTH}` }),
+      this.unknown,
       this.path,
       this.now,
     );
@@ -50,6 +56,8 @@ export class RateChart {
     const whole = bars(done, (WIDTH * done.length) / values.length, HEIGHT, top);
     this.path.setAttribute("d", whole);
     this.now.setAttribute("d", bars([...done.map(() => 0), values.at(-1) ?? 0], WIDTH, HEIGHT, top));
+    const unknown = WIDTH * (1 - (now - this.knownSince()) / (values.length * this.rates.widthMs));
+    this.unknown.setAttribute("d", unknown > 0 ? `M0 0H${unknown.toFixed(1)}V${HEIGHT}H0z` : "");
     const recent = done.slice(-3);
     const mean = recent.reduce((sum, value) => sum + value, 0) / recent.length;
     say(this.figure, rate(mean));

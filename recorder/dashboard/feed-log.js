@@ -11,9 +11,11 @@
  * @typedef {object} Entry
  * @property {number} seq
  * @property {string} at When it was recorded.
+ * @property {string} happened When it happened.
  * @property {string} type
  * @property {string} session
  * @property {boolean} broken Whether its lineage is.
+ * @property {boolean} erased Whether its states were erased.
  * @property {string} text Its JSON text.
  */
 

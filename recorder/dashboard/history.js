@@ -14,9 +14,11 @@ export function entryOf(item) {
   return {
     seq: Number(raw(item.items[0])),
     at: stringAt(item, "recordedAt") ?? "",
+    happened: stringAt(delta, "timestamp") ?? "",
     type: stringAt(delta, "type") ?? "",
     session: stringAt(delta, "sessionId") ?? "",
     broken: member(item, "lineage") !== null,
+    erased: member(item, "erased") !== null,
     text: raw(item),
   };
 }

@@ -31,6 +31,7 @@ export class NowModel {
     this.problem = ""; // why it is not, in words
     this.nothingOlder = false; // whether the feed begins where history begins
     this.through = 0; // everything up to this seq has been counted in
+    this.knownSince = 0; // before this time deltas came that are not in the rates
     this.reading = false; // whether older ones are on their way
     this.loading = 0; // which loading is the last one that was begun
     /** @type {Set<() => void>} */
@@ -74,6 +75,8 @@ export class NowModel {
     const mine = ++this.loading;
     this.feed.clear();
     this.sessions.clear();
+    this.rates.clear();
+    this.knownSince = Date.now();
     this.through = seq;
     this.loaded = !this.source.figures.recording;
     this.nothingOlder = this.loaded;
@@ -101,9 +104,25 @@ export class NowModel {
     this.feed.addOlder(page.entries);
     this.nothingOlder = !page.more;
     this.sessions.list(listed.sessions, listed.next === null);
+    this.recall(page.entries, page.more);
     this.loaded = true;
     this.problem = "";
     this.changed();
+  }
+
+  /**
+   * Show the rates of what was just before, as far back as it is known.
+   * @param {import("./feed-log.js").Entry[]} entries
+   * @param {boolean} more Whether there is more before them.
+   */
+  recall(entries, more) {
+    const now = Date.now();
+    for (const entry of entries) {
+      const time = Math.min(now, Date.parse(entry.at));
+      this.rates.add(time);
+      this.sessions.byId.get(entry.session)?.rates.add(time);
+    }
+    this.knownSince = more && entries.length ? Date.parse(entries[0].at) : 0;
   }
 
   /** Read what is older than the feed, if there is anything and room for it. */

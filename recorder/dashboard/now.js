@@ -31,7 +31,7 @@ export class NowView {
     this.orderedAt = 0; // when the sessions were
     this.paused = model.feed.held; // whether somebody has stopped the feed by hand
     this.sessionFilter = ""; // what the list of sessions is looked through by
-    this.chart = new RateChart(model.rates);
+    this.chart = new RateChart(model.rates, () => model.knownSince);
     this.sessions = this.sessionList();
     this.feed = this.feedList();
     this.sessionsNote = el("span", { class: "dim" });

@@ -18,13 +18,15 @@ export class Rates {
   }
 
   /**
-   * Something happened.
-   * @param {number} now
+   * Something happened; a while ago too, and not at all where that was before what is shown.
+   * @param {number} time
    * @param {number} [times]
    */
-  add(now, times = 1) {
-    this.moveTo(now);
-    this.counts[this.last % this.counts.length] += times;
+  add(time, times = 1) {
+    this.moveTo(time);
+    const bucket = Math.floor(time / this.widthMs);
+    if (bucket <= this.last - this.counts.length) return;
+    this.counts[bucket % this.counts.length] += times;
     this.total += times;
   }
 
@@ -37,6 +39,12 @@ export class Rates {
     this.moveTo(now);
     const size = this.counts.length;
     return Array.from(this.counts, (_, index) => this.counts[(this.last + 1 + index) % size]);
+  }
+
+  /** Nothing that was counted holds any more. */
+  clear() {
+    this.counts.fill(0);
+    this.total = 0;
   }
 
   /** @param {number} now */

@@ -126,9 +126,11 @@ export class Source {
     this.batch.push({
       seq: event.seq,
       at: event.recordedAt,
+      happened: event.delta.timestamp,
       type: event.delta.type,
       session: event.delta.sessionId,
       broken: event.lineage === "broken",
+      erased: event.erased !== null,
       text: event.text,
     });
     if (this.batch.length >= BATCH_MOST) this.flush();

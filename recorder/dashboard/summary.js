@@ -72,7 +72,9 @@ export function summarise(parts) {
   if (!parts.before || parts.type === "created") return parts.after ? outline(parts.after) : "";
   const found = changes(diff(parts.before, parts.after), 200);
   if (found.length === 0) return "nothing changed";
-  const told = found.slice(0, MOST_CHANGES).map(changeInWords);
+  // What counts up with every step says least.
+  const counters = found.filter(isCounter);
+  const told = [...found.filter((field) => !isCounter(field)), ...counters].slice(0, MOST_CHANGES).map(changeInWords);
   const rest = found.length - told.length;
   return rest > 0 ? `${told.join(" · ")} · ${count(rest)} more` : told.join(" · ");
 }
@@ -116,6 +118,11 @@ export function pathInWords(pointer) {
     .slice(1)
     .map((key) => key.replaceAll("~1", "/").replaceAll("~0", "~"))
     .reduce((path, key) => (/^\d+$/.test(key) ? `${path}[${key}]` : path ? `${path}.${key}` : key), "");
+}
+
+/** @param {import("./diff.js").Field} field @returns {boolean} Whether a number became another one. */
+function isCounter(field) {
+  return field.before?.kind === "number" && field.after?.kind === "number";
 }
 
 /** @param {import("./diff.js").Field} field @returns {string} */

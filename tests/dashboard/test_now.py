@@ -1,0 +1,231 @@
+"""The view "Now": deltas appear, are filtered, held and resumed; what comes from data is text; empty pages teach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from tests.support.app import App, delta, running_app
+from tests.support.browser import needs_chromium, opened
+
+pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="session")]
+
+HOSTILE = [
+    "<img src=x onerror=alert(1)>",
+    "</script><script>alert(1)</script>",
+    "javascript:alert(1)",
+    "\u202egnp.exe",
+    "../../etc/passwd",
+    "%2e%2e/%00?#&",
+    "__proto__",
+    "constructor",
+    "' onmouseover='alert(1)",
+    "${alert(1)} {{alert(1)}}",
+    "x" * 256,
+    "👩‍🚀 日本",
+    ".",
+    "..",
+]
+
+
+def feed(page: Page) -> Any:
+    """The rows of the feed."""
+    return page.locator(".feed-list .row")
+
+
+def sessions(page: Page) -> Any:
+    """The rows of the sessions."""
+    return page.locator(".session-list .row")
+
+
+async def live(page: Page) -> None:
+    """Until the page says that it is."""
+    await expect(page.locator("#freshness")).to_contain_text("live")
+
+
+async def some_sessions(app: App) -> None:
+    """Three sessions, each in another way."""
+    await app.publish(
+        {"type": "created", "sessionId": "alpha", "after": {"status": "pending"}},
+        {"type": "created", "sessionId": "beta", "after": {"status": "pending"}},
+        {"type": "updated", "sessionId": "alpha", "after": {"status": "needle"}},
+        {"type": "created", "sessionId": "gamma", "after": {"status": "pending"}},
+        {"type": "deleted", "sessionId": "beta"},
+    )
+
+
+async def test_what_was_recorded_is_there_and_what_comes_appears(browser: Browser, tmp_path: Path) -> None:
+    async with running_app(tmp_path) as app:
+        await some_sessions(app)
+        async with opened(browser, app.url) as page:
+            await expect(feed(page)).to_have_count(5)
+            await expect(feed(page).nth(0)).to_contain_text("deleted")
+            await expect(sessions(page)).to_have_count(3)
+            await expect(sessions(page).first).to_contain_text("beta")
+            await live(page)
+            await app.publish({"type": "updated", "sessionId": "gamma", "after": {"status": "done"}})
+            row = page.locator(".feed-list .row[aria-posinset='1']")
+            await expect(row).to_contain_text("status: pending → done")
+            await expect(page.locator(".session-list .row[aria-posinset='1']")).to_contain_text("gamma")
+
+
+async def test_the_feed_is_filtered_by_session_type_and_text(browser: Browser, tmp_path: Path) -> None:
+    async with running_app(tmp_path) as app:
+        await some_sessions(app)
+        async with opened(browser, app.url) as page:
+            await expect(feed(page)).to_have_count(5)
+            await page.get_by_label("Only deltas of this type").select_option("created")
+            await expect(feed(page)).to_have_count(3)
+            session = page.locator(".feed").get_by_label("Only sessions whose id holds this")
+            await session.fill("ALPH")
+            await expect(feed(page)).to_have_count(1)
+            await session.fill("")
+            await page.get_by_label("Only deltas of this type").select_option("")
+            await page.get_by_label("Only deltas that hold this text").fill("needle")
+            await expect(feed(page)).to_have_count(1)
+            # What comes is filtered too.
+            await app.publish(delta("other"), delta("other", after={"x": "a needle"}))
+            await expect(feed(page)).to_have_count(2)
+            await page.get_by_label("Only deltas that hold this text").fill("nothing of the kind")
+            await expect(page.get_by_text("Nothing that is here matches.")).to_be_visible()
+
+
+async def test_a_held_feed_keeps_its_place_and_counts_what_it_does_not_show(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with running_app(tmp_path) as app:
+        await app.publish(*[delta("s", n) for n in range(150)])
+        async with opened(browser, app.url) as page:
+            await expect(page.locator(".feed-list .row[aria-posinset='1']")).to_contain_text("150")
+            # Scrolling is enough: who reads is not pushed away.
+            await page.locator(".feed-list").evaluate("list => list.scrollTop = 900")
+            place = page.locator(".feed-list .row[aria-posinset='31'] .seq")
+            await expect(place).to_have_text("120")
+            await live(page)
+            await app.publish(*[delta("s", n) for n in range(40)])
+            await expect(page.get_by_role("button", name="40 newer deltas")).to_be_visible()
+            await expect(place).to_have_text("120")
+            await page.get_by_role("button", name="40 newer deltas").click()
+            await expect(page.locator(".feed-list .row[aria-posinset='1'] .seq")).to_have_text("190")
+            # And by hand.
+            await page.keyboard.press("p")
+            await expect(page.get_by_role("button", name="Resume")).to_be_visible()
+            await app.publish(delta("s", 1))
+            await expect(page.get_by_role("button", name="1 newer delta")).to_be_visible()
+            await page.get_by_role("button", name="Resume").click()
+            await expect(page.locator(".feed-list .row[aria-posinset='1'] .seq")).to_have_text("191")
+
+
+async def test_older_deltas_are_read_as_one_scrolls_and_few_rows_exist(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with running_app(tmp_path) as app:
+        await app.publish(*[delta("s", n) for n in range(700)])
+        async with opened(browser, app.url) as page:
+            await expect(page.get_by_text("200 deltas, the latest")).to_be_visible()
+            listed = page.locator(".feed-list")
+            await expect(feed(page).first).to_be_visible()
+            for through in ("500 deltas, the latest", "700 deltas"):
+                await listed.evaluate("list => list.scrollTop = list.scrollHeight")
+                await expect(page.locator(".feed .card-head")).to_contain_text(through)
+            await listed.evaluate("list => list.scrollTop = list.scrollHeight")
+            await expect(page.locator(".feed-list .row[aria-posinset='700'] .seq")).to_have_text("1")
+            assert await feed(page).count() < 60
+
+
+async def test_hostile_ids_and_states_are_text(browser: Browser, tmp_path: Path) -> None:
+    async with running_app(tmp_path) as app:
+        for name in HOSTILE:
+            await app.publish(
+                {"type": "created", "sessionId": name, "after": {name: name, "deep": [{name: [name]}]}}
+            )
+        async with opened(browser, app.url) as page:
+            page.on("dialog", lambda dialog: pytest.fail(f"it ran: {dialog.message}"))
+            await expect(sessions(page)).to_have_count(len(HOSTILE))
+            names = await page.locator(".session-list .row .name").all_text_contents()
+            shown = {name.replace("\u202e", "⟨U+202E⟩").replace("\u200d", "⟨U+200D⟩") for name in HOSTILE}
+            assert set(names) == shown
+            for name in HOSTILE:
+                await page.evaluate(
+                    "async (id) => { const { sessionAddress } = await import('/assets/router.js');"
+                    " location.hash = sessionAddress(id); }",
+                    name,
+                )
+                title = name.replace("\u202e", "⟨U+202E⟩").replace("\u200d", "⟨U+200D⟩")
+                await expect(page.locator("h1")).to_have_text(title)
+                await expect(page.locator(".state-body .field > .line .key").first).to_have_text(title)
+                await expect(page.locator(".state-body .value").first).to_have_text(title)
+            # Nothing of it became an element.
+            assert await page.locator("main img, main script, main iframe").count() == 0
+
+
+async def test_an_empty_recorder_teaches_the_first_step(browser: Browser, tmp_path: Path) -> None:
+    async with running_app(tmp_path) as app, opened(browser, app.url) as page:
+        await expect(page.get_by_role("heading", name="Nothing is recorded yet")).to_be_visible()
+        command = await page.locator(".command pre").first.text_content()
+        assert command is not None
+        assert f"{app.url}/api/deltas" in command
+        # As one does who reads it.
+        body = command.rpartition("-d '")[2].rstrip("'")
+        await app.recorder.publish(body.encode())
+        await expect(feed(page)).to_have_count(1)
+        await expect(page.get_by_role("heading", name="Nothing is recorded yet")).to_be_hidden()
+
+
+async def test_without_a_recording_it_shows_what_comes_and_says_so(browser: Browser) -> None:
+    async with running_app(None) as app, opened(browser, app.url) as page:
+        await expect(page.get_by_text("Recording is off")).to_be_visible()
+        await live(page)
+        app.publish_nowait(delta("s", 1))
+        await expect(feed(page)).to_have_count(1)
+        await page.goto(f"{app.url}/#/trust")
+        await expect(page.get_by_role("heading", name="Not recording")).to_be_visible()
+
+
+async def test_lists_are_for_the_keyboard_and_open_what_they_are_at(browser: Browser, tmp_path: Path) -> None:
+    async with running_app(tmp_path) as app:
+        await some_sessions(app)
+        async with opened(browser, app.url) as page:
+            await expect(feed(page)).to_have_count(5)
+            box = page.get_by_role("listbox", name="Deltas, newest first")
+            await box.focus()
+            for key in ("ArrowDown", "ArrowDown", "ArrowDown", "ArrowUp"):
+                await page.keyboard.press(key)
+            active = await box.get_attribute("aria-activedescendant")
+            await expect(page.locator(f"#{active}")).to_contain_text("gamma")
+            await page.keyboard.press("End")
+            await page.keyboard.press("Enter")
+            await expect(page.locator("h1")).to_have_text("alpha")
+            assert page.url.endswith("#/session/alpha?at=1")
+            await page.keyboard.press("g")
+            await page.keyboard.press("t")
+            await expect(page.get_by_role("heading", name="Recording", exact=True)).to_be_visible()
+            await page.keyboard.press("?")
+            await expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+            await page.keyboard.press("Escape")
+            await page.keyboard.press("g")
+            await page.keyboard.press("n")
+            await page.keyboard.press("/")
+            await expect(page.get_by_label("Only deltas that hold this text")).to_be_focused()
+
+
+async def test_a_narrow_screen_scrolls_one_way_only(browser: Browser, tmp_path: Path) -> None:
+    async with running_app(tmp_path) as app:
+        await some_sessions(app)
+        await app.publish(
+            {"type": "created", "sessionId": "wide " * 50, "after": {"word" * 60: "long" * 500}}
+        )
+        view = {"width": 360, "height": 740}
+        async with opened(browser, app.url, viewport=view) as page:
+            for route in ("#/", "#/trust", "#/session/" + "wide%20" * 50, "#/session/alpha"):
+                await page.goto(f"{app.url}/{route}")
+                await live(page)
+                await expect(page.locator("main .card").first).to_be_visible()
+                wide = (
+                    "document.querySelector('main').scrollWidth - document.querySelector('main').clientWidth"
+                )
+                assert await page.evaluate(wide) <= 0, route
+                assert await page.evaluate("document.documentElement.scrollWidth") <= 360, route

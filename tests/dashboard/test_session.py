@@ -1,0 +1,210 @@
+"""The view of a session: every delta's state as it was sent, what changed there, playing, marks, addresses."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from tests.support.app import App, delta, running_app
+from tests.support.browser import needs_chromium, opened
+
+pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="session")]
+
+BIG = "123456789012345678901234567890"
+
+
+async def as_sent(page: Page) -> list[str]:
+    """The texts of before and after that are shown."""
+    return await page.locator(".as-sent").evaluate_all(
+        "all => all.map((one) => one.querySelector('pre')?.textContent ?? '')"
+    )
+
+
+async def slide(page: Page, value: int) -> None:
+    """Move the slider, as a finger does."""
+    await page.get_by_label("Delta of the session").evaluate(
+        "(input, value) => { input.value = value; input.dispatchEvent(new Event('input', { bubbles: true })); }",
+        value,
+    )
+
+
+async def walk(app: App, steps: int) -> list[str]:
+    """A session that wanders; the texts of its states, each computed here."""
+    random, state, texts = Random(7), {"n": 0, "plan": []}, []
+    for number in range(steps):
+        state["n"] = number
+        plan: list[Any] = state["plan"]
+        if random.random() < 0.3 or not plan:
+            plan.insert(random.randrange(len(plan) + 1), {"id": number, "status": "pending"})
+        else:
+            random.choice(plan)["status"] = random.choice(["pending", "running", "done"])
+        texts.append(json.dumps(state))
+        kind = "updated" if number else "created"
+        await app.recorder.publish(f'{{"type":"{kind}","sessionId":"walk","after":{texts[-1]}}}'.encode())
+        if random.random() < 0.5:
+            await app.publish(delta("noise", number))
+    return texts
+
+
+async def test_every_place_of_the_slider_shows_the_state_as_it_was_then(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with running_app(tmp_path) as app:
+        texts = await walk(app, 60)
+        async with opened(browser, app.url, "#/session/walk?at=1") as page:
+            await expect(page.locator(".where")).to_contain_text("delta 1 of 60")
+            await page.get_by_role("button", name="As sent").click()
+            for place in (59, 0, 17, 42, 18, 58, 33):
+                await slide(page, place)
+                await expect(page.locator(".where")).to_contain_text(f"delta {place + 1} of 60")
+                before, after = await as_sent(page)
+                assert after == texts[place]
+                assert before == (texts[place - 1] if place else "")
+            # Step by step, by keys.
+            await page.keyboard.press("Home")
+            for place in range(1, 6):
+                await page.keyboard.press("ArrowRight")
+                await expect(page.locator(".where")).to_contain_text(f"delta {place + 1} of 60")
+                assert (await as_sent(page))[1] == texts[place]
+            await page.keyboard.press("Shift+ArrowRight")
+            await page.keyboard.press("ArrowLeft")
+            await expect(page.locator(".where")).to_contain_text("delta 15 of 60")
+
+
+async def test_a_long_session_is_read_where_one_looks(browser: Browser, tmp_path: Path) -> None:
+    async with running_app(tmp_path) as app:
+        await app.publish(*[delta("long", n) for n in range(2000)])
+        asked: list[str] = []
+        async with opened(browser, app.url) as page:
+            page.on("response", lambda response: asked.append(response.url))
+            await page.goto(f"{app.url}/#/session/long?at=1000")
+            await expect(page.locator(".where")).to_contain_text("seq 1000, of 1 to 2000")
+            assert len([url for url in asked if "session=long" in url]) <= 5
+            await page.get_by_role("button", name="As sent").click()
+            assert (await as_sent(page))[1] == '{"n":999}'
+            await slide(page, 150)  # a quarter of the way
+            await expect(page.locator(".where")).to_contain_text("seq 501,")
+            assert (await as_sent(page))[1] == '{"n":500}'
+            await page.keyboard.press("End")
+            await expect(page.locator(".where")).to_contain_text("seq 2000")
+            await page.keyboard.press("Home")
+            await expect(page.locator(".where")).to_contain_text("seq 1,")
+
+
+async def test_changes_are_shown_down_to_the_field_and_numbers_to_the_digit(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with running_app(tmp_path) as app:
+        old = f'{{"plan":[{{"step":1,"status":"pending"}},{{"step":2}}],"big":{BIG},"gone":true,"same":[1,2,3]}}'
+        new = f'{{"plan":[{{"step":1,"status":"done"}},{{"step":2}}],"big":{BIG[:-1]}1,"same":[1,2,3],"fresh":{{}}}}'
+        text = f'[{{"type":"created","sessionId":"s","after":{old}}},{{"type":"updated","sessionId":"s","after":{new}}}]'
+        await app.recorder.publish(text.encode())
+        async with opened(browser, app.url, "#/session/s") as page:
+            await expect(page.locator(".tally")).to_have_text("4 changes")
+            leaf = "li.field:not(:has(li.field))"
+            told = {
+                await one.get_attribute("data-path"): (await one.get_attribute("class"))
+                for one in await page.locator(leaf).all()
+            }
+            assert told == {
+                "/plan/0/status": "field changed",
+                "/big": "field changed",
+                "/gone": "field removed",
+                "/fresh": "field added",
+            }
+            big = page.locator("li[data-path='/big']")
+            await expect(big.locator("del")).to_have_text(BIG)
+            await expect(big.locator("ins")).to_have_text(f"{BIG[:-1]}1")
+            await page.keyboard.press("2")
+            await expect(page.locator("li[data-path='/same']")).to_be_visible()
+
+
+async def test_a_broken_lineage_is_marked_and_both_befores_can_be_compared(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with running_app(tmp_path) as app:
+        await app.publish(
+            {"type": "created", "sessionId": "s", "after": {"n": 1}},
+            {"type": "updated", "sessionId": "s", "before": {"n": 7}, "after": {"n": 2}},
+        )
+        async with opened(browser, app.url, "#/session/s") as page:
+            await expect(page.locator(".note.broken")).to_contain_text("Lineage broken.")
+            await expect(page.locator(".timeline .row[data-kind='broken']")).to_have_count(1)
+            assert await page.locator(".mark-broken").last.get_attribute("d") != ""
+            await expect(page.locator("li[data-path='/n'] del")).to_have_text("7")
+            await page.get_by_role("button", name="Compare with what was recorded").click()
+            await expect(page.locator("li[data-path='/n'] del")).to_have_text("1")
+
+
+async def test_it_plays_to_the_end_and_runs_into_live(browser: Browser, tmp_path: Path) -> None:
+    async with running_app(tmp_path) as app:
+        for n in range(30):
+            await app.publish(delta("s", n, timestamp=f"2026-11-20T12:00:{n:02}.000Z"))
+        async with opened(browser, app.url, "#/session/s?at=1") as page:
+            await expect(page.locator(".where")).to_contain_text("delta 1 of 30")
+            await page.get_by_label("Speed").select_option("100")
+            await page.locator(".where").click()  # away from the list, so that Space is the view's
+            await page.keyboard.press(" ")
+            await expect(page.locator(".where")).to_contain_text("delta 30 of 30")
+            await expect(page.get_by_role("button", name="Live", exact=True)).to_have_attribute(
+                "aria-pressed", "true"
+            )
+            await app.publish(delta("s", 99))
+            await expect(page.locator(".where")).to_contain_text("delta 31 of 31")
+            await expect(page.locator("li[data-path='/n'] ins")).to_have_text("99")
+            # Who steps back stays there, whatever comes.
+            await page.keyboard.press("ArrowLeft")
+            await app.publish(delta("s", 100))
+            await expect(page.locator(".where")).to_contain_text("delta 30 of 32")
+            await page.keyboard.press("l")
+            await expect(page.locator(".where")).to_contain_text("delta 32 of 32")
+
+
+async def test_the_address_names_the_place_and_back_leads_back(browser: Browser, tmp_path: Path) -> None:
+    async with running_app(tmp_path) as app:
+        await app.publish(*[delta("a/b?c", n) for n in range(5)])
+        async with opened(browser, app.url) as page:
+            await page.locator(".session-list .row").first.click()
+            await expect(page.locator("h1")).to_have_text("a/b?c")
+            await page.keyboard.press("ArrowLeft")
+            await page.wait_for_url("**#/session/a%2Fb%3Fc?at=4")
+            await page.reload()
+            await expect(page.locator(".where")).to_contain_text("delta 4 of 5")
+            await page.go_back()
+            await expect(page.locator(".session-list .row")).to_have_count(1)
+
+
+async def test_a_state_is_copied_and_a_session_downloaded_byte_for_byte(
+    browser: Browser, tmp_path: Path
+) -> None:
+    state = f'{{ "n": {BIG}, "e": 1.0e+2 }}'
+    async with running_app(tmp_path) as app:
+        await app.recorder.publish(f'{{"type":"created","sessionId":"s/1","after":{state}}}'.encode())
+        permissions = ["clipboard-read", "clipboard-write"]
+        async with opened(browser, app.url, "#/session/s%2F1", permissions=permissions) as page:
+            await page.get_by_role("button", name="Copy state").click()
+            await expect(page.get_by_role("button", name="Copied")).to_be_visible()
+            assert await page.evaluate("navigator.clipboard.readText()") == state
+            async with page.expect_download() as waiting:
+                await page.get_by_role("button", name="Download").click()
+            download = await waiting.value
+            assert download.suggested_filename == "deltas.ndjson"
+            line = (await asyncio.to_thread(Path(await download.path()).read_text)).strip()
+            assert f'"after":{state}' in line
+
+
+async def test_a_session_that_nobody_knows_is_said_to_be_unknown_until_it_comes(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with running_app(tmp_path) as app, opened(browser, app.url) as page:
+        await page.get_by_label("Open a session by its id").fill("not yet")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_text("Nothing of a session with this id is recorded.")).to_be_visible()
+        await app.publish(delta("not yet", 1))
+        await expect(page.locator(".where")).to_contain_text("delta 1 of 1")
