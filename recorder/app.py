@@ -33,7 +33,9 @@ from recorder.intake.limits import PublishLimits
 from recorder.intake.sequencer import Sequencer
 from recorder.intake.states import CurrentStates
 from recorder.jobs.maintenance import Maintenance, Retention
+from recorder.jobs.room import Room
 from recorder.jobs.scheduler import Scheduler
+from recorder.memory import available_memory
 from recorder.metrics import Metrics
 from recorder.model.chain import GENESIS
 from recorder.model.position import new_epoch
@@ -83,6 +85,7 @@ class Recorder:
         self._stack = stack
         self._parts: tuple[Hub, Intake] | None = None  # from `load` on
         self.maintenance: Maintenance | None = None  # from `load` on, where recording is on
+        self.room: Room | None = None  # from `load` on
         self.loading = "loading"  # how far loading is, in words; "" when it is over
         self.stopping = False  # nothing is taken any more
         self._last_prune_at: str | None = None  # from the database
@@ -149,6 +152,9 @@ class Recorder:
                 metrics=self.metrics,
             )
         )
+        self.room = await self._stack.enter_async_context(
+            Room.watch(self.store or states, self._memory_limit, prunes=self._prunes_memory)
+        )
         intake = Intake(
             sequencer,
             ids,
@@ -157,6 +163,7 @@ class Recorder:
             self.clock,
             self.metrics,
             limits=publish_limits(self.settings),
+            refusal=self.room.refusal,
             held=held,
         )
         if self.store is not None:
@@ -225,6 +232,26 @@ class Recorder:
     async def _signed_head(self) -> Signed[Head] | None:
         return None if self.store is None else await self.store.head()
 
+    @property
+    def _prunes_memory(self) -> bool:
+        """Whether the oldest give way at the limit of memory, and not the publishers."""
+        return self.store is not None and self.settings.when_full == "prune"
+
+    @property
+    def _memory_limit(self) -> int | None:
+        """Bytes the database in memory may take."""
+        if self.settings.max_memory is not None:
+            return self.settings.max_memory
+        available = available_memory()
+        # The other half is for the living sessions' states, for what is on its way, and for connections.
+        return None if available is None else available // 2
+
+    @property
+    def _max_bytes(self) -> int | None:
+        """The size at which the oldest go."""
+        limits = [self.settings.max_db_bytes, self._memory_limit if self._prunes_memory else None]
+        return min((limit for limit in limits if limit is not None), default=None)
+
     def _loaded(self) -> tuple[Hub, Intake]:
         if self.stopping and self._parts is None:
             raise Closed("the recorder is stopping")
@@ -264,10 +291,11 @@ class Recorder:
         settings = self.settings
         self.maintenance = Maintenance(
             store,
-            Retention(settings.retention_days, settings.max_deltas, settings.max_db_bytes),
+            Retention(settings.retention_days, settings.max_deltas, self._max_bytes),
             self.clock,
             self.metrics,
             self._last_prune_at,
+            on_pruned=self.room.look if self.room is not None else None,
         )
         scheduler = await self._stack.enter_async_context(
             Scheduler.run(self.maintenance, settings.snapshot_interval)
@@ -278,6 +306,8 @@ class Recorder:
         assert self.store is not None
         hub.recorded(self.store.recorded)
         intake.on_progress()
+        if self.room is not None:
+            self.room.on_progress()
 
 
 def _signer(settings: Settings) -> Sign | None:

@@ -22,6 +22,8 @@ def not_ready(recorder: Recorder) -> str | None:
         return f"recording failed: {recorder.store.failure}"
     if recorder.store is not None and recorder.store.trouble is not None:
         return f"nothing can be put on disk: {recorder.store.trouble}"
+    if recorder.room is not None and (refusal := recorder.room.refusal()) is not None:
+        return f"no room in memory: {refusal.message}"
     upkeep = recorder.maintenance
     if upkeep is not None and upkeep.snapshot_error is not None:
         return f"snapshots fail ({upkeep.snapshot_failures} in a row): {upkeep.snapshot_error}"
@@ -64,6 +66,10 @@ def offer_gauges(recorder: Recorder, hub: Hub) -> None:
     gauge, store = recorder.metrics.gauge, recorder.store
     gauge("recorder_head", "Highest seq given", lambda: hub.head)
     gauge("recorder_connections", "Connections open", lambda: recorder.door.admission.connections)
+    room = recorder.room
+    if room is not None and room.limit is not None:
+        gauge("recorder_memory_bytes", "Memory that the database takes", lambda: room.used)
+        gauge("recorder_memory_limit_bytes", "Memory that it may take", lambda: room.limit)
     gauge("recorder_subscribers", "Connections that subscribe", lambda: hub.subscribers)
     gauge("recorder_publishers", "Connections that publish", lambda: hub.publishers)
     gauge("recorder_outbox_bytes", "Bytes written to subscribers and not yet taken", lambda: hub.outbox_bytes)

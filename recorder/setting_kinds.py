@@ -48,25 +48,26 @@ class Kind(ABC):
 
 @dataclass(frozen=True)
 class Whole(Kind):
-    """A whole number from `low` to `high`, in `unit`; with `optional` also "none"."""
+    """A whole number from `low` to `high`, in `unit`; with `optional` also the word `absent`."""
 
     low: int
     high: int
     unit: str = ""
     optional: bool = False
+    absent: str = "none"
 
     def parse(self, value: object) -> int | None:
-        if self.optional and (value is None or (isinstance(value, str) and value.lower() == "none")):
+        if self.optional and (value is None or (isinstance(value, str) and value.lower() == self.absent)):
             return None
         number = _whole_number(value)
         if number is None or not self.low <= number <= self.high:
-            raise Refused(f"is not {'none or ' * self.optional}a whole number {self._range()}")
+            raise Refused(f"is not {f'{self.absent} or ' * self.optional}a whole number {self._range()}")
         return number
 
     def describe(self) -> str:
         unit = f" {self.unit}" if self.unit else ""
         range_ = self._range() if self.high == MAX_INT64 else self._range().removeprefix("from ")
-        return f"{range_}{unit}{', or none' * self.optional}"
+        return f"{range_}{unit}{f', or {self.absent}' * self.optional}"
 
     def _range(self) -> str:
         return f"from {self.low}" if self.high == MAX_INT64 else f"from {self.low} to {self.high}"

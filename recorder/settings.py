@@ -88,6 +88,14 @@ class Settings(BaseSettings):
     max_db_bytes: Annotated[int | None, Whole(65_536, MAX_INT64, "bytes", optional=True)] = _setting(
         None, "How large the database may grow; the oldest deltas go first"
     )
+    max_memory: Annotated[int | None, Whole(65_536, MAX_INT64, "bytes", optional=True, absent="auto")] = (
+        _setting(
+            None, "How much memory the database may take; auto is half of what the machine or container has"
+        )
+    )
+    when_full: Annotated[str, Choice(("prune", "refuse"))] = _setting(
+        "prune", "At MAX_MEMORY the oldest deltas are pruned, or publishers refused"
+    )
     durability: Annotated[str, Choice(("snapshot", "commit"))] = _setting(
         "snapshot",
         "snapshot: an ack means recorded in memory, and a snapshot brings it to disk; "
@@ -375,8 +383,8 @@ def _default_text(default: object, kind: Kind) -> str:
         return "off"
     if isinstance(default, bool):
         return "on" if default else "off"
-    if default is None:
-        return "none"
+    if default is None and isinstance(kind, Whole):
+        return kind.absent
     return str(default) if default != () else "empty"
 
 

@@ -64,6 +64,7 @@ def test_every_setting_can_be_given_in_the_environment(name: str, monkeypatch: p
         "PERSIST": "1", "DB_PATH": "/x/y", "DURABILITY": "SNAPSHOT", "HASH_CHAIN": "off", "HOST": "127.9.9.9",
         "ALLOWED_ORIGINS": "https://a.example", "ALLOWED_HOSTS": "a.example", "LOG_LEVEL": "DEBUG",
         "LOG_FORMAT": "json", "SLOW_HARD_BYTES": "99999999", "MAX_DB_BYTES": "70000",
+        "MAX_MEMORY": "70000", "WHEN_FULL": "refuse",
     }  # fmt: skip
     default = getattr(load_settings(), name.lower())
     for variable in (name, f"RECORDER_{name}"):

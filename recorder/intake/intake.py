@@ -146,6 +146,7 @@ class Intake:
         clock: For the time of receipt.
         metrics: Counts.
         limits: What one publish may hold.
+        refusal: Tells why nothing can be taken now, if so.
         held: Keeps entries back until they are on disk; None where they are broadcast at once.
     """
 
@@ -159,6 +160,7 @@ class Intake:
         metrics: Metrics,
         *,
         limits: PublishLimits = DEFAULT_LIMITS,
+        refusal: Callable[[], RecorderError | None] = lambda: None,
         held: Held | None = None,
     ) -> None:
         self.max_message_bytes = limits.max_message_bytes  # for those who read messages for it
@@ -170,6 +172,7 @@ class Intake:
         self._clock = clock  # read once a frame: its deltas are received at one time
         self._metrics = metrics  # counts what is taken and what is refused
         self._limits = limits  # of each publish
+        self._refusal = refusal  # asked before each publish
         self._room_waiters: dict[RoomWaiter, None] = {}  # told, once each, when there is room
         self._recorded_waiters: dict[RecordedWaiter, None] = {}  # told, once each, when more is recorded
         self._closed = False  # whether nothing more is taken
@@ -279,6 +282,8 @@ class Intake:
     def _take(self, decode: _Decode, text: bytes, spend: Spend | None, *, lines: bool) -> Accepted:
         try:
             self._check_open()
+            if (refusal := self._refusal()) is not None:
+                raise refusal
             deltas = decode(text, self._limits.max_delta_bytes)
             self._limits.check(deltas, text, lines=lines)
             known = self._known(deltas, text, lines=lines)

@@ -36,19 +36,33 @@ class CurrentState(msgspec.Struct, gc=False):
         return self.text_digest
 
 
+SESSION_BYTES = 500
+"""What a session takes beside its state's text, roughly."""
+
+
 class CurrentStates:
     """The living sessions by id."""
 
     def __init__(self) -> None:
         self._states: dict[str, CurrentState] = {}  # session id → its state; deleted sessions are not in it
+        self._characters = 0  # of their texts
 
     def __len__(self) -> int:
         return len(self._states)
 
+    @property
+    def recorded_bytes(self) -> int:
+        """Bytes they take, roughly."""
+        return self._characters + len(self._states) * SESSION_BYTES
+
+    async def used_bytes(self) -> int:
+        """The same. Where nothing is recorded they are all that grows, and are watched in the store's place."""
+        return self.recorded_bytes
+
     def load(self, rows: Iterable[tuple[str, int, str]]) -> None:
         """Take over (session id, seq, state) rows from the store."""
         for session_id, seq, text in rows:
-            self._states[session_id] = CurrentState(seq, text)
+            self._set(session_id, CurrentState(seq, text))
 
     def get(self, session_id: str) -> CurrentState | None:
         """A session's state, or None where it is not known or deleted."""
@@ -56,24 +70,17 @@ class CurrentStates:
 
     def put(self, session_id: str, seq: int, text: str | None, text_digest: bytes | None) -> None:
         """Note a session's new state; None when it was deleted."""
-        if text is None:
-            self._states.pop(session_id, None)
-        else:
-            self._states[session_id] = CurrentState(seq, text, text_digest)
+        self._set(session_id, None if text is None else CurrentState(seq, text, text_digest))
 
     def copy(self) -> CurrentStates:
         """The same states, to be kept up apart from these."""
         other = CurrentStates()
-        other._states = dict(self._states)
+        other._states, other._characters = dict(self._states), self._characters
         return other
 
     def take_from(self, other: CurrentStates, session_id: str) -> None:
         """Let a session be as it is in `other`."""
-        state = other._states.get(session_id)
-        if state is None:
-            self._states.pop(session_id, None)
-        else:
-            self._states[session_id] = state
+        self._set(session_id, other._states.get(session_id))
 
     def listing(self, sessions: frozenset[str] | None = None) -> list[tuple[int, str, str]]:
         """(seq, session id, state) of all that live, or of those named; by seq."""
@@ -83,6 +90,16 @@ class CurrentStates:
             found = [(s.seq, name, s.text) for name in sessions if (s := self._states.get(name)) is not None]
         found.sort()
         return found
+
+    def _set(self, session_id: str, state: CurrentState | None) -> None:
+        old = self._states.get(session_id)
+        if old is not None:
+            self._characters -= len(old.text)
+        if state is not None:
+            self._states[session_id] = state
+            self._characters += len(state.text)
+        elif old is not None:
+            del self._states[session_id]
 
 
 def same_json(one: str, other: str) -> bool:

@@ -112,6 +112,7 @@ class Maintenance:
         retention: What is kept.
         clock, metrics: As everywhere.
         last_prune_at: When the last prune ran, from the database; None if never.
+        on_pruned: Called when something was removed from memory.
     """
 
     def __init__(
@@ -121,11 +122,13 @@ class Maintenance:
         clock: Clock,
         metrics: Metrics,
         last_prune_at: str | None = None,
+        on_pruned: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._store = store
         self._retention = retention
         self._clock = clock
         self._metrics = metrics
+        self._on_pruned = on_pruned
         self._turn = asyncio.Lock()  # one prune at a time
         self._checked_bytes = 0  # bytes recorded when the size was looked at last
         self.last_prune_at = last_prune_at  # fixed-width form
@@ -222,6 +225,8 @@ class Maintenance:
             removed += await self._prune_bytes(limits.max_bytes)
         logger.bind(deleted=removed, older_than=edge).info("pruned")
         self._metrics.pruned_deltas += removed
+        if removed and self._on_pruned is not None:
+            await self._on_pruned()
         self.last_prune_at = format_ms(self._clock.now_ms())
         await store.remember(last_prune_at=self.last_prune_at)
         await self._save()
