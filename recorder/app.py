@@ -183,6 +183,11 @@ class Recorder:
         if self._parts is not None:
             self._parts[1].close()
 
+    def end_streams(self) -> None:
+        """Let every `/api/stream` end behind what is queued for it."""
+        if self._parts is not None:
+            self._parts[0].end_streams()
+
     async def publish(self, text: bytes, *, lines: bool = False) -> Accepted:
         """Record and broadcast the deltas of a JSON text, all or none.
 

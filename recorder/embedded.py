@@ -22,6 +22,7 @@ from recorder.hub.fanout import Batch
 from recorder.hub.feed import Feed
 from recorder.hub.hub import Hub
 from recorder.protocol.events import delta_event, event_frame, state_frame
+from recorder.protocol.frames import payload
 from recorder.protocol.subscribe import Subscription as Wanted
 
 MAX_WAITING = 100_000
@@ -122,11 +123,6 @@ class Subscription:
         self._events.extend(events)
         self._bytes += sum(map(len, events))
         self._arrived.set()
-
-
-def payload(frame: bytes) -> bytes:
-    """The payload of one of our own frames: what follows its header (RFC 6455, section 5.2)."""
-    return frame[{126: 4, 127: 10}.get(frame[1], 2) :]
 
 
 def _decode(event: bytes) -> dict[str, Any]:

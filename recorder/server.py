@@ -87,6 +87,7 @@ class UvicornServer(uvicorn.Server):
     """
 
     def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
         # A third each for the connections, for recording what is queued, and for the last snapshot.
         seconds = min(CONNECTIONS_SECONDS, recorder.settings.shutdown_timeout / 3000)
         super().__init__(
@@ -109,6 +110,11 @@ class UvicornServer(uvicorn.Server):
                 timeout_keep_alive=30,
             )
         )
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close every connection in order, streams too: they would be waited for."""
+        self._recorder.end_streams()
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -13,7 +13,9 @@ from recorder import __version__
 from recorder.api import assets, params, problems, publish
 from recorder.api.schemas import Json, components, ref, seq
 from recorder.api.sessions import PATCH_TYPES
+from recorder.api.stream import MEDIA_TYPE as STREAM_TYPE
 from recorder.errors import (
+    BadSubscription,
     Closed,
     Conflict,
     DeltaTooLarge,
@@ -83,6 +85,7 @@ def paths() -> dict[str, Json]:
         "/api/sessions/{sessionId}/diff": {"get": read_diff()},
         "/api/sessions/{sessionId}/blame": {"get": read_blame()},
         "/api/export": {"get": export()},
+        "/api/stream": {"get": stream()},
         "/api/stats": {"get": stats()},
         "/api/head": {"get": head()},
         "/api/receipts": {"get": receipts()},
@@ -202,6 +205,22 @@ def export() -> Json:
         " state's true text. CSV is that of RFC 4180, with a header.",
         responses,
         params.EXPORT,
+    )
+
+
+def stream() -> Json:
+    """GET /api/stream."""
+    content: Json = {f"{STREAM_TYPE}; charset=utf-8": {"schema": {"type": "string"}}}
+    return operation(
+        "stream",
+        "Events as they come, as Server-Sent Events.",
+        "What the WebSocket `/ws` sends, with its parameters and promises: `hello`, history if asked for, `live`, then"
+        " deltas as they happen, `reset` where a position cannot be honoured, `heartbeat`. The `data` of a message is"
+        " the JSON of an event, its `id` the position behind it. Where a state has line breaks between its tokens these"
+        " became spaces, and `exact` holds the state's true text. A reader that leaves too much unread gets an `error`"
+        " `too_slow` and the end.",
+        {"200": success(content), **failures(InvalidQuery, BadSubscription, Closed, *LOADED)},
+        ("session", "type", "start", "lastEventId"),
     )
 
 
@@ -379,6 +398,20 @@ def parameters() -> dict[str, Json]:
             "required": True,
             "schema": {"type": "string"},
             "description": "A module's file name.",
+        },
+        "lastEventId": {
+            "name": "Last-Event-ID",
+            "in": "header",
+            "schema": {"type": "string", "pattern": "^[0-9A-Za-z]{1,32}:[0-9]{1,19}$"},
+            "description": "The `id` of the last message read: go on from there, whatever `since` says.",
+        },
+        "start": {
+            "name": "since",
+            "in": "query",
+            **plain(
+                {"type": "string", "default": "latest"},
+                "Where to begin: `latest`, `earliest`, `state`, `epoch:seq`, a seq, or an RFC 3339 time.",
+            ),
         },
         **{name: {"name": name, "in": "query", **rest} for name, rest in query_parameters().items()},
     }

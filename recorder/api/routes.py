@@ -16,6 +16,7 @@ from recorder.api import admin, assets, history, problems, proofs, sessions, sta
 from recorder.api.export import export_all
 from recorder.api.gate import Boundary, Gate
 from recorder.api.publish import publish
+from recorder.api.stream import stream
 from recorder.api.turns import Turns
 from recorder.app import Recorder
 from recorder.errors import RecorderError
@@ -39,6 +40,7 @@ ROUTES = [
     Route("/api/sessions/{session_id:path}/blame", sessions.about_session("blame", sessions.blame)),
     Route("/api/sessions/{session_id:path}", history.session),
     Route("/api/export", export_all),
+    Route("/api/stream", stream),
     Route("/api/stats", status.stats),
     Route("/api/head", proofs.head),
     Route("/api/receipts", proofs.receipts),

@@ -14,6 +14,7 @@ from typing import Protocol
 from recorder.hub.tail import Tail
 from recorder.metrics import Metrics
 from recorder.model.delta import Entry
+from recorder.protocol import sse
 from recorder.protocol.subscribe import Subscription
 
 Filter = tuple[frozenset[str] | None, frozenset[str] | None]
@@ -22,12 +23,19 @@ Filter = tuple[frozenset[str] | None, frozenset[str] | None]
 class Batch:
     """Entries of one tick that match one audience, in order; never empty."""
 
-    __slots__ = ("entries", "last_seq", "wire")
+    __slots__ = ("_messages", "entries", "last_seq", "wire")
 
     def __init__(self, entries: list[Entry]) -> None:
         self.entries = entries
         self.last_seq = entries[-1].seq
         self.wire = b"".join([entry.frame for entry in entries])
+        self._messages = b""  # the same as Server-Sent Events, from the first who wants them on
+
+    def messages(self, epoch: str) -> bytes:
+        """The entries as Server-Sent Events."""
+        if not self._messages:
+            self._messages = sse.entries(self.entries, epoch)
+        return self._messages
 
 
 class Receiver(Protocol):

@@ -7,8 +7,8 @@ it; leaving that closes every connection in order.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol
 
 from loguru import logger
@@ -21,6 +21,7 @@ from recorder.hub.heads import HeadAnnouncer
 from recorder.hub.pace import Pace
 from recorder.hub.publisher import Intake, Publisher
 from recorder.hub.socket import SocketLimits, WebSocket
+from recorder.hub.stream import EventStream
 from recorder.hub.subscriber import Subscriber
 from recorder.hub.tail import Tail
 from recorder.metrics import Metrics
@@ -28,6 +29,7 @@ from recorder.model.delta import Entry
 from recorder.model.statements import Head, Signed
 from recorder.model.timestamps import format_ms
 from recorder.protocol.events import PROTOCOL_VERSION, event_frame
+from recorder.protocol.subscribe import Subscription
 
 SWEEP_SECONDS = 0.25
 """How often deadlines are looked at, at least."""
@@ -65,6 +67,26 @@ class Local(Protocol):
 
     def failed(self, error: RecorderError) -> None:
         """It is over."""
+        ...
+
+
+class Listener(Protocol):
+    """A connection that subscribes, of whatever kind."""
+
+    position: int  # everything that matches, up to this seq, has been handed over
+
+    @property
+    def at_own_pace(self) -> bool:
+        """Whether it is catching up."""
+        ...
+
+    @property
+    def lag_bytes(self) -> int:
+        """Bytes written and not yet taken."""
+        ...
+
+    def send_heartbeat(self, frame: bytes) -> None:
+        """A heartbeat, as a WebSocket frame."""
         ...
 
 
@@ -111,7 +133,8 @@ class Hub:
         self._loss_window_ms = loss_window_ms
         self._clock = clock
         self._sockets: set[WebSocket] = set()  # open connections, to be swept
-        self._subscribers: dict[Subscriber, None] = {}  # those of /ws
+        self._subscribers: dict[Listener, None] = {}  # those of /ws, and streams
+        self._streams: dict[EventStream, None] = {}  # those of /api/stream
         self._publishers: dict[Publisher, None] = {}  # those of /publish
         self._locals: dict[Local, None] = {}  # subscriptions in this process
         self._feeds: set[asyncio.Task[None]] = set()  # catching up
@@ -196,11 +219,11 @@ class Hub:
         task.add_done_callback(self._feed_done)
         return task
 
-    def add_subscriber(self, subscriber: Subscriber) -> None:
+    def add_subscriber(self, subscriber: Listener) -> None:
         """Count it, and send it heartbeats."""
         self._subscribers[subscriber] = None
 
-    def remove_subscriber(self, subscriber: Subscriber) -> None:
+    def remove_subscriber(self, subscriber: Listener) -> None:
         """Forget it."""
         self._subscribers.pop(subscriber, None)
 
@@ -245,6 +268,25 @@ class Hub:
         """The role of a connection that publishes."""
         return Publisher(self, intake, socket, acks=acks, pace=pace)
 
+    @contextmanager
+    def stream(self, subscription: Subscription) -> Iterator[EventStream]:
+        """A subscription as Server-Sent Events, while the block lasts. Raises `Closed` where none is taken any more."""
+        if self._closed:
+            raise Closed("the recorder has stopped")
+        stream = EventStream(self, subscription, self._limits, self._clock)
+        self._streams[stream] = None
+        try:
+            stream.start()
+            yield stream
+        finally:
+            stream.stop()
+            del self._streams[stream]
+
+    def end_streams(self) -> None:
+        """Let every stream end behind what is queued for it: HTTP has no goodbye to wait for."""
+        for stream in list(self._streams):
+            stream.shutdown()
+
     def opened(self, socket: WebSocket) -> None:
         """Sweep this connection from now on."""
         self._sockets.add(socket)
@@ -276,6 +318,7 @@ class Hub:
         self.fanout.flush()
         for socket in list(self._sockets):
             socket.shutdown()
+        self.end_streams()
         for subscription in list(self._locals):
             subscription.failed(Closed("the recorder has stopped"))
         await self._announcer.close()

@@ -22,11 +22,11 @@ class SubscriberHub(Source, Protocol):
         """The `hello` frame of now."""
         ...
 
-    def add_subscriber(self, subscriber: Subscriber) -> None:
+    def add_subscriber(self, subscriber: Any) -> None:
         """Count it, and send it heartbeats."""
         ...
 
-    def remove_subscriber(self, subscriber: Subscriber) -> None:
+    def remove_subscriber(self, subscriber: Any) -> None:
         """Forget it."""
         ...
 

@@ -23,3 +23,8 @@ def text_frame(payload: bytes) -> bytes:
     if length < 65536:
         return pack(">BBH", 0x81, 126, length) + payload
     return pack(">BBQ", 0x81, 127, length) + payload
+
+
+def payload(frame: bytes) -> bytes:
+    """The payload of one of our own frames: what follows its header."""
+    return frame[{126: 4, 127: 10}.get(frame[1], 2) :]

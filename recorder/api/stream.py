@@ -1,0 +1,61 @@
+"""`GET /api/stream`: what `/ws` sends, as Server-Sent Events, for `curl -N` and EventSource.
+
+The same parameters and promises; the JSON of an event is the `data` of a message, and the position behind it its `id`. A
+reader that comes back with `Last-Event-ID`, as EventSource does by itself, goes on from there, whatever its URL says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from recorder.api import params
+from recorder.api.context import recorder_of
+from recorder.errors import BadSubscription, Closed
+from recorder.hub.hub import Hub
+from recorder.protocol.subscribe import Subscription, parse_query, parse_since
+
+MEDIA_TYPE = "text/event-stream"
+HEADERS = {
+    "Cache-Control": "no-store",
+    # nginx would otherwise gather what is to arrive now.
+    "X-Accel-Buffering": "no",
+}
+
+
+async def stream(request: Request) -> Response:
+    """Events, until the reader goes."""
+    params.check_names(request.query_params, params.STREAM)
+    recorder = recorder_of(request)
+    hub = recorder.hub
+    if recorder.stopping:
+        raise Closed("the recorder is stopping")
+    subscription = parse_query(request.url.query, recorder.door.limits.sessions)
+    last = request.headers.get("last-event-id")
+    if last:
+        subscription = replace(subscription, since=parse_since(last))
+        if subscription.since.kind != "position":
+            raise BadSubscription(
+                f"Last-Event-ID: {last[:80]!r} is no position", hint="epoch:seq, as in `id`"
+            )
+    if request.method == "HEAD":
+        return Response(headers=HEADERS, media_type=MEDIA_TYPE)
+    return _Stream(hub, subscription)
+
+
+class _Stream(StreamingResponse):
+    """An answer that subscribes when it begins and leaves the hub when it ends, however it ends."""
+
+    def __init__(self, hub: Hub, subscription: Subscription) -> None:
+        self._hub = hub
+        self._subscription = subscription
+        super().__init__(iter(()), headers=HEADERS, media_type=MEDIA_TYPE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        with self._hub.stream(self._subscription) as events:
+            self.body_iterator = events.chunks()
+            await super().__call__(scope, receive, send)

@@ -1,0 +1,219 @@
+"""Server-Sent Events from a real recorder: the promises of `/ws`, over HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recorder.clock import FakeClock
+from tests.support.app import App, delta, running_app, some, turn_until
+from tests.support.http import Bare, bare, client, refused, request
+
+
+class Reader:
+    """Reads the messages of one stream.
+
+    Args:
+        connection: After the head of the answer.
+    """
+
+    def __init__(self, connection: Bare) -> None:
+        self.connection = connection
+        self.last: str | None = None  # the last id
+        self._rest = b""  # of chunks, not messages yet
+
+    async def event(self) -> dict[str, Any]:
+        """The next event, its id beside it."""
+        while b"\n\n" not in self._rest:
+            size = int(await self.connection.reader.readuntil(b"\r\n"), 16)
+            if size == 0:
+                raise EOFError
+            self._rest += await self.connection.reader.readexactly(size)
+            await self.connection.reader.readexactly(2)
+        message, _, self._rest = self._rest.partition(b"\n\n")
+        fields = dict(line.split(": ", 1) for line in message.decode().split("\n"))
+        if "data" not in fields:
+            return await self.event()
+        self.last = fields.get("id", self.last)
+        return {**json.loads(fields["data"]), "id": fields.get("id")}
+
+    async def rest(self) -> list[dict[str, Any]]:
+        """Events up to the end."""
+        events = []
+        with contextlib.suppress(EOFError):
+            while True:
+                events.append(await self.event())
+        return events
+
+    async def until(self, kind: str) -> list[dict[str, Any]]:
+        """Events up to and with the first of a kind."""
+        events = [await self.event()]
+        while events[-1]["event"] != kind:
+            events.append(await self.event())
+        return events
+
+
+@asynccontextmanager
+async def streaming(
+    app: App, query: str = "", *headers: tuple[str, str], receive_buffer: int | None = None
+) -> AsyncIterator[Reader]:
+    async with bare(app, receive_buffer=receive_buffer) as connection:
+        await connection.send(request(app, f"GET /api/stream{query}", headers))
+        status, given = await connection.head()
+        assert (status, given["content-type"]) == (200, "text/event-stream; charset=utf-8")
+        assert given["cache-control"] == "no-store"
+        yield Reader(connection)
+
+
+def seqs(events: list[dict[str, Any]]) -> list[int]:
+    return [event["seq"] for event in events if event["event"] == "delta"]
+
+
+async def test_history_then_live_each_with_its_position(tmp_path: Path) -> None:
+    async with running_app(tmp_path) as app:
+        await app.publish(delta("a"), delta("b"), delta("a"))
+        async with streaming(app, "?since=earliest&session=a") as reader:
+            hello, *deltas, live = await reader.until("live")
+            assert (hello["event"], hello["id"]) == ("hello", None)
+            assert [(event["seq"], event["id"]) for event in deltas] == [(1, app.at(1)), (3, app.at(3))]
+            assert (live["seq"], live["id"]) == (3, app.at(3))
+            await app.publish(delta("b"), delta("a"))
+            event = await reader.event()
+            assert (event["seq"], event["id"], event["delta"]["sessionId"]) == (5, app.at(5), "a")
+            assert app.recorder.hub.subscribers == 1
+        await app.until_gone()
+
+
+async def test_the_last_id_outranks_the_url(tmp_path: Path) -> None:
+    async with running_app(tmp_path) as app:
+        await app.publish(*some(5))
+        async with streaming(app, "?since=earliest", ("Last-Event-ID", app.at(3))) as reader:
+            assert seqs(await reader.until("live")) == [4, 5]
+
+
+async def test_a_position_that_cannot_be_honoured_is_a_reset_with_the_states(tmp_path: Path) -> None:
+    async with running_app(tmp_path) as app:
+        await app.publish(delta("a", 1), delta("b", 2))
+        async with streaming(app, "", ("Last-Event-ID", "OLD:7")) as reader:
+            _, reset, *states, live = await reader.until("live")
+            assert (reset["reason"], reset["id"], reset["head"]) == ("epoch_changed", None, 2)
+            assert [(state["sessionId"], state["state"], state["id"]) for state in states] == [
+                ("a", {"n": 1}, None),
+                ("b", {"n": 2}, None),
+            ]
+            assert live["id"] == app.at(2)
+
+
+async def test_every_cut_and_resume_loses_and_repeats_nothing(tmp_path: Path) -> None:
+    async with running_app(tmp_path) as app:
+        found: list[int] = []
+        last = app.at(0)
+        for number in range(12):
+            app.publish_nowait(*some(7))
+            async with streaming(app, "", ("Last-Event-ID", last)) as reader:
+                app.publish_nowait(*some(4))
+                while len(found) < 11 * number + 5:
+                    event = await reader.event()
+                    if event["event"] == "delta":
+                        found.append(event["seq"])
+                assert reader.last is not None
+                last = reader.last
+        assert found == list(range(1, len(found) + 1))
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "code"),
+    [
+        ("?since=yesterday", {}, "bad_subscription"),
+        ("?type=moved", {}, "bad_subscription"),
+        ("?since=1&since=2", {}, "invalid_query"),
+        ("?sesion=a", {}, "invalid_query"),
+        ("", {"Last-Event-ID": "7"}, "bad_subscription"),
+        ("", {"Last-Event-ID": "x y"}, "bad_subscription"),
+    ],
+)
+async def test_what_is_asked_wrongly_is_refused(query: str, headers: dict[str, str], code: str) -> None:
+    async with running_app(None) as app, client(app) as http:
+        await refused(await http.get(f"/api/stream{query}", headers=headers), 400, code)
+
+
+async def test_without_a_recording_it_is_live_only() -> None:
+    async with running_app(None) as app:
+        async with streaming(app) as reader:
+            await reader.until("live")
+            app.publish_nowait(delta("a"))
+            assert (await reader.event())["seq"] == 1
+        async with streaming(app, "?since=earliest") as reader:
+            assert (await reader.until("live"))[1]["reason"] == "not_recording"
+
+
+async def test_a_heartbeat_is_a_place_to_resume_from_for_those_whom_nothing_concerned(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with running_app(tmp_path, clock=clock) as app, streaming(app, "?session=quiet") as reader:
+        await reader.until("live")
+        await app.publish(*some(3))
+        clock.advance(16)
+        app.recorder.hub.sweep()
+        heartbeat = (await reader.until("heartbeat"))[-1]
+        assert (heartbeat["head"], heartbeat["id"]) == (3, app.at(3))
+
+
+async def test_a_reader_that_does_not_read_is_ended_and_resumes_and_costs_the_others_nothing(
+    tmp_path: Path,
+) -> None:
+    async with (
+        running_app(tmp_path, slow_soft_bytes=65_536, slow_hard_bytes=262_144) as app,
+        streaming(app, receive_buffer=4096) as slow,
+        streaming(app) as quick,
+    ):
+        await slow.until("live")
+        await quick.until("live")
+        published = 0
+        while app.recorder.metrics.slow_closed == 0:
+            published = app.publish_nowait(*some(10, size=20_000))
+            while app.recorder.hub.outbox_bytes > 300_000 or quick.last != app.at(published):
+                event = await quick.event()
+                if event.get("seq") == published:
+                    break
+        # It gets what was written, an error that says so, and the end.
+        events = await slow.rest()
+        assert (events[-1]["event"], events[-1]["code"]) == ("error", "too_slow")
+        got = seqs(events)
+        assert got == list(range(1, len(got) + 1))
+        assert len(got) < published
+        async with streaming(app, "", ("Last-Event-ID", slow.last or app.at(0))) as again:
+            assert seqs(await again.until("live")) == list(range(len(got) + 1, published + 1))
+        app.publish_nowait(delta("a"))
+        assert (await quick.event())["seq"] == published + 1
+
+
+async def test_a_slow_reader_of_history_gets_it_at_its_own_pace_in_bounded_memory(tmp_path: Path) -> None:
+    async with running_app(tmp_path, slow_soft_bytes=65_536, slow_hard_bytes=131_072) as app:
+        await app.publish(*some(300, size=20_000))
+        async with streaming(app, "?since=earliest", receive_buffer=4096) as reader:
+            most = 0
+            events: list[dict[str, Any]] = []
+            while not events or events[-1]["event"] != "live":
+                events.append(await reader.event())
+                most = max(most, app.recorder.hub.outbox_bytes)
+            assert seqs(events) == list(range(1, 301))
+            assert most < 3 << 20
+            assert app.recorder.metrics.slow_closed == 0
+
+
+async def test_stopping_ends_streams_behind_what_they_are_owed(tmp_path: Path) -> None:
+    async with running_app(tmp_path) as app, streaming(app) as reader:
+        await reader.until("live")
+        app.publish_nowait(*some(3))
+        app.recorder.end_streams()
+        assert seqs(await reader.rest()) == [1, 2, 3]
+        await turn_until(lambda: app.recorder.hub.subscribers == 0)
+        app.recorder.stop_intake()
+        async with client(app) as http:
+            await refused(await http.get("/api/stream"), 503, "closed")
