@@ -1,12 +1,14 @@
 /** Who changed a field: the deltas that touched its path, newest first, each a step to go to. */
 
 import { announce, el, fill } from "./dom.js";
-import { clock, visible } from "./format.js";
+import { clock, several, visible } from "./format.js";
 import { member, numberAt, parse, stringAt } from "./json.js";
 import { encode } from "./router.js";
 import { pathInWords, short } from "./summary.js";
 
 /** @typedef {import("./json.js").Json} Json */
+
+const PAGE = 50;
 
 /** The panel; hidden until it is asked something. */
 export class Blame {
@@ -22,61 +24,103 @@ export class Blame {
     this.onGo = onGo;
     this.signal = signal;
     this.asked = 0; // which question is the last one
+    this.list = el("ol", { class: "blame-list" }); // of what was found
+    this.more = el("p", {}); // what is said below it
     this.element = el("aside", { class: "blame", hidden: true, tabindex: -1, "aria-label": "Who changed this" });
   }
 
   /**
-   * Who changed a field, as of a seq?
+   * Who changed a field, up to a seq?
    * @param {string} path A JSON pointer.
    * @param {number} at
    */
   async ask(path, at) {
-    const mine = ++this.asked;
     const name = path ? pathInWords(path) : "the whole state";
     const close = el("button", { type: "button", class: "quiet icon", "aria-label": "Close" }, "×");
-    close.addEventListener("click", () => {
-      this.element.hidden = true;
-    });
-    const body = el("div", { class: "blame-body" }, el("p", { class: "dim" }, "Looking …"));
+    close.addEventListener("click", () => this.hide());
+    this.list = el("ol", { class: "blame-list" });
+    this.more = el("p", { class: "dim" });
     fill(
       this.element,
       el("div", { class: "card-head" }, el("h3", {}, "Who changed ", el("code", {}, visible(name))), close),
-      body,
+      el("div", { class: "blame-body" }, this.list, this.more),
     );
     this.element.hidden = false;
     this.element.focus();
+    await this.read(path, at + 1, ++this.asked);
+  }
+
+  hide() {
+    this.asked++;
+    this.element.hidden = true;
+  }
+
+  /**
+   * Read the touches before a seq.
+   * @param {string} path
+   * @param {number} before
+   * @param {number} mine Which question.
+   */
+  async read(path, before, mine) {
+    fill(this.more, "Looking …");
     try {
-      const query = new URLSearchParams({ path, at: String(at) });
+      const query = new URLSearchParams({ path, before: String(before), limit: String(PAGE) });
       const text = await this.api.text(`/api/sessions/${encode(this.id)}/blame?${query}`, this.signal);
-      if (mine === this.asked) this.draw(body, parse(text));
+      if (mine === this.asked) this.draw(parse(text), path, mine);
     } catch (error) {
-      if (mine === this.asked && !this.signal.aborted) fill(body, el("p", { class: "bad-text" }, /** @type {Error} */ (error).message));
+      if (mine === this.asked && !this.signal.aborted) fill(this.more, /** @type {Error} */ (error).message);
     }
   }
 
-  /** @param {HTMLElement} body @param {Json} answer */
-  draw(body, answer) {
-    const found = member(answer, "changes")?.items ?? [];
-    if (!found.length) {
-      fill(body, el("p", { class: "dim" }, "No delta that is recorded touched it."));
+  /** @param {Json} answer @param {string} path @param {number} mine */
+  draw(answer, path, mine) {
+    for (const touch of member(answer, "touches")?.items ?? []) this.list.append(this.row(touch));
+    const next = numberAt(answer, "next");
+    const known = this.list.childElementCount;
+    announce(`${several(known, "delta")} touched it`);
+    if (next === null) {
+      const end = ENDS[stringAt(answer, "end") ?? ""] ?? "";
+      fill(this.more, known ? end : `No delta up to here touched it. ${end}`);
       return;
     }
-    const items = found.map((change) => {
-      const seq = numberAt(change, "seq") ?? 0;
-      const link = el(
+    const on = el("button", { type: "button", class: "quiet" }, "Further back");
+    on.addEventListener("click", () => void this.read(path, next, mine));
+    fill(this.more, on);
+  }
+
+  /** @param {Json} touch */
+  row(touch) {
+    const seq = numberAt(touch, "seq") ?? 0;
+    const type = stringAt(touch, "type") ?? "";
+    const before = member(touch, "before");
+    const after = member(touch, "after");
+    return el(
+      "li",
+      {},
+      el(
         "button",
         { type: "button", class: "blame-row", on: { click: () => this.onGo(seq) } },
-        el("span", { class: "dim" }, `seq ${seq} · ${clock(stringAt(change, "recordedAt") ?? "", Date.now())}`),
-        el("span", { class: "values" }, el("del", {}, words(member(change, "before"))), " → ", el("ins", {}, words(member(change, "after")))),
-      );
-      return el("li", {}, link);
-    });
-    fill(body, el("ol", { class: "blame-list" }, ...items), member(answer, "next")?.kind !== "null" && el("p", { class: "dim" }, "and more, further back"));
-    announce(`${found.length} deltas touched it`);
+        el(
+          "span",
+          { class: "dim" },
+          `seq ${seq} · ${clock(stringAt(touch, "timestamp") ?? "", Date.now())}`,
+          member(touch, "lineage") && el("span", { class: "mark-broken" }, "lineage broken"),
+          type !== "updated" && el("span", { class: `type ${type}` }, ` ${type}`),
+        ),
+        el("span", { class: "values" }, before && el("del", {}, words(before)), before && after && " → ", after && el("ins", {}, words(after))),
+      ),
+    );
   }
 }
 
-/** @param {Json | null} value @returns {string} */
+/** @type {Record<string, string>} */
+const ENDS = {
+  begun: "",
+  pruned: "What was before was pruned.",
+  erased: "What was before was erased.",
+};
+
+/** @param {Json} value @returns {string} */
 function words(value) {
-  return value ? visible(short(value)) : "none";
+  return visible(short(value));
 }

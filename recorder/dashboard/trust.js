@@ -2,6 +2,7 @@
 
 import { el, fill } from "./dom.js";
 import { ago, clock, count, duration, several, size, visible } from "./format.js";
+import { Verify } from "./verify.js";
 
 /** @typedef {import("./session.js").World} World */
 
@@ -25,13 +26,14 @@ export class TrustView {
     this.headline = el("div", { class: "headline" });
     this.disk = el("section", { class: "card disk", "aria-labelledby": "disk-head" });
     this.kept = el("section", { class: "card kept", "aria-labelledby": "kept-head" });
-    this.runs = el("section", { class: "card runs", "aria-labelledby": "runs-head" });
+    this.runs = el("section", { class: "card runs wide", "aria-labelledby": "runs-head" });
+    this.verify = new Verify(api, this.abort.signal);
     this.element = el(
       "div",
       { class: "trust" },
       el("h1", { class: "unseen" }, "Trust"),
       this.headline,
-      el("div", { class: "trust-grid" }, this.disk, this.kept, this.runs),
+      el("div", { class: "trust-grid" }, this.disk, this.kept, this.verify.element, this.runs),
     );
     this.unlisten = source.listen({
       onFigures: () => void this.ask(),
@@ -72,12 +74,13 @@ export class TrustView {
   }
 
   draw() {
+    const parts = [this.disk, this.kept, this.verify.element, this.runs];
     this.drawHeadline();
     if (!this.stats?.enabled) {
-      for (const part of [this.disk, this.kept, this.runs]) part.hidden = true;
+      for (const part of parts) part.hidden = true;
       return;
     }
-    for (const part of [this.disk, this.kept, this.runs]) part.hidden = false;
+    for (const part of parts) part.hidden = false;
     this.drawDisk();
     this.drawKept();
     this.drawRuns();

@@ -208,3 +208,24 @@ async def test_a_session_that_nobody_knows_is_said_to_be_unknown_until_it_comes(
         await expect(page.get_by_text("Nothing of a session with this id is recorded.")).to_be_visible()
         await app.publish(delta("not yet", 1))
         await expect(page.locator(".where")).to_contain_text("delta 1 of 1")
+
+
+async def test_who_changed_a_field_is_told_and_leads_there(browser: Browser, tmp_path: Path) -> None:
+    async with running_app(tmp_path) as app:
+        states = ["pending", "pending", "running", "running", "done"]
+        for status in states:
+            after = {"plan": [{"status": status, "a/b": 1}], "n": len(status)}
+            await app.publish({"type": "updated", "sessionId": "s/1", "after": after}, delta("noise"))
+        async with opened(browser, app.url, "#/session/s%2F1") as page:
+            await expect(page.locator("li[data-path='/plan/0/status']")).to_be_visible()
+            await page.locator("li[data-path='/plan/0/status'] .key").click()
+            panel = page.get_by_role("complementary", name="Who changed this")
+            await expect(panel.locator("code")).to_have_text("plan[0].status")
+            await expect(panel.locator(".blame-row")).to_have_count(3)
+            told = await panel.locator(".blame-row .values").all_text_contents()
+            assert told == ["running → done", "pending → running", "pending"]
+            await panel.locator(".blame-row").nth(1).click()
+            await expect(page.locator(".where")).to_contain_text("seq 5")
+            await expect(page.locator("li[data-path='/plan/0/status'] ins")).to_have_text("running")
+            await panel.get_by_role("button", name="Close").click()
+            await expect(panel).to_be_hidden()

@@ -8,11 +8,17 @@ import httpx
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.support.app import delta, running_app
+from tests.support.app import App, delta, running_app
 from tests.support.browser import UNREACHABLE, needs_chromium, opened
 from tests.support.server import ServerProcess
 
 pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def tamper(app: App, statement: str) -> None:
+    """Change what is recorded behind the recorder's back."""
+    assert app.recorder.store is not None
+    await app.recorder.store._memory.run(lambda connection: connection.execute(statement))
 
 
 async def test_what_is_not_on_disk_yet_is_drawn_apart(browser: Browser, tmp_path: Path) -> None:
@@ -72,3 +78,42 @@ async def test_a_server_that_dies_is_seen_to_be_gone_and_its_new_epoch_begins_an
             await expect(fresh).to_contain_text("live", timeout=20_000)
             await expect(page.locator(".feed-list .row")).to_have_count(3)
             await expect(page.locator(".feed-list .row[aria-posinset='1']")).to_contain_text("later")
+
+
+async def test_the_chain_is_verified_in_the_browser_and_the_first_bad_place_is_named(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with running_app(tmp_path) as app:
+        odd = {
+            "type": "updated",
+            "sessionId": "ä/\U0001f469",
+            "before": {"n": 7},
+            "after": ["é", 1.0],
+            "id": "retry é 1",
+        }
+        await app.publish(odd)
+        await app.recorder.publish(b'[{"type":"updated","sessionId":"s","after":{ "n": 1e2 }}]')
+        await app.publish(*[delta("s", n) for n in range(700)], {"type": "deleted", "sessionId": "s"})
+        await app.publish({"type": "created", "sessionId": "s2", "after": 0})
+        async with opened(browser, app.url, "#/trust") as page:
+            verdict = page.locator(".verdict")
+            await page.get_by_role("button", name="Verify the chain").click()
+            await expect(verdict).to_have_attribute("data-kind", "good")
+            await expect(verdict).to_contain_text("704 links verified, seq 1 to 704")
+            # Somebody changes what was recorded, in the database itself.
+            await tamper(app, """UPDATE session_deltas SET after_state = '{"n":666}' WHERE id = 650""")
+            await page.get_by_role("button", name="Verify the chain").click()
+            await expect(verdict).to_have_attribute("data-kind", "bad")
+            await expect(verdict).to_contain_text("The chain breaks at seq 650")
+            await expect(verdict).to_contain_text("649 links")
+            await verdict.get_by_role("link").click()
+            await expect(page.locator(".where")).to_contain_text("seq 650")
+
+
+async def test_behind_a_prune_the_chain_goes_on_from_its_receipt(browser: Browser, tmp_path: Path) -> None:
+    async with running_app(tmp_path, max_deltas=40) as app:
+        await app.publish(*[delta("s", n) for n in range(100)])
+        await app.recorder.upkeep.prune()
+        async with opened(browser, app.url, "#/trust") as page:
+            await page.get_by_role("button", name="Verify the chain").click()
+            await expect(page.locator(".verdict")).to_contain_text("40 links verified, seq 61 to 100")
