@@ -161,13 +161,14 @@ def check_expected(report: Report, ground: Ground, heads: Sequence[Signed[Head]]
 def _was_kept(report: Report, ground: Ground, head: Head, name: str) -> bool:
     """Whether an expected head can be compared; that what it says was on disk is there, at least by number."""
     ends = _end_of_epoch(ground, head.epoch)
+    if any(finding.kind == "epoch" for finding in report.of(Level.BROKEN)):
+        return False  # nothing can be judged by a table of epochs that was edited
     if ends is None:
         if head.durable:
             report.broken(
-                "cut",
+                "expected",
                 f"{name} is of epoch {head.epoch}, which is not known here: an older file was put back, or it is another"
                 " recording",
-                ground.end + 1,
             )
         return False
     if head.durable > ends:
@@ -187,28 +188,38 @@ def _was_kept(report: Report, ground: Ground, head: Head, name: str) -> bool:
     return True
 
 
-def check_end(report: Report, ground: Ground, given: int, *, clean: bool) -> None:
+def check_end(report: Report, ground: Ground, given: int, last_head: Head | None) -> None:
     """Whether the recording ends where it should.
 
     Args:
         report: Where it is written down; its heads have been checked.
         ground: The entries.
         given: The highest number that was ever given, as the recording itself says.
-        clean: Whether it says that it was stopped in order, with a signed head of its end.
+        last_head: Its own last head, where it says that it was stopped in order: then nothing can have changed since.
     """
     if given > ground.end:
         text = f"it ends at {ground.end}, and numbers up to {given} were given"
         report.broken("cut", text, ground.end + 1, given)
-    beyond = ground.last - max(report.signed_through, ground.first - 1)
-    if beyond > 0 and report.heads and clean:
+    if last_head is not None and ground.pruned > last_head.seq - last_head.count:
+        first = last_head.seq - last_head.count + 1
         report.broken(
-            "inserted",
-            f"entries {ground.last - beyond + 1} to {ground.last} were added after it was stopped",
-            ground.last - beyond + 1,
-            ground.last,
+            "deleted",
+            f"entries {first} to {ground.pruned} were there when it was stopped in order: what says that they were"
+            " pruned was made up",
+            first,
+            ground.pruned,
         )
-    elif beyond > 0 and report.heads + report.expected:
-        report.note("head", f"the last {beyond:,} entries are newer than the last signed head")
+    if last_head is not None and ground.last > last_head.seq:
+        first = last_head.seq + 1
+        text = f"entries {first} to {ground.last} were added after it was stopped"
+        report.broken("inserted", text, first, ground.last)
+        return
+    beyond = ground.last - max(report.signed_through, ground.first - 1)
+    if beyond > 0 and report.heads + report.expected:
+        first = ground.last - beyond + 1
+        report.note(
+            "head", f"the last {beyond:,} entries are newer than the last signed head", first, ground.last
+        )
 
 
 def check_erasures(
@@ -256,6 +267,8 @@ def _compare(report: Report, ground: Ground, heads: Sequence[Head], whose: str) 
             break
         if head.seq and ground.knows(head.seq):
             if ground.known_hash(head.seq) != head.hash:
+                if report.names_entry_up_to(head.seq):
+                    break  # what is wrong is known better already
                 first = max([ground.first, *(good.seq + 1 for good in agreeing)])
                 report.broken(
                     "rewritten",

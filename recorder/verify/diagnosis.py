@@ -90,13 +90,12 @@ def diagnose(entries: Entries, seq: int, previous: bytes) -> Fault:
         return Fault("edited", seq, seq, f"entry {seq} holds a value of a type that no recorder writes")
     place = near.place_of(here)
     right = near.fitting(seq, previous)
-    if place is not None and place < seq:
-        original = near.at(place)
-        is_copy = original is not None and original.hash == here.hash
-        if is_copy and right is not None:
+    original = None if place is None else near.at(place)
+    if original is not None and original.hash == here.hash:
+        if right is not None:
             return _inserted(seq, right.seq - 1)
-        if is_copy:
-            return Fault("edited", seq, seq, f"entry {seq} was overwritten with a copy of entry {place}")
+        return Fault("edited", seq, seq, f"entry {seq} was overwritten with a copy of entry {place}")
+    if place is not None and place < seq:
         return _inserted(place, seq - 1)
     if right is not None:
         if place is None and near.is_shifted(right, seq):

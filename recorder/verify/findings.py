@@ -95,6 +95,13 @@ class Report:
         """Something is worth knowing."""
         self.findings.append(Finding(Level.NOTE, kind, text, seq, through))
 
+    def names_entry_up_to(self, seq: int) -> bool:
+        """Whether something is known to be wrong with an entry up to this one."""
+        return any(
+            finding.seq is not None and finding.seq <= seq and finding.kind in ENTRY_KINDS
+            for finding in self.of(Level.BROKEN)
+        )
+
     def of(self, level: Level) -> list[Finding]:
         """The findings of that weight."""
         return [finding for finding in self.findings if finding.level is level]

@@ -64,7 +64,9 @@ def judge(report: Report, tally: Tally, entries: Entries, ground: Ground, said: 
     claims.check_heads(report, ground, said.heads)
     if said.expected is not None:
         claims.check_expected(report, ground, said.expected, len(said.heads))
-    claims.check_end(report, ground, said.given, clean=said.clean)
+    at_stop = said.clean and bool(said.heads) and claims.holds(said.heads[-1])
+    last_head = said.heads[-1].said if at_stop else None
+    claims.check_end(report, ground, said.given, last_head)
     for first, last in tally.off:
         report.unknown("chain", f"entries {first} to {last} have no hash: the chain was off", first, last)
     if ground.last < ground.first and not said.given:
