@@ -175,6 +175,11 @@ def entry() -> Json:
                 "With an id: the digest of the content as it was sent, which a repetition is compared with.",
                 "^[0-9a-f]{64}$",
             ),
+            "erased": record(
+                {},
+                {name: text(f"SHA-256 of {name}.", "^[0-9a-f]{64}$") for name in ("before", "after")},
+                "There where the states' content was erased: what is left of them.",
+            ),
         },
         "A delta at its place in the order. `recordedAt` never goes back.",
     )

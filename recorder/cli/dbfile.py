@@ -22,6 +22,10 @@ from recorder.errors import NotFound, StoreUnreadable
 from recorder.protocol.export import COLUMNS, ExportRow
 
 SLICE_ROWS, SLICE_CHARS = 1000, 8_388_608
+_ERASED = "".join(
+    f",(SELECT {name} FROM erased_states WHERE seq = id AND before_state IS NULL AND after_state IS NULL)"
+    for name in ("before_digest", "after_digest")
+)
 BUSY_SECONDS = 30.0
 
 DbOption = Annotated[
@@ -61,6 +65,10 @@ def _hint(error: sqlite3.DatabaseError) -> str | None:
     return None
 
 
+def _has_erased_states(conn: sqlite3.Connection) -> bool:
+    return conn.execute("SELECT 1 FROM sqlite_master WHERE name = 'erased_states'").fetchone() is not None
+
+
 def _columns(conn: sqlite3.Connection) -> set[str]:
     return {name for (name,) in conn.execute("SELECT name FROM pragma_table_info('session_deltas')")}
 
@@ -77,8 +85,9 @@ def rows(
         limit: At most so many.
     """
     low, high = (wanted.after or 0), (wanted.before if wanted.before is not None else 2**63 - 1)
-    present = _columns(conn)
+    present, erasable = _columns(conn), _has_erased_states(conn)
     selected = ",".join(column if column in present else f"NULL AS {column}" for column in COLUMNS)
+    selected += _ERASED if erasable else ",NULL,NULL"
     where, values = _conditions(wanted)
     order = "DESC" if descending else "ASC"
     # The seq alone decides the order; unary plus keeps the planner on the primary key for everything else.

@@ -163,6 +163,8 @@ class _Printer:
             return
         state = row.after if row.after is not None else row.before or ""
         mark = "  (before is not what was recorded last)" if row.lineage is not None else ""
+        if row.erased_before is not None or row.erased_after is not None:
+            mark += "(erased)"
         self._pretty(row.recorded_at, row.seq, (row.type, row.session_id), state + mark)
 
     def _say_proof(self, delta: Delta) -> None:
@@ -214,6 +216,7 @@ class _Printer:
 
 
 def _row(delta: Delta) -> ExportRow:
+    erased = delta.erased
     return ExportRow(
         delta.seq,
         delta.recorded_at,
@@ -224,7 +227,13 @@ def _row(delta: Delta) -> ExportRow:
         delta.timestamp,
         delta.id,
         delta.lineage,
-        None if delta.hash is None else bytes.fromhex(delta.hash),
+        _digest(delta.hash),
         delta.before_filled,
-        None if delta.id_digest is None else bytes.fromhex(delta.id_digest),
+        _digest(delta.id_digest),
+        None if erased is None else _digest(erased.before),
+        None if erased is None else _digest(erased.after),
     )
+
+
+def _digest(text: str | None) -> bytes | None:
+    return None if text is None else bytes.fromhex(text)

@@ -26,6 +26,9 @@ GENESIS = bytes(32)
 Extras = tuple[str | None, bytes | None, bool, str | None]
 """What most entries have none of: delta_id, id_digest, before_filled, lineage."""
 
+Erased = tuple[bytes | None, bytes | None]
+"""The digests of before and after that an erasure has left, None where there was no state."""
+
 _NULL = b"\xff\xff\xff\xff"
 _SHORT = [pack(">I", length) for length in range(1024)]
 _TAG_FIELD = _SHORT[len(TAG)] + TAG

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from recorder.model.chain import PLAIN, Extras
+from recorder.model.chain import PLAIN, Erased, Extras
 from recorder.protocol.frames import text_frame
 
 PROTOCOL_VERSION = 1
@@ -33,6 +33,7 @@ def item_text(
     timestamp: str,
     extras: Extras,
     opening: str = "{",
+    erased: Erased | None = None,
 ) -> str:
     """An entry as history returns it: `{"seq":…,"recordedAt":…,"hash":…,"delta":{…}}`.
 
@@ -47,10 +48,13 @@ def item_text(
         timestamp: Fixed-width form.
         extras: delta_id, id_digest, before_filled, lineage; each is left out where there is none.
         opening: How the text begins; with `EVENT_OPENING` it is the delta event.
+        erased: Where the states were erased: their digests.
     """
     before, after = states
     # On the hot path: most entries have nothing of it, or only a `before` that was filled in.
     marks, closing = ("", "}}") if extras == PLAIN else _extra_texts(*extras)
+    if erased is not None:
+        marks += _erased_text(*erased)
     return "".join(
         (
             f'{opening}"seq":{seq},"recordedAt":"{recorded_at}"',
@@ -75,6 +79,12 @@ def _extra_texts(
     if id_digest is not None:
         marks += f',"idDigest":"{id_digest.hex()}"'
     return marks, f',"id":{quote(delta_id)}}}}}' if delta_id is not None else "}}"
+
+
+def _erased_text(before: bytes | None, after: bytes | None) -> str:
+    digests = (("before", before), ("after", after))
+    members = [f'"{name}":"{value.hex()}"' for name, value in digests if value is not None]
+    return f',"erased":{{{",".join(members)}}}'
 
 
 _EVENT_OPENING = EVENT_OPENING.encode()

@@ -23,9 +23,12 @@ COLUMNS = (
     "id", "created_at", "delta_type", "session_id", "before_state", "after_state",
     "timestamp", "delta_id", "lineage", "hash", "before_filled", "id_digest",
 )  # fmt: skip
-"""The columns of `session_deltas` in the order of `ExportRow`."""
+"""The columns of `session_deltas` in the order of `ExportRow`; behind them come those of `erased_states`."""
 
-CSV_HEADER = b"seq,recordedAt,type,sessionId,timestamp,before,after,id,lineage,hash,beforeFilled,idDigest\r\n"
+CSV_HEADER = (
+    b"seq,recordedAt,type,sessionId,timestamp,before,after,id,lineage,hash,beforeFilled,idDigest,"
+    b"erasedBefore,erasedAfter\r\n"
+)
 JSON_OPEN, JSON_BETWEEN, JSON_CLOSE = b"[\n", b",\n", b"\n]\n"
 """What stands before, between and after the entries of the JSON form; an empty one is `JSON_EMPTY`."""
 JSON_EMPTY = b"[]\n"
@@ -52,6 +55,7 @@ class ExportRow(NamedTuple):
         hash: The chain's hash (32 bytes), None where the chain is off.
         before_filled: Whether the recorder filled `before` in; a file's 0, 1 or NULL will do.
         id_digest: With an id: the digest of the content as it was sent (32 bytes), else None.
+        erased_before, erased_after: The digests of states that were erased (32 bytes), else None.
     """
 
     seq: int
@@ -66,6 +70,8 @@ class ExportRow(NamedTuple):
     hash: bytes | None
     before_filled: int | None = 0
     id_digest: bytes | None = None
+    erased_before: bytes | None = None
+    erased_after: bytes | None = None
 
 
 def json_item(row: ExportRow) -> bytes:
@@ -92,6 +98,7 @@ def csv_line(row: ExportRow) -> bytes:
     fields = (
         str(row.seq), row.recorded_at, row.type, row.session_id, row.timestamp, row.before, row.after,
         row.delta_id, row.lineage, _hex(row.hash), "true" if row.before_filled else None, _hex(row.id_digest),
+        _hex(row.erased_before), _hex(row.erased_after),
     )  # fmt: skip
     return (",".join([_csv_field(field) for field in fields]) + "\r\n").encode()
 
@@ -119,6 +126,7 @@ def row_of_item(item: bytes) -> ExportRow:
     """
     entry = _members(item)
     delta = _members(entry.get("delta", b""))
+    erased = _members(entry["erased"]) if "erased" in entry else {}
     try:
         return ExportRow(
             seq=int(entry["seq"]),
@@ -133,6 +141,8 @@ def row_of_item(item: bytes) -> ExportRow:
             hash=_bytes(entry, "hash"),
             before_filled=entry.get("beforeFilled") == b"true",
             id_digest=_bytes(entry, "idDigest"),
+            erased_before=_bytes(erased, "before"),
+            erased_after=_bytes(erased, "after"),
         )
     except KeyError as error:
         raise ValueError(f"not an entry: it has no {error}") from None
@@ -166,6 +176,9 @@ def _item(row: ExportRow, before: str | None, after: str | None) -> str:
         (before, after),
         row.timestamp,
         (row.delta_id, row.id_digest, bool(row.before_filled), row.lineage),
+        erased=None
+        if row.erased_before is row.erased_after is None
+        else (row.erased_before, row.erased_after),
     )
 
 

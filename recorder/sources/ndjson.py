@@ -46,6 +46,8 @@ def _delta(line: bytes | Unfit, max_bytes: int) -> bytes:
             raise Unfit("neither an exported entry (no 'delta') nor a delta (no 'type')")
         text, delta = line, entry
     else:
+        if "erased" in entry:
+            raise Unfit("the content of this entry was erased", hint="--skip-bad goes on behind it")
         text = entry["delta"]
         delta = rawjson.members(text)
     if exact := rawjson.present(entry.get("exact")) if text is not line else None:

@@ -116,7 +116,10 @@ def database(tmp_path: Path) -> Path:
 def insert(conn: sqlite3.Connection, rows: list[ExportRow]) -> None:
     """Record rows as they are."""
     marks = ",".join("?" * len(COLUMNS))
-    conn.executemany(f"INSERT INTO session_deltas({','.join(COLUMNS)}) VALUES ({marks})", rows)
+    conn.executemany(
+        f"INSERT INTO session_deltas({','.join(COLUMNS)}) VALUES ({marks})",
+        [row[: len(COLUMNS)] for row in rows],
+    )
 
 
 @pytest.fixture

@@ -213,3 +213,20 @@ def test_bounds_and_limit_agree_with_a_plain_filter(
         found = [row.seq for row in dbfile.rows(conn, wanted, descending=descending, limit=limit)]
     expected = [seq for seq in range(1, 7) if low < seq < high]
     assert found == (expected[::-1] if descending else expected)[:limit]
+
+
+def test_what_was_erased_is_told_by_its_digests(database: Path) -> None:
+    with closing(sqlite3.connect(database)) as conn:
+        conn.execute("UPDATE session_deltas SET before_state = NULL, after_state = NULL WHERE id = 2")
+        # The digests of what was not erased would be nonsense: they do not count.
+        conn.executemany(
+            "INSERT INTO erased_states VALUES (?, 1, ?, ?)", [(1, b"x", b"y"), (2, b"b" * 32, None)]
+        )
+        conn.commit()
+    with dbfile.opened(database) as conn:
+        found = {
+            row.seq: (row.before, row.after, row.erased_before, row.erased_after)
+            for row in dbfile.rows(conn, Filters())
+        }
+    assert found[1] == (None, '{"n":1}', None, None)
+    assert found[2] == (None, None, b"b" * 32, None)

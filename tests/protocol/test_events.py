@@ -162,6 +162,32 @@ def test_the_text_of_an_item_with_everything_and_with_nothing() -> None:
     )
 
 
+ERASED = st.tuples(*[st.none() | st.binary(min_size=32, max_size=32)] * 2).filter(any)
+
+
+@given(DELTAS, st.booleans(), ERASED)
+def test_the_text_of_an_erased_entry_is_the_one_that_the_store_builds(
+    delta: Delta, chained: bool, erased: tuple[bytes | None, bytes | None]
+) -> None:
+    entry = sequence(delta, chained=chained)
+    entry.before = entry.after = None
+    text = item_text(
+        entry.seq,
+        entry.recorded_at,
+        entry.hash,
+        (entry.type, entry.session_id),
+        (None, None),
+        entry.timestamp,
+        (entry.id, entry.id_digest, entry.before_filled, entry.lineage),
+        erased=erased,
+    )
+    with recorded(entry) as conn:
+        conn.execute("INSERT INTO erased_states VALUES (?, 1, ?, ?)", (entry.seq, *erased))
+        assert conn.execute(f"SELECT {ITEM} FROM session_deltas").fetchone() == (text,)
+    said = json.loads(text)["erased"]
+    assert [said.get(name) for name in ("before", "after")] == [value and value.hex() for value in erased]
+
+
 def test_a_state_event_carries_the_state_as_it_was_sent() -> None:
     text = payload(state_frame(97, 'a"é', '{ "n": 123456789012345678901234567890 }')).decode()
     assert text == (

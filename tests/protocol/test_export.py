@@ -62,7 +62,7 @@ def rows(draw: st.DrawFn) -> ExportRow:
 
 
 def test_a_row_is_the_fixed_columns_in_order() -> None:
-    assert len(COLUMNS) == len(ExportRow._fields)
+    assert len(COLUMNS) + 2 == len(ExportRow._fields)  # the digests of erased states come from another table
     assert set(MEDIA_TYPES) == {"ndjson", "json", "csv"}
 
 
@@ -115,6 +115,24 @@ def test_a_json_item_carries_the_states_as_they_are(row: ExportRow) -> None:
     assert json.loads(item)["seq"] == row.seq
     for state in (row.before, row.after):
         assert state is None or state.encode() in item
+
+
+ERASED = ROW._replace(before=None, after=None, erased_before=b"\x0b" * 32, erased_after=b"\x0a" * 32)
+
+
+@pytest.mark.parametrize(
+    "row", [ERASED, ERASED._replace(erased_before=None), ERASED._replace(erased_after=None)]
+)
+def test_what_was_erased_is_told_by_its_digests_in_every_format(row: ExportRow) -> None:
+    assert row_of_item(json_item(row)) == row
+    said = json.loads(ndjson_line(row))
+    digests = {"before": row.erased_before, "after": row.erased_after}
+    assert said["erased"] == {name: value.hex() for name, value in digests.items() if value is not None}
+    assert "before" not in said["delta"]
+    (record,) = csv.DictReader(io.StringIO((CSV_HEADER + csv_of_item(json_item(row))).decode(), newline=""))
+    assert [record["erasedBefore"], record["erasedAfter"]] == [
+        value.hex() if value is not None else "" for value in digests.values()
+    ]
 
 
 @given(rows())

@@ -57,6 +57,11 @@ def test_what_an_entry_has_beside_its_delta_is_passed_over() -> None:
     assert item == SourceDelta(DELTA.encode(), "log: line 1")
 
 
+def test_an_entry_whose_content_was_erased_cannot_be_imported_and_says_so() -> None:
+    erased = '{"seq":1,"erased":{"after":"00"},"delta":{"type":"created","sessionId":"a"}}'
+    assert "line 1: the content of this entry was erased" in refusal("ndjson", erased)
+
+
 def test_a_bad_line_does_not_hide_the_ones_behind_it() -> None:
     items = read("ndjson", f"{DELTA}\nnonsense\n{DELTA}")
     assert [type(item).__name__ for item in items] == ["SourceDelta", "SourceError", "SourceDelta"]

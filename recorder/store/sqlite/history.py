@@ -32,12 +32,17 @@ ITEM = """'{"seq":'||id||',"recordedAt":"'||created_at||'"'
 ELSE CASE WHEN lineage IS NULL THEN '' ELSE ',"lineage":"'||lineage||'"' END
 ||CASE WHEN before_filled THEN ',"beforeFilled":true' ELSE '' END
 ||CASE WHEN id_digest IS NULL THEN '' ELSE ',"idDigest":"'||lower(hex(id_digest))||'"' END END
+||CASE WHEN before_state IS NULL AND after_state IS NULL THEN ifnull((
+SELECT ',"erased":{'||CASE WHEN before_digest IS NULL THEN '' ELSE '"before":"'||lower(hex(before_digest))||'"' END
+||CASE WHEN before_digest IS NULL OR after_digest IS NULL THEN '' ELSE ',' END
+||CASE WHEN after_digest IS NULL THEN '' ELSE '"after":"'||lower(hex(after_digest))||'"' END||'}'
+FROM erased_states WHERE seq = session_deltas.id), '') ELSE '' END
 ||',"delta":{"type":"'||delta_type||'","sessionId":'||json_quote(session_id)
 ||CASE WHEN before_state IS NULL THEN '' ELSE ',"before":'||before_state END
 ||CASE WHEN after_state IS NULL THEN '' ELSE ',"after":'||after_state END
 ||',"timestamp":"'||timestamp||'"'
 ||CASE WHEN delta_id IS NULL THEN '' ELSE ',"id":'||json_quote(delta_id) END||'}}'"""
-"""SQL: the same text that `protocol.events.item_text` makes of a live entry."""
+"""SQL: the same text that `protocol.events.item_text` makes of a live entry; FROM session_deltas, by that name."""
 # As blobs: the length of a text would be counted character by character.
 _SIZE = "ifnull(length(CAST(before_state AS BLOB)), 0) + ifnull(length(CAST(after_state AS BLOB)), 0)"
 Check = Callable[[sqlite3.Connection], None]
