@@ -18,6 +18,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from loguru import logger
 
 from recorder import health
+from recorder.auth.authority import Authority, authority_of
+from recorder.auth.entrance import Entrance
 from recorder.clock import Clock, SystemClock
 from recorder.embedded import Subscription as EmbeddedSubscription
 from recorder.errors import BadSubscription, Closed, NotRecording, Unavailable
@@ -41,6 +43,7 @@ from recorder.model.chain import GENESIS
 from recorder.model.position import new_epoch
 from recorder.model.statements import Head, Signed
 from recorder.protocol.access import Access
+from recorder.protocol.forwarded import Proxies
 from recorder.protocol.subscribe import Subscription, check_sessions, check_types, parse_since
 from recorder.settings import Settings
 from recorder.signing import open_key
@@ -54,6 +57,7 @@ class Recorder:
     Args:
         settings: Its settings.
         store: Where it records; None where recording is off.
+        authority: Knows what tokens grant.
         clock, metrics: As everywhere.
         stack: Where what `load` opens is closed.
     """
@@ -62,6 +66,7 @@ class Recorder:
         self,
         settings: Settings,
         store: SqliteStore | None,
+        authority: Authority,
         clock: Clock,
         metrics: Metrics,
         stack: AsyncExitStack,
@@ -70,8 +75,13 @@ class Recorder:
         self.store = store
         self.clock = clock
         self.metrics = metrics
-        self.door = RecorderDoor(
+        self.entrance = Entrance(
             Access(settings.host, settings.allowed_hosts, settings.allowed_origins),
+            Proxies(settings.trusted_proxies),
+            authority,
+        )
+        self.door = RecorderDoor(
+            self.entrance,
             socket_limits(settings),
             AdmissionLimits(
                 settings.max_connections,
@@ -369,10 +379,12 @@ async def prepare_recorder(settings: Settings, *, clock: Clock | None = None) ->
         clock: The machine's by default.
 
     Raises:
+        InvalidSetting: A file with tokens or keys cannot be used.
         StoreLocked, StoreUnreadable: The file cannot be used; it is left as it is.
     """
     clock = clock or SystemClock()
     metrics = Metrics()
+    authority = authority_of(settings, clock.now_ms)
     async with AsyncExitStack() as stack:
         store: SqliteStore | None = None
         if settings.persist:
@@ -388,7 +400,7 @@ async def prepare_recorder(settings: Settings, *, clock: Clock | None = None) ->
             )
             store = await stack.enter_async_context(SqliteStore.open(config, clock, metrics))
         parts = await stack.enter_async_context(AsyncExitStack())  # closed before the store
-        recorder = Recorder(settings, store, clock, metrics, parts)
+        recorder = Recorder(settings, store, authority, clock, metrics, parts)
         yield recorder
 
 

@@ -17,6 +17,7 @@ The wire, HTTP and the command line all derive their codes from here; there is n
     ├─ NotFound                   not_found           404    -    no
     │  └─ Pruned                  pruned              404    -    no
     ├─ MethodNotAllowed           method_not_allowed  405    -    no
+    ├─ NotAuthenticated           not_authenticated   401  4401    no
     ├─ NotAllowed                 not_allowed         403  4403    no
     ├─ NotRecording               not_recording       409    -    no
     ├─ TooSlow                    too_slow              -  4408    yes
@@ -155,8 +156,14 @@ class MethodNotAllowed(RecorderError):
     code, http_status = "method_not_allowed", 405
 
 
+class NotAuthenticated(RecorderError):
+    """A token is needed, or the one that was shown is not valid, or not any more."""
+
+    code, http_status, close_code = "not_authenticated", 401, 4401
+
+
 class NotAllowed(RecorderError):
-    """The Origin, the Host or the role does not permit it."""
+    """The Origin, the Host, the role or the sessions of the token do not permit it."""
 
     code, http_status, close_code = "not_allowed", 403, 4403
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from recorder.hub.hub import Hub
+from recorder.model.scope import Sessions
 
 if TYPE_CHECKING:
     from recorder.app import Recorder
@@ -30,8 +31,38 @@ def not_ready(recorder: Recorder) -> str | None:
     return None
 
 
-async def stats(recorder: Recorder) -> dict[str, Any]:
-    """The answer of `GET /api/stats`."""
+OF_NO_SESSION = (
+    "enabled",
+    "epoch",
+    "head",
+    "recorded",
+    "durable",
+    "oldest",
+    "durability",
+    "lossWindowMs",
+    "lastSnapshotAt",
+    "lastPruneAt",
+)
+"""The figures that whoever may see some sessions needs to know where it stands, and that tell of no other session."""
+
+
+async def stats(recorder: Recorder, among: Sessions = None) -> dict[str, Any]:
+    """The answer of `GET /api/stats`.
+
+    Args:
+        recorder: Which.
+        among: Only what concerns these sessions; None for all.
+    """
+    figures = await _all_stats(recorder)
+    if among is None:
+        return figures
+    found = {name: figures[name] for name in OF_NO_SESSION if name in figures}
+    if recorder.store is not None:
+        found["sessionCount"], found["deltaCount"] = await recorder.store.states.counts(among)
+    return found
+
+
+async def _all_stats(recorder: Recorder) -> dict[str, Any]:
     hub, store, upkeep = recorder.hub, recorder.store, recorder.maintenance
     common: dict[str, Any] = {
         "epoch": hub.epoch,

@@ -17,6 +17,9 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+# A machine's name; its last part holds a letter, so that `127.1` is none.
+_NAME = r"(?=.{1,253}\Z)([a-z0-9_-]{1,63}\.)*(?=[0-9_-]*[a-z])[a-z0-9_-]{1,63}"
+
 MAX_INT64 = 2**63 - 1
 """The largest number SQLite can keep; as an upper bound it reads as none."""
 
@@ -116,20 +119,77 @@ class Choice(Kind):
 
 
 @dataclass(frozen=True)
-class LoopbackHost(Kind):
-    """An address that only this machine can reach: whoever connects may publish and read everything."""
+class Host(Kind):
+    """An address or a name to listen on; without the brackets that an IPv6 address has in a URL."""
 
     def parse(self, value: object) -> str:
         host = str(value).strip().lower().removeprefix("[").removesuffix("]")
-        if host != "localhost" and not _is_loopback(host):
-            raise Refused(
-                "is not a loopback address; without tokens only 127.0.0.0/8, ::1 and localhost may be bound",
-                hint="keep 127.0.0.1 and come in through an SSH tunnel or a proxy that authenticates",
-            )
+        if not is_loopback(host) and not _is_address(host) and not re.fullmatch(_NAME, host):
+            raise Refused("is neither an address nor a name")
         return host
 
     def describe(self) -> str:
-        return "127.0.0.0/8, ::1, localhost"
+        return "address or name"
+
+
+@dataclass(frozen=True)
+class Tokens(Kind):
+    """Tokens between commas. The characters are those that both an `Authorization` header and a subprotocol can carry.
+
+    Set and empty is refused: a list that came out empty by mistake would let everyone in.
+    """
+
+    def parse(self, value: object) -> tuple[str, ...]:
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, (list, tuple)):
+            raise Refused("is not a list of tokens with commas between them")
+        tokens = [str(part).strip() for part in parts]
+        tokens = [token for token in tokens if token]
+        if not tokens and value != ():
+            raise Refused("holds no token", hint="name one, or leave it unset")
+        for number, token in enumerate(tokens, 1):
+            # By its number: a token must not come into a message.
+            if not re.fullmatch(r"[A-Za-z0-9._~+-]{1,512}", token):
+                raise Refused(
+                    f"has a token (number {number}) with other characters than A-Z a-z 0-9 . _ ~ + -"
+                )
+        return tuple(dict.fromkeys(tokens))
+
+    def describe(self) -> str:
+        return "tokens, comma between"
+
+
+@dataclass(frozen=True)
+class Text(Kind):
+    """Any text of 1 to 256 characters, or none."""
+
+    def parse(self, value: object) -> str | None:
+        if value is None or value == "none":
+            return None
+        if not isinstance(value, str) or not 0 < len(value) <= 256:
+            raise Refused("is not a text of 1 to 256 characters")
+        return value
+
+    def describe(self) -> str:
+        return "a text, or none"
+
+
+@dataclass(frozen=True)
+class Networks(Kind):
+    """Addresses and networks between commas."""
+
+    def parse(self, value: object) -> tuple[str, ...]:
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, (list, tuple)):
+            raise Refused("is not a list of addresses with commas between them")
+        texts = [text for part in parts if (text := str(part).strip())]
+        try:
+            return tuple(dict.fromkeys(str(ipaddress.ip_network(text)) for text in texts))
+        except ValueError as error:
+            raise Refused(f"has what is no address or network: {shown(str(error))}") from None
+
+    def describe(self) -> str:
+        return "10.0.0.1 or 10.0.0.0/8, comma between"
 
 
 @dataclass(frozen=True)
@@ -192,12 +252,21 @@ def _whole_number(value: object) -> int | None:
     return None
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return False
+        return host == "localhost"
     return address == ipaddress.ip_address("::1") or address in ipaddress.ip_network("127.0.0.0/8")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def shown(value: object) -> str:

@@ -5,7 +5,9 @@ guessed or ignored. Sources, the first that has it wins: flags (the arguments of
 `RECORDER_<NAME>` in the environment, `<NAME>` in the environment, `RECORDER_<NAME>` and then `<NAME>` in the
 file `.env` of the working directory, default.
 
-Left out: watching for changes (settings are read once, at start), and secrets (there are none yet).
+Secrets (tokens) have no flag, and no message or `repr` shows them.
+
+Left out: watching for changes (settings are read once, at start).
 """
 
 from __future__ import annotations
@@ -29,13 +31,17 @@ from recorder.setting_kinds import (
     MAX_INT64,
     Choice,
     FilePath,
+    Host,
     Kind,
-    LoopbackHost,
     NameList,
+    Networks,
     One,
     OnOff,
     Refused,
+    Text,
+    Tokens,
     Whole,
+    is_loopback,
     shown,
 )
 
@@ -45,6 +51,9 @@ PREFIX = "RECORDER_"
 URL_VARIABLE = "RECORDER_URL"
 """Read by the commands that talk to a server; not a setting of the server, so not in the table."""
 
+TOKEN_VARIABLE, TOKEN_FILE_VARIABLE = "RECORDER_TOKEN", "RECORDER_TOKEN_FILE"
+"""The same: the token those commands show, or a file that holds it."""
+
 DAY_MS = 86_400_000
 GIB = 1 << 30
 
@@ -53,9 +62,16 @@ def _setting(default: Any, description: str) -> Any:
     return Field(default, description=description, validate_default=True)
 
 
+def _secret(description: str) -> Any:
+    """A setting that is no flag, since everyone on a machine can read those, and that no text ever shows."""
+    return Field((), description=f"{description} (not a flag)", validate_default=True, repr=False)
+
+
 _Ms = Annotated[int, Whole(1, DAY_MS, "ms")]
 _MsOrZero = Annotated[int, Whole(0, DAY_MS, "ms")]
 _Bytes = Annotated[int, Whole(1, GIB, "bytes")]
+_Tokens = Annotated[tuple[str, ...], Tokens()]
+_File = Annotated[Path | None, FilePath(optional=True)]
 _ORIGIN = r"[a-z][a-z0-9+.-]*://[^/\s,?#@*]+"
 _HOST = r"[^/\s,?#@*:]+(:[0-9]{1,5})?|\[[0-9a-f:.]+\](:[0-9]{1,5})?"
 
@@ -115,8 +131,9 @@ class Settings(BaseSettings):
     dedupe_ids: Annotated[int, Whole(0, 10_000_000, "ids")] = _setting(
         100_000, "How many of the last delta ids are remembered, so that a repeated one is not recorded twice"
     )
-    host: Annotated[str, LoopbackHost()] = _setting(
-        "127.0.0.1", "The address to listen on; without tokens only this machine's own"
+    host: Annotated[str, Host()] = _setting(
+        "127.0.0.1",
+        "The address to listen on; without tokens only this machine's own: 127.0.0.0/8, ::1, localhost",
     )
     port: Annotated[int, Whole(0, 65_535)] = _setting(
         8765, "The port to listen on; 0 lets the system choose a free one"
@@ -139,6 +156,23 @@ class Settings(BaseSettings):
     handshake_timeout: _Ms = _setting(20_000, "How long the head of a request may take to come")
     max_header_bytes: Annotated[int, Whole(64, 16 << 20, "bytes")] = _setting(
         131_072, "How long the head of a request may be; a WebSocket's has at most 128 lines of 8 KiB each"
+    )
+    subscribe_tokens: _Tokens = _secret("Who shows one of them may subscribe and read")
+    publish_tokens: _Tokens = _secret("Who shows one of them may publish")
+    admin_tokens: _Tokens = _secret("Who shows one of them may do everything")
+    subscribe_tokens_file: _File = _setting(None, "A file with further SUBSCRIBE_TOKENS, one a line")
+    publish_tokens_file: _File = _setting(None, "A file with further PUBLISH_TOKENS, one a line")
+    admin_tokens_file: _File = _setting(None, "A file with further ADMIN_TOKENS, one a line")
+    jwt_key_file: _File = _setting(
+        None, "The key that checks JWTs: an Ed25519 public key in PEM, or a secret of 32 bytes or more"
+    )
+    jwt_jwks_file: _File = _setting(None, "Several such keys, as a JWKS")
+    jwt_audience: Annotated[str | None, Text()] = _setting(None, "What the claim aud of a JWT must name")
+    jwt_issuer: Annotated[str | None, Text()] = _setting(None, "What the claim iss of a JWT must be")
+    tls_cert: _File = _setting(None, "The certificate chain in PEM; with it the port speaks TLS only")
+    tls_key: _File = _setting(None, "Its key in PEM, unless it stands in the same file")
+    trusted_proxies: Annotated[tuple[str, ...], Networks()] = _setting(
+        (), "Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed"
     )
     heartbeat_interval: _Ms = _setting(15_000, "Time between heartbeat events to a subscriber")
     head_interval: _Ms = _setting(
@@ -217,6 +251,37 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _strangers_stay_out(self) -> Settings:
+        if self.tls_key is not None and self.tls_cert is None:
+            raise Refused("TLS_KEY: is set, and TLS_CERT is not", hint="both, or neither")
+        if is_loopback(self.host):
+            return self
+        if not self.has_tokens:
+            raise Refused(
+                f"HOST: {shown(self.host)} is not a loopback address; without tokens only 127.0.0.0/8, ::1 and"
+                " localhost may be bound",
+                hint="set ADMIN_TOKENS, PUBLISH_TOKENS, SUBSCRIBE_TOKENS, their _FILE, JWT_KEY_FILE or"
+                " JWT_JWKS_FILE; or keep 127.0.0.1 and come in through an SSH tunnel",
+            )
+        return self
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether anything is set that makes tokens necessary."""
+        return any(
+            (
+                self.subscribe_tokens,
+                self.publish_tokens,
+                self.admin_tokens,
+                self.subscribe_tokens_file,
+                self.publish_tokens_file,
+                self.admin_tokens_file,
+                self.jwt_key_file,
+                self.jwt_jwks_file,
+            )
+        )
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -277,7 +342,8 @@ def _dotenv_values(path: Path) -> Mapping[str, str | None]:
         is_ours = binding.key is not None and binding.key.removeprefix(PREFIX) in names
         if binding.error or (is_ours and binding.value is None):
             line, original = binding.original.line, binding.original.string.strip()
-            raise InvalidSetting(f".env line {line}: {shown(original)} is not of the form NAME=value")
+            said = "what should be a token" if "TOKEN" in original.upper() else shown(original)
+            raise InvalidSetting(f".env line {line}: {said} is not of the form NAME=value")
     return dotenv.dotenv_values(stream=io.StringIO(text))
 
 
@@ -304,7 +370,8 @@ def _refuse_unknown(flags: Mapping[str, Any]) -> None:
     for name in flags:
         if name not in Settings.model_fields:
             raise InvalidSetting(f"{name}: no such setting", hint=_nearest(name, list(Settings.model_fields)))
-    known = [PREFIX + name.upper() for name in Settings.model_fields] + [URL_VARIABLE]
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    known += [URL_VARIABLE, TOKEN_VARIABLE, TOKEN_FILE_VARIABLE]
     for layer in _layers():
         for name in layer.values if layer.prefix else ():
             # In any case: recorder_persist=1 was meant for us and would otherwise silently not count.
@@ -326,7 +393,8 @@ def _explained(error: ValidationError, flags: Mapping[str, Any]) -> InvalidSetti
     if not first["loc"]:
         return InvalidSetting(cause.reason, hint=cause.hint)
     row = next(row for row in setting_rows() if row.field == first["loc"][0])
-    message = f"{row.name}: {shown(first['input'])} {cause.reason} (default {row.default})"
+    given = "" if row.is_secret else f"{shown(first['input'])} "
+    message = f"{row.name}: {given}{cause.reason} (default {row.default})"
     return InvalidSetting(message + _origin(row, flags), hint=cause.hint)
 
 
@@ -350,6 +418,7 @@ class SettingRow:
         range: What it may be, with its unit, in words.
         description: One sentence.
         is_switch: Whether its flag is a pair like `--persist/--no-persist`.
+        is_secret: Whether it has no flag and its value is never shown.
     """
 
     field: str
@@ -358,6 +427,7 @@ class SettingRow:
     range: str
     description: str
     is_switch: bool
+    is_secret: bool
 
     @property
     def flag(self) -> str:
@@ -375,6 +445,7 @@ def setting_rows() -> Iterator[SettingRow]:
             range=kind.describe(),
             description=info.description or "",
             is_switch=isinstance(kind, (One, OnOff)),
+            is_secret=not info.repr,
         )
 
 

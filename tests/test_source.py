@@ -19,17 +19,30 @@ ROOMS = {
     "model": set(),
     "protocol": {"model"},
     "intake": {"model", "protocol"},
-    "hub": {"model", "protocol"},
+    "auth": {"model", "protocol"},
+    "hub": {"model", "protocol", "auth"},
     "client": {"model", "protocol"},
     "store": {"model", "protocol"},
     "verify": {"model", "store"},
     "jobs": {"model", "store"},
-    "api": {"app", "health", "model", "protocol", "intake", "hub", "store", "jobs"},
+    "api": {"app", "health", "model", "protocol", "auth", "intake", "hub", "store", "jobs"},
     "embedded": {"model", "protocol", "hub"},
-    "health": {"app", "hub"},
+    "health": {"app", "hub", "model"},
     "demo": {"app", "sources"},
     "sources": {"model"},
-    "app": {"embedded", "health", "model", "protocol", "intake", "hub", "store", "jobs", "api", "sources"},
+    "app": {
+        "embedded",
+        "health",
+        "model",
+        "protocol",
+        "auth",
+        "intake",
+        "hub",
+        "store",
+        "jobs",
+        "api",
+        "sources",
+    },
     "server": {"app", "demo", "model", "protocol", "intake", "hub", "store", "jobs", "api", "sources"},
     "cli": {"app", "server", "client", "sources", "store", "model", "protocol", "verify"},
     "__main__": {"cli"},
@@ -40,7 +53,7 @@ SHELL = {"asyncio", "threading", "socket", "sqlite3", "aiosqlite", "starlette", 
 
 MAX_FUNCTION_LINES = 60
 MAX_MODULE_LINES = 600
-TOP_FILES = {"pyproject.toml", "uv.lock", "README.md", "CHANGELOG.md", "LICENSE"}
+TOP_FILES = {"pyproject.toml", "uv.lock", "README.md", "CHANGELOG.md", "SECURITY.md", "LICENSE"}
 TOP_FOLDERS = {"recorder", "tests", "data", "scripts"}
 
 

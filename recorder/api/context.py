@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 from starlette.requests import Request
 
 from recorder.app import Recorder
-from recorder.errors import Unavailable
+from recorder.errors import NotAuthenticated, Unavailable
+from recorder.protocol.grants import Grant
+from recorder.store.base import Query
 from recorder.store.sqlite.store import SqliteStore
 
 
@@ -16,6 +19,22 @@ def recorder_of(request: Request) -> Recorder:
     recorder = request.app.state.recorder
     assert isinstance(recorder, Recorder)
     return recorder
+
+
+def grant_of(request: Request) -> Grant:
+    """What the request's token grants. Raises NotAuthenticated."""
+    grant = request.state.grant
+    if isinstance(grant, NotAuthenticated):
+        raise grant
+    assert isinstance(grant, Grant)
+    return grant
+
+
+def narrowed(request: Request, query: Query) -> Query:
+    """What of a query the request's token may see. Raises NotAllowed where it names a session that it may not."""
+    asked = query.sessions
+    assert asked is None or isinstance(asked, frozenset)
+    return replace(query, sessions=grant_of(request).narrow(asked))
 
 
 async def recording_of(request: Request) -> SqliteStore:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from recorder.api import params
-from recorder.api.context import recording_of
+from recorder.api.context import narrowed, recording_of
 from recorder.api.history import following
 from recorder.errors import Pruned
 from recorder.protocol import export
@@ -27,7 +27,7 @@ async def export_all(request: Request) -> Response:
     """Every match, in one of three formats."""
     given = params.check_names(request.query_params, params.EXPORT)
     format_ = params.parse_format(given.pop("format", None), export.MEDIA_TYPES)
-    query = params.parse_filters(given)
+    query = narrowed(request, params.parse_filters(given))
     store = await recording_of(request)
     end = store.recorded + 1
     bounded = replace(query, before=end if query.before is None else min(end, query.before))

@@ -1,39 +1,117 @@
-"""What every request passes: the check of its Host and Origin, and the boundary where failures end."""
+"""What every request passes: the check of where it comes from and what it carries, and the boundary where failures end.
+
+A browser sends requests for pages that its visitor did not choose, so what it says about them counts: the Origin of a
+script's request, and Sec-Fetch-Site for what has no Origin, like an image. A request that changes something must have
+a JSON content type, which no page elsewhere can send without asking first.
+"""
 
 from __future__ import annotations
 
 from loguru import logger
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from recorder.api.headers import preflight
 from recorder.api.problems import problem
-from recorder.errors import InternalError, RecorderError
+from recorder.auth.entrance import Entrance
+from recorder.clock import Clock
+from recorder.errors import InternalError, NotAllowed, NotAuthenticated, RecorderError, UnsupportedMediaType
 from recorder.metrics import Metrics
-from recorder.protocol.access import Access
+from recorder.protocol.forwarded import Caller
+from recorder.protocol.grants import Grant
+
+JSON = "application/json"
+NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
+"""The content types of what is sent to the recorder."""
+
+READING = ("GET", "HEAD", "OPTIONS")
 
 
 class Gate:
-    """Lets a request through only where its Host and Origin may come.
+    """Lets a request through only where it may come from there, and notes for the routes who calls and what is granted.
+
+    An answer that outlives the token it was given for is broken off.
 
     Args:
         app: What lies behind.
-        access: The rules.
+        entrance: The rules.
+        origins: Pages elsewhere that may send requests.
+        clock: Tells when a token has expired.
     """
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
+    def __init__(self, app: ASGIApp, entrance: Entrance, origins: tuple[str, ...], clock: Clock) -> None:
         self._app = app
-        self._access = access
+        self._entrance = entrance
+        self._origins = frozenset(origins)
+        self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check, then go on."""
         headers = Headers(scope=scope)
         try:
-            self._access.check(_one(headers, "host"), _one(headers, "origin"))
+            caller = self._check(scope, headers)
         except RecorderError as error:
+            logger.bind(code=error.code, reason=str(error), path=scope["path"][:80]).info("request refused")
             await problem(error)(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
+            return
+        granted = preflight(self._origins, headers) if scope["method"] == "OPTIONS" else None
+        if granted is not None:
+            await Response(status_code=204, headers=granted)(scope, receive, send)
+            return
+        grant = self._grant(headers)
+        scope.setdefault("state", {}).update(grant=grant, caller=caller)
+        await self._app(
+            scope, receive, send if isinstance(grant, RecorderError) else self._until(grant, send)
+        )
+
+    def _check(self, scope: Scope, headers: Headers) -> Caller:
+        peer, local = (scope.get(end) or ("", 0) for end in ("client", "server"))
+        caller = self._entrance.caller(headers.getlist, peer[0], is_secure=scope["scheme"] == "https")
+        self._entrance.check(headers.getlist, local[0], caller)
+        check_site(headers)
+        if scope["method"] not in READING:
+            check_media(headers)
+        return caller
+
+    def _grant(self, headers: Headers) -> Grant | NotAuthenticated:
+        """What the token grants, or why it grants nothing: for those routes to tell that need it to."""
+        try:
+            return self._entrance.grant(headers.getlist)
+        except NotAuthenticated as error:
+            return error
+
+    def _until(self, grant: Grant, send: Send) -> Send:
+        if grant.expires_ms is None:
+            return send
+
+        async def checked(message: Message) -> None:
+            # Not at the end: what was done is done, and said.
+            if message.get("more_body") and grant.is_over(self._clock.now_ms()):
+                raise NotAuthenticated("the token has expired")
+            await send(message)
+
+        return checked
+
+
+def check_site(headers: Headers) -> None:
+    """Raise NotAllowed for what a page elsewhere includes (an image, a script), which a browser sends no Origin with."""
+    is_elsewhere = headers.get("sec-fetch-site") in ("cross-site", "same-site")
+    if is_elsewhere and "origin" not in headers and headers.get("sec-fetch-mode") != "navigate":
+        raise NotAllowed(
+            "a page elsewhere may not include this", hint="ask with fetch(), and ALLOWED_ORIGINS"
+        )
+
+
+def check_media(headers: Headers) -> None:
+    """Raise UnsupportedMediaType unless what changes something is JSON, and says so where a browser may have sent it."""
+    given = headers.get("content-type")
+    if given is None and "origin" not in headers and "sec-fetch-site" not in headers:
+        return
+    kind = (given or "").partition(";")[0].strip().lower()
+    if kind != JSON and kind not in NDJSON:
+        raise UnsupportedMediaType(f"Content-Type {kind[:80]!r} is not taken", hint=f"{JSON} or {NDJSON[0]}")
 
 
 class Boundary:
@@ -67,24 +145,21 @@ class Boundary:
             logger.bind(path=scope["path"]).debug("a client left before its request was complete")
         # The boundary of a request: whatever it was, it concerns this request alone.
         except Exception as error:
+            # Starlette wraps what its handlers can no longer answer.
+            cause = error.__cause__ if isinstance(error.__cause__, RecorderError) else error
+            if begun and isinstance(cause, NotAuthenticated):
+                logger.bind(path=scope["path"]).info("an answer ended with its token")
+                return
             self._metrics.failed_requests += 1
-            self._log(scope, error, begun=begun)
+            self._log(scope, cause, begun=begun)
             if not begun:
                 await problem(InternalError("the recorder failed to answer; its log says why"))(
                     scope, receive, send
                 )
 
-    def _log(self, scope: Scope, error: Exception, *, begun: bool) -> None:
-        # Starlette wraps what its handlers can no longer answer.
-        cause = error.__cause__ if isinstance(error.__cause__, RecorderError) else error
+    def _log(self, scope: Scope, cause: Exception, *, begun: bool) -> None:
         log = logger.bind(path=scope["path"])
         if begun and isinstance(cause, RecorderError):
             log.bind(error=str(cause)).warning("an answer was broken off")
         else:
             log.opt(exception=cause).error("a request failed")
-
-
-def _one(headers: Headers, name: str) -> str | None:
-    """A header's value; several of them make a value that is nobody's."""
-    values = headers.getlist(name)
-    return ", ".join(values) if values else None

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from recorder.api import cursors, params
-from recorder.api.context import recorder_of, recording_of
+from recorder.api.context import grant_of, narrowed, recorder_of, recording_of
 from recorder.api.cursors import SessionsCursor
 from recorder.api.problems import json_response
 from recorder.clock import Clock
@@ -31,13 +31,12 @@ async def deltas(request: Request) -> Response:
     epoch = recorder_of(request).hub.epoch
     session_id: str | None = request.path_params.get("session_id")
     page = params.parse_page(request.query_params, epoch, session_id)
+    query = narrowed(request, page.query)
     store = await recording_of(request)
     if session_id is not None and not await store.states.known(session_id):
         raise NotFound(f"nothing of session {session_id[:80]!r} is recorded")
     limits, clock = recorder_of(request).settings, recorder_of(request).clock
-    items, through = await collect(
-        store, page.query, page.limit, clock=clock, seconds=limits.query_timeout / 1000
-    )
+    items, through = await collect(store, query, page.limit, clock=clock, seconds=limits.query_timeout / 1000)
     cursor = None if through is None else page.cursor(through)
     head = orjson.dumps({"epoch": epoch})[:-1]
     body = b"".join((head, b',"deltas":[', b",".join(items), b'],"next":', orjson.dumps(cursor), b"}"))
@@ -57,7 +56,7 @@ async def sessions(request: Request) -> Response:
     here = SessionsCursor(epoch) if text is None else cursors.decode(text[0], SessionsCursor, epoch)
     store = await recording_of(request)
     head = store.recorded if here.below is None else here.head
-    rows = await store.states.sessions(here.below, limit + 1, here.above)
+    rows = await store.states.sessions(here.below, limit + 1, here.above, grant_of(request).sessions)
     following = None
     if len(rows) > limit:
         following = SessionsCursor(epoch, here.above, rows[limit - 1].seq, head)
@@ -77,6 +76,7 @@ async def session(request: Request) -> Response:
     session_id: str = request.path_params["session_id"]
     given = params.check_names(request.query_params, params.SESSION)
     params.check_session_id(session_id)
+    grant_of(request).check_session(session_id)
     at = given.get("at")
     store = await recording_of(request)
     row = await store.states.state(session_id, None if at is None else await point(store, at[0], "at"))

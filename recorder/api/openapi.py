@@ -10,7 +10,9 @@ from collections import defaultdict
 from functools import cache
 
 from recorder import __version__
-from recorder.api import assets, params, problems, publish
+from recorder.api import assets, params, problems
+from recorder.api.gate import JSON, NDJSON
+from recorder.api.rules import RULES
 from recorder.api.schemas import Json, components, ref, seq
 from recorder.api.sessions import PATCH_TYPES
 from recorder.api.stream import MEDIA_TYPE as STREAM_TYPE
@@ -27,6 +29,7 @@ from recorder.errors import (
     InvalidRequest,
     MessageTooLarge,
     NotAllowed,
+    NotAuthenticated,
     NotFound,
     NotReady,
     NotRecording,
@@ -54,6 +57,9 @@ else is here. States are passed on byte for byte as they were published.
 """
 
 POINT: Json = {"anyOf": [seq(), {"type": "string", "format": "date-time"}]}
+TOKENS = """Needed where the recorder has tokens. `x-role` names the role; `admin` has all. A token that is for some
+sessions sees and writes these alone, and gets 403 from what tells of all of them."""
+
 EVERYWHERE: tuple[type[RecorderError], ...] = (InvalidRequest, NotAllowed, InternalError)
 LOADED = (Unavailable,)
 RECORDED = (*LOADED, NotRecording)
@@ -66,9 +72,29 @@ def description() -> Json:
         "openapi": "3.1.0",
         "info": {"title": "Recorder", "version": __version__, "description": ABOUT},
         "servers": [{"url": "/"}],
-        "paths": paths(),
-        "components": {"schemas": components(), "parameters": parameters()},
+        "paths": secured(paths()),
+        "components": {
+            "schemas": components(),
+            "parameters": parameters(),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": TOKENS}},
+        },
     }
+
+
+def secured(described: dict[str, Json]) -> dict[str, Json]:
+    """Say of each operation which role it needs, as the table of rules has it."""
+    for (method, route), rule in RULES.items():
+        operation = described[shown_path(route)][method.lower()]
+        operation["security"] = [{"token": []}] if rule.role else []
+        if rule.role:
+            operation["responses"] |= failures(NotAuthenticated, only=True)
+            operation["x-role"] = rule.role
+    return described
+
+
+def shown_path(route: str) -> str:
+    """A route's path as it is documented."""
+    return route.replace(":path}", "}").replace("session_id", "sessionId")
 
 
 def paths() -> dict[str, Json]:
@@ -227,8 +253,8 @@ def stream() -> Json:
 def publish_deltas() -> Json:
     """POST /api/deltas."""
     one_or_many = {"anyOf": [ref("NewDelta"), {"type": "array", "items": ref("NewDelta"), "minItems": 1}]}
-    content: Json = {publish.JSON: {"schema": one_or_many}}
-    content |= {kind: {"schema": {"type": "string"}} for kind in publish.NDJSON}
+    content: Json = {JSON: {"schema": one_or_many}}
+    content |= {kind: {"schema": {"type": "string"}} for kind in NDJSON}
     refused = (
         InvalidQuery,
         InvalidJson,
@@ -311,7 +337,7 @@ def prune() -> Json:
             StoreError,
         ),
     )
-    return {**described, "requestBody": {"content": {publish.JSON: {"schema": ref("Prune")}}}}
+    return {**described, "requestBody": {"content": {JSON: {"schema": ref("Prune")}}}}
 
 
 def openapi() -> Json:
@@ -510,7 +536,7 @@ def operation(
 
 def answers(schema: Json, *errors: type[RecorderError], status: str = "200") -> Json:
     """Responses of a route that answers JSON, or with one of these errors."""
-    return {status: success({publish.JSON: {"schema": schema}}), **failures(*errors)}
+    return {status: success({JSON: {"schema": schema}}), **failures(*errors)}
 
 
 def success(content: Json) -> Json:
@@ -518,10 +544,10 @@ def success(content: Json) -> Json:
     return {"description": "As asked.", "content": content}
 
 
-def failures(*errors: type[RecorderError]) -> Json:
-    """Responses by status, for these errors and those that every route may answer with."""
+def failures(*errors: type[RecorderError], only: bool = False) -> Json:
+    """Responses by status, for these errors and, without `only`, those that every route may answer with."""
     by_status: dict[int, list[type[RecorderError]]] = defaultdict(list)
-    for error in (*EVERYWHERE, *errors):
+    for error in errors if only else (*EVERYWHERE, *errors):
         by_status[error.http_status].append(error)
     return {str(status): failure(kinds) for status, kinds in sorted(by_status.items())}
 

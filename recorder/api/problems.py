@@ -10,7 +10,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from recorder.errors import InternalError, MessageTooLarge, MethodNotAllowed, NotFound, RecorderError
+from recorder.errors import (
+    InternalError,
+    MessageTooLarge,
+    MethodNotAllowed,
+    NotAuthenticated,
+    NotFound,
+    RecorderError,
+)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 1
@@ -70,6 +77,8 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
 def _headers(error: RecorderError) -> dict[str, str] | None:
     if error.retry:
         return {"Retry-After": str(RETRY_SECONDS)}
+    if isinstance(error, NotAuthenticated):
+        return {"WWW-Authenticate": "Bearer"}
     if isinstance(error, MessageTooLarge):
         # The rest of what is too large is not waited for.
         return {"Connection": "close"}

@@ -8,15 +8,13 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
-from recorder.api.context import recorder_of
+from recorder.api.context import grant_of, recorder_of
+from recorder.api.gate import JSON, NDJSON
 from recorder.api.params import check_names
 from recorder.api.problems import json_response
 from recorder.errors import MessageTooLarge, RecorderError, UnsupportedMediaType
 from recorder.hub.admission import network_of
 from recorder.hub.pace import Pace
-
-JSON = "application/json"
-NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 
 
 async def publish(request: Request) -> Response:
@@ -25,7 +23,7 @@ async def publish(request: Request) -> Response:
     recorder = recorder_of(request)
     intake = recorder.intake
     are_lines = _are_lines(request.headers)
-    pace = recorder.door.paces.shared(network_of(request.client.host if request.client else ""))
+    pace = recorder.door.paces.shared(network_of(request.state.caller.address))
     # Held back before the body is read too: what has to wait waits at the publisher's, not in our memory.
     await intake.room()
     await _keep(pace)
@@ -33,7 +31,7 @@ async def publish(request: Request) -> Response:
     await intake.room()
     accept = intake.accept_lines if are_lines else intake.accept
     try:
-        accepted = accept(body, None if pace is None else pace.take)
+        accepted = accept(body, None if pace is None else pace.take, grant_of(request).sessions)
     except RecorderError:
         if pace is not None:
             pace.charge()
@@ -77,8 +75,5 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
 
 
 def _are_lines(headers: Headers) -> bool:
-    """Whether a body is NDJSON, by its Content-Type. Raises UnsupportedMediaType."""
-    kind = headers.get("content-type", JSON).partition(";")[0].strip().lower()
-    if kind != JSON and kind not in NDJSON:
-        raise UnsupportedMediaType(f"Content-Type {kind[:80]!r} is not taken", hint=f"{JSON} or {NDJSON[0]}")
-    return kind in NDJSON
+    """Whether a body is NDJSON, by its Content-Type; the gate has let no other through than this and JSON."""
+    return headers.get("content-type", JSON).partition(";")[0].strip().lower() in NDJSON

@@ -15,12 +15,13 @@ from starlette.routing import Route
 from recorder.api import admin, assets, history, problems, proofs, sessions, status
 from recorder.api.export import export_all
 from recorder.api.gate import Boundary, Gate
+from recorder.api.headers import SafeHeaders
 from recorder.api.publish import publish
+from recorder.api.rules import guarded
 from recorder.api.stream import stream
 from recorder.api.turns import Turns
 from recorder.app import Recorder
 from recorder.errors import RecorderError
-from recorder.protocol.access import Access
 
 
 async def deltas(request: Request) -> Response:
@@ -57,14 +58,14 @@ ROUTES = [
 
 def application(recorder: Recorder) -> Starlette:
     """The HTTP application of a recorder, which need not be loaded yet."""
-    settings = recorder.settings
-    access = Access(settings.host, settings.allowed_hosts, settings.allowed_origins)
+    settings, origins = recorder.settings, recorder.settings.allowed_origins
     places = {"queries": settings.max_queries, "exports": settings.max_exports}
     app = Starlette(
-        routes=ROUTES,
+        routes=[guarded(route) for route in ROUTES],
         middleware=[
+            Middleware(SafeHeaders, origins=origins),
             Middleware(Boundary, metrics=recorder.metrics),
-            Middleware(Gate, access=access),
+            Middleware(Gate, entrance=recorder.entrance, origins=origins, clock=recorder.clock),
             Middleware(Turns, places=places, metrics=recorder.metrics),
         ],
         exception_handlers={

@@ -10,6 +10,7 @@ from typing import Any
 from recorder.api.cursors import MAX_SEQ
 from recorder.api.params import MAX_LIMIT
 from recorder.errors import BY_CODE
+from recorder.health import OF_NO_SESSION
 from recorder.model.delta import CREATED, DELETED, DELTA_TYPES, MAX_DEPTH, MAX_ID, MAX_SESSION_ID, UPDATED
 
 Json = dict[str, Any]
@@ -36,9 +37,10 @@ def components() -> dict[str, Json]:
         "JsonPatch": json_patch(),
         "Blame": blame(),
         "Ack": ack(),
-        "Stats": {"oneOf": [ref("RecordingStats"), ref("IdleStats")]},
+        "Stats": {"anyOf": [ref("RecordingStats"), ref("IdleStats"), ref("ScopedStats")]},
         "RecordingStats": recording_stats(),
         "IdleStats": idle_stats(),
+        "ScopedStats": scoped_stats(),
         "Job": job(),
         "JobList": record({"jobs": {"type": "array", "items": ref("Job"), "maxItems": MAX_LIMIT}}),
         "Head": head(),
@@ -316,6 +318,18 @@ def recording_stats() -> Json:
 def idle_stats() -> Json:
     """Figures where nothing is recorded."""
     return record({"enabled": {"const": False}, **_live_stats()}, description="Recording is off (PERSIST).")
+
+
+def scoped_stats() -> Json:
+    """Figures for whoever may see some sessions only."""
+    everything = recording_stats()["properties"]
+    names = [name for name in everything if name in (*OF_NO_SESSION, "sessionCount", "deltaCount")]
+    always = ("enabled", "epoch", "head")
+    return record(
+        {name: {"type": "boolean"} if name == "enabled" else everything[name] for name in always},
+        {name: everything[name] for name in names if name not in always},
+        "For a token that is for some sessions: the counts are of these.",
+    )
 
 
 def job() -> Json:

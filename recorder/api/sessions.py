@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from recorder.api import params
-from recorder.api.context import recorder_of, recording_of
+from recorder.api.context import grant_of, recorder_of, recording_of
 from recorder.api.history import following, point, session
 from recorder.errors import InvalidQuery, NotFound, Pruned
 from recorder.model.patch import Inexpressible, json_patch, merge_patch
@@ -50,6 +50,7 @@ def about_session(name: str, handler: Handler) -> Handler:
     async def route(request: Request) -> Response:
         if request.scope["raw_path"].endswith(f"/{name}".encode()):
             params.check_session_id(request.path_params["session_id"])
+            grant_of(request).check_session(request.path_params["session_id"])
             return await handler(request)
         request.path_params["session_id"] += f"/{name}"
         return await session(request)

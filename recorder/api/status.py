@@ -6,18 +6,19 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from recorder import health
-from recorder.api.context import recorder_of
+from recorder.api.context import grant_of, recorder_of
 from recorder.api.openapi import description
 from recorder.api.params import check_names
 from recorder.api.problems import json_response
 from recorder.errors import NotReady
 from recorder.metrics import CONTENT_TYPE
+from recorder.protocol.grants import Grant
 
 
 async def stats(request: Request) -> Response:
     """`GET /api/stats`."""
     check_names(request.query_params, ())
-    return json_response(await health.stats(recorder_of(request)))
+    return json_response(await health.stats(recorder_of(request), grant_of(request).sessions))
 
 
 async def healthz(request: Request) -> Response:
@@ -26,10 +27,10 @@ async def healthz(request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """`GET /readyz`: 200, or 503 with the reason."""
+    """`GET /readyz`: 200, or 503 with the reason; strangers are told no reason, which may speak of files."""
     reason = recorder_of(request).not_ready()
     if reason is not None:
-        raise NotReady(reason)
+        raise NotReady(reason if isinstance(request.state.grant, Grant) else "not ready")
     return json_response({"ready": True})
 
 

@@ -13,10 +13,10 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from recorder.api import params
-from recorder.api.context import recorder_of
+from recorder.api.context import grant_of, recorder_of
 from recorder.errors import BadSubscription, Closed
 from recorder.hub.hub import Hub
-from recorder.protocol.subscribe import Subscription, parse_query, parse_since
+from recorder.protocol.subscribe import Subscription, narrowed, parse_query, parse_since
 
 MEDIA_TYPE = "text/event-stream"
 HEADERS = {
@@ -33,7 +33,8 @@ async def stream(request: Request) -> Response:
     hub = recorder.hub
     if recorder.stopping:
         raise Closed("the recorder is stopping")
-    subscription = parse_query(request.url.query, recorder.door.limits.sessions)
+    grant = grant_of(request)
+    subscription = narrowed(parse_query(request.url.query, recorder.door.limits.sessions), grant)
     last = request.headers.get("last-event-id")
     if last:
         subscription = replace(subscription, since=parse_since(last))
@@ -43,19 +44,20 @@ async def stream(request: Request) -> Response:
             )
     if request.method == "HEAD":
         return Response(headers=HEADERS, media_type=MEDIA_TYPE)
-    return _Stream(hub, subscription)
+    return _Stream(hub, subscription, is_scoped=grant.sessions is not None)
 
 
 class _Stream(StreamingResponse):
     """An answer that subscribes when it begins and leaves the hub when it ends, however it ends."""
 
-    def __init__(self, hub: Hub, subscription: Subscription) -> None:
+    def __init__(self, hub: Hub, subscription: Subscription, *, is_scoped: bool) -> None:
+        self._is_scoped = is_scoped
         self._hub = hub
         self._subscription = subscription
         super().__init__(iter(()), headers=HEADERS, media_type=MEDIA_TYPE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
-        with self._hub.stream(self._subscription) as events:
+        with self._hub.stream(self._subscription, is_scoped=self._is_scoped) as events:
             self.body_iterator = events.chunks()
             await super().__call__(scope, receive, send)

@@ -98,7 +98,7 @@ def _command() -> Callable[..., int]:
 
     signature = inspect.signature(serve, eval_str=True)
     fixed = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    flags = [_flag(row) for row in setting_rows()]
+    flags = [_flag(row) for row in setting_rows() if not row.is_secret]
     serve.__signature__ = signature.replace(parameters=[*fixed, *flags])  # type: ignore[attr-defined]
     serve.__annotations__ = {p.name: p.annotation for p in [*fixed, *flags]}
     return serve

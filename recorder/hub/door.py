@@ -1,4 +1,9 @@
-"""The door: which request gets which role, and which is refused before the upgrade."""
+"""The door: which request gets which role, and which is refused before the upgrade.
+
+A page in a browser cannot read why an upgrade was refused, so where a browser asks (it sends an Origin) with the wrong
+token or none, or for what its token does not grant, the upgrade is made, and closed at once with 4401 or 4403. Host and
+Origin themselves are checked before that.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +11,16 @@ from urllib.parse import parse_qsl, urlsplit
 
 from websockets.http11 import Request
 
+from recorder.auth.entrance import Entrance
 from recorder.clock import Clock
-from recorder.errors import BadSubscription, NotFound, Unavailable
+from recorder.errors import BadSubscription, NotAllowed, NotAuthenticated, NotFound, Unavailable
 from recorder.hub.admission import Admission, AdmissionLimits
 from recorder.hub.hub import Hub
 from recorder.hub.pace import Paces, PublishRate
 from recorder.hub.publisher import Intake
 from recorder.hub.socket import Role, SocketLimits, WebSocket
+from recorder.hub.turned_away import TurnedAway
 from recorder.metrics import Metrics
-from recorder.protocol.access import Access
 from recorder.protocol.subscribe import Subscription, parse_query
 
 
@@ -22,7 +28,7 @@ class RecorderDoor:
     """Admits WebSocket connections.
 
     Args:
-        access: Which Hosts and Origins may connect.
+        entrance: Who may come in.
         limits: Of connections.
         admission: How many of them.
         rate: How fast a publisher may go.
@@ -31,7 +37,7 @@ class RecorderDoor:
 
     def __init__(
         self,
-        access: Access,
+        entrance: Entrance,
         limits: SocketLimits,
         admission: AdmissionLimits,
         rate: PublishRate,
@@ -43,7 +49,7 @@ class RecorderDoor:
         self.paces = Paces(rate, clock, metrics)  # of those who publish
         self.clock = clock
         self.metrics = metrics
-        self._access = access
+        self._entrance = entrance
         self._inside: tuple[Hub, Intake] | None = None  # from `open` on
         self._refusal = "loading"  # why nobody is admitted; "" while everybody is
 
@@ -59,29 +65,35 @@ class RecorderDoor:
         """The role for a request.
 
         Raises:
-            NotAllowed: Its Host or Origin may not.
+            NotAllowed: Its Host, its Origin or its token may not.
+            NotAuthenticated: Its token is not valid, or there is none.
             NotFound: There is no such place.
             Unavailable: Not yet, or not any more.
             TooMany: So many have come from its address lately.
         """
-        self.admission.upgrade(socket.address)
-        headers = request.headers
-        self._access.check(_one(headers.get_all("Host")), _one(headers.get_all("Origin")))
-        try:
-            url = urlsplit(request.path)
-        except ValueError:  # of an address that it half resembles
-            raise NotFound("no such place", hint="/ws and /publish") from None
-        if url.path not in ("/ws", "/publish"):
-            raise NotFound(f"no WebSocket at {url.path[:80]}", hint="/ws and /publish")
+        headers, entrance = request.headers, self._entrance
+        caller = entrance.caller(headers.get_all, socket.address, is_secure=socket.is_secure)
+        self.admission.upgrade(caller.address)
+        entrance.check(headers.get_all, socket.local, caller)
+        path, query = _target(request)
         if self._inside is None or self._refusal:
             raise Unavailable(f"the recorder is {self._refusal}", hint="try again in a moment")
         hub, intake = self._inside
-        if url.path == "/publish":
-            acks = _publish_acks(url.query)
-            if isinstance(acks, BadSubscription):
-                return hub.subscriber(socket, acks)  # it only says what was wrong, and closes with 4400
-            return hub.publisher(socket, intake, acks=acks, pace=self.paces.own())
-        return hub.subscriber(socket, _query(url.query, self.limits.sessions))
+        try:
+            grant = entrance.grant(headers.get_all)
+            grant.require("publish" if path == "/publish" else "subscribe")
+        except (NotAuthenticated, NotAllowed) as error:
+            if "Origin" not in headers:
+                raise
+            self.metrics.turn_away(error.code)
+            return TurnedAway(socket, error)
+        socket.end_at(grant.expires_ms)
+        if path == "/ws":
+            return hub.subscriber(socket, _query(query, self.limits.sessions), grant)
+        acks = _publish_acks(query)
+        if isinstance(acks, BadSubscription):
+            return hub.subscriber(socket, acks, grant)  # it only says what was wrong, and closes with 4400
+        return hub.publisher(socket, intake, acks=acks, pace=self.paces.own(), sessions=grant.sessions)
 
     def opened(self, socket: WebSocket) -> None:
         """A connection is open."""
@@ -95,9 +107,15 @@ class RecorderDoor:
             self._inside[0].gone(socket)
 
 
-def _one(values: list[str]) -> str | None:
-    """A header's value; several of them count as none that could be trusted."""
-    return ", ".join(values) if values else None
+def _target(request: Request) -> tuple[str, str]:
+    """Path and query. Raises NotFound where there is nothing."""
+    try:
+        url = urlsplit(request.path)
+    except ValueError:  # of an address that it half resembles
+        raise NotFound("no such place", hint="/ws and /publish") from None
+    if url.path not in ("/ws", "/publish"):
+        raise NotFound(f"no WebSocket at {url.path[:80]}", hint="/ws and /publish")
+    return url.path, url.query
 
 
 def _query(query: str, max_sessions: int) -> Subscription | BadSubscription:
@@ -111,6 +129,8 @@ def _publish_acks(query: str) -> bool | BadSubscription:
     acks = True
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name != "ack" or value not in ("none", "all"):
-            return BadSubscription(f"unknown parameter {name[:80]}={value[:80]}", hint="ack=none, or nothing")
+            # Not the value of what we don't know: somebody may have put a token there.
+            shown = f"ack={value[:80]}" if name == "ack" else name[:80]
+            return BadSubscription(f"unknown parameter {shown}", hint="ack=none, or nothing")
         acks = value == "all"
     return acks

@@ -14,10 +14,11 @@ from typing import Protocol
 from recorder.hub.tail import Tail
 from recorder.metrics import Metrics
 from recorder.model.delta import Entry
+from recorder.model.scope import Scope, Sessions
 from recorder.protocol import sse
 from recorder.protocol.subscribe import Subscription
 
-Filter = tuple[frozenset[str] | None, frozenset[str] | None]
+Filter = tuple[Sessions, frozenset[str] | None]
 
 
 class Batch:
@@ -56,6 +57,12 @@ class Audience:
         self.members: dict[Receiver, None] = {}  # ordered, so that service is fair and repeatable
         self.pending: list[Entry] = []  # matched in the tick that is being flushed
 
+    def wants(self, entry: Entry) -> bool:
+        """Whether an entry matches its filter."""
+        return (self.sessions is None or entry.session_id in self.sessions) and (
+            self.types is None or entry.type in self.types
+        )
+
     def deliver(self) -> Batch:
         """Hand the pending entries to every member."""
         batch = Batch(self.pending)
@@ -84,6 +91,7 @@ class Fanout:
         self._scheduled = False  # whether a flush is on its way
         self._audiences: dict[Filter, Audience] = {}  # all of them, by filter
         self._everything: list[Audience] = []  # those that name no session
+        self._scoped: list[Audience] = []  # those that name beginnings of sessions
         self._by_session: dict[str, dict[Audience, None]] = {}  # those that do, under each name
 
     @property
@@ -107,8 +115,11 @@ class Fanout:
             audience = self._audiences[key] = Audience(key)
             if audience.sessions is None:
                 self._everything.append(audience)
-            for session in audience.sessions or ():
-                self._by_session.setdefault(session, {})[audience] = None
+            elif isinstance(audience.sessions, Scope):
+                self._scoped.append(audience)
+            else:
+                for session in audience.sessions:
+                    self._by_session.setdefault(session, {})[audience] = None
         audience.members[receiver] = None
 
     def leave(self, receiver: Receiver, subscription: Subscription) -> None:
@@ -142,6 +153,10 @@ class Fanout:
             audience.pending = entries if types is None else [e for e in entries if e.type in types]
             if audience.pending:
                 matched[audience] = None
+        for audience in self._scoped:
+            audience.pending = [entry for entry in entries if audience.wants(entry)]
+            if audience.pending:
+                matched[audience] = None
         if self._by_session:
             for entry in entries:
                 for audience in self._by_session.get(entry.session_id, ()):
@@ -154,8 +169,11 @@ class Fanout:
         del self._audiences[key]
         if audience.sessions is None:
             self._everything.remove(audience)
-        for session in audience.sessions or ():
-            named = self._by_session[session]
-            del named[audience]
-            if not named:
-                del self._by_session[session]
+        elif isinstance(audience.sessions, Scope):
+            self._scoped.remove(audience)
+        else:
+            for session in audience.sessions:
+                named = self._by_session[session]
+                del named[audience]
+                if not named:
+                    del self._by_session[session]

@@ -24,6 +24,7 @@ from recorder.hub.tail import Tail
 from recorder.metrics import Metrics
 from recorder.model.chain import GENESIS
 from recorder.model.delta import Entry
+from recorder.model.scope import Sessions
 from recorder.protocol.subscribe import Since, Subscription
 
 CHUNK_BYTES = 256 << 10
@@ -55,9 +56,7 @@ class History(Protocol):
         """The first seq still kept; head + 1 where there is none."""
         ...
 
-    async def read_slice(
-        self, after: int, sessions: frozenset[str] | None, types: frozenset[str] | None
-    ) -> Slice:
+    async def read_slice(self, after: int, sessions: Sessions, types: frozenset[str] | None) -> Slice:
         """The next matches after a seq, in order: bounded in rows, bytes and time. Raises `Pruned`."""
         ...
 
@@ -88,7 +87,7 @@ class Source(Protocol):
         """The highest seq given."""
         ...
 
-    def states(self, sessions: frozenset[str] | None) -> list[tuple[int, str, str]]:
+    def states(self, sessions: Sessions) -> list[tuple[int, str, str]]:
         """(seq, session id, state) of every session that is not deleted, as of the head."""
         ...
 

@@ -26,9 +26,11 @@ from recorder.hub.subscriber import Subscriber
 from recorder.hub.tail import Tail
 from recorder.metrics import Metrics
 from recorder.model.delta import Entry
+from recorder.model.scope import Sessions
 from recorder.model.statements import Head, Signed
 from recorder.model.timestamps import format_ms
 from recorder.protocol.events import PROTOCOL_VERSION, event_frame
+from recorder.protocol.grants import EVERYTHING, Grant
 from recorder.protocol.subscribe import Subscription
 
 SWEEP_SECONDS = 0.25
@@ -57,7 +59,7 @@ class Order(Protocol):
 class States(Protocol):
     """What the hub asks of the current states."""
 
-    def listing(self, sessions: frozenset[str] | None = None) -> list[tuple[int, str, str]]:
+    def listing(self, sessions: Sessions = None) -> list[tuple[int, str, str]]:
         """(seq, session id, state) of all sessions that live, or of those named."""
         ...
 
@@ -78,6 +80,11 @@ class Listener(Protocol):
     @property
     def at_own_pace(self) -> bool:
         """Whether it is catching up."""
+        ...
+
+    @property
+    def is_scoped(self) -> bool:
+        """Whether it may see some sessions only."""
         ...
 
     @property
@@ -195,7 +202,7 @@ class Hub:
         """Unsent bytes of all subscribers."""
         return sum(subscriber.lag_bytes for subscriber in self._subscribers)
 
-    def states(self, sessions: frozenset[str] | None) -> list[tuple[int, str, str]]:
+    def states(self, sessions: Sessions) -> list[tuple[int, str, str]]:
         """(seq, session id, state) of every session that is not deleted, as of the head."""
         return self._states.listing(sessions)
 
@@ -258,22 +265,36 @@ class Hub:
         """The store has everything up to `seq`."""
         self.tail.recorded(seq)
 
-    def subscriber(self, socket: WebSocket, query: Any) -> Subscriber:
+    def subscriber(self, socket: WebSocket, query: Any, grant: Grant = EVERYTHING) -> Subscriber:
         """The role of a connection that subscribes."""
-        return Subscriber(self, socket, query)
+        return Subscriber(self, socket, query, grant)
 
     def publisher(
-        self, socket: WebSocket, intake: Intake, *, acks: bool, pace: Pace | None = None
+        self,
+        socket: WebSocket,
+        intake: Intake,
+        *,
+        acks: bool,
+        pace: Pace | None = None,
+        sessions: Sessions = None,
     ) -> Publisher:
         """The role of a connection that publishes."""
-        return Publisher(self, intake, socket, acks=acks, pace=pace)
+        return Publisher(self, intake, socket, acks=acks, pace=pace, sessions=sessions)
 
     @contextmanager
-    def stream(self, subscription: Subscription) -> Iterator[EventStream]:
-        """A subscription as Server-Sent Events, while the block lasts. Raises `Closed` where none is taken any more."""
+    def stream(self, subscription: Subscription, *, is_scoped: bool = False) -> Iterator[EventStream]:
+        """A subscription as Server-Sent Events, while the block lasts.
+
+        Args:
+            subscription: Narrowed to what the reader may see.
+            is_scoped: Whether that is some sessions only.
+
+        Raises:
+            Closed: None is taken any more.
+        """
         if self._closed:
             raise Closed("the recorder has stopped")
-        stream = EventStream(self, subscription, self._limits, self._clock)
+        stream = EventStream(self, subscription, self._limits, self._clock, is_scoped=is_scoped)
         self._streams[stream] = None
         try:
             stream.start()
@@ -328,12 +349,18 @@ class Hub:
         for socket in list(self._sockets):
             socket.transport.abort()
 
-    def send_all(self, frame: bytes) -> None:
-        """Send every subscriber an event that stands in no order with the deltas, but after those of this tick."""
+    def send_all(self, frame: bytes, *, also_scoped: bool = False) -> None:
+        """Send subscribers an event that stands in no order with the deltas, but after those of this tick.
+
+        Args:
+            frame: The event.
+            also_scoped: Whether it goes to those, too, who may see some sessions only.
+        """
         # What tells of a head must not come before the deltas up to it.
         self.fanout.flush()
         for subscriber in list(self._subscribers):
-            subscriber.send_heartbeat(frame)
+            if also_scoped or not subscriber.is_scoped:
+                subscriber.send_heartbeat(frame)
 
     def _send_heartbeat(self) -> None:
         frame = event_frame(
@@ -343,7 +370,7 @@ class Hub:
             durable=self._durable(),
             at=format_ms(self._clock.now_ms()),
         )
-        self.send_all(frame)
+        self.send_all(frame, also_scoped=True)
 
     async def _keep(self) -> None:
         limits = self._limits

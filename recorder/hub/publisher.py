@@ -17,6 +17,7 @@ import orjson
 from recorder.errors import RecorderError
 from recorder.hub.pace import Pace
 from recorder.hub.socket import WebSocket
+from recorder.model.scope import Sessions
 from recorder.protocol.frames import text_frame
 
 MAX_OWED = 10_000
@@ -66,8 +67,14 @@ class Intake(Protocol):
         """Whether what was accepted may turn out not to be recorded."""
         ...
 
-    def accept(self, text: bytes, spend: Callable[[int], None] | None) -> Accepted:
-        """Take the deltas of a JSON text, all or none; `spend` gets their number first. Raises RecorderError."""
+    def accept(self, text: bytes, spend: Callable[[int], None] | None, sessions: Sessions) -> Accepted:
+        """Take the deltas of a JSON text, all or none; raises RecorderError.
+
+        Args:
+            text: What came.
+            spend: Gets their number before they are taken.
+            sessions: The only ones that they may be of; None for all.
+        """
         ...
 
     def wait_for_room(self, publisher: Publisher) -> None:
@@ -104,12 +111,20 @@ class Publisher:
         socket: Its connection.
         acks: False where only errors are asked for (`?ack=none`).
         pace: How fast it may go; None for as fast as recording goes.
+        sessions: The only ones that it may write; None for all.
     """
 
     at_own_pace = True  # reading answers slowly is no fault; not reading them at all, with more coming, is
 
     def __init__(
-        self, hub: PublisherHub, intake: Intake, socket: WebSocket, *, acks: bool, pace: Pace | None = None
+        self,
+        hub: PublisherHub,
+        intake: Intake,
+        socket: WebSocket,
+        *,
+        acks: bool,
+        pace: Pace | None = None,
+        sessions: Sessions = None,
     ) -> None:
         self._hub = hub
         self._intake = intake
@@ -117,10 +132,12 @@ class Publisher:
         self._acks = acks
         self._pace = pace
         self._ahead: asyncio.TimerHandle | None = None  # while it is ahead of its pace
+        self._sessions = sessions
         self._answers: deque[Accepted | bytes] = deque()  # owed, in order: taken, or an error's frame
         self._waiting = False  # whether `on_recorded` is going to be called
         self._full = False  # whether `on_room` is going to be called
         self._closing: str | None = None  # "peer" or "server": closes when nothing is owed any more
+        self._goodbye = (1001, "going away")  # how the server closes
         self.max_message_bytes = intake.max_message_bytes
 
     def on_open(self) -> None:
@@ -131,7 +148,8 @@ class Publisher:
     def on_text(self, message: bytes) -> None:
         """Take a frame; pause when the queue is full."""
         try:
-            accepted = self._intake.accept(message, None if self._pace is None else self._pace.take)
+            spend = None if self._pace is None else self._pace.take
+            accepted = self._intake.accept(message, spend, self._sessions)
         except RecorderError as error:
             if self._pace is not None:
                 self._pace.charge()
@@ -183,8 +201,9 @@ class Publisher:
             self._ahead.cancel()
         self._hub.remove_publisher(self)
 
-    def on_shutdown(self) -> None:
+    def on_shutdown(self, code: int = 1001, reason: str = "going away") -> None:
         """Take no more; close when everything accepted has been answered."""
+        self._goodbye = code, reason
         self._socket.pause_reading()
         self._closing = "server"
         self._close_if_done()
@@ -248,7 +267,7 @@ class Publisher:
         if closing == "peer":
             self._socket.finish_closing()
         else:
-            self._socket.close(1001, "going away")
+            self._socket.close(*self._goodbye)
 
 
 def error_frame(error: RecorderError) -> bytes:

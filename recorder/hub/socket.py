@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Protocol, cast
@@ -29,11 +30,13 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
 
 from recorder.clock import Clock
-from recorder.errors import RecorderError, TooMany
+from recorder.errors import NotAuthenticated, RecorderError, TooMany
 from recorder.hub.plain import may_hold, take_messages
 from recorder.metrics import Metrics
+from recorder.protocol.bearer import chosen_subprotocol
 from recorder.protocol.subscribe import MAX_SESSIONS
 
 # Its messages repeat what we log ourselves, one line per connection.
@@ -110,8 +113,12 @@ class Role(Protocol):
         """The connection is gone, or nothing may be written to it any more; may be called once only."""
         ...
 
-    def on_shutdown(self) -> None:
-        """The server stops: close in order, soon."""
+    def on_shutdown(self, code: int = 1001, reason: str = "going away") -> None:
+        """The server stops, or the right to be here has ended: close in order, soon.
+
+        Args:
+            code, reason: Of the close frame.
+        """
         ...
 
     def position_text(self) -> str:
@@ -156,7 +163,9 @@ class WebSocket(asyncio.Protocol):
         self._connections: set[Any] = server_state.connections  # uvicorn's: what it shuts down
         self._door = door  # admits, and keeps the list of those who are open
         self._limits = door.limits  # bounds and deadlines
-        self._proto = ServerProtocol(logger=_quiet, max_size=1 << 16)  # the Sans-I/O state machine
+        self._proto = ServerProtocol(  # the Sans-I/O state machine
+            logger=_quiet, max_size=1 << 16, select_subprotocol=_select_subprotocol
+        )
         self._role: Role | None = None  # what the connection is for, once admitted
         self._inbox: deque[Frame | bytes] = deque()  # read, not handled yet: frames, or whole messages
         self._held = b""  # the beginning of a plain frame, not given to the state machine yet
@@ -168,10 +177,30 @@ class WebSocket(asyncio.Protocol):
         self._over_at: float | None = None  # since when unsent bytes are beyond the hard limit
         self._ping_at = door.clock.monotonic()  # when the last ping was sent
         self._pong_due = False  # whether nothing has been heard since
+        self._expires_ms: int | None = None  # when the right to be here ends, in milliseconds since 1970
         self._deadline: float | None = None  # when a closing connection is cut
         self._ended = False  # whether it is over for the role
         self._said_goodbye = False  # whether the close frame is written
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)  # set in connection_made
+
+    @property
+    def address(self) -> str:
+        """The address of the other end; empty where it is not known."""
+        return _host(self.transport.get_extra_info("peername"))
+
+    @property
+    def local(self) -> str:
+        """The address of our end."""
+        return _host(self.transport.get_extra_info("sockname"))
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether it is TLS."""
+        return self.transport.get_extra_info("sslcontext") is not None
+
+    def end_at(self, expires_ms: int | None) -> None:
+        """Close with 4401 at a time (milliseconds since 1970); None for never."""
+        self._expires_ms = expires_ms
 
     # uvicorn and asyncio call these.
 
@@ -239,12 +268,6 @@ class WebSocket(asyncio.Protocol):
     def limits(self) -> SocketLimits:
         """What it may do."""
         return self._limits
-
-    @property
-    def address(self) -> str:
-        """The other side's address."""
-        peer = self.transport.get_extra_info("peername")
-        return str(peer[0]) if isinstance(peer, tuple) else ""
 
     @property
     def clock(self) -> Clock:
@@ -325,6 +348,8 @@ class WebSocket(asyncio.Protocol):
         Args:
             now: The clock's monotonic seconds.
         """
+        if self._expires_ms is not None and self._door.clock.now_ms() >= self._expires_ms:
+            self._expire()
         limits = self._limits
         # Not by what is unsent: while a reader takes a little, as much may be written.
         moved, self._taken_then = self._taken > self._taken_then, self._taken
@@ -344,6 +369,12 @@ class WebSocket(asyncio.Protocol):
             self._ping_at, self._pong_due = now, True
             self._proto.send_ping(b"")
             self._flush_protocol()
+
+    def _expire(self) -> None:
+        self._expires_ms = None
+        if self._role is not None and not self._ended:
+            logger.info("connection closed: its token has expired")
+            self._role.on_shutdown(4401, "the token has expired")
 
     def _sweep_paused(self, now: float, moved: bool) -> None:
         assert self._paused_at is not None
@@ -417,12 +448,14 @@ class WebSocket(asyncio.Protocol):
         try:
             role = self._door.admit(self, request)
         except RecorderError as error:
-            logger.bind(code=error.code, reason=str(error)).info("connection refused")
+            logger.bind(code=error.code, reason=str(error), address=self.address).info("connection refused")
             if not isinstance(error, TooMany):  # which counts itself, by its limit
                 self._door.metrics.turn_away(error.code)
             response = self._proto.reject(HTTPStatus(error.http_status), f"{error}\n")
             if error.retry:
                 response.headers["Retry-After"] = "1"
+            if isinstance(error, NotAuthenticated):
+                response.headers["WWW-Authenticate"] = "Bearer"
         else:
             response = self._proto.accept(request)
         self._proto.send_response(response)
@@ -504,6 +537,8 @@ class WebSocket(asyncio.Protocol):
         if self._role is None or self._proto.close_rcvd is not None or self._proto.reader.eof:
             self.transport.close()
             return
+        if not self.transport.can_write_eof():  # TLS has no half of an end
+            return
         # It may be sending still. To close now would reset the connection, and a reset can overtake the close frame.
         try:
             self.transport.write_eof()
@@ -524,3 +559,14 @@ class WebSocket(asyncio.Protocol):
         self._reading = True
         if not self.transport.is_closing():
             self.transport.resume_reading()
+
+
+def _select_subprotocol(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    # A browser gives up where none of what it offered comes back.
+    chosen = chosen_subprotocol(offered)
+    return None if chosen is None else Subprotocol(chosen)
+
+
+def _host(address: Any) -> str:
+    """The host of a socket's address."""
+    return str(address[0]) if isinstance(address, tuple) else ""

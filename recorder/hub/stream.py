@@ -39,15 +39,23 @@ class EventStream:
         subscription: What it asked for.
         limits: How much may be unread, and for how long.
         clock: As everywhere.
+        is_scoped: Whether the reader may see some sessions only.
     """
 
     def __init__(
-        self, hub: SubscriberHub, subscription: Subscription, limits: SocketLimits, clock: Clock
+        self,
+        hub: SubscriberHub,
+        subscription: Subscription,
+        limits: SocketLimits,
+        clock: Clock,
+        *,
+        is_scoped: bool = False,
     ) -> None:
         self._hub = hub
         self._subscription = subscription
         self._limits = limits
         self._clock = clock
+        self._is_scoped = is_scoped
         self._feed = Feed(hub, self)
         self._chunks: deque[bytes] = deque()  # not taken yet
         self._bytes = 0  # their size
@@ -91,6 +99,11 @@ class EventStream:
     def at_own_pace(self) -> bool:
         """Whether it is catching up."""
         return self._catching_up
+
+    @property
+    def is_scoped(self) -> bool:
+        """Whether its reader may see some sessions only."""
+        return self._is_scoped
 
     @property
     def lag_bytes(self) -> int:

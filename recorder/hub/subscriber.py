@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from recorder.errors import BadSubscription, RateLimited, RecorderError
+from recorder.errors import BadSubscription, NotAllowed, RateLimited, RecorderError
 from recorder.hub.fanout import Batch
 from recorder.hub.feed import CHUNK_BYTES, Feed, Source
 from recorder.hub.socket import WebSocket
 from recorder.model.bucket import TokenBucket
 from recorder.protocol.events import delta_frame, event_frame, state_frame
-from recorder.protocol.subscribe import Subscription, parse_op
+from recorder.protocol.grants import EVERYTHING, Grant
+from recorder.protocol.subscribe import Subscription, narrowed, parse_op
 
 
 class SubscriberHub(Source, Protocol):
@@ -38,16 +39,22 @@ class Subscriber:
         hub: Whom it subscribes to.
         socket: Its connection.
         subscription: What it asked for in its query; a `BadSubscription` to be told and closed with 4400.
+        grant: What it may see: each of its subscriptions is narrowed to that.
     """
 
     max_message_bytes = 1 << 20  # a subscription may name a thousand sessions
 
     def __init__(
-        self, hub: SubscriberHub, socket: WebSocket, subscription: Subscription | BadSubscription
+        self,
+        hub: SubscriberHub,
+        socket: WebSocket,
+        subscription: Subscription | BadSubscription,
+        grant: Grant = EVERYTHING,
     ) -> None:
         self._hub = hub
         self._socket = socket
         self._subscription = subscription
+        self._grant = grant
         self._feed = Feed(hub, self)
         self._drained: asyncio.Future[None] | None = None  # set by the feed while it waits
         self._catching_up = False  # whether history is being sent, at the reader's own pace
@@ -59,22 +66,26 @@ class Subscriber:
 
     def on_open(self) -> None:
         """Say hello, then begin."""
-        if isinstance(self._subscription, BadSubscription):
-            error = self._subscription
+        try:
+            if isinstance(self._subscription, BadSubscription):
+                raise self._subscription
+            subscription = narrowed(self._subscription, self._grant)
+        except (BadSubscription, NotAllowed) as error:
             self.send_event("error", code=error.code, message=str(error))
-            self._socket.close(4400, str(error))
+            self._socket.close(error.close_code, str(error))
             return
         self._socket.write(self._hub.hello())
         self._hub.add_subscriber(self)
-        self._feed.start(self._subscription)
+        self._feed.start(subscription)
 
     def on_text(self, message: bytes) -> None:
         """A `subscribe` or a `ping`; anything else is answered with an error and changes nothing."""
         try:
             subscription = parse_op(message, self._socket.limits.sessions)
             if subscription is not None:
+                subscription = narrowed(subscription, self._grant)
                 self._count_subscribe()
-        except (BadSubscription, RateLimited) as error:
+        except (BadSubscription, NotAllowed, RateLimited) as error:
             self.send_event("error", code=error.code, message=str(error))
             return
         if subscription is None:
@@ -106,14 +117,19 @@ class Subscriber:
         self._feed.stop()
         self._hub.remove_subscriber(self)
 
-    def on_shutdown(self) -> None:
-        """Say that the server goes away, after what was written."""
+    def on_shutdown(self, code: int = 1001, reason: str = "going away") -> None:
+        """Say goodbye, after what was written."""
         self._hub.fanout.flush()
-        self._socket.close(1001, "going away")
+        self._socket.close(code, reason)
 
     def position_text(self) -> str:
         """What to resume from."""
         return self._feed.resume_from
+
+    @property
+    def is_scoped(self) -> bool:
+        """Whether it may see some sessions only."""
+        return self._grant.sessions is not None
 
     @property
     def at_own_pace(self) -> bool:

@@ -17,7 +17,7 @@ from typing import Protocol
 import msgspec
 
 from recorder.clock import Clock
-from recorder.errors import Closed, Conflict, RecorderError, StoreError, Unavailable
+from recorder.errors import Closed, Conflict, NotAllowed, RecorderError, StoreError, Unavailable
 from recorder.intake.dedupe import RecentIds
 from recorder.intake.held import Held
 from recorder.intake.limits import DEFAULT_LIMITS, PublishLimits
@@ -25,6 +25,7 @@ from recorder.intake.sequencer import Sequencer
 from recorder.metrics import Metrics
 from recorder.model.chain import content_digest
 from recorder.model.delta import Delta, Entry
+from recorder.model.scope import Scope, Sessions
 from recorder.protocol.decode import decode_lines, decode_text, place_of
 
 
@@ -202,21 +203,22 @@ class Intake:
         """Whether what was accepted may turn out not to be recorded: where it is held until it is on disk."""
         return self._held is not None
 
-    def accept(self, text: bytes, spend: Spend | None = None) -> Accepted:
+    def accept(self, text: bytes, spend: Spend | None = None, sessions: Sessions = None) -> Accepted:
         """Take the deltas of a JSON text: one delta, or an array, all or none.
 
         Args:
             text: The text.
             spend: Gets the number of deltas, before any has a place; raises RecorderError where that is too many.
+            sessions: The only sessions that its publisher may write; None for all.
 
         Raises:
             RecorderError: Nothing of it was taken; the code and the place say why.
         """
-        return self._take(decode_text, text, spend, lines=False)
+        return self._take(decode_text, text, spend, sessions, lines=False)
 
-    def accept_lines(self, text: bytes, spend: Spend | None = None) -> Accepted:
+    def accept_lines(self, text: bytes, spend: Spend | None = None, sessions: Sessions = None) -> Accepted:
         """The same for NDJSON."""
-        return self._take(decode_lines, text, spend, lines=True)
+        return self._take(decode_lines, text, spend, sessions, lines=True)
 
     def close(self) -> None:
         """Take nothing more."""
@@ -279,14 +281,18 @@ class Intake:
         for waiter in waiters:
             waiter.on_withdrawn(_not_on_disk(reason))
 
-    def _take(self, decode: _Decode, text: bytes, spend: Spend | None, *, lines: bool) -> Accepted:
+    def _take(
+        self, decode: _Decode, text: bytes, spend: Spend | None, sessions: Sessions, *, lines: bool
+    ) -> Accepted:
         try:
             self._check_open()
             if (refusal := self._refusal()) is not None:
                 raise refusal
             deltas = decode(text, self._limits.max_delta_bytes)
             self._limits.check(deltas, text, lines=lines)
-            known = self._known(deltas, text, lines=lines)
+            if sessions is not None:
+                _check_sessions(deltas, sessions, text, lines=lines)
+            known = self._known(deltas, text, lines=lines, whole=sessions is None)
             if spend is not None:
                 spend(len(deltas))
         except RecorderError as error:
@@ -302,8 +308,13 @@ class Intake:
         if self._log is not None and self._log.trouble is not None:
             raise _not_on_disk(self._log.trouble)
 
-    def _known(self, deltas: Sequence[Delta], text: bytes, *, lines: bool) -> dict[int, _Known]:
-        """What is known of each delta that has an id, by its index. Raises Conflict."""
+    def _known(self, deltas: Sequence[Delta], text: bytes, *, lines: bool, whole: bool) -> dict[int, _Known]:
+        """What is known of each delta that has an id, by its index. Raises Conflict.
+
+        Args:
+            deltas, text, lines: What came.
+            whole: Whether its publisher may know where an id was used: it may have been for a foreign session.
+        """
         known: dict[int, _Known] = {}
         fresh: dict[str, bytes] = {}  # ids that are new in this very frame, and their content
         for index, delta in enumerate(deltas):
@@ -313,7 +324,7 @@ class Intake:
             seq, first = self._ids.find(delta.id) or (None, fresh.setdefault(delta.id, content))
             if first != content:
                 at, place = place_of(text, index, "id", lines=lines)
-                used = "earlier in this publish" if seq is None else f"at seq {seq}"
+                used = "earlier in this publish" if seq is None else f"at seq {seq}" if whole else "before"
                 raise Conflict(
                     f"{place}: {delta.id!r} was used {used} with other content",
                     hint="an id names one delta for ever; give a new delta a new id",
@@ -371,6 +382,20 @@ def _not_on_disk(reason: str) -> StoreError:
     return StoreError(
         f"not recorded: the disk did not take it ({reason})", hint="publish it again when /readyz is green"
     )
+
+
+def _check_sessions(
+    deltas: Sequence[Delta], sessions: frozenset[str] | Scope, text: bytes, *, lines: bool
+) -> None:
+    """Raise NotAllowed where a delta is of a session that its publisher may not write."""
+    for index, delta in enumerate(deltas):
+        if delta.session_id not in sessions:
+            at, place = place_of(text, index, "sessionId", lines=lines)
+            raise NotAllowed(
+                f"{place}: session {delta.session_id[:80]!r} is not among those of the token",
+                index=at,
+                place=place,
+            )
 
 
 Spend = Callable[[int], None]

@@ -13,6 +13,7 @@ from decimal import Decimal
 import msgspec
 
 from recorder.model.chain import digest
+from recorder.model.scope import Sessions
 
 
 class CurrentState(msgspec.Struct, gc=False):
@@ -82,12 +83,16 @@ class CurrentStates:
         """Let a session be as it is in `other`."""
         self._set(session_id, other._states.get(session_id))
 
-    def listing(self, sessions: frozenset[str] | None = None) -> list[tuple[int, str, str]]:
-        """(seq, session id, state) of all that live, or of those named; by seq."""
-        if sessions is None:
-            found = [(state.seq, session_id, state.text) for session_id, state in self._states.items()]
-        else:
+    def listing(self, sessions: Sessions = None) -> list[tuple[int, str, str]]:
+        """(seq, session id, state) of all that live, or of those that are asked for; by seq."""
+        if isinstance(sessions, frozenset):
             found = [(s.seq, name, s.text) for name in sessions if (s := self._states.get(name)) is not None]
+        else:
+            found = [
+                (state.seq, session_id, state.text)
+                for session_id, state in self._states.items()
+                if sessions is None or session_id in sessions
+            ]
         found.sort()
         return found
 

@@ -8,7 +8,7 @@ never guessed at: a subscriber that believes to have missed nothing must be righ
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import parse_qsl
 
@@ -17,8 +17,10 @@ import msgspec
 from recorder.errors import BadSubscription
 from recorder.model.delta import DELTA_TYPES
 from recorder.model.position import MAX_SEQ, Position, parse_position
+from recorder.model.scope import Sessions
 from recorder.model.timestamps import normalise
 from recorder.protocol.decode import session_id_fault
+from recorder.protocol.grants import Grant
 
 MAX_SESSIONS = 1000
 """The most sessions one subscription may name."""
@@ -56,12 +58,12 @@ class Subscription:
     """What one connection wants to see.
 
     Args:
-        sessions: Their ids, or None for all.
+        sessions: Which; None for all. Where a token is for some sessions alone, these.
         types: Delta types, or None for all.
         since: From where on.
     """
 
-    sessions: frozenset[str] | None = None
+    sessions: Sessions = None
     types: frozenset[str] | None = None
     since: Since = LATEST
 
@@ -130,6 +132,13 @@ def parse_query(query: str, max_sessions: int = MAX_SESSIONS) -> Subscription:
         else:
             raise BadSubscription(f"unknown parameter {name[:80]!r}", hint="session, type, since")
     return _subscription(sessions or None, types or None, since, max_sessions)
+
+
+def narrowed(subscription: Subscription, grant: Grant) -> Subscription:
+    """What of a subscription may be seen. Raises NotAllowed where it names a session that may not."""
+    asked = subscription.sessions
+    assert asked is None or isinstance(asked, frozenset)
+    return replace(subscription, sessions=grant.narrow(asked))
 
 
 def parse_op(message: bytes, max_sessions: int = MAX_SESSIONS) -> Subscription | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from recorder.model.delta import Entry
+from recorder.model.scope import Sessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Query:
     """Which entries, in which order.
 
     Args:
-        sessions: Session ids, None for all.
+        sessions: Which sessions, None for all.
         types: Delta types, None for all.
         after: Only seqs greater than this.
         before: Only seqs less than this; None for no bound.
@@ -65,7 +66,7 @@ class Query:
         descending: Newest first.
     """
 
-    sessions: frozenset[str] | None = None
+    sessions: Sessions = None
     types: frozenset[str] | None = None
     after: int = 0
     before: int | None = None
@@ -191,8 +192,10 @@ class StateStore(Protocol):
         """What it promises, and what it is rebuilt from."""
         ...
 
-    async def sessions(self, before: int | None, limit: int, after: int = 0) -> list[SessionRow]:
-        """Sessions by their last seq, latest first, those below `before` and above `after`."""
+    async def sessions(
+        self, before: int | None, limit: int, after: int = 0, among: Sessions = None
+    ) -> list[SessionRow]:
+        """Sessions by their last seq, latest first, those below `before` and above `after`, of some or all."""
         ...
 
     async def state(self, session_id: str, at: int | None = None) -> StateRow | None:

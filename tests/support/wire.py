@@ -94,6 +94,7 @@ class Wire:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.received = 0  # bytes taken from the socket after the handshake
+        self.head = ""  # what the server answered to the upgrade
         self._buffer = bytearray()  # read from the socket
         self._taken = 0  # how much of it has been taken as frames
 
@@ -282,7 +283,8 @@ async def answer(wire: Wire) -> tuple[int, str]:
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         head += await wire._take(1)
-    lines = head.decode("latin-1").split("\r\n")
+    wire.head = head.decode("latin-1")
+    lines = wire.head.split("\r\n")
     status = int(lines[0].split()[1])
     if status == 101:
         return status, ""

@@ -15,6 +15,7 @@ from time import perf_counter
 from recorder.errors import Pruned
 from recorder.metrics import Metrics
 from recorder.model.chain import GENESIS
+from recorder.model.scope import Scope
 from recorder.protocol.events import SEPARATOR
 from recorder.store.base import Piece, Query
 from recorder.store.sqlite.database import Database
@@ -217,7 +218,7 @@ def _window(query: Query, bounds: _Range) -> _Range:
 
 def _is_merged(query: Query) -> bool:
     """Whether each session is read by its index."""
-    return query.sessions is not None and len(query.sessions) <= MERGED_SESSIONS
+    return isinstance(query.sessions, frozenset) and len(query.sessions) <= MERGED_SESSIONS
 
 
 def _is_served_by_time(conn: sqlite3.Connection, query: Query) -> bool:
@@ -260,23 +261,24 @@ def _candidates(query: Query, window: _Range, limit: int, by_time: bool = False)
     """SQL for the first `limit` matches, and its parameters: their ids as a JSON array, how many, their bytes."""
     order = _order(query)
     where, values = _conditions(query, window)
-    sessions = sorted(query.sessions) if query.sessions is not None else None
     table = "session_deltas INDEXED BY session_deltas_timestamp" if by_time else "session_deltas"
-    if sessions is None:
+    if query.sessions is None:
         inner, params = f"SELECT id FROM {table} WHERE {where}", values
-    elif _is_merged(query):
+    elif isinstance(query.sessions, frozenset) and _is_merged(query):
+        sessions = sorted(query.sessions)
         # Each session's next rows by its index, then the first of all: never a sort of whole histories.
         part = (
             f"SELECT id FROM (SELECT id FROM session_deltas WHERE session_id = ? AND {where}"
             f" ORDER BY id {order} LIMIT {limit})"
         )
-        inner = " UNION ALL ".join([part] * len(sessions))
+        # A token may be for no session at all.
+        inner = " UNION ALL ".join([part] * len(sessions)) or "SELECT id FROM session_deltas WHERE 0"
         params = [value for session in sessions for value in (session, *values)]
     else:
-        marks = ",".join("?" * len(sessions))
         # The unary plus keeps the planner on the primary key: in order, no sort.
-        inner = f"SELECT id FROM {table} WHERE +session_id IN ({marks}) AND {where}"
-        params = [*sessions, *values]
+        among, params = is_among(query.sessions, "+session_id")
+        inner = f"SELECT id FROM {table} WHERE {among} AND {where}"
+        params += values
     sql = (
         f"SELECT '['||group_concat(id)||']', count(*), ifnull(sum(size), 0) FROM ("
         f"SELECT id, {_SIZE} AS size FROM session_deltas"
@@ -302,3 +304,13 @@ def _conditions(query: Query, window: _Range) -> tuple[str, list[object]]:
         parts.append("timestamp <= ?")
         conditions.append(query.happened_until)
     return " AND ".join(parts), conditions
+
+
+def is_among(sessions: frozenset[str] | Scope, column: str) -> tuple[str, list[object]]:
+    """SQL for whether a column names one of these sessions, and its parameters."""
+    names = sorted(sessions.names if isinstance(sessions, Scope) else sessions)
+    prefixes = sessions.prefixes if isinstance(sessions, Scope) else ()
+    parts = [f"{column} IN ({','.join('?' * len(names))})"]
+    # Not LIKE: it has wildcards, and takes no notice of case.
+    parts += [f"substr({column}, 1, {len(prefix)}) = ?" for prefix in prefixes]
+    return f"({' OR '.join(parts)})", [*names, *prefixes]

@@ -6,9 +6,10 @@ import sqlite3
 from collections.abc import Callable
 
 from recorder.errors import Closed, Pruned
+from recorder.model.scope import Sessions
 from recorder.store.base import Guarantee, Health, SessionRow, StateRow
 from recorder.store.sqlite.database import Database
-from recorder.store.sqlite.history import pruned_through
+from recorder.store.sqlite.history import is_among, pruned_through
 from recorder.store.sqlite.rows import Transaction, rebuild_states
 
 LOAD_ROWS = 2000
@@ -36,20 +37,24 @@ class SqliteStateStore:
             rebuilds="session_deltas and session_bases",
         )
 
-    async def sessions(self, before: int | None, limit: int, after: int = 0) -> list[SessionRow]:
+    async def sessions(
+        self, before: int | None, limit: int, after: int = 0, among: Sessions = None
+    ) -> list[SessionRow]:
         """Sessions by their last seq, latest first.
 
         Args:
             before: Only those whose last seq is less than this; None for all.
             limit: How many at most.
             after: Only those whose last seq is greater than this.
+            among: Only these; None for all.
         """
         bound = 2**63 - 1 if before is None else before
+        where, values = _among(among)
         rows = await self._database.run(
             lambda conn: conn.execute(
                 "SELECT session_id, seq, recorded_at, count, deleted FROM session_states"
-                " WHERE seq > ? AND seq < ? ORDER BY seq DESC LIMIT ?",
-                (after, bound, limit),
+                f" WHERE {where} AND seq > ? AND seq < ? ORDER BY seq DESC LIMIT ?",
+                (*values, after, bound, limit),
             ).fetchall()
         )
         return [SessionRow(name, seq, at, count, bool(deleted)) for name, seq, at, count, deleted in rows]
@@ -60,6 +65,16 @@ class SqliteStateStore:
             lambda conn: conn.execute("SELECT value FROM counters WHERE name = 'sessions'").fetchone()
         )
         return int(row[0])
+
+    async def counts(self, among: Sessions) -> tuple[int, int]:
+        """How many of these sessions are known, and how many of their deltas are kept."""
+        where, values = _among(among)
+        row = await self._database.run(
+            lambda conn: conn.execute(
+                f"SELECT count(*), ifnull(sum(count), 0) FROM session_states WHERE {where}", values
+            ).fetchone()
+        )
+        return int(row[0]), int(row[1])
 
     async def known(self, session_id: str) -> bool:
         """Whether anything of a session is recorded."""
@@ -121,6 +136,10 @@ class SqliteStateStore:
                 (after, LOAD_ROWS),
             ).fetchall()
         )
+
+
+def _among(sessions: Sessions) -> tuple[str, list[object]]:
+    return ("1", []) if sessions is None else is_among(sessions, "session_id")
 
 
 def _state(conn: sqlite3.Connection, session_id: str, at: int) -> StateRow | None:

@@ -22,6 +22,7 @@ from recorder.clock import Clock
 from recorder.errors import Closed, StoreDamaged, StoreError, StoreUnreadable
 from recorder.metrics import Metrics
 from recorder.model.delta import Entry
+from recorder.model.scope import Sessions
 from recorder.model.statements import Head, Signed
 from recorder.model.timestamps import format_ms
 from recorder.store.base import Guarantee, Health, Piece, Query
@@ -273,9 +274,7 @@ class SqliteStore:
         """The last seq recorded at or before a time; 0 where there is none. Raises `Pruned`."""
         return await self._reader.last_at(time)
 
-    async def read_slice(
-        self, after: int, sessions: frozenset[str] | None, types: frozenset[str] | None
-    ) -> Piece:
+    async def read_slice(self, after: int, sessions: Sessions, types: frozenset[str] | None) -> Piece:
         """The next matches after a seq. Raises `Pruned` where what follows it is gone."""
         return await self._reader.read_on(Query(sessions=sessions, types=types, after=after), self.recorded)
 

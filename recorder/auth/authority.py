@@ -1,0 +1,110 @@
+"""Who is who: from what a request carries to what it may do.
+
+Where no tokens are configured everyone may do everything; the settings see to it that only this machine can connect
+then. Where any are, whoever carries none is a stranger. Keys and tokens are read once, when the recorder is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from recorder.auth.jwts import Verifier
+from recorder.auth.keys import Key, read_file, read_jwks, read_key
+from recorder.auth.tokens import ListedTokens
+from recorder.errors import InvalidSetting, NotAuthenticated
+from recorder.protocol.bearer import token_of
+from recorder.protocol.grants import EVERYTHING, Grant, Role
+from recorder.setting_kinds import Refused, Tokens, is_loopback
+from recorder.settings import Settings
+
+MIN_TOKEN = 16
+"""The fewest characters of a listed token where others than this machine can try one."""
+
+
+class Authority:
+    """Knows what each token grants.
+
+    Args:
+        listed: Tokens of the settings.
+        verifier: For JWTs; None where there is no key for them.
+    """
+
+    def __init__(self, listed: ListedTokens, verifier: Verifier | None = None) -> None:
+        self._listed = listed
+        self._verifier = verifier
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no token is needed, since none is configured."""
+        return not self._listed and self._verifier is None
+
+    def grant(self, authorization: Sequence[str], subprotocols: Sequence[str] = ()) -> Grant:
+        """What a request may do.
+
+        Args:
+            authorization: Values of its `Authorization` headers.
+            subprotocols: What its `Sec-WebSocket-Protocol` offers.
+
+        Raises:
+            NotAuthenticated: It carries no token, or one that is worth nothing.
+        """
+        if self.is_open:
+            return EVERYTHING
+        token = token_of(authorization, subprotocols)
+        if token is None:
+            raise NotAuthenticated("a token is needed", hint="Authorization: Bearer TOKEN")
+        grant = self._listed.grant(token)
+        if grant is None and self._verifier is not None:
+            grant = self._verifier.grant(token)
+        if grant is None:
+            raise NotAuthenticated("the token is not known here", hint="was it made for this recorder?")
+        return grant
+
+
+def authority_of(settings: Settings, now_ms: Callable[[], int]) -> Authority:
+    """The authority that the settings describe.
+
+    Args:
+        settings: Their tokens, and the files that they name.
+        now_ms: Milliseconds since 1970.
+
+    Raises:
+        InvalidSetting: A file cannot be read or used.
+    """
+    listed: dict[Role, list[str]] = {
+        "subscribe": _tokens(
+            settings, settings.subscribe_tokens, settings.subscribe_tokens_file, "SUBSCRIBE_TOKENS"
+        ),
+        "publish": _tokens(settings, settings.publish_tokens, settings.publish_tokens_file, "PUBLISH_TOKENS"),
+        "admin": _tokens(settings, settings.admin_tokens, settings.admin_tokens_file, "ADMIN_TOKENS"),
+    }
+    keys: list[Key] = []
+    if settings.jwt_key_file is not None:
+        keys.append(read_key(settings.jwt_key_file, "JWT_KEY_FILE"))
+    if settings.jwt_jwks_file is not None:
+        keys += read_jwks(settings.jwt_jwks_file, "JWT_JWKS_FILE")
+    verifier = Verifier(keys, now_ms, settings.jwt_audience, settings.jwt_issuer) if keys else None
+    return Authority(ListedTokens(listed), verifier)
+
+
+def _tokens(settings: Settings, given: Sequence[str], path: Path | None, name: str) -> list[str]:
+    """The tokens of a setting, and those of its file."""
+    found = [*given, *(() if path is None else _in_file(path, f"{name}_FILE"))]
+    if not is_loopback(settings.host) and any(len(token) < MIN_TOKEN for token in found):
+        raise InvalidSetting(
+            f"{name}: has a token of less than {MIN_TOKEN} characters, and HOST lets others than this machine guess",
+            hint="recorder token makes one that nobody guesses",
+        )
+    return found
+
+
+def _in_file(path: Path, setting: str) -> tuple[str, ...]:
+    """The tokens of a file: one a line, blank lines and `#` comments aside."""
+    try:
+        lines = [line.strip() for line in read_file(path, setting).decode().splitlines()]
+        return Tokens().parse([line for line in lines if line and not line.startswith("#")])
+    except (UnicodeDecodeError, Refused) as error:
+        # A file without tokens would open the recorder to everyone, so it is not passed over.
+        reason = error.reason if isinstance(error, Refused) else "is not text"
+        raise InvalidSetting(f"{setting}: {path} {reason}", hint="one token a line") from None
