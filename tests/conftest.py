@@ -36,6 +36,11 @@ def _left_in_project() -> dict[str, tuple[int, int]]:
     return left
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Of bytes by their length: frames carry random masks, and all workers must call a test by one name."""
+    return f"{len(val)}-bytes" if isinstance(val, bytes) else None
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     session.config.stash[LEFT] = _left_in_project()
 

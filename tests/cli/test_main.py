@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 
 import recorder
+from recorder.cli.main import app
 
 Invoke = Callable[..., tuple[int, bytes, str]]
-COMMANDS = {"serve", "publish", "tail", "query", "export", "stats", "snapshot", "prune", "import"}
+COMMANDS = {
+    command.name or command.callback.__name__ for command in app.registered_commands if command.callback
+}
 
 
 def test_the_version_is_shown(invoke: Invoke) -> None:
