@@ -44,7 +44,8 @@ ROOMS = {
         "sources",
     },
     "server": {"app", "demo", "model", "protocol", "intake", "hub", "store", "jobs", "api", "sources"},
-    "cli": {"app", "server", "client", "sources", "store", "model", "protocol", "verify"},
+    "torture": {"app", "store", "model", "verify"},
+    "cli": {"app", "server", "client", "sources", "store", "model", "protocol", "verify", "torture"},
     "__main__": {"cli"},
     "__init__": {"app", "client", "server", "model"},
 }

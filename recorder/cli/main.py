@@ -27,6 +27,7 @@ from recorder.cli.serve import serve
 from recorder.cli.snapshot import snapshot
 from recorder.cli.stats import stats
 from recorder.cli.tail import tail
+from recorder.cli.torture import torture
 from recorder.errors import InvalidQuery, InvalidSetting, RecorderError
 
 FAILED, MISUSED, INTERRUPTED, OUTPUT_CLOSED = 1, 2, 130, 141
@@ -40,7 +41,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (serve, publish, tail, query, export, stats, snapshot, prune, migrate, heads, doctor):
+for command in (serve, publish, tail, query, export, stats, snapshot, prune, migrate, heads, doctor, torture):
     app.command()(command)
 app.command("import")(import_)
 

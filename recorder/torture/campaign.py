@@ -1,0 +1,54 @@
+"""A campaign: its parts one after the other, in a folder that is removed at the end unless something is left to see."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from recorder.clock import SystemClock
+from recorder.model.timestamps import format_ms
+from recorder.torture import kills
+from recorder.torture.bench import Bench
+from recorder.torture.plan import Plan
+from recorder.torture.verdict import Part, Verdict
+
+RUN: dict[str, Callable[[Bench], Awaitable[None]]] = {
+    "kills": kills.run,
+}
+"""What each of `plan.PARTS` does."""
+
+
+async def run_campaign(plan: Plan, parts: Sequence[str], on_case: Callable[[Part], None]) -> Verdict:
+    """Run parts of a campaign.
+
+    Args:
+        plan: What is to be done; in a new folder inside its folder.
+        parts: Of `plan.PARTS`.
+        on_case: Called after each case, and at the beginning of a part, with what has come of it so far.
+    """
+    begin = time.monotonic()
+    verdict = Verdict(plan.seed, str(plan.folder), format_ms(SystemClock().now_ms()))
+    with _workplace(plan.folder) as folder:
+        for name in parts:
+            part, began = Part(name), time.monotonic()
+            verdict.parts.append(part)
+            on_case(part)
+            bench = Bench(replace(plan, folder=folder), part, lambda part=part: on_case(part))  # type: ignore[misc]
+            await RUN[name](bench)
+            part.seconds = time.monotonic() - began
+    verdict.seconds = time.monotonic() - begin
+    return verdict
+
+
+@contextmanager
+def _workplace(inside: Path) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="recorder-torture-", dir=inside))
+    try:
+        yield folder
+    finally:
+        if not any(folder.iterdir()):
+            folder.rmdir()
