@@ -14,6 +14,7 @@ import gc
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -27,7 +28,9 @@ from recorder.api.routes import application
 from recorder.app import Recorder, prepare_recorder
 from recorder.errors import RecorderError
 from recorder.hub.socket import WebSocket
+from recorder.setting_kinds import is_loopback
 from recorder.settings import Settings
+from recorder.tls import tls_context
 
 if sys.platform != "win32":
     import resource
@@ -61,18 +64,21 @@ async def serve(
         The exit code: 0 after an orderly stop.
 
     Raises:
+        InvalidSetting: A certificate, a key or a file of tokens cannot be used.
         StoreLocked, StoreUnreadable: The file cannot be used; nothing was started.
         OSError: The address cannot be listened on.
     """
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.set_threshold(*GC_THRESHOLDS)
     allow_files(settings.max_connections + SPARE_FILES)
+    tls = tls_context(settings)
+    warn_of_clear_tokens(settings)
     listener = listen(settings.host, settings.port)
     try:
         # The last snapshot is taken when the recorder is left: the deadline holds until then.
         with _Signals(settings.shutdown_timeout / 1000) as signals:
             async with prepare_recorder(settings) as recorder:
-                code = await _Run(recorder, listener, demo_rate).run(signals, on_ready)
+                code = await _Run(recorder, listener, demo_rate, tls).run(signals, on_ready)
     finally:
         listener.close()
     logger.info("stopped")
@@ -84,9 +90,10 @@ class UvicornServer(uvicorn.Server):
 
     Args:
         recorder: Answers the requests; need not be loaded yet.
+        tls: Speaks TLS with it; None: in the clear.
     """
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, tls: ssl.SSLContext | None = None) -> None:
         self._recorder = recorder
         # A third each for the connections, for recording what is queued, and for the last snapshot.
         seconds = min(CONNECTIONS_SECONDS, recorder.settings.shutdown_timeout / 3000)
@@ -108,6 +115,7 @@ class UvicornServer(uvicorn.Server):
                 proxy_headers=False,
                 timeout_graceful_shutdown=seconds,  # type: ignore[arg-type]
                 timeout_keep_alive=30,
+                ssl_context_factory=None if tls is None else lambda *_: tls,
             )
         )
 
@@ -180,14 +188,22 @@ class _Run:
         recorder: Holds its file, not loaded yet.
         listener: Bound.
         demo_rate: As in `serve`.
+        tls: As in `UvicornServer`.
     """
 
-    def __init__(self, recorder: Recorder, listener: socket.socket, demo_rate: float | None) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        listener: socket.socket,
+        demo_rate: float | None,
+        tls: ssl.SSLContext | None,
+    ) -> None:
         self._recorder = recorder
         self._listener = listener
         self._demo_rate = demo_rate
         self._code = 0
-        self._server = UvicornServer(recorder)
+        self._server = UvicornServer(recorder, tls)
+        self._url = base_url(listener, is_secure=tls is not None)
 
     async def run(self, signals: _Signals, on_ready: Callable[[str], None] | None) -> int:
         """Serve until stopped; the exit code."""
@@ -195,7 +211,7 @@ class _Run:
         tasks = [asyncio.create_task(self._load(), name="server-load")]
         if self._demo_rate is not None:
             tasks.append(asyncio.create_task(self._demo(tasks[0], self._demo_rate), name="server-demo"))
-        url = base_url(self._listener)
+        url = self._url
         logger.bind(recording=self._recorder.store is not None).info(f"listening on {url}")
         if on_ready is not None:
             on_ready(url)
@@ -288,7 +304,14 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def base_url(listener: socket.socket) -> str:
+def base_url(listener: socket.socket, *, is_secure: bool = False) -> str:
     """The base URL of a listening socket."""
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if is_secure else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def warn_of_clear_tokens(settings: Settings) -> None:
+    """Say in the log where tokens may be read by whoever is on their way."""
+    if settings.tls_cert is None and not is_loopback(settings.host) and not settings.trusted_proxies:
+        logger.warning("tokens and data travel in the clear: set TLS_CERT, or put a proxy with TLS in front")

@@ -15,6 +15,7 @@ from recorder.app import Recorder, prepare_recorder
 from recorder.clock import Clock
 from recorder.server import UvicornServer, base_url, listen
 from recorder.settings import Settings, load_settings
+from recorder.tls import tls_context
 from tests.support.wire import PATIENCE, Wire, connect
 
 
@@ -118,11 +119,12 @@ async def running_app(
         flags: More settings.
     """
     settings = settings_for(folder, **flags)
+    tls = tls_context(settings)
     listener = listen(settings.host, 0)
-    url = base_url(listener)
+    url = base_url(listener, is_secure=tls is not None)
     try:
         async with prepare_recorder(settings, clock=clock) as recorder:
-            server = UvicornServer(recorder)
+            server = UvicornServer(recorder, tls)
             server.config.load()
             server.lifespan = server.config.lifespan_class(server.config)
             await server.startup(sockets=[listener])
