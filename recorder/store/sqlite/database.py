@@ -22,6 +22,9 @@ CACHED_STATEMENTS = 256
 FILE_CACHE_KIB = 16_384
 """Pages of the file kept in memory: with the default of 2 MiB, pruning a large file takes three times as long."""
 
+_OVERWRITE = "PRAGMA secure_delete = ON"
+"""What is deleted is overwritten with zeros, in memory and on disk."""
+
 
 class Database(aiosqlite.Connection):
     """One connection and its thread. Use it in `async with`: a forgotten one keeps the process from exiting.
@@ -67,6 +70,31 @@ class Database(aiosqlite.Connection):
         async with self._closing:
             await self.run(work)
 
+    async def exchange(
+        self, make: Callable[[sqlite3.Connection], sqlite3.Connection | None]
+    ) -> sqlite3.Connection | None:
+        """Go on with another connection, in turn with everybody else's work.
+
+        Args:
+            make: Gets the connection, gives another one; None to stay with it.
+
+        Returns:
+            The connection that was replaced, which the caller is to close; None where none was.
+
+        Raises:
+            Closed: It was closed.
+        """
+
+        def work(old: sqlite3.Connection) -> sqlite3.Connection | None:
+            new = make(old)
+            if new is None:
+                return None
+            self._connection = new
+            return old
+
+        async with self._closing:
+            return await self.run(work)
+
     async def close(self) -> None:
         """Carry out what waits, then close. Twice is fine."""
         self._shut = True
@@ -76,7 +104,14 @@ class Database(aiosqlite.Connection):
 
 def open_memory() -> Database:
     """A new, empty database in memory."""
-    return Database(lambda: connect_sqlite(":memory:"))
+    return Database(connect_memory)
+
+
+def connect_memory() -> sqlite3.Connection:
+    """A connection to a new, empty database in memory."""
+    conn = connect_sqlite(":memory:")
+    conn.execute(_OVERWRITE)
+    return conn
 
 
 def open_file(path: Path, *, busy_seconds: float = 5.0) -> Database:
@@ -101,6 +136,7 @@ def connect_file(path: Path, *, busy_seconds: float = 5.0) -> sqlite3.Connection
         # EXTRA also syncs the directory after the journal is removed, or a power cut could undo the commit.
         conn.execute("PRAGMA synchronous = EXTRA")
         conn.execute(f"PRAGMA cache_size = -{FILE_CACHE_KIB}")
+        conn.execute(_OVERWRITE)
     except sqlite3.Error:
         conn.close()
         raise

@@ -61,19 +61,25 @@ async def copy_to_memory(file: Database, memory: Database, on_progress: Callable
             raise Closed("stopped while loading")
         on_progress(left, total)
 
-    def work(source: sqlite3.Connection) -> None:
-        # Where another program holds the file `backup` would wait for ever; this waits its time and raises.
-        source.execute("BEGIN")
-        try:
-            source.execute("SELECT count(*) FROM sqlite_master")
-            source.backup(target, pages=LOAD_PAGES, progress=progress)
-        finally:
-            source.execute("COMMIT")
-
     try:
-        await file.run(work)
+        await file.run(lambda source: copy_pages(source, target, progress))
     finally:
         stopped = True
+
+
+def copy_pages(
+    source: sqlite3.Connection,
+    target: sqlite3.Connection,
+    progress: Callable[[int, int, int], None] = lambda status, left, total: None,
+) -> None:
+    """Make a database a copy of another one, page by page; nobody may use the copy meanwhile."""
+    # Where another program holds the file `backup` would wait for ever; this waits its time and raises.
+    source.execute("BEGIN")
+    try:
+        source.execute("SELECT count(*) FROM sqlite_master")
+        source.backup(target, pages=LOAD_PAGES, progress=progress)
+    finally:
+        source.execute("COMMIT")
 
 
 def facts(conn: sqlite3.Connection, now_ms: int) -> Loaded:

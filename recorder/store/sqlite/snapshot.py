@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from recorder.store.sqlite import erasure
 from recorder.store.sqlite.database import Database
-from recorder.store.sqlite.files import Identity, check_identity
+from recorder.store.sqlite.files import Identity, check_identity, identity
 from recorder.store.sqlite.history import pruned_through
 from recorder.store.sqlite.retention import FILE_SLICE, prune_slice, receipts_after, vacuum_slice
 from recorder.store.sqlite.rows import Transaction, append_rows, get_meta, set_meta
@@ -139,6 +141,26 @@ class Snapshotter:
                 before, left = left, await self._file.run(vacuum_slice)
                 if left == before:
                     break  # somebody has rewritten the file without auto_vacuum
+
+    @asynccontextmanager
+    async def still(self) -> AsyncIterator[None]:
+        """Nobody writes to the file while the block lasts, but who entered it."""
+        async with self._turn:
+            await self.settle()
+            yield
+
+    async def write_anew(self) -> None:
+        """Write the file anew, without what its pages once held. Inside `still`.
+
+        Raises:
+            sqlite3.Error, OSError: The disk said no; the old file is still there.
+        """
+        check_identity(self._path, self._identity)
+        await self._file.run(lambda conn: erasure.write_anew(conn, self._path))
+        # In this order: a connection that is still the old file's is never written to, whatever happens in between.
+        await self._file.reopen()
+        self._identity = identity(self._path)
+        await self._file.run(erasure.unmark)
 
     async def _append(self, target: int) -> None:
         """Copy the next rows, up to `target` at most, in one transaction."""

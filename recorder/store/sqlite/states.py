@@ -126,13 +126,16 @@ class SqliteStateStore:
         return Health(ok, "" if ok else f"the states end at {states}, the log at {log}", {"seq": states})
 
     async def living(self, after: str) -> list[tuple[str, int, str]]:
-        """(session id, seq, state) of living sessions after a session id, in the ids' order; at most 2000."""
+        """(session id, seq, state) of living sessions after a session id, in the ids' order; at most 2000.
+
+        Those whose state was erased are left out: nobody knows it any more.
+        """
         return await self._database.run(
             lambda conn: conn.execute(
-                "SELECT s.session_id, s.seq, coalesce(d.after_state, b.state) FROM session_states s"
+                "SELECT s.session_id, s.seq, coalesce(d.after_state, b.state) AS latest FROM session_states s"
                 " LEFT JOIN session_deltas d ON d.id = s.seq"
                 " LEFT JOIN session_bases b ON b.session_id = s.session_id"
-                " WHERE s.session_id > ? AND s.deleted = 0 ORDER BY s.session_id LIMIT ?",
+                " WHERE s.session_id > ? AND s.deleted = 0 AND latest IS NOT NULL ORDER BY s.session_id LIMIT ?",
                 (after, LOAD_ROWS),
             ).fetchall()
         )

@@ -23,10 +23,10 @@ from recorder.errors import Closed, StoreDamaged, StoreError, StoreUnreadable
 from recorder.metrics import Metrics
 from recorder.model.delta import Entry
 from recorder.model.scope import Sessions
-from recorder.model.statements import Head, Signed
+from recorder.model.statements import ErasureReceipt, Head, Signed
 from recorder.model.timestamps import format_ms
 from recorder.store.base import Guarantee, Health, Piece, Query
-from recorder.store.sqlite import checking, files, loading, migrations, retention, schema
+from recorder.store.sqlite import checking, erasure, files, loading, migrations, retention, schema
 from recorder.store.sqlite.commitlog import CommitLog
 from recorder.store.sqlite.database import Database, open_file, open_memory
 from recorder.store.sqlite.history import HistoryReader
@@ -165,6 +165,7 @@ class SqliteStore:
             await loading.copy_to_memory(self._file, self._memory, on_progress)
             await self._memory.run(checking.check)
             await self._migrate(now)
+            await self._finish_erasing()
             await self._mend_states()
             await self._replay()
             loaded = await self._memory.run(lambda conn: loading.facts(conn, now))
@@ -312,6 +313,41 @@ class SqliteStore:
             except sqlite3.Error as error:
                 raise StoreError(f"pruning failed: {error}") from error
 
+    async def erase(
+        self, session_id: str, reason: str, forget: Callable[[], int]
+    ) -> Signed[ErasureReceipt] | None:
+        """Erase what a session's states say, in the file and in memory, for good; their digests stay.
+
+        Args:
+            session_id: Whose.
+            reason: Why, for the receipt.
+            forget: Makes those who make entries forget the session's state; gives the last entry that may hold it.
+
+        Returns:
+            The receipt; None where there was nothing to erase.
+
+        Raises:
+            StoreError: The disk said no. Where it has been erased already, it is cleaned up at the next try or start.
+        """
+        async with self._pruning:
+            # The bulk first: so little is left to be brought to disk between forgetting and erasing.
+            await self.snapshot()
+            head = forget()
+            await self.flush()
+            await self.snapshot()
+            if self.on_file < head:
+                raise StoreError(f"seq {head} is not on disk", hint="try again when /readyz is green")
+            try:
+                async with self._snapshotter.still():
+                    return await self._erase(session_id, head, reason)
+            except (sqlite3.Error, OSError) as error:
+                raise self._disk_error(error) from error
+
+    async def erasures_since(self, seq: int, sessions: Sessions) -> list[tuple[str, int, int, str]]:
+        """(session id, last seq then, count, time) of what was erased when the log had this seq, or later; in order."""
+        rows = await self._memory.run(lambda conn: erasure.told_since(conn, seq))
+        return [row for row in rows if sessions is None or row[0] in sessions]
+
     async def health_check(self) -> Health:
         """Whether it can record and answer."""
         if self.failure is not None:
@@ -451,6 +487,27 @@ class SqliteStore:
         path, to = self._config.path, schema.USER_VERSION
         await self._file.run(lambda conn: migrations.migrate(conn, path, to, now_ms))
         await self._memory.run(lambda conn: migrations.take_steps(conn, to))
+
+    async def _erase(self, session_id: str, head: int, reason: str) -> Signed[ErasureReceipt] | None:
+        at, sign = format_ms(self._clock.now_ms()), self._config.sign
+        receipt = await self._file.run(
+            lambda conn: erasure.erase(conn, session_id, head, reason, at, sign),
+        )
+        if receipt is None and not await self._file.run(erasure.is_unclean):
+            return None
+        try:
+            await self._snapshotter.write_anew()
+        finally:
+            # Whatever the disk says, nobody shall read it any more.
+            await erasure.refill(self._memory, self._file)
+        return receipt
+
+    async def _finish_erasing(self) -> None:
+        """Clean up after an erasure that a crash has cut off: what was loaded may still hold it, as the file may."""
+        if await self._file.run(erasure.is_unclean):
+            logger.info("finishing an erasure")
+            await self._snapshotter.write_anew()
+            await erasure.refill(self._memory, self._file)
 
     async def _mend_states(self) -> None:
         if not await self._memory.run(checking.states_fit):

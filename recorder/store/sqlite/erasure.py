@@ -1,0 +1,191 @@
+"""Erasing what a session's states say, for good, with the chain intact.
+
+In the file, in one transaction: the states of every entry up to a seq become NULL, their digests go to `erased_states`
+(links cover states by their digests, so every link still verifies), the state kept for what was pruned likewise, and a
+signed receipt goes to `erasures`. From then on it is erased, whatever happens.
+
+Old bytes may survive inside the pages of a database though SQLite overwrites what it deletes (`secure_delete`): cells
+that it once moved from page to page leave copies behind. So the file is then written anew, page by page, and takes the
+old one's place by rename; and the memory is filled anew from that file, takes over what has been recorded meanwhile in
+slices of a few milliseconds, and takes the old memory's place. A mark in `meta` says that this is still to be done: a
+start after a crash does it first.
+
+Left out: copies made elsewhere, and what a disk or a file system keeps of blocks that were given back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import sqlite3
+from pathlib import Path
+
+from recorder.model.statements import ErasureReceipt, Signed, erased_digest
+from recorder.store.sqlite.database import Database, connect_memory
+from recorder.store.sqlite.files import FILE_MODE, sync
+from recorder.store.sqlite.loading import copy_pages
+from recorder.store.sqlite.rows import Transaction, append_rows, get_meta, set_meta
+from recorder.store.sqlite.schema import COLUMNS
+from recorder.store.sqlite.seals import Sign
+
+MARK = "erasing"
+"""The fact in `meta` of a file whose pages may still hold what was erased."""
+
+CATCH_UP_ROWS = 500
+"""Entries that are taken over at once while the memory is replaced: recording waits for it."""
+
+_ENTRIES = "session_id = :session AND id <= :head AND (before_state IS NOT NULL OR after_state IS NOT NULL)"
+_KEEP_DIGESTS = f"""
+INSERT INTO erased_states(seq, erasure, before_digest, after_digest)
+SELECT id, :number, sha256(CAST(before_state AS BLOB)), sha256(CAST(after_state AS BLOB))
+FROM session_deltas WHERE {_ENTRIES}
+"""
+_ERASE = f"UPDATE session_deltas SET before_state = NULL, after_state = NULL WHERE {_ENTRIES}"
+_ERASE_BASE = """
+UPDATE session_bases SET state_digest = sha256(CAST(state AS BLOB)), state = NULL
+WHERE session_id = :session AND state IS NOT NULL
+"""
+
+
+def erase(
+    conn: sqlite3.Connection, session_id: str, head: int, reason: str, at: str, sign: Sign | None
+) -> Signed[ErasureReceipt] | None:
+    """Erase a session's content in a file, in one transaction; `clean` has to follow.
+
+    Args:
+        conn: The file.
+        session_id: Whose.
+        head: The last entry; what comes later is left.
+        reason: Why, for the receipt.
+        at: The time, fixed-width form.
+        sign: Signs the receipt; None leaves it unsigned.
+
+    Returns:
+        The receipt; None where there was nothing to erase.
+    """
+    conn.create_function("sha256", 1, _sha256, deterministic=True)
+    number = conn.execute("SELECT coalesce(max(id), 0) + 1 FROM erasures").fetchone()[0]
+    names = {"session": session_id, "head": head, "number": number}
+    with Transaction(conn):
+        count = conn.execute(_KEEP_DIGESTS, names).rowcount
+        conn.execute(_ERASE, names)
+        based = conn.execute(_ERASE_BASE, names).rowcount
+        if not count and not based:
+            return None
+        taken = conn.execute(
+            "SELECT seq, before_digest, after_digest FROM erased_states WHERE erasure = ? ORDER BY seq",
+            (number,),
+        ).fetchall()
+        # Where only the state that was kept for what was pruned is left, it is named by its own seq.
+        base = conn.execute("SELECT seq FROM session_bases WHERE session_id = ?", (session_id,)).fetchone()
+        ends = (taken[0][0], taken[-1][0]) if taken else (base[0], base[0])
+        receipt = ErasureReceipt(number, session_id, *ends, count, head, reason, at, erased_digest(taken))
+        signature = None if sign is None else sign(receipt)
+        conn.execute(
+            "INSERT INTO erasures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                number, session_id, *ends, count, head, reason, at, receipt.digest,
+                signature and signature.key_id, signature and signature.signature,
+            ),
+        )  # fmt: skip
+        set_meta(conn, **{MARK: "1"})
+    return Signed(receipt, signature)
+
+
+def told_since(conn: sqlite3.Connection, seq: int) -> list[tuple[str, int, int, str]]:
+    """(session id, last seq then, count, time) of what was erased when the log had this seq, or later; in order."""
+    return conn.execute(
+        "SELECT session_id, head_seq, count, erased_at FROM erasures WHERE head_seq >= ? ORDER BY id", (seq,)
+    ).fetchall()
+
+
+def is_unclean(conn: sqlite3.Connection) -> bool:
+    """Whether pages of a file may still hold what was erased."""
+    return MARK in get_meta(conn)
+
+
+def write_anew(conn: sqlite3.Connection, path: Path) -> None:
+    """Write a file anew, without the pages it once had; the new one takes its place, and is to be opened.
+
+    Args:
+        conn: The file; no transaction may be open.
+        path: Where it is.
+
+    Raises:
+        sqlite3.Error, OSError: It could not be written; the old one is still there, and nothing else.
+    """
+    # The lock is ours, so a file of this name was left by a crash.
+    new = path.with_name(f"{path.name}.anew")
+    try:
+        new.unlink(missing_ok=True)
+        os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, FILE_MODE))
+        conn.execute("VACUUM INTO ?", (str(new),))
+        sync(new)
+        new.rename(path)
+        sync(path.parent)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def unmark(conn: sqlite3.Connection) -> None:
+    """The pages of a file hold nothing that was erased."""
+    conn.execute("DELETE FROM meta WHERE key = ?", (MARK,))
+
+
+async def refill(memory: Database, file: Database) -> None:
+    """Fill the memory anew from the file, with what it has beyond it, and let that take its place.
+
+    Args:
+        memory: What is recorded. Nothing may be pruned meanwhile; entries may be recorded.
+        file: All of it, but for the last entries; not written to meanwhile.
+    """
+    fresh = connect_memory()
+    try:
+        await file.run(lambda conn: copy_pages(conn, fresh))
+        replaced: sqlite3.Connection | None = None
+        while replaced is None:
+            replaced = await memory.exchange(lambda old: fresh if _caught_up(old, fresh) else None)
+    except BaseException:
+        fresh.close()
+        raise
+    # A large one takes long to give back: nobody need wait for that.
+    await asyncio.to_thread(replaced.close)
+
+
+def leftovers(path: Path) -> list[str]:
+    """The names of other files beside a database that are made from it, and may hold what was erased."""
+    ours = {f"{path.name}{end}" for end in (".lock", "-journal")}
+    return sorted(
+        entry.name
+        for entry in path.parent.iterdir()
+        if entry.name.startswith((f"{path.name}.", f"{path.name}-"))
+        and entry.name not in ours
+        and not entry.name.startswith(f"{path.name}.commits.")
+    )
+
+
+def _caught_up(old: sqlite3.Connection, fresh: sqlite3.Connection) -> bool:
+    """Take over the next entries; whether those were the last, and everything else has been taken over, too."""
+    last = fresh.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'session_deltas'").fetchone()[0]
+    rows = old.execute(
+        f"SELECT {','.join(COLUMNS)} FROM session_deltas WHERE id > ? ORDER BY id LIMIT ?",
+        (last or 0, CATCH_UP_ROWS),
+    ).fetchall()
+    with Transaction(fresh):
+        if rows:
+            append_rows(fresh, [value for row in rows for value in row], rows[0][0], rows[-1][0])
+        if len(rows) == CATCH_UP_ROWS:
+            return False
+        # What is newer in memory than on disk, beside the entries.
+        facts = get_meta(old)
+        facts.pop(MARK, None)
+        set_meta(fresh, **facts)
+        fresh.execute("DELETE FROM job_runs")
+        for run in old.execute("SELECT * FROM job_runs ORDER BY id"):
+            fresh.execute(f"INSERT INTO job_runs VALUES ({','.join('?' * len(run))})", run)
+    return True
+
+
+def _sha256(value: bytes | None) -> bytes | None:
+    return None if value is None else hashlib.sha256(value).digest()
