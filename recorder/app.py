@@ -350,6 +350,7 @@ def socket_limits(settings: Settings) -> SocketLimits:
         linger_seconds=settings.slow_linger_ms / 1000,
         ping_interval=settings.ping_interval / 1000,
         ping_timeout=settings.ping_timeout / 1000,
+        compression=settings.compression,
         sessions=settings.max_subscription_sessions,
         subscribes_per_minute=settings.max_subscribes_per_minute,
     )

@@ -186,6 +186,9 @@ class Settings(BaseSettings):
     max_message_bytes: _Bytes = _setting(
         16_777_216, "The largest WebSocket message and the largest HTTP body"
     )
+    compression: Annotated[bool, OnOff()] = _setting(
+        False, "Whether WebSockets that offer permessage-deflate, as those of browsers do, get it"
+    )
     max_deltas_per_message: Annotated[int, Whole(1, 1_000_000, "deltas")] = _setting(
         10_000, "How many deltas one message or HTTP body may hold"
     )

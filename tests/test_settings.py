@@ -61,7 +61,8 @@ def test_each_source_outranks_those_behind_it(monkeypatch: pytest.MonkeyPatch, t
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"TLS_KEY"}))
 def test_every_setting_can_be_given_in_the_environment(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     samples = {
-        "PERSIST": "1", "DB_PATH": "/x/y", "DURABILITY": "SNAPSHOT", "HASH_CHAIN": "off", "HOST": "127.9.9.9",
+        "PERSIST": "1", "DB_PATH": "/x/y", "DURABILITY": "SNAPSHOT", "HASH_CHAIN": "off", "COMPRESSION": "on",
+        "HOST": "127.9.9.9",
         "ALLOWED_ORIGINS": "https://a.example", "ALLOWED_HOSTS": "a.example", "LOG_LEVEL": "DEBUG",
         "LOG_FORMAT": "json", "SLOW_HARD_BYTES": "99999999", "MAX_DB_BYTES": "70000",
         "MAX_MEMORY": "70000", "WHEN_FULL": "refuse",

@@ -16,6 +16,7 @@ from recorder.metrics import Metrics
 from recorder.model.delta import Entry
 from recorder.model.scope import Scope, Sessions
 from recorder.protocol import sse
+from recorder.protocol.deflate import packed_frame
 from recorder.protocol.subscribe import Subscription
 
 Filter = tuple[Sessions, frozenset[str] | None]
@@ -24,9 +25,12 @@ Filter = tuple[Sessions, frozenset[str] | None]
 class Batch:
     """Entries of one tick that match one audience, in order; never empty."""
 
-    __slots__ = ("_messages", "entries", "last_seq", "wire")
+    __slots__ = ("_messages", "_packed", "_packs", "entries", "last_seq", "wire")
 
-    def __init__(self, entries: list[Entry]) -> None:
+    def __init__(self, entries: list[Entry], packs: dict[int, bytes] | None = None) -> None:
+        # Frames compressed already, by seq: shared by the audiences of one tick.
+        self._packs = {} if packs is None else packs
+        self._packed = b""  # `wire` compressed, from the first who wants it on
         self.entries = entries
         self.last_seq = entries[-1].seq
         self.wire = b"".join([entry.frame for entry in entries])
@@ -37,6 +41,17 @@ class Batch:
         if not self._messages:
             self._messages = sse.entries(self.entries, epoch)
         return self._messages
+
+    @property
+    def packed(self) -> bytes:
+        """The entries' frames, compressed."""
+        if not self._packed:
+            packs = self._packs
+            for entry in self.entries:
+                if entry.seq not in packs:
+                    packs[entry.seq] = packed_frame(entry.frame)
+            self._packed = b"".join([packs[entry.seq] for entry in self.entries])
+        return self._packed
 
 
 class Receiver(Protocol):
@@ -63,9 +78,9 @@ class Audience:
             self.types is None or entry.type in self.types
         )
 
-    def deliver(self) -> Batch:
-        """Hand the pending entries to every member."""
-        batch = Batch(self.pending)
+    def deliver(self, packs: dict[int, bytes]) -> Batch:
+        """Hand the pending entries to every member; `packs` as in `Batch`."""
+        batch = Batch(self.pending, packs)
         self.pending = []
         for member in list(self.members):
             member.deliver(batch)
@@ -137,9 +152,10 @@ class Fanout:
         entries, self._tick = self._tick, []
         if not entries:
             return
+        packs: dict[int, bytes] = {}
         for audience in self._match(entries):
             members = len(audience.members)
-            batch = audience.deliver()
+            batch = audience.deliver(packs)
             self._metrics.delivered(len(batch.entries) * members, len(batch.wire) * members)
 
     def _on_tick(self) -> None:

@@ -26,6 +26,7 @@ from http import HTTPStatus
 from typing import Any, Protocol, cast
 
 from loguru import logger
+from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import OPEN
@@ -37,6 +38,7 @@ from recorder.errors import NotAuthenticated, RecorderError, TooMany
 from recorder.hub.plain import may_hold, take_messages
 from recorder.metrics import Metrics
 from recorder.protocol.bearer import chosen_subprotocol
+from recorder.protocol.deflate import EXTENSION, WINDOW_BITS
 from recorder.protocol.subscribe import MAX_SESSIONS
 
 # Its messages repeat what we log ourselves, one line per connection.
@@ -70,6 +72,7 @@ class SocketLimits:
         linger_seconds: How long a slow reader may still fetch what was sent before its close frame.
         ping_interval, ping_timeout: When a ping is sent, and how long its pong may take.
         close_seconds: How long closing may take, on either side.
+        compression: Whether messages are compressed for those who offer it.
         sessions: How many a subscription may name.
         subscribes_per_minute: How often a subscription may be replaced.
     """
@@ -81,6 +84,7 @@ class SocketLimits:
     ping_interval: float = 20.0
     ping_timeout: float = 20.0
     close_seconds: float = 10.0
+    compression: bool = False
     sessions: int = MAX_SESSIONS
     subscribes_per_minute: int = 600
 
@@ -164,8 +168,12 @@ class WebSocket(asyncio.Protocol):
         self._door = door  # admits, and keeps the list of those who are open
         self._limits = door.limits  # bounds and deadlines
         self._proto = ServerProtocol(  # the Sans-I/O state machine
-            logger=_quiet, max_size=1 << 16, select_subprotocol=_select_subprotocol
+            logger=_quiet,
+            max_size=1 << 16,
+            select_subprotocol=_select_subprotocol,
+            extensions=[EXTENSION] if door.limits.compression else None,
         )
+        self.compresses = False  # whether the other side takes frames that are compressed for all
         self._role: Role | None = None  # what the connection is for, once admitted
         self._inbox: deque[Frame | bytes] = deque()  # read, not handled yet: frames, or whole messages
         self._held = b""  # the beginning of a plain frame, not given to the state machine yet
@@ -467,6 +475,8 @@ class WebSocket(asyncio.Protocol):
         self._proto.max_message_size = role.max_message_bytes
         self.set_high_water(self._limits.soft_bytes)
         self._role = role
+        agreed = cast(list[PerMessageDeflate], self._proto.extensions)
+        self.compresses = any(each.local_max_window_bits == WINDOW_BITS for each in agreed)
         self._door.opened(self)
         role.on_open()
 

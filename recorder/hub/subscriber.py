@@ -11,6 +11,7 @@ from recorder.hub.fanout import Batch
 from recorder.hub.feed import CHUNK_BYTES, Feed, Source
 from recorder.hub.socket import WebSocket
 from recorder.model.bucket import TokenBucket
+from recorder.protocol.deflate import packed_frames
 from recorder.protocol.events import delta_frame, event_frame, state_frame
 from recorder.protocol.grants import EVERYTHING, Grant
 from recorder.protocol.subscribe import Subscription, narrowed, parse_op
@@ -146,18 +147,21 @@ class Subscriber:
     def deliver(self, batch: Batch) -> None:
         """One write for the whole batch."""
         # Written first: where that is too much, the position in the goodbye must not count it.
-        self._socket.write(batch.wire)
+        self._socket.write(batch.packed if self._socket.compresses else batch.wire)
         self.position = batch.last_seq
 
     def send_items(self, items: Sequence[bytes]) -> None:
         """Deltas out of history."""
-        frames = b"".join([delta_frame(item) for item in items])
+        frames = self._joined([delta_frame(item) for item in items])
         self._hub.metrics.delivered(len(items), len(frames))
         self._socket.write(frames)
 
     def send_states(self, states: Sequence[tuple[int, str, str]]) -> None:
         """A `state` event each."""
-        self._socket.write(b"".join([state_frame(*state) for state in states]))
+        self._socket.write(self._joined([state_frame(*state) for state in states]))
+
+    def _joined(self, frames: list[bytes]) -> bytes:
+        return packed_frames(frames) if self._socket.compresses else b"".join(frames)
 
     def send_event(self, event: str, **fields: Any) -> None:
         """Any other event."""
