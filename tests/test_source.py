@@ -45,7 +45,7 @@ ROOMS = {
     },
     "server": {"app", "demo", "model", "protocol", "intake", "hub", "store", "jobs", "api", "sources"},
     "torture": {"app", "store", "model", "verify"},
-    "cli": {"app", "server", "client", "sources", "store", "model", "protocol", "verify", "torture"},
+    "cli": {"app", "auth", "server", "client", "sources", "store", "model", "protocol", "verify", "torture"},
     "__main__": {"cli"},
     "__init__": {"app", "client", "server", "model"},
 }

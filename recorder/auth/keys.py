@@ -53,7 +53,7 @@ def read_key(path: Path, setting: str) -> Key:
     """
     data = read_file(path, setting).strip()
     if not data.startswith(b"-----BEGIN"):
-        return Key(HS256, _secret(data, path, setting))
+        return Key(HS256, secret_of(data, path, setting))
     if b"PRIVATE" in data:
         raise InvalidSetting(
             f"{setting}: {path} is a private key",
@@ -96,6 +96,16 @@ def read_file(path: Path, setting: str) -> bytes:
         ) from None
 
 
+def secret_of(data: bytes, path: Path, setting: str) -> bytes:
+    """A secret that is long enough. Raises InvalidSetting for another."""
+    if len(data) < MIN_SECRET:
+        raise InvalidSetting(
+            f"{setting}: {path} holds a secret of {len(data)} bytes, at least {MIN_SECRET} are needed",
+            hint="recorder token --new-key --alg HS256 makes one",
+        )
+    return data
+
+
 def _of_jwk(listed: dict[str, Any], path: Path, setting: str) -> Key | None:
     kind, curve, kid = listed.get("kty"), listed.get("crv"), listed.get("kid")
     if listed.get("use", "sig") != "sig" or (kind, curve) not in (("OKP", "Ed25519"), ("oct", None)):
@@ -107,14 +117,5 @@ def _of_jwk(listed: dict[str, Any], path: Path, setting: str) -> Key | None:
     if isinstance(material, Ed25519PrivateKey):
         material = material.public_key()
     if isinstance(material, bytes):
-        material = _secret(material, path, setting)
+        material = secret_of(material, path, setting)
     return Key(algorithm, material, None if kid is None else str(kid))
-
-
-def _secret(data: bytes, path: Path, setting: str) -> bytes:
-    if len(data) < MIN_SECRET:
-        raise InvalidSetting(
-            f"{setting}: {path} holds a secret of {len(data)} bytes, at least {MIN_SECRET} are needed",
-            hint="recorder token --new-key --alg HS256 makes one",
-        )
-    return data

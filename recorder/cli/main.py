@@ -15,6 +15,7 @@ import typer
 
 from recorder import __version__
 from recorder.cli import console
+from recorder.cli.credentials import with_token
 from recorder.cli.doctor import doctor
 from recorder.cli.export import export
 from recorder.cli.heads import heads
@@ -27,6 +28,7 @@ from recorder.cli.serve import serve
 from recorder.cli.snapshot import snapshot
 from recorder.cli.stats import stats
 from recorder.cli.tail import tail
+from recorder.cli.token import token
 from recorder.cli.torture import torture
 from recorder.errors import InvalidQuery, InvalidSetting, RecorderError
 
@@ -41,9 +43,23 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (serve, publish, tail, query, export, stats, snapshot, prune, migrate, heads, doctor, torture):
-    app.command()(command)
-app.command("import")(import_)
+for command in (
+    serve,
+    publish,
+    tail,
+    query,
+    export,
+    stats,
+    snapshot,
+    prune,
+    migrate,
+    heads,
+    doctor,
+    torture,
+    token,
+):
+    app.command()(with_token(command))
+app.command("import")(with_token(import_))
 
 
 def _version(wanted: bool) -> None:

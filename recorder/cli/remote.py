@@ -17,6 +17,7 @@ import httpx
 import orjson
 import typer
 
+from recorder.cli.credentials import bearer
 from recorder.errors import BY_CODE, ClientError, InvalidSetting, RecorderError, Unavailable
 from recorder.settings import URL_VARIABLE
 
@@ -74,14 +75,17 @@ class Remote:
 
     Args:
         url: Its base URL.
+        show_token: Whether to show it the token of the command.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, show_token: bool = True) -> None:
         self.url = checked_url(url)  # for messages too
         # A proxy from the environment is for the outside world; it cannot reach this machine's loopback.
         outside = self.url.startswith("https://")
         # Closed in __exit__.
-        self._http = httpx.Client(base_url=self.url, timeout=_TIMEOUT, trust_env=outside)
+        self._http = httpx.Client(
+            base_url=self.url, timeout=_TIMEOUT, trust_env=outside, headers=bearer() if show_token else None
+        )
 
     def __enter__(self) -> Remote:
         return self

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from recorder.cli import console
+from recorder.cli.credentials import token
 from recorder.cli.filters import Filters, Sessions, Types, filters
 from recorder.cli.moments import HELP, is_ago, moment
 from recorder.cli.query import pages
@@ -106,7 +107,7 @@ def _show_last(remote: Remote, wanted: Filters, count: int, show: Callable[[Expo
 async def _follow(url: str, wanted: Filters, since: str, printer: _Printer, *, verify: bool) -> None:
     sessions, types = wanted.sessions or None, wanted.types or None
     async with (
-        Client(url) as client,
+        Client(url, token()) as client,
         client.subscribe(sessions, types, since, notices=True, verify=verify) as events,
     ):
         async for event in events:

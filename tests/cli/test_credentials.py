@@ -1,0 +1,74 @@
+"""The token that commands show: from the environment or a file, to the recorder that is asked, and to no other."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+
+from recorder.cli.credentials import bearer, with_token
+from recorder.cli.main import app
+from recorder.cli.remote import UrlOption
+from recorder.errors import InvalidSetting
+
+Invoke = Callable[..., tuple[int, bytes, str]]
+
+
+def test_every_command_that_speaks_to_a_recorder_takes_a_token_file() -> None:
+    for command in app.registered_commands:
+        assert command.callback is not None
+        names = inspect.signature(command.callback).parameters
+        assert ("url" in names) == ("token_file" in names), command.callback.__name__
+        assert "token" not in names
+
+
+def shown(*arguments: str) -> dict[str, str]:
+    """The header that a command would send."""
+    seen: list[dict[str, str]] = []
+
+    def command(url: UrlOption = "") -> None:
+        seen.append(bearer())
+
+    probe = typer.Typer()
+    probe.command()(with_token(command))
+    probe(list(arguments), standalone_mode=False)
+    return seen[0]
+
+
+def test_a_token_comes_from_a_file_or_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("of-the-file\n")
+    assert shown() == {}
+    assert shown("--token-file", str(file)) == {"Authorization": "Bearer of-the-file"}
+    monkeypatch.setenv("RECORDER_TOKEN", "of-the-environment")
+    assert shown() == {"Authorization": "Bearer of-the-environment"}
+    assert shown("--token-file", str(file)) == {"Authorization": "Bearer of-the-file"}
+    monkeypatch.setenv("RECORDER_TOKEN_FILE", str(file))
+    assert shown() == {"Authorization": "Bearer of-the-file"}
+
+
+@pytest.mark.parametrize("content", ["", "\n", "two words", "a\nb", "ü", "x" * 9000])
+def test_what_cannot_be_a_token_is_refused_and_not_repeated(
+    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "token"
+    file.write_text(content)
+    with pytest.raises(InvalidSetting, match="holds no token") as refused:
+        shown("--token-file", str(file))
+    assert content.strip() == "" or content not in str(refused.value)
+    monkeypatch.setenv("RECORDER_TOKEN", content)
+    with pytest.raises(InvalidSetting, match="RECORDER_TOKEN: holds no token"):
+        shown()
+
+
+def test_a_file_that_is_not_there_is_named(invoke: Invoke) -> None:
+    assert invoke("stats", "--token-file", "none") == (
+        2,
+        b"",
+        "recorder: --token-file: none: No such file or directory (mend the path or its mode)\n",
+    )
