@@ -201,6 +201,12 @@ async def test_a_segment_that_is_missing_is_noticed(tmp_path: Path) -> None:
             pass
 
 
+async def test_a_file_has_a_signed_head_from_its_first_moment_on(tmp_path: Path) -> None:
+    async with running_app(tmp_path, durability="commit", snapshot_interval=86_400_000):
+        rows = file_rows(database(tmp_path), "SELECT seq, count, length(signature) FROM heads")
+        assert rows == [(0, 0, 64)]
+
+
 async def test_pruning_keeps_what_is_only_in_the_commit_log(tmp_path: Path) -> None:
     async with running_app(tmp_path, durability="commit", snapshot_interval=86_400_000) as app:
         await app.publish(*some(4))

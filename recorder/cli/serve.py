@@ -54,7 +54,8 @@ def _announcing(settings: Settings) -> Callable[[str], None]:
             console.out_line("not recording: PERSIST is not 1")
         else:
             seconds = settings.snapshot_interval / 1000
-            console.out_line(f"recording into {settings.db_path}; a crash can lose the last {seconds:g} s")
+            loss = "nothing that was acked" if settings.durability == "commit" else f"the last {seconds:g} s"
+            console.out_line(f"recording into {settings.db_path}; a crash can lose {loss}")
 
     return announce
 

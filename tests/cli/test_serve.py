@@ -41,10 +41,15 @@ def test_an_unknown_durability_is_refused_with_one_line(run: Callable[..., Any])
     assert re.fullmatch(rb"recorder: DURABILITY: 'always' is not one of snapshot, commit .*\n", done.stderr)
 
 
-def test_it_announces_its_address_and_what_a_crash_can_lose(start_server: Callable[..., Any]) -> None:
-    server = start_server("--persist", "--snapshot-interval", "1500")
+@pytest.mark.parametrize(
+    ("durability", "loss"), [("snapshot", "the last 1.5 s"), ("commit", "nothing that was acked")]
+)
+def test_it_announces_its_address_and_what_a_crash_can_lose(
+    start_server: Callable[..., Any], durability: str, loss: str
+) -> None:
+    server = start_server("--persist", "--snapshot-interval", "1500", "--durability", durability)
     said = server.process.stdout.readline().decode()
-    assert said == f"recording into {server.folder}/data/sessions.sqlite; a crash can lose the last 1.5 s\n"
+    assert said == f"recording into {server.folder}/data/sessions.sqlite; a crash can lose {loss}\n"
     assert httpx.get(f"{server.url}/healthz", trust_env=False).status_code == 200
 
 

@@ -18,6 +18,7 @@ from recorder.model.timestamps import format_ms
 from recorder.store.sqlite.database import Database
 from recorder.store.sqlite.history import pruned_through
 from recorder.store.sqlite.rows import Transaction, get_meta, set_meta
+from recorder.store.sqlite.seals import Sign, add_head
 
 LOAD_PAGES = 8192
 
@@ -100,8 +101,13 @@ def facts(conn: sqlite3.Connection, now_ms: int) -> Loaded:
     return Loaded(epoch, head, pruned, count, last[1] or GENESIS, last[2], meta)
 
 
-def begin(conn: sqlite3.Connection, loaded: Loaded, now_ms: int, durability: str) -> None:
-    """Note that a recording is under way, and how: unless by `commit`, or stopped in order, the next epoch is new."""
+def begin(
+    conn: sqlite3.Connection, loaded: Loaded, now_ms: int, durability: str, sign: Sign | None = None
+) -> None:
+    """Note that a recording is under way, and how: unless by `commit`, or stopped in order, the next epoch is new.
+
+    With `sign` it says so in a signed head, too: from its first moment on there is one to hold the file against.
+    """
     with Transaction(conn):
         cause = "first start" if "epoch" not in loaded.meta else "the last stop was not clean"
         conn.execute(
@@ -109,3 +115,5 @@ def begin(conn: sqlite3.Connection, loaded: Loaded, now_ms: int, durability: str
             (loaded.epoch, loaded.head + 1, format_ms(now_ms), cause),
         )
         set_meta(conn, epoch=loaded.epoch, clean="0", durability=durability)
+        if sign is not None:
+            add_head(conn, loaded.epoch, format_ms(now_ms), sign)

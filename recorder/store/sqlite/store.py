@@ -169,8 +169,8 @@ class SqliteStore:
             await self._mend_states()
             await self._replay()
             loaded = await self._memory.run(lambda conn: loading.facts(conn, now))
-            for database in (self._file, self._memory):
-                await database.run(lambda conn: loading.begin(conn, loaded, now, mode))
+            await self._file.run(lambda conn: loading.begin(conn, loaded, now, mode, self._config.sign))
+            await self._memory.run(lambda conn: loading.begin(conn, loaded, now, mode))
             await self._snapshotter.settle()
         except (StoreDamaged, sqlite3.Error, OSError) as error:
             raise files.unreadable(self._config.path, error) from error

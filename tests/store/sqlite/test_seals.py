@@ -43,9 +43,9 @@ async def test_every_snapshot_ends_with_a_signed_head_of_the_file(tmp_path: Path
     with closing(sqlite3.connect(path)) as conn:
         heads = read_heads(conn)
     assert all(map(holds, heads))
-    # The last one is that of the orderly stop.
+    # The first one is that of the start, the last one that of the orderly stop.
     assert [(h.said.epoch, h.said.seq, h.said.count, h.said.durable) for h in heads] == [
-        (epoch, 3, 3, 3), (epoch, 5, 5, 5), (epoch, 5, 5, 5),
+        (epoch, 0, 0, 0), (epoch, 3, 3, 3), (epoch, 5, 5, 5), (epoch, 5, 5, 5),
     ]  # fmt: skip
     assert heads[-1].said.hash == file_rows(path)[-1][-1]
 
