@@ -25,6 +25,8 @@
  *   types      `created`, `updated`, `deleted`, or a list of these; left out: all.
  *   since      `latest` (default), `earliest`, `state`, `epoch:seq`, a seq (number), an RFC 3339 time, a `Date`.
  *   token      Sent as the WebSocket subprotocol `bearer.TOKEN`; never in a URL.
+ *   verify     Whether each delta's hash is computed anew, with WebCrypto: `event.proof` says what is known of it
+ *              (`linked`, or in words why not), and a hash that is wrong ends it with a `ChainBroken`.
  *   notices    Whether `hello`, `heartbeat`, `head` and `disconnected` are handed out too.
  *   onEvent    Gets every event; then nothing is left for an iterator.
  *   onStatus   Gets the status whenever what it says has changed.
@@ -33,31 +35,39 @@
  *
  * It returns a `Subscription`: an async iterator with
  *   close()    Disconnect; whoever iterates is at the end. May be called again.
- *   position   `epoch:seq` to resume from after what was handed out; null before the first event.
+ *   position   `epoch:seq:hash` (`epoch:seq` where there is no chain): where to resume after what was handed out; null
+ *              before the first event.
  *   status     {kind: "live" | "behind" | "stale" | "disconnected", behind, staleSeconds, retrySeconds}; `String()` of
  *              it is for people.
  *   hello      What the server said of itself at the last connection, or null.
+ *   retry()    Try at once where there is no connection; else ask whether the server is there.
  *   closed     A promise: settled when it is over, for whatever reason.
  *
  * Events are as on the wire (README, "Subscribing"), with `epoch` and `position` added where they have one:
- *   delta      {event, seq, epoch, position, recordedAt, hash, lineage, beforeFilled, idDigest, erased, delta, text}
+ *   delta      {event, seq, epoch, position, recordedAt, hash, lineage, beforeFilled, idDigest, erased, proof, delta,
+ *              text}
  *              `delta` is {type, sessionId, before, after, timestamp, id}. JSON.parse rounds numbers beyond 2^53: where
  *              that matters, `rawBefore` and `rawAfter` are the texts as they were published, and
  *              `parseExact(event.rawAfter)` keeps every number.
  *   state      {event, seq, epoch, sessionId, state, rawState, text}
- *   live       {event, seq, epoch, position}
+ *   live       {event, seq, epoch, hash, position}
  *   reset      {event, reason, epoch, oldest, head}; reason `cut` is the client's own: a list of states was cut off and
  *              begins again.
  *   erased     {event, sessionId, through, count, erasedAt}
  *   disconnected  {event, why, retrySeconds} (a notice)
+ *
+ * `verify({ url, token, after, signal, onProgress })` verifies what is recorded, page by page, and returns
+ * {checked, proven, unproven: {reason: how many}, first, last, bad: null | {seq, why}}.
  */
 
+export { ChainBroken, PROOFS } from "./client/chain.js";
 export { ClientError } from "./client/errors.js";
 export { Delta, Live, Reset, State } from "./client/events.js";
 export { ExactNumber, parseExact } from "./client/json.js";
 export { Status } from "./client/status.js";
 export { Subscription } from "./client/subscription.js";
 
+import { verify as verifyChain } from "./client/verify.js";
 import { checked } from "./client/options.js";
 import { Subscription } from "./client/subscription.js";
 
@@ -73,4 +83,14 @@ const HOME = new URL(".", import.meta.url).href;
  */
 export function subscribe(options = {}) {
   return new Subscription(checked(options, HOME));
+}
+
+/**
+ * Verify the chain of what is recorded.
+ *
+ * @param {Partial<import("./client/verify.js").VerifyOptions>} [options]
+ * @returns {Promise<import("./client/verify.js").Report>}
+ */
+export function verify(options = {}) {
+  return verifyChain({ ...options, url: options.url ?? HOME });
 }

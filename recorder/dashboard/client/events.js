@@ -55,13 +55,15 @@ export class Delta {
     this.erased = wire.erased ?? null;
     /** @type {Envelope} */
     this.delta = wire.delta;
+    /** What is known of its hash, where the subscription verifies: one of `PROOFS`. @type {string | null} */
+    this.proof = null;
     /** The message as it was sent. */
     this.text = text;
   }
 
   /** Where to resume to get what follows. */
   get position() {
-    return `${this.epoch}:${this.seq}`;
+    return positionText(this);
   }
 
   /** The text of the state before, as it was published; undefined where there is none. */
@@ -110,17 +112,19 @@ export class State {
 
 /** History is over: from here on deltas come as they happen. */
 export class Live {
-  /** @param {number} seq @param {string} epoch */
-  constructor(seq, epoch) {
+  /** @param {number} seq @param {string} epoch @param {string | null} hash */
+  constructor(seq, epoch, hash) {
     /** @type {"live"} */
     this.event = "live";
     this.seq = seq;
     this.epoch = epoch;
+    /** The chain's hash there, in hex; null where it is not known. */
+    this.hash = hash;
   }
 
   /** Where to resume to get what follows. */
   get position() {
-    return `${this.epoch}:${this.seq}`;
+    return positionText(this);
   }
 }
 
@@ -137,6 +141,15 @@ export class Reset {
   }
 }
 
+/**
+ * A place, as text: with the hash there where that is known, so that a recorder whose history is another says so.
+ *
+ * @param {{epoch: string, seq: number, hash: string | null}} place
+ */
+export function positionText({ epoch, seq, hash }) {
+  return hash === null ? `${epoch}:${seq}` : `${epoch}:${seq}:${hash}`;
+}
+
 const isText = (/** @type {unknown} */ value) => typeof value === "string";
 const isSeq = (/** @type {unknown} */ value) => Number.isSafeInteger(value) && Number(value) >= 0;
 const isObject = (/** @type {unknown} */ value) =>
@@ -147,9 +160,10 @@ const orNone = (rule) => (/** @type {unknown} */ value) => value === undefined |
 /** What belongs to each event that is known. @type {Record<string, Record<string, (value: unknown) => boolean>>} */
 const FIELDS = {
   hello: { protocol: isSeq, epoch: isText, head: isSeq },
-  delta: { seq: isSeq, recordedAt: isText, delta: isObject, hash: orNone(isText), lineage: orNone(isText) },
+  delta: { seq: isSeq, recordedAt: isText, delta: isObject, hash: orNone(isText), lineage: orNone(isText),
+    idDigest: orNone(isText), erased: orNone(isObject) },
   state: { seq: isSeq, sessionId: isText },
-  live: { seq: isSeq },
+  live: { seq: isSeq, hash: orNone(isText) },
   reset: { reason: isText, epoch: isText, oldest: isSeq, head: isSeq },
   heartbeat: { epoch: isText, head: isSeq },
   erased: { sessionId: isText, through: isSeq },

@@ -97,6 +97,22 @@ export function member(text, wanted) {
 }
 
 /**
+ * The elements of an array.
+ *
+ * @param {string} text
+ * @returns {Generator<string>} Their texts, as they stand.
+ */
+export function* elements(text) {
+  let at = after(SPACE, text, after(SPACE, text, 0) + 1);
+  while (text[at] !== "]") {
+    const end = valueEnd(text, at);
+    yield text.slice(at, end);
+    at = after(SPACE, text, end);
+    if (text[at] === ",") at = after(SPACE, text, at + 1);
+  }
+}
+
+/**
  * What `JSON.parse` gives, but for numbers that it would change: these become `ExactNumber`s.
  *
  * @param {string} text

@@ -3,7 +3,7 @@
 import { ClientError } from "./errors.js";
 
 const TYPES = ["created", "updated", "deleted"];
-const POSITION = /^[0-9A-Za-z]{1,32}:\d{1,19}$/;
+const POSITION = /^[0-9A-Za-z]{1,32}:\d{1,19}(:[0-9a-f]{64})?$/;
 const SENDABLE = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 const SCHEMES = new Map([["http:", "ws:"], ["ws:", "ws:"], ["https:", "wss:"], ["wss:", "wss:"]]);
 
@@ -14,6 +14,7 @@ const SCHEMES = new Map([["http:", "ws:"], ["ws:", "ws:"], ["https:", "wss:"], [
  * @property {string | string[]} [types] Only these; left out: all.
  * @property {string | number | Date} [since] Where to begin.
  * @property {string} [token] For recorders that want one.
+ * @property {boolean} [verify] Whether each delta's hash is computed anew; one that is wrong ends it as `ChainBroken`.
  * @property {boolean} [notices] Whether `hello`, `heartbeat`, `head` and `disconnected` are handed out too.
  * @property {(event: import("./events.js").Event) => void} [onEvent] Gets every event.
  * @property {(status: import("./status.js").Status) => void} [onStatus] Gets the status when it has changed.
@@ -40,6 +41,7 @@ const SCHEMES = new Map([["http:", "ws:"], ["ws:", "ws:"], ["https:", "wss:"], [
  * @property {string} since As it is spelled on the wire.
  * @property {"latest" | "earliest" | "state" | "position" | "seq" | "time"} sinceKind
  * @property {string | null} token
+ * @property {boolean} verify
  * @property {boolean} notices
  * @property {Options["onEvent"]} onEvent
  * @property {Options["onStatus"]} onStatus
@@ -87,6 +89,7 @@ const DEFAULTS = {
   /** @type {string | number | Date} */
   since: "latest",
   token: undefined,
+  verify: false,
   notices: false,
   onEvent: undefined,
   onStatus: undefined,
@@ -177,5 +180,5 @@ function kindOf(since) {
   if (/^\d{1,19}$/.test(since)) return "seq";
   if (POSITION.test(since)) return "position";
   if (/^\d{4}-\d\d-\d\d[Tt ]/.test(since)) return "time";
-  throw new ClientError(`since: ${since} is no position`, "latest, earliest, state, epoch:seq, a seq, or a time");
+  throw new ClientError(`since: ${since} is no position`, "latest, earliest, state, a position, a seq, or a time");
 }

@@ -11,7 +11,7 @@
  */
 
 import { ClientError, Violation } from "./errors.js";
-import { Delta, Live, Reset, State, decode } from "./events.js";
+import { Delta, Live, Reset, State, decode, positionText } from "./events.js";
 
 export const PROTOCOL_VERSION = 1;
 
@@ -29,7 +29,7 @@ const FINAL_CODES = new Map([["bad_subscription", 4400], ["unauthenticated", 440
 const BROKEN = new Set([1002, 1003, 1007, 1009]);
 
 /** @typedef {"down" | "greeting" | "replay" | "listing" | "live"} Phase Where a connection is. */
-/** @typedef {{epoch: string, seq: number}} Position */
+/** @typedef {{epoch: string, seq: number, hash: string | null}} Position */
 
 export class Resume {
   /**
@@ -65,7 +65,7 @@ export class Resume {
   /** The `since` to connect with now. */
   get query() {
     if (this.unlisted) return "state";
-    return this.position === null ? this.since : `${this.position.epoch}:${this.position.seq}`;
+    return this.position === null ? this.since : positionText(this.position);
   }
 
   /** A connection was opened with `query`. */
@@ -94,7 +94,7 @@ export class Resume {
       case "state":
         return this.#state(wire, /** @type {string} */ (data));
       case "live":
-        return this.#live(wire.seq);
+        return this.#live(wire.seq, wire.hash ?? null);
       case "reset":
         return this.#reset(wire);
       case "heartbeat":
@@ -171,13 +171,13 @@ export class Resume {
   /** Greeted, and nothing has been handed out yet. */
   #begin() {
     if (this.kind === "seq") {
-      this.position = { epoch: this.epoch, seq: Number(this.since) };
+      this.position = { epoch: this.epoch, seq: Number(this.since), hash: null };
       return;
     }
     // What is kept from the earliest or a time on may have holes; `latest` begins where `live` says.
     this.gapless = false;
     // A connection cut before the first delta resumes from here.
-    if (this.kind === "latest") this.position = { epoch: this.epoch, seq: this.head };
+    if (this.kind === "latest") this.position = { epoch: this.epoch, seq: this.head, hash: null };
   }
 
   /** @param {any} wire */
@@ -197,20 +197,21 @@ export class Resume {
     return [new State(wire, this.epoch, text)];
   }
 
-  /** @param {number} seq */
-  #live(seq) {
+  /** @param {number} seq @param {string | null} said The hash there, where the server says one. */
+  #live(seq, said) {
     if (this.phase === "live") throw new Violation("live was said twice");
     const position = this.position;
     if (position !== null) {
       this.#sameEpoch(position);
       if (seq < position.seq || (this.gapless && seq !== position.seq)) {
-        throw new Violation(`live at ${seq}, after ${position.epoch}:${position.seq} was reached`);
+        throw new Violation(`live at ${seq}, after ${positionText(position)} was reached`);
       }
     }
-    this.#move(seq);
+    const hash = said ?? (position?.seq === seq ? position.hash : null);
+    this.#move(seq, hash);
     this.phase = "live";
     this.gapless = !this.filtered;
-    return [new Live(seq, this.epoch)];
+    return [new Live(seq, this.epoch, hash)];
   }
 
   /** @param {any} wire @param {string} text */
@@ -223,14 +224,14 @@ export class Resume {
         return [];
       }
       if (this.gapless && wire.seq !== position.seq + 1) {
-        throw new Violation(`a gap: ${wire.seq} came after ${position.epoch}:${position.seq}`);
+        throw new Violation(`a gap: ${wire.seq} came after ${positionText(position)}`);
       }
     }
     if (this.phase === "listing") {
       this.phase = "replay";
       this.gapless = !this.filtered;
     }
-    this.#move(wire.seq);
+    this.#move(wire.seq, wire.hash ?? null);
     return [new Delta(wire, this.epoch, text)];
   }
 
@@ -252,13 +253,13 @@ export class Resume {
   /** @param {Position} position */
   #sameEpoch(position) {
     if (position.epoch !== this.epoch) {
-      throw new Violation(`the epoch is ${this.epoch}, and no reset came for ${position.epoch}:${position.seq}`);
+      throw new Violation(`the epoch is ${this.epoch}, and no reset came for ${positionText(position)}`);
     }
   }
 
-  /** @param {number} seq */
-  #move(seq) {
-    this.position = { epoch: this.epoch, seq };
+  /** @param {number} seq @param {string | null} hash */
+  #move(seq, hash) {
+    this.position = { epoch: this.epoch, seq, hash };
     const furthest = this.furthest;
     // Not the position alone: one that goes back and forth with resets is not getting on.
     if (furthest === null || furthest.epoch !== this.epoch || seq > furthest.seq) {
@@ -271,10 +272,10 @@ export class Resume {
 }
 
 /**
- * @param {string} text `epoch:seq`
+ * @param {string} text `epoch:seq` or `epoch:seq:hash`
  * @returns {Position}
  */
 function parsePosition(text) {
-  const [epoch, seq] = text.split(":");
-  return { epoch, seq: Number(seq) };
+  const [epoch, seq, hash] = text.split(":");
+  return { epoch, seq: Number(seq), hash: hash ?? null };
 }

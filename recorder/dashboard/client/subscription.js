@@ -10,6 +10,7 @@
  */
 
 import { Backoff } from "./backoff.js";
+import { Verifier } from "./chain.js";
 import { ClientError, Violation } from "./errors.js";
 import { decode } from "./events.js";
 import { FINAL, Resume } from "./resume.js";
@@ -69,6 +70,12 @@ export class Subscription {
   /** @type {Timer | undefined} */
   #telling;
   #told = "";
+  /** Follows the chain, where that was asked for. @type {Verifier | null} */
+  #verifier = null;
+  /** Settled when everything received so far has been handed out. @type {Promise<unknown>} */
+  #verified = Promise.resolve();
+  /** Events that are being verified. */
+  #verifying = 0;
   /** Whether it is over. */
   #over = false;
   /** What ended it, until an iterator has thrown it. @type {Error | null} */
@@ -88,6 +95,7 @@ export class Subscription {
     const filtered = wanted.sessions.length > 0 || wanted.types.length > 0;
     this.#resume = new Resume(wanted.since, wanted.sinceKind, filtered);
     this.#backoff = new Backoff(wanted.backoffBaseMs, wanted.backoffCapMs, wanted.backoffStableMs, wanted.random);
+    if (wanted.verify) this.#verifier = new Verifier(this.#resume.position);
     let settle = /** @type {any} */ (null);
     /** Settled when it is over: rejected with what ended it, unless that was `close`. @type {Promise<void>} */
     this.closed = new Promise((resolve, reject) => (settle = { resolve, reject }));
@@ -126,7 +134,7 @@ export class Subscription {
   /** How current what was handed out is. */
   get status() {
     const { phase, head, position, filtered } = this.#resume;
-    let behind = this.#waiting.length;
+    let behind = this.#waiting.length + this.#verifying;
     if (!(phase === "live" && filtered)) behind += head - (position?.seq ?? 0);
     const now = performance.now();
     return assess({
@@ -137,6 +145,11 @@ export class Subscription {
       heartbeatMs: this.#wanted.heartbeatMs,
       retryMs: this.#retry === null ? null : this.#retry.at - now,
     });
+  }
+
+  /** Try at once, where the next try would be later; else ask whether the server is there. */
+  retry() {
+    this.#onWake();
   }
 
   /** Disconnect; whoever iterates is at the end, and what was not taken is dropped. May be called again. */
@@ -232,7 +245,7 @@ export class Subscription {
         this.#question = null;
         return;
       }
-      for (const event of this.#resume.receive(data)) this.#handOut(event);
+      for (const event of this.#resume.receive(data)) this.#received(event);
     } catch (error) {
       if (!(error instanceof Violation)) return this.#end(/** @type {Error} */ (error));
       this.#drop();
@@ -302,14 +315,33 @@ export class Subscription {
 
   /** @param {string} why */
   #again(why) {
+    if (this.#over) return;
     this.reconnects++;
     const delay = this.#backoff.failed(performance.now());
     this.#retry = { at: performance.now() + delay, timer: setTimeout(() => this.#connect(), delay) };
-    this.#handOut({ event: "disconnected", why, retrySeconds: delay / 1000 });
+    this.#received({ event: "disconnected", why, retrySeconds: delay / 1000 });
     this.#changed();
   }
 
   // Handing out
+
+  /** @param {Event} event It is handed out, in its turn, once it is verified where that was asked for. */
+  #received(event) {
+    const verifier = this.#verifier;
+    if (verifier === null) return this.#handOut(event);
+    const follows = verifier.follow(event);
+    // What is wrong here is told in its turn, behind everything before it.
+    follows.catch(() => {});
+    this.#verifying++;
+    this.#verified = this.#verified
+      .then(() => follows)
+      .then((proof) => {
+        this.#verifying--;
+        if (event.event === "delta") event.proof = proof;
+        this.#handOut(event);
+      })
+      .catch((error) => this.#end(error));
+  }
 
   /** @param {Event} event */
   #handOut(event) {

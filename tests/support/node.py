@@ -1,4 +1,4 @@
-"""Node, where there is one: runs a script of this folder and speaks with it in lines of JSON."""
+"""Node, where there is one: runs a script and speaks with it in lines of JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ import pytest
 
 from tests.support.wire import PATIENCE
 
-HERE = Path(__file__).parent
 MAX_LINE = 64 << 20
 
 
@@ -71,11 +70,11 @@ class Script:
 
 
 @asynccontextmanager
-async def running(name: str, *args: str) -> AsyncIterator[Script]:
-    """A script of this folder, in a process of its own that is killed at the end if it still runs."""
+async def running(script: Path, *args: str) -> AsyncIterator[Script]:
+    """A script in a process of its own, which is killed at the end if it still runs."""
     process = await asyncio.create_subprocess_exec(
         *node(),
-        str(HERE / name),
+        str(script),
         *args,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
