@@ -18,32 +18,22 @@ uvicorn's contract for a class like this is undocumented: `tests/hub/test_uvicor
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Protocol, cast
 
 from loguru import logger
-from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import OPEN
-from websockets.server import ServerProtocol
-from websockets.typing import Subprotocol
 
 from recorder.clock import Clock
 from recorder.errors import NotAuthenticated, RecorderError, TooMany
+from recorder.hub.machine import StateMachine
 from recorder.hub.plain import may_hold, take_messages
 from recorder.metrics import Metrics
-from recorder.protocol.bearer import chosen_subprotocol
-from recorder.protocol.deflate import EXTENSION, WINDOW_BITS
 from recorder.protocol.subscribe import MAX_SESSIONS
-
-# Its messages repeat what we log ourselves, one line per connection.
-_quiet = logging.getLogger("recorder.websockets")
-_quiet.setLevel(logging.CRITICAL)
 
 HARD_GRACE_SECONDS = 0.25
 """What came within this time counts as one burst, which nobody can have read yet."""
@@ -167,12 +157,7 @@ class WebSocket(asyncio.Protocol):
         self._connections: set[Any] = server_state.connections  # uvicorn's: what it shuts down
         self._door = door  # admits, and keeps the list of those who are open
         self._limits = door.limits  # bounds and deadlines
-        self._proto = ServerProtocol(  # the Sans-I/O state machine
-            logger=_quiet,
-            max_size=1 << 16,
-            select_subprotocol=_select_subprotocol,
-            extensions=[EXTENSION] if door.limits.compression else None,
-        )
+        self._proto = StateMachine(compression=door.limits.compression)  # Sans-I/O
         self.compresses = False  # whether the other side takes frames that are compressed for all
         self._role: Role | None = None  # what the connection is for, once admitted
         self._inbox: deque[Frame | bytes] = deque()  # read, not handled yet: frames, or whole messages
@@ -475,8 +460,7 @@ class WebSocket(asyncio.Protocol):
         self._proto.max_message_size = role.max_message_bytes
         self.set_high_water(self._limits.soft_bytes)
         self._role = role
-        agreed = cast(list[PerMessageDeflate], self._proto.extensions)
-        self.compresses = any(each.local_max_window_bits == WINDOW_BITS for each in agreed)
+        self.compresses = self._proto.compresses
         self._door.opened(self)
         role.on_open()
 
@@ -569,12 +553,6 @@ class WebSocket(asyncio.Protocol):
         self._reading = True
         if not self.transport.is_closing():
             self.transport.resume_reading()
-
-
-def _select_subprotocol(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    # A browser gives up where none of what it offered comes back.
-    chosen = chosen_subprotocol(offered)
-    return None if chosen is None else Subprotocol(chosen)
 
 
 def _host(address: Any) -> str:

@@ -1,0 +1,60 @@
+"""The Sans-I/O state machine of one connection: websockets', with what the recorder agrees on and one rule mended.
+
+A close frame may stand between the fragments of a message, as every control frame may (RFC 6455, section 5.4): the
+message is given up and the close answered. websockets calls that a broken rule.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import cast
+
+from websockets.extensions.permessage_deflate import PerMessageDeflate
+from websockets.frames import Frame, Opcode
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from recorder.protocol.bearer import chosen_subprotocol
+from recorder.protocol.deflate import EXTENSION, WINDOW_BITS
+
+# Its messages repeat what the socket logs itself, one line per connection.
+_quiet = logging.getLogger("recorder.websockets")
+_quiet.setLevel(logging.CRITICAL)
+
+MAX_HEAD_BYTES = 1 << 16
+"""The bound of a message until it is known what the connection is for."""
+
+
+class StateMachine(ServerProtocol):
+    """See the module.
+
+    Args:
+        compression: Whether permessage-deflate is agreed on with those who offer it.
+    """
+
+    def __init__(self, *, compression: bool) -> None:
+        super().__init__(
+            logger=_quiet,
+            max_size=MAX_HEAD_BYTES,
+            select_subprotocol=_select_subprotocol,
+            extensions=[EXTENSION] if compression else None,
+        )
+
+    @property
+    def compresses(self) -> bool:
+        """Whether the other side takes frames that are compressed for all."""
+        agreed = cast(list[PerMessageDeflate], self.extensions)
+        return any(each.local_max_window_bits == WINDOW_BITS for each in agreed)
+
+    def recv_frame(self, frame: Frame) -> None:
+        """A whole frame has come."""
+        if frame.opcode is Opcode.CLOSE:
+            self.current_size = None
+        super().recv_frame(frame)
+
+
+def _select_subprotocol(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    # A browser gives up where none of what it offered comes back.
+    chosen = chosen_subprotocol(offered)
+    return None if chosen is None else Subprotocol(chosen)
