@@ -15,7 +15,9 @@ import typer
 
 from recorder import __version__
 from recorder.cli import console
+from recorder.cli.blame import blame
 from recorder.cli.credentials import with_token
+from recorder.cli.diff import diff
 from recorder.cli.doctor import doctor
 from recorder.cli.export import export
 from recorder.cli.heads import heads
@@ -26,6 +28,7 @@ from recorder.cli.publish import publish
 from recorder.cli.query import query
 from recorder.cli.serve import serve
 from recorder.cli.snapshot import snapshot
+from recorder.cli.state import state
 from recorder.cli.stats import stats
 from recorder.cli.tail import tail
 from recorder.cli.token import token
@@ -49,6 +52,9 @@ for command in (
     tail,
     query,
     export,
+    state,
+    diff,
+    blame,
     stats,
     snapshot,
     prune,
