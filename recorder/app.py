@@ -34,6 +34,7 @@ from recorder.intake.intake import Accepted, Intake
 from recorder.intake.limits import PublishLimits
 from recorder.intake.sequencer import Sequencer
 from recorder.intake.states import CurrentStates
+from recorder.jobs.erasing import Eraser
 from recorder.jobs.maintenance import Maintenance, Retention
 from recorder.jobs.room import Room
 from recorder.jobs.scheduler import Scheduler
@@ -96,6 +97,7 @@ class Recorder:
         self._parts: tuple[Hub, Intake] | None = None  # from `load` on
         self.maintenance: Maintenance | None = None  # from `load` on, where recording is on
         self.room: Room | None = None  # from `load` on
+        self._eraser: Eraser | None = None  # from `load` on, where recording is on
         self.loading = "loading"  # how far loading is, in words; "" when it is over
         self.stopping = False  # nothing is taken any more
         self._last_prune_at: str | None = None  # from the database
@@ -135,6 +137,14 @@ class Recorder:
     def loss_window_ms(self) -> int:
         """How much acked time a crash can cost."""
         return 0 if self.commits else self.settings.snapshot_interval
+
+    @property
+    def eraser(self) -> Eraser:
+        """What erases. Raises `NotRecording` where there is nothing to erase, `Unavailable` while loading."""
+        self._loaded()
+        if self._eraser is None:
+            raise NotRecording("recording is off", hint="PERSIST=1 switches it on")
+        return self._eraser
 
     def not_ready(self) -> str | None:
         """Why it is not ready to serve, or None where it is."""
@@ -180,6 +190,8 @@ class Recorder:
             self.store.on_withdrawn(intake.withdraw)
             self.store.on_progress(lambda: self._on_progress(hub, intake))
             await self._start_jobs(self.store)
+            eraser = Eraser.run(self.store, intake, hub, self.clock)
+            self._eraser = await self._stack.enter_async_context(eraser)
         self._stack.callback(self.stop_intake)
         self._parts = (hub, intake)
         health.offer_gauges(self, hub)

@@ -100,6 +100,10 @@ class Subscription:
         """Any other event."""
         self._put([payload(event_frame(event, **fields))])
 
+    def send_erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
+        """Content was erased."""
+        self._feed.tell_erased(session_id, through, count, erased_at)
+
     async def wait_writable(self) -> None:
         """Until few events are left unread."""
         while not self._is_nearly_read:

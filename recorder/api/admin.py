@@ -1,4 +1,4 @@
-"""Routes for the operator: jobs that have run, a snapshot now, pruning now."""
+"""Routes for the operator: jobs that have run, a snapshot now, pruning now, erasing a session's content."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from recorder.api.context import recorder_of
-from recorder.api.params import JOBS, check_names, parse_limit, parse_time
+from recorder.api.params import JOBS, MAX_REASON, check_names, check_session_id, parse_limit, parse_time
 from recorder.api.problems import json_response
 from recorder.api.publish import read_body
 from recorder.errors import InvalidJson, InvalidQuery
+from recorder.protocol.signed import signed_members
 from recorder.store.sqlite.runs import JobRun
 
-PRUNE_BYTES = 10_000
-"""The longest body of a prune request."""
+PRUNE_BYTES = ERASE_BYTES = 10_000
+"""The longest body of such a request."""
 
 
 async def jobs(request: Request) -> Response:
@@ -51,6 +52,45 @@ async def prune(request: Request) -> Response:
     older_than = parse_prune(await read_body(request, PRUNE_BYTES))
     deleted = await upkeep.prune(older_than)
     return json_response({"deleted": deleted, "oldest": store.oldest, "olderThan": older_than})
+
+
+async def erase(request: Request) -> Response:
+    """`POST /api/admin/erase`: `{"sessionId": …, "reason": …}`."""
+    check_names(request.query_params, ())
+    eraser = recorder_of(request).eraser
+    session_id, reason = parse_erase(await read_body(request, ERASE_BYTES))
+    done = await eraser.erase(session_id, reason)
+    return json_response(
+        {
+            "sessionId": session_id,
+            "count": 0 if done.receipt is None else done.receipt.said.count,
+            "receipt": None if done.receipt is None else signed_members(done.receipt),
+            "copies": done.copies,
+        }
+    )
+
+
+def parse_erase(body: bytes) -> tuple[str, str]:
+    """The session and the reason in an erasure's body.
+
+    Raises:
+        InvalidJson: It is not JSON.
+        InvalidQuery: It is anything but `{"sessionId": …}`, with a `reason` perhaps.
+    """
+    hint = '{"sessionId": …, "reason": …}'
+    try:
+        asked: Any = orjson.loads(body)
+    except ValueError as error:
+        raise InvalidJson(f"not JSON: {error}", hint=hint) from None
+    if not isinstance(asked, dict) or set(asked) - {"sessionId", "reason"}:
+        raise InvalidQuery("an object with sessionId and perhaps reason is taken", hint=hint)
+    session_id, reason = asked.get("sessionId"), asked.get("reason")
+    if not isinstance(session_id, str):
+        raise InvalidQuery("sessionId: required, a string", hint=hint, place="sessionId")
+    check_session_id(session_id)
+    if reason is not None and not (isinstance(reason, str) and len(reason) <= MAX_REASON):
+        raise InvalidQuery(f"reason: must be a string of at most {MAX_REASON} characters", place="reason")
+    return session_id, reason or ""
 
 
 def parse_prune(body: bytes) -> str | None:

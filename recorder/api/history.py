@@ -85,7 +85,9 @@ async def session(request: Request) -> Response:
         raise NotFound(f"session {session_id[:80]!r} is not known{then}")
     head = orjson.dumps({"sessionId": session_id, "seq": row.seq})[:-1]
     state = b"null" if row.state is None else row.state.encode()
-    tail = b',"deleted":true}' if row.deleted else b',"deleted":false}'
+    # Neither a state nor deleted: what it said was erased.
+    erased = b',"erased":true' if row.state is None and not row.deleted else b""
+    tail = b',"deleted":%b%b}' % (b"true" if row.deleted else b"false", erased)
     return Response(b"".join((head, b',"state":', state, tail)), media_type="application/json")
 
 

@@ -118,6 +118,7 @@ def paths() -> dict[str, Json]:
         "/api/jobs": {"get": jobs()},
         "/api/admin/snapshot": {"post": snapshot()},
         "/api/admin/prune": {"post": prune()},
+        "/api/admin/erase": {"post": erase()},
         "/api/openapi.json": {"get": openapi()},
         "/healthz": {"get": healthz()},
         "/readyz": {"get": readyz()},
@@ -340,6 +341,27 @@ def prune() -> Json:
     return {**described, "requestBody": {"content": {JSON: {"schema": ref("Prune")}}}}
 
 
+def erase() -> Json:
+    """POST /api/admin/erase."""
+    described = operation(
+        "erase",
+        "Erase for good what a session's states say.",
+        "Removes it from memory, from the database file and its free pages. Digests stay, so that the chain still"
+        " verifies, and a receipt. Subscribers are told by the event `erased`. What is recorded later is not touched.",
+        answers(
+            ref("Erased"),
+            InvalidQuery,
+            InvalidJson,
+            UnsupportedMediaType,
+            MessageTooLarge,
+            NotFound,
+            *RECORDED,
+            StoreError,
+        ),
+    )
+    return {**described, "requestBody": {"required": True, "content": {JSON: {"schema": ref("Erase")}}}}
+
+
 def openapi() -> Json:
     """GET /api/openapi.json."""
     return operation("describe", "This description.", "", answers({"type": "object"}, InvalidQuery))
@@ -482,7 +504,7 @@ def query_parameters() -> dict[str, Json]:
         "path": plain(
             {"type": "string", "format": "json-pointer", "default": ""}, "A place in the state (RFC 6901)."
         ),
-        "name": plain({"type": "string"}, "Only runs of this job: `snapshot` or `prune`."),
+        "name": plain({"type": "string"}, "Only runs of this job: `snapshot`, `prune` or `erase`."),
     }
 
 

@@ -20,6 +20,8 @@ from recorder.protocol.subscribe import check_sessions, check_types
 from recorder.store.base import Query
 
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
+MAX_REASON = 500
+"""The most characters that the reason of an erasure may have."""
 
 FILTERS = (
     "session",

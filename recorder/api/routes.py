@@ -48,6 +48,7 @@ ROUTES = [
     Route("/api/jobs", admin.jobs),
     Route("/api/admin/snapshot", admin.snapshot, methods=["POST"]),
     Route("/api/admin/prune", admin.prune, methods=["POST"]),
+    Route("/api/admin/erase", admin.erase, methods=["POST"]),
     Route("/api/openapi.json", status.openapi),
     Route("/healthz", status.healthz),
     Route("/readyz", status.readyz),

@@ -65,6 +65,7 @@ RULES = {
     ("POST", "/api/deltas"): WRITERS,
     ("POST", "/api/admin/snapshot"): OPERATORS,
     ("POST", "/api/admin/prune"): OPERATORS,
+    ("POST", "/api/admin/erase"): OPERATORS,
 }
 """By method and path, as the route spells it; HEAD goes with GET."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from recorder.api.cursors import MAX_SEQ
-from recorder.api.params import MAX_LIMIT
+from recorder.api.params import MAX_LIMIT, MAX_REASON
 from recorder.errors import BY_CODE
 from recorder.health import OF_NO_SESSION
 from recorder.model.delta import CREATED, DELETED, DELTA_TYPES, MAX_DEPTH, MAX_ID, MAX_SESSION_ID, UPDATED
@@ -48,6 +48,9 @@ def components() -> dict[str, Json]:
         "Snapshot": snapshot(),
         "Prune": prune(),
         "Pruned": pruned(),
+        "Erase": erase(),
+        "Erased": erased(),
+        "ErasureReceipt": erasure_receipt(),
         "Ready": record({"ready": {"const": True}}),
         "Problem": problem(),
     }
@@ -214,9 +217,12 @@ def session_state() -> Json:
         {
             "sessionId": ref("SessionId"),
             "seq": {**seq(1), "description": "The delta that made it so."},
-            "state": {"description": "The state, byte for byte as published; null where it is deleted."},
+            "state": {
+                "description": "The state, byte for byte as published; null where it is deleted or was erased."
+            },
             "deleted": {"type": "boolean"},
-        }
+        },
+        {"erased": {"const": True, "description": "There where what the session's state said was erased."}},
     )
 
 
@@ -337,7 +343,7 @@ def job() -> Json:
     return record(
         {
             "id": whole("Its number.", 1),
-            "name": text("`snapshot` or `prune`."),
+            "name": text("`snapshot`, `prune` or `erase`."),
             "startedAt": ref("Time"),
             "durationMs": whole("How long it took."),
             "outcome": {"enum": ["ok", "failed"]},
@@ -382,24 +388,30 @@ def receipts() -> Json:
             **_signed("recorder/prune/1"),
         }
     )
-    erasure = record(
-        {
-            "id": whole("Its number.", 1),
-            "sessionId": ref("SessionId"),
-            **{**span, "firstSeq": seq(), "lastSeq": seq()},
-            "headSeq": seq(),
-            "reason": text("In the operator's words."),
-            "erasedAt": ref("Time"),
-            "digest": _hex(32, "Of the digests of what was erased."),
-            **_signed("recorder/erasure/1"),
-        }
-    )
     epoch = record({"epoch": ref("Epoch"), "firstSeq": seq(1)})
     return record(
         {
             "epochs": {"type": "array", "items": epoch},
             "prunes": {"type": "array", "items": prune_},
-            "erasures": {"type": "array", "items": erasure},
+            "erasures": {"type": "array", "items": ref("ErasureReceipt")},
+        }
+    )
+
+
+def erasure_receipt() -> Json:
+    """What was erased."""
+    return record(
+        {
+            "id": whole("Its number.", 1),
+            "sessionId": ref("SessionId"),
+            "firstSeq": {**seq(), "description": "The first delta whose states were erased."},
+            "lastSeq": {**seq(), "description": "The last one."},
+            "count": whole("How many deltas; 0 where only the state kept for pruned ones was left."),
+            "headSeq": {**seq(), "description": "Where the log ended then: what came later was not erased."},
+            "reason": text("In the operator's words."),
+            "erasedAt": ref("Time"),
+            "digest": _hex(32, "Of the digests of what was erased."),
+            **_signed("recorder/erasure/1"),
         }
     )
 
@@ -434,6 +446,28 @@ def prune() -> Json:
         "Everything recorded before this time goes. Left out or null: what the settings say need not be kept.",
     )
     return {**record({}, {"olderThan": when}), "additionalProperties": False}
+
+
+def erase() -> Json:
+    """What is asked of an erasure."""
+    reason = nullable({"type": "string", "maxLength": MAX_REASON}, "Why, for the receipt.")
+    return {**record({"sessionId": ref("SessionId")}, {"reason": reason}), "additionalProperties": False}
+
+
+def erased() -> Json:
+    """What an erasure did."""
+    return record(
+        {
+            "sessionId": ref("SessionId"),
+            "count": whole("How many deltas' content was erased now; 0 where nothing was left."),
+            "receipt": nullable(ref("ErasureReceipt"), "Null where nothing was left to erase."),
+            "copies": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "Names of files beside the database that may still hold the content.",
+            },
+        }
+    )
 
 
 def pruned() -> Json:

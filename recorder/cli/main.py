@@ -19,6 +19,7 @@ from recorder.cli.blame import blame
 from recorder.cli.credentials import with_token
 from recorder.cli.diff import diff
 from recorder.cli.doctor import doctor
+from recorder.cli.erase import erase
 from recorder.cli.export import export
 from recorder.cli.heads import heads
 from recorder.cli.import_ import import_
@@ -58,6 +59,7 @@ for command in (
     stats,
     snapshot,
     prune,
+    erase,
     migrate,
     heads,
     doctor,

@@ -24,7 +24,7 @@ from recorder.cli.filters import Filters, Sessions, Types, filters
 from recorder.cli.moments import HELP, is_ago, moment
 from recorder.cli.query import pages
 from recorder.cli.remote import DEFAULT_URL, Remote, UrlOption
-from recorder.client import Client, Delta, Disconnected, Event, Hello, Live, Proof, Reset, State
+from recorder.client import Client, Delta, Disconnected, Erasure, Event, Hello, Live, Proof, Reset, State
 from recorder.errors import BadSubscription, InvalidQuery, Unavailable
 from recorder.model.position import Position
 from recorder.protocol.export import ExportRow, ndjson_line
@@ -153,6 +153,8 @@ class _Printer:
                 console.say(f"{event.why}; trying again in {event.retry_s:.1f} s")
             case Reset():
                 self._reset(event)
+            case Erasure():
+                self._erasure(event)
             case Live():
                 if self._as_json:
                     self._line(orjson.dumps({"event": "live", "seq": event.seq, "epoch": event.epoch}))
@@ -195,6 +197,18 @@ class _Printer:
                 "head": event.head,
             }
             self._line(orjson.dumps({"event": "reset", **fields}))
+
+    def _erasure(self, event: Erasure) -> None:
+        session = console.visible(event.session_id)
+        console.say(f"erased: what session {session} said up to seq {event.through}; copies are to go, too")
+        if self._as_json:
+            fields = {
+                "sessionId": event.session_id,
+                "through": event.through,
+                "count": event.count,
+                "erasedAt": event.erased_at,
+            }
+            self._line(orjson.dumps({"event": "erased", **fields}))
 
     def _line(self, line: bytes) -> None:
         console.out(line + b"\n")

@@ -95,6 +95,15 @@ class HeartbeatWire(msgspec.Struct, tag_field="event", tag="heartbeat"):
     at: str = ""
 
 
+class ErasureWire(msgspec.Struct, tag_field="event", tag="erased", rename="camel"):
+    """`erased`."""
+
+    session_id: str
+    through: int
+    count: int
+    erased_at: str = ""
+
+
 class ErrorWire(msgspec.Struct, tag_field="event", tag="error"):
     """`error`."""
 
@@ -113,9 +122,19 @@ class AckWire(msgspec.Struct, tag_field="event", tag="ack", rename="camel"):
     durable: bool = False
 
 
-Wire = HelloWire | DeltaWire | StateWire | LiveWire | ResetWire | HeartbeatWire | ErrorWire | AckWire
+Wire = (
+    HelloWire
+    | DeltaWire
+    | StateWire
+    | LiveWire
+    | ResetWire
+    | HeartbeatWire
+    | ErasureWire
+    | ErrorWire
+    | AckWire
+)
 
-_KNOWN = {"hello", "delta", "state", "live", "reset", "heartbeat", "error", "ack"}
+_KNOWN = {"hello", "delta", "state", "live", "reset", "heartbeat", "erased", "error", "ack"}
 _STATES = ("before", "after")
 _decoder: msgspec.json.Decoder[Wire] = msgspec.json.Decoder(Wire)
 

@@ -159,6 +159,27 @@ class Reset:
 
 
 @dataclass(frozen=True, slots=True)
+class Erasure:
+    """What a session's states said was erased at the recorder, for good. Whoever has a copy is to erase it, too.
+
+    It may be said again after a reconnection.
+
+    Args:
+        session_id: The session.
+        through: The content of its deltas up to this seq was erased.
+        count: Of how many deltas.
+        erased_at: When: UTC, milliseconds, `Z`.
+        epoch: The epoch.
+    """
+
+    session_id: str
+    through: int
+    count: int
+    erased_at: str
+    epoch: str
+
+
+@dataclass(frozen=True, slots=True)
 class Hello:
     """A connection was made. Yielded only where notices were asked for.
 
@@ -209,7 +230,7 @@ class Disconnected:
     retry_s: float
 
 
-Event = Delta | State | Live | Reset | Hello | Heartbeat | Disconnected
+Event = Delta | State | Live | Reset | Erasure | Hello | Heartbeat | Disconnected
 """Everything a subscription can yield."""
 
 

@@ -24,7 +24,7 @@ from enum import Enum, auto
 
 from recorder.client import decode
 from recorder.client.decode import Violation
-from recorder.client.events import Delta, Erased, Event, Heartbeat, Hello, Live, Reset, State
+from recorder.client.events import Delta, Erased, Erasure, Event, Heartbeat, Hello, Live, Reset, State
 from recorder.client.proof import Verifier
 from recorder.errors import BY_CODE, ClientError
 from recorder.model.position import Position
@@ -142,6 +142,9 @@ class Resume:
                 return self._reset(wire)
             case decode.HelloWire():
                 return self._hello(wire)
+            case decode.ErasureWire():
+                self._must_be_greeted("erased")
+                return (Erasure(wire.session_id, wire.through, wire.count, wire.erased_at, self.epoch),)
             case decode.ErrorWire():
                 self._error(wire)
         return ()

@@ -68,6 +68,10 @@ class History(Protocol):
         """What the link of the entry after a recorded seq covers; None where that seq was pruned."""
         ...
 
+    async def erasures_since(self, seq: int, sessions: Sessions) -> Sequence[tuple[str, int, int, str]]:
+        """(session id, last seq then, count, time) of what was erased when the log had this seq, or later."""
+        ...
+
 
 class Source(Protocol):
     """What a feed asks of its hub."""
@@ -175,6 +179,14 @@ class Feed:
             self._joined = False
             self._source.fanout.leave(self._sink, self._subscription)
 
+    def tell_erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
+        """Content was erased: told to whoever may have seen it."""
+        sessions = self._subscription.sessions
+        if sessions is None or session_id in sessions:
+            self._sink.send_event(
+                "erased", sessionId=session_id, through=through, count=count, erasedAt=erased_at
+            )
+
     async def run(self) -> None:
         """Everything before live; what goes wrong ends this subscription and no other."""
         try:
@@ -196,6 +208,10 @@ class Feed:
             await self._send_states()
         else:
             self._source.metrics.resume("resumed")
+            if since.kind in ("position", "seq") and self._source.history is not None:
+                # What it has seen up to there may have been erased while it was away.
+                for told in await self._source.history.erasures_since(cursor, self._subscription.sessions):
+                    self.tell_erased(*told)
             self._begin_after(cursor)
         while not await self._catch_up():
             await self._reset("pruned" if self._source.history is not None else "not_recording")

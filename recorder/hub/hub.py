@@ -71,6 +71,10 @@ class Local(Protocol):
         """It is over."""
         ...
 
+    def send_erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
+        """Content was erased."""
+        ...
+
 
 class Listener(Protocol):
     """A connection that subscribes, of whatever kind."""
@@ -94,6 +98,10 @@ class Listener(Protocol):
 
     def send_heartbeat(self, frame: bytes) -> None:
         """A heartbeat, as a WebSocket frame."""
+        ...
+
+    def send_erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
+        """Content was erased."""
         ...
 
 
@@ -260,6 +268,14 @@ class Hub:
         if self.history is None:
             # Nobody will ever say that it is recorded: the tail keeps its bound all the same.
             self.tail.recorded(entry.seq)
+
+    def erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
+        """The content of a session's entries up to a seq was erased: hold it no more, and tell who may have seen it."""
+        self.fanout.flush()
+        self.tail.erase(session_id, through)
+        everybody: list[Listener | Local] = [*self._subscribers, *self._locals]
+        for listener in everybody:
+            listener.send_erased(session_id, through, count, erased_at)
 
     def recorded(self, seq: int) -> None:
         """The store has everything up to `seq`."""

@@ -110,6 +110,10 @@ class EventStream:
         """Bytes queued and not yet taken."""
         return self._bytes
 
+    def send_erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
+        """Content was erased."""
+        self._feed.tell_erased(session_id, through, count, erased_at)
+
     def send_heartbeat(self, frame: bytes) -> None:
         """A heartbeat, unless there is something unread; live, it is a place to resume from."""
         if not self._chunks:

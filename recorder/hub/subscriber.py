@@ -167,6 +167,10 @@ class Subscriber:
         """Any other event."""
         self._socket.write(event_frame(event, **fields))
 
+    def send_erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
+        """Content was erased."""
+        self._feed.tell_erased(session_id, through, count, erased_at)
+
     def send_heartbeat(self, frame: bytes) -> None:
         """A heartbeat, unless there is more unsent than it would be worth."""
         if self._socket.is_writable:

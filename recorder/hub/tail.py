@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections import deque
 from itertools import islice
 
+from recorder.model.chain import digest
 from recorder.model.delta import Entry
+from recorder.protocol.events import EVENT_OPENING, item_text
+from recorder.protocol.frames import text_frame
 
 
 class Tail:
@@ -61,6 +64,14 @@ class Tail:
         place = seq - self.first_seq
         return self._entries[place] if 0 <= place < len(self._entries) else None
 
+    def erase(self, session_id: str, through: int) -> None:
+        """Take the states out of a session's entries up to a seq; their digests stand in their frames."""
+        for entry in self._entries:
+            if entry.session_id == session_id and entry.seq <= through:
+                self._bytes -= len(entry.frame)
+                _erase(entry)
+                self._bytes += len(entry.frame)
+
     def first_at(self, time: str) -> int | None:
         """The first seq recorded at or after `time` (fixed-width form); None if that may lie before this run."""
         if not self._entries or self._entries[0].recorded_at >= time:
@@ -74,3 +85,26 @@ class Tail:
         entries, recorded = self._entries, self._recorded
         while self._bytes > self._max_bytes and entries and entries[0].seq <= recorded:
             self._bytes -= len(entries.popleft().frame)
+
+
+def _erase(entry: Entry) -> None:
+    states = (entry.before, entry.after)
+    if states == (None, None):
+        return
+    entry.before = entry.after = None
+    event = item_text(
+        entry.seq,
+        entry.recorded_at,
+        entry.hash,
+        (entry.type, entry.session_id),
+        (None, None),
+        entry.timestamp,
+        (entry.id, entry.id_digest, entry.before_filled, entry.lineage),
+        EVENT_OPENING,
+        (_digest(states[0]), _digest(states[1])),
+    )
+    entry.frame = text_frame(event.encode())
+
+
+def _digest(state: str | None) -> bytes | None:
+    return None if state is None else digest(state)

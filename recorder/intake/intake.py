@@ -281,6 +281,28 @@ class Intake:
         for waiter in waiters:
             waiter.on_withdrawn(_not_on_disk(reason))
 
+    def forget(self, session_id: str, through: int | None = None) -> int:
+        """Fill no state of a session in any more, as its content is erased.
+
+        Args:
+            session_id: Whose.
+            through: What a later delta than this has made stays known; by default everything is forgotten.
+
+        Returns:
+            The last number given: a delta up to here may have the state filled in.
+        """
+        head = self._sequencer.head
+        self._sequencer.forget(session_id, head if through is None else through)
+        if self._held is not None:
+            self._held.states.forget(session_id, head if through is None else through)
+        return head
+
+    def remember(self, session_id: str, seq: int, text: str) -> None:
+        """Undo `forget`: the content is still there."""
+        self._sequencer.remember(session_id, seq, text)
+        if self._held is not None and self._held.states.get(session_id) is None:
+            self._held.states.put(session_id, seq, text, None)
+
     def _take(
         self, decode: _Decode, text: bytes, spend: Spend | None, sessions: Sessions, *, lines: bool
     ) -> Accepted:

@@ -102,6 +102,15 @@ class Sequencer:
             text_frame(event.encode()),
         )
 
+    def forget(self, session_id: str, through: int) -> None:
+        """Know a session's state no more, where no delta after a seq has made it: it was erased."""
+        self._states.forget(session_id, through)
+
+    def remember(self, session_id: str, seq: int, text: str) -> None:
+        """Know a session's state again, where nothing is known of it: it was not erased after all."""
+        if self._states.get(session_id) is None:
+            self._states.put(session_id, seq, text, None)
+
     def mark(self) -> tuple[int, bytes | None, str]:
         """The place that the next entry follows: seq, hash, time of recording."""
         return self.head, self._hash, self._recorded_at

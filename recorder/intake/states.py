@@ -79,6 +79,12 @@ class CurrentStates:
         other._states, other._characters = dict(self._states), self._characters
         return other
 
+    def forget(self, session_id: str, through: int) -> None:
+        """Know a session's state no more, where no delta after a seq has made it."""
+        state = self._states.get(session_id)
+        if state is not None and state.seq <= through:
+            del self._states[session_id]
+
     def take_from(self, other: CurrentStates, session_id: str) -> None:
         """Let a session be as it is in `other`."""
         self._set(session_id, other._states.get(session_id))

@@ -56,6 +56,7 @@ EXPECTED = {
     ("POST", "/api/deltas"): WRITE,
     ("POST", "/api/admin/snapshot"): OPERATE,
     ("POST", "/api/admin/prune"): OPERATE,
+    ("POST", "/api/admin/erase"): OPERATE,
 }
 FILLED = {"{session_id:path}": "mine", "{file}": "main.js", "{part}": "resume.js"}
 
@@ -146,7 +147,11 @@ async def test_a_token_in_the_address_is_no_token(tmp_path: Path, log: list[str]
 
 
 async def _ask(http: httpx.AsyncClient, method: str, path: str, token: str | None) -> httpx.Response:
-    bodies = {"/api/deltas": delta("mine"), "/api/admin/prune": {"olderThan": "2020-01-01T00:00:00Z"}}
+    bodies = {
+        "/api/deltas": delta("mine"),
+        "/api/admin/prune": {"olderThan": "2020-01-01T00:00:00Z"},
+        "/api/admin/erase": {"sessionId": "mine"},
+    }
     body = bodies.get(path, {}) if method == "POST" else None
     params = {"path": "/n"} if path.endswith("/blame") else {}
     if path == "/api/stream":  # it has no end

@@ -151,6 +151,22 @@ def test_what_cannot_be_verified_is_said_once(tail: Tail, server: Any) -> None:
     assert last.errors.read_text() == ""
 
 
+def test_what_was_erased_is_said_and_shown_without_it(tail: Tail, server: Any) -> None:
+    publish(server.url, created("a", '"secret"'))
+    follower = tail("--json", "--since", "0", "--url", server.url)
+    assert [follower.event()["event"] for _ in range(2)] == ["delta", "live"]
+    answer = httpx.post(f"{server.url}/api/admin/erase", json={"sessionId": "a"}, trust_env=False)
+    assert answer.json()["count"] == 1
+    event = follower.event()
+    assert (event["event"], event["sessionId"], event["through"], event["count"]) == ("erased", "a", 1, 1)
+    assert follower.stop() == 130
+    assert follower.errors.read_text() == "erased: what session a said up to seq 1; copies are to go, too\n"
+    again = tail("--since", "earliest", "--verify", "--url", server.url)
+    assert again.line().split()[1:] == ["1", "created", "a", "(erased)"]
+    assert again.stop() == 130
+    assert again.errors.read_text() == ""
+
+
 def test_a_restart_of_the_recorder_is_survived_without_gap_or_duplicate(
     tail: Tail, start_server: Callable[..., Any], free_port: int
 ) -> None:

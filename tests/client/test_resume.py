@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from recorder.client.decode import Violation
-from recorder.client.events import Delta, Event, Heartbeat, Hello, Live, Reset, State
+from recorder.client.events import Delta, Erasure, Event, Heartbeat, Hello, Live, Reset, State
 from recorder.client.resume import MAX_STRIKES, Fail, Phase, Resume, Retry
 from recorder.errors import ClientError
 from recorder.protocol.subscribe import parse_since
@@ -173,6 +173,18 @@ def test_events_carry_what_was_sent() -> None:
         Heartbeat("E", 9, 2, "now"),
     ]
     assert resume.head == 9
+
+
+def test_what_was_erased_is_handed_out_and_moves_nothing() -> None:
+    resume = resume_from("E:1")
+    erased = event("erased", sessionId="s", through=9, count=2, erasedAt="then")
+    events = feed(resume, hello(9), erased, delta(2))
+    assert events[1] == Erasure("s", 9, 2, "then", "E")
+    assert [type(one) for one in events] == [Hello, Erasure, Delta]
+    assert cut(resume) == "E:2"
+    resume.connected()
+    with pytest.raises(Violation, match="before hello"):
+        resume.receive(erased)
 
 
 def test_what_came_already_is_dropped_and_counted() -> None:

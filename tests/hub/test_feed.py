@@ -67,6 +67,11 @@ class Store:
         self.asked.append((future, read))
         return await future
 
+    async def erasures_since(
+        self, seq: int, sessions: frozenset[str] | None
+    ) -> list[tuple[str, int, int, str]]:
+        return []
+
     async def seq_at(self, time: str) -> int | None:
         recorded = self.recorded
         await asyncio.sleep(0)

@@ -314,7 +314,11 @@ class SqliteStore:
                 raise StoreError(f"pruning failed: {error}") from error
 
     async def erase(
-        self, session_id: str, reason: str, forget: Callable[[], int]
+        self,
+        session_id: str,
+        reason: str,
+        forget: Callable[[], int],
+        tell: Callable[[ErasureReceipt], None] = lambda receipt: None,
     ) -> Signed[ErasureReceipt] | None:
         """Erase what a session's states say, in the file and in memory, for good; their digests stay.
 
@@ -322,6 +326,7 @@ class SqliteStore:
             session_id: Whose.
             reason: Why, for the receipt.
             forget: Makes those who make entries forget the session's state; gives the last entry that may hold it.
+            tell: Called once it is erased, and can be read no more; cleaning up may still fail.
 
         Returns:
             The receipt; None where there was nothing to erase.
@@ -339,7 +344,7 @@ class SqliteStore:
                 raise StoreError(f"seq {head} is not on disk", hint="try again when /readyz is green")
             try:
                 async with self._snapshotter.still():
-                    return await self._erase(session_id, head, reason)
+                    return await self._erase(session_id, head, reason, tell)
             except (sqlite3.Error, OSError) as error:
                 raise self._disk_error(error) from error
 
@@ -488,7 +493,9 @@ class SqliteStore:
         await self._file.run(lambda conn: migrations.migrate(conn, path, to, now_ms))
         await self._memory.run(lambda conn: migrations.take_steps(conn, to))
 
-    async def _erase(self, session_id: str, head: int, reason: str) -> Signed[ErasureReceipt] | None:
+    async def _erase(
+        self, session_id: str, head: int, reason: str, tell: Callable[[ErasureReceipt], None]
+    ) -> Signed[ErasureReceipt] | None:
         at, sign = format_ms(self._clock.now_ms()), self._config.sign
         receipt = await self._file.run(
             lambda conn: erasure.erase(conn, session_id, head, reason, at, sign),
@@ -500,6 +507,8 @@ class SqliteStore:
         finally:
             # Whatever the disk says, nobody shall read it any more.
             await erasure.refill(self._memory, self._file)
+            if receipt is not None:
+                tell(receipt.said)
         return receipt
 
     async def _finish_erasing(self) -> None:
