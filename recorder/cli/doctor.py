@@ -17,6 +17,8 @@ from recorder.cli import console
 from recorder.cli.dbfile import DbOption
 from recorder.cli.expected import expected_heads
 from recorder.cli.query import JsonOption
+from recorder.cli.remote import Remote
+from recorder.cli.served import verify_server
 from recorder.clock import SystemClock
 from recorder.errors import InvalidQuery, RecorderError
 from recorder.model.statements import Head, Signed
@@ -86,7 +88,10 @@ def _examine(url: str | None, path: Path, trusted: frozenset[str], heads: Heads 
     report = Report(url or str(path))
     try:
         with console.Steps("verifying", "entries") as steps:
-            return verify_file(path, trusted, heads, steps.reach)
+            if url is None:
+                return verify_file(path, trusted, heads, steps.reach)
+            with Remote(url) as remote:
+                return verify_server(remote, trusted, heads, steps.reach)
     except InvalidQuery:
         raise
     except (RecorderError, OSError, sqlite3.Error) as error:

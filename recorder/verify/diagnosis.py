@@ -2,8 +2,8 @@
 
 An entry's stored hash fits one place only: right after the hash that was before it, with its own number. So an entry
 that does not fit where it stands is tried at other places, and the entry that would fit there is looked for elsewhere:
-nearby with every neighbouring hash before it, far away with the hash that is stored there. What cannot be found was
-edited, put in, or is gone; the entries around tell which.
+nearby with every neighbouring hash before it, far away with the hash that is stored there or next to it. What cannot
+be found was edited, put in, or is gone; the entries around tell which.
 
     the entry fits an earlier place            those before it were put in
     the right one stands further on            what stands here was put in, or they were moved
@@ -102,12 +102,16 @@ def diagnose(entries: Entries, seq: int, previous: bytes) -> Fault:
             return _inserted(seq, right.seq - 1)
         where = "" if place is None else f", and what stands there belongs at {place}"
         return Fault("reordered", seq, right.seq, f"entry {seq} stands at {right.seq}{where}")
+    if near.follows(here, here.hash):
+        return Fault("edited", seq, seq, f"entry {seq} is not what was recorded")
+    if near.follows(here, link_content(previous, seq, here.content)):
+        text = f"the hash of entry {seq} is not the one that was recorded; its content is"
+        return Fault("edited", seq, seq, text)
     missing = (place or near.renumbered(here) or seq) - seq
     if missing:
-        return _deleted(seq, seq + missing - 1, " and those behind were renumbered")
-    if near.follows(here):
-        return Fault("edited", seq, seq, f"entry {seq} is not what was recorded")
-    return Fault("edited", seq, seq, _hash_or_content(near, here, previous))
+        return _deleted(seq, seq + missing - 1, "; those behind were renumbered")
+    text = f"entry {seq} is not what was recorded (or entry {seq - 1} was changed together with its hash)"
+    return Fault("edited", seq, seq, text)
 
 
 def diagnose_gap(entries: Entries, first: int, last: int, previous: bytes | None) -> Fault:
@@ -160,18 +164,6 @@ def _deleted(first: int, last: int, more: str = "") -> Fault:
     return Fault("deleted", first, last, f"{what} gone, and no receipt says why{more}")
 
 
-def _hash_or_content(near: _Neighbourhood, here: Placed, previous: bytes) -> str:
-    following = near.at(here.seq + 1)
-    if following is not None and following.fits(
-        following.seq, link_content(previous, here.seq, here.content)
-    ):
-        return f"the hash of entry {here.seq} is not the one that was recorded; its content is"
-    return (
-        f"entry {here.seq} is not what was recorded"
-        f" (or entry {here.seq - 1} was changed together with its hash)"
-    )
-
-
 class _Neighbourhood:
     """The entries around a place, and the search for where one belongs.
 
@@ -201,12 +193,14 @@ class _Neighbourhood:
         ):
             if any(entry.fits(seq, previous) for previous in self._previous):
                 return seq
-        before, number = GENESIS, 0
+        # Where one was moved, those that it has passed have moved by one: the hash before its place did, too.
+        before = GENESIS
         for seq, found in self._entries.hashes():
-            if number == seq - 1 and entry.fits(seq, before):
-                return seq
-            before, number = found or GENESIS, seq
-        return number + 1 if entry.fits(number + 1, before) else None
+            for place, previous in ((seq, before), (seq, found), (seq + 1, found), (seq + 1, before)):
+                if entry.fits(place, previous or GENESIS):
+                    return place
+            before = found or GENESIS
+        return None
 
     def fitting(self, seq: int, previous: bytes) -> Placed | None:
         """The entry that belongs at a place, wherever it stands; None where there is none."""
@@ -220,10 +214,10 @@ class _Neighbourhood:
         following = self.at(right.seq + 1)
         return following is None or following.fits(seq + 1, right.hash or GENESIS)
 
-    def follows(self, here: Placed) -> bool:
-        """Whether the entry behind this one holds on to this one's stored hash."""
+    def follows(self, here: Placed, link: bytes | None) -> bool:
+        """Whether the entry behind this one goes on from a hash, or there is none behind."""
         following = self.at(here.seq + 1)
-        return following is None or here.hash is None or following.fits(following.seq, here.hash)
+        return following is None or link is None or following.fits(following.seq, link)
 
     def renumbered(self, here: Placed) -> int | None:
         """The number this entry had, by what the one behind it says; None where that one is in its place."""
