@@ -14,7 +14,6 @@ PyJWT does the signatures; times are compared here, with the recorder's own cloc
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,6 +25,8 @@ from recorder.model.scope import Sessions, sessions_of
 from recorder.protocol.grants import ROLES, Grant
 
 _OPTIONS: dict[str, Any] = {"verify_exp": False, "verify_nbf": False, "verify_iat": False}
+MAX_SECONDS = 253_402_300_799
+"""The last second of the year 9999."""
 SESSIONS, PREFIXES = "sessions", "sessionPrefixes"
 
 
@@ -129,11 +130,13 @@ def _texts(claims: dict[str, Any], name: str) -> list[str]:
 
 
 def _time(claims: dict[str, Any], name: str) -> int | None:
-    seconds = claims.get(name)
     if name not in claims:
         return None
-    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not math.isfinite(seconds):
-        raise _bad(name, "must be a number of seconds")
+    seconds = claims[name]
+    # NaN is in no range.
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not is_number or not 0 <= seconds <= MAX_SECONDS:
+        raise _bad(name, "must be a number of seconds since 1970")
     return int(seconds * 1000)
 
 
