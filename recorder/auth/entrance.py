@@ -31,6 +31,10 @@ class Entrance:
         self._access = access
         self._proxies = proxies
 
+    def is_proxy(self, address: str) -> bool:
+        """Whether a proxy of ours is there."""
+        return self._proxies.has(address)
+
     def caller(self, headers: Headers, peer: str, *, is_secure: bool) -> Caller:
         """Who calls.
 

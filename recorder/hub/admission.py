@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from recorder.clock import Clock
@@ -41,10 +42,18 @@ class Admission:
     Args:
         limits: See there.
         clock, metrics: As everywhere.
+        is_proxy: Whether many come from an address, each of whom is known by what the proxy there says.
     """
 
-    def __init__(self, limits: AdmissionLimits, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        limits: AdmissionLimits,
+        clock: Clock,
+        metrics: Metrics,
+        is_proxy: Callable[[str], bool] = lambda address: False,
+    ) -> None:
         self.limits = limits
+        self._is_proxy = is_proxy
         self._clock = clock
         self._metrics = metrics
         self._inside: dict[object, str] = {}  # connection → the network it comes from
@@ -77,7 +86,7 @@ class Admission:
                 hint="come back later; MAX_CONNECTIONS sets the limit",
             )
             reason = "connections"
-        elif self._per_network[network] >= limits.per_address:
+        elif self._per_network[network] >= limits.per_address and not self._is_proxy(address):
             refusal = TooMany(
                 f"{limits.per_address} connections are open from this address, and no more are taken",
                 hint="close some; MAX_CONNECTIONS_PER_ADDRESS sets the limit",

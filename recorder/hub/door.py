@@ -45,7 +45,7 @@ class RecorderDoor:
         metrics: Metrics,
     ) -> None:
         self.limits = limits
-        self.admission = Admission(admission, clock, metrics)
+        self.admission = Admission(admission, clock, metrics, entrance.is_proxy)
         self.paces = Paces(rate, clock, metrics)  # of those who publish
         self.clock = clock
         self.metrics = metrics

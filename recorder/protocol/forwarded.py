@@ -37,6 +37,11 @@ class Proxies:
     def __init__(self, networks: Sequence[str] = ()) -> None:
         self._networks = tuple(ip_network(text, strict=False) for text in networks)
 
+    def has(self, address: str) -> bool:
+        """Whether an address is one of theirs."""
+        found = _address(address)
+        return found is not None and self._trusts(found)
+
     def caller(
         self, peer: str, forwarded_for: Sequence[str], forwarded_proto: Sequence[str], *, is_secure: bool
     ) -> Caller:

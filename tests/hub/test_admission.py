@@ -66,6 +66,30 @@ def test_upgrades_of_one_address_have_a_rate() -> None:
     door.upgrade("::1")
 
 
+async def test_behind_a_proxy_limits_are_for_whom_it_names_and_not_for_the_proxy() -> None:
+    settings = {
+        "max_connections_per_address": 1,
+        "max_upgrades_per_minute": 1,
+        "trusted_proxies": "127.0.0.1",
+    }
+    async with (
+        running_app(None, **settings) as app,
+        app.connect("/ws", [("x-forwarded-for", "192.0.2.1")]),
+        app.connect("/ws", [("x-forwarded-for", "198.51.100.1, 192.0.2.2")]),
+    ):
+        for again in ("192.0.2.1", "203.0.113.5, 192.0.2.2"):
+            with pytest.raises(Refused, match="429"):
+                async with app.connect("/ws", [("x-forwarded-for", again)]):
+                    pass
+    async with (
+        running_app(None, **{**settings, "trusted_proxies": ""}) as app,
+        app.connect("/ws", [("x-forwarded-for", "192.0.2.1")]),
+    ):
+        with pytest.raises(Refused, match="429"):
+            async with app.connect("/ws", [("x-forwarded-for", "192.0.2.2")]):
+                pass
+
+
 @pytest.mark.parametrize(
     ("one", "other", "same"),
     [

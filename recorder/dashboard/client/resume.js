@@ -25,7 +25,7 @@ export const FINAL = new Map([
   [4403, "the token's role, the Origin or the Host does not permit it"],
 ]);
 /** The same as codes of errors. */
-const FINAL_CODES = new Map([["bad_subscription", 4400], ["unauthenticated", 4401], ["not_allowed", 4403]]);
+const FINAL_CODES = new Map([["bad_subscription", 4400], ["not_authenticated", 4401], ["not_allowed", 4403]]);
 const BROKEN = new Set([1002, 1003, 1007, 1009]);
 
 /** @typedef {"down" | "greeting" | "replay" | "listing" | "live"} Phase Where a connection is. */
