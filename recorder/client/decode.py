@@ -29,6 +29,7 @@ class HelloWire(msgspec.Struct, tag_field="event", tag="hello", rename="camel"):
     recording: bool = True
     durability: str = "snapshot"
     loss_window_ms: int | None = None
+    scoped: bool = False
 
 
 class EnvelopeWire(msgspec.Struct, rename="camel"):

@@ -88,7 +88,7 @@ class Resume:
     def __init__(self, since: Since, text: str, *, filtered: bool, verify: bool = False) -> None:
         self._since = since  # where the caller wanted to begin
         self._text = text  # the same, as spelled
-        self._filtered = filtered  # whether numbers may be missing
+        self.is_filtered = filtered  # whether numbers may be missing
         self.phase = Phase.DOWN  # of the current connection
         self.epoch = ""  # of the current or last connection
         self.head = 0  # the highest seq heard of in this epoch
@@ -187,13 +187,15 @@ class Resume:
                 hint="use a client of the server's version",
             )
         self.epoch, self.head = wire.epoch, wire.head
+        # The token is for some sessions only, so that numbers may be missing.
+        self.is_filtered = self.is_filtered or wire.scoped
         hello = Hello(
             wire.epoch, wire.head, wire.durable, wire.recording, wire.durability, wire.loss_window_ms
         )
         if self._unlisted:
             return (hello, *self._begin_listing())
         self.phase = Phase.REPLAY
-        self._gapless = not self._filtered
+        self._gapless = not self.is_filtered
         if self.position is None:
             self._begin()
         return (hello,)
@@ -248,7 +250,7 @@ class Resume:
         )
         self._move(seq, link)
         self.phase = Phase.LIVE
-        self._gapless = not self._filtered
+        self._gapless = not self.is_filtered
         return (Live(seq, self.epoch, link),)
 
     def _delta(self, wire: decode.DeltaWire, data: bytes) -> Sequence[Event]:
@@ -266,7 +268,7 @@ class Resume:
             delta = replace(delta, proof=self._verifier.check(delta))
         if self.phase is Phase.LISTING:
             self.phase = Phase.REPLAY
-            self._gapless = not self._filtered
+            self._gapless = not self.is_filtered
         self._move(seq, wire.hash)
         return (delta,)
 

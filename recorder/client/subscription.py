@@ -91,9 +91,9 @@ class Subscription:
         self._options = options  # limits, times, clock
         self._wanted = wanted  # what is asked for
         self._on_closed = on_closed  # tells the client
-        self._is_filtered = bool(wanted.sessions or wanted.types)  # whether numbers may be missing
+        is_filtered = bool(wanted.sessions or wanted.types)
         self._resume = Resume(
-            wanted.since, wanted.since_text, filtered=self._is_filtered, verify=wanted.verify
+            wanted.since, wanted.since_text, filtered=is_filtered, verify=wanted.verify
         )  # the state machine
         self._backoff = Backoff(
             options.backoff_base_s, options.backoff_cap_s, options.backoff_stable_s, options.random
@@ -140,7 +140,7 @@ class Subscription:
         resume = self._resume
         waiting = len(self._waiting)
         is_live = resume.phase is Phase.LIVE
-        if not (is_live and self._is_filtered):
+        if not (is_live and resume.is_filtered):
             waiting += resume.head - (resume.position.seq if resume.position is not None else 0)
         return assess(
             connected=resume.phase not in (Phase.DOWN, Phase.GREETING),

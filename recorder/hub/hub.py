@@ -214,8 +214,12 @@ class Hub:
         """(seq, session id, state) of every session that is not deleted, as of the head."""
         return self._states.listing(sessions)
 
-    def hello(self) -> bytes:
-        """The `hello` frame of now."""
+    def hello(self, *, is_scoped: bool = False) -> bytes:
+        """The `hello` frame of now.
+
+        Args:
+            is_scoped: Whether the token is for some sessions only: then numbers are missing from what is sent.
+        """
         return event_frame(
             "hello",
             protocol=PROTOCOL_VERSION,
@@ -225,6 +229,7 @@ class Hub:
             recording=self.history is not None,
             durability=self._durability,
             lossWindowMs=self._loss_window_ms,
+            **({"scoped": True} if is_scoped else {}),
         )
 
     def spawn(self, feed: Feed) -> asyncio.Task[None]:

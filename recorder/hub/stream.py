@@ -69,7 +69,7 @@ class EventStream:
     def start(self) -> None:
         """Say hello, then begin."""
         self._put(sse.retry(random.randint(*RETRY_MS)))
-        self._put(sse.message(payload(self._hub.hello())))
+        self._put(sse.message(payload(self._hub.hello(is_scoped=self._is_scoped))))
         self._hub.add_subscriber(self)
         self._feed.start(self._subscription)
 

@@ -20,7 +20,7 @@ from recorder.protocol.subscribe import Subscription, narrowed, parse_op
 class SubscriberHub(Source, Protocol):
     """What a subscriber asks of its hub."""
 
-    def hello(self) -> bytes:
+    def hello(self, *, is_scoped: bool = False) -> bytes:
         """The `hello` frame of now."""
         ...
 
@@ -75,7 +75,7 @@ class Subscriber:
             self.send_event("error", code=error.code, message=str(error))
             self._socket.close(error.close_code, str(error))
             return
-        self._socket.write(self._hub.hello())
+        self._socket.write(self._hub.hello(is_scoped=self.is_scoped))
         self._hub.add_subscriber(self)
         self._feed.start(subscription)
 

@@ -25,8 +25,10 @@ from recorder.client import (
     State,
     Subscription,
 )
+from tests.support.app import delta, running_app
 from tests.support.proxy import Proxy
 from tests.support.server import ServerProcess
+from tests.support.tokens import key_file, signed
 
 NOW = ClientOptions(backoff_base_s=0.0, backoff_cap_s=0.0)
 
@@ -230,3 +232,15 @@ async def test_what_comes_is_verified_across_cuts_and_a_fork_is_told(server: Ser
             event = await anext(fork)
             assert isinstance(event, Reset)
             assert event.reason == "fork"
+
+
+async def test_a_token_for_some_sessions_leaves_no_gaps_that_are_not_there(tmp_path: Path) -> None:
+    async with running_app(tmp_path, jwt_key_file=key_file(tmp_path)) as app:
+        await app.publish(*[delta(name, n) for n in range(5) for name in ("mine", "theirs")])
+        token = signed(sessions=["mine"])
+        async with Client(app.url, token=token) as client, client.subscribe(since="earliest") as events:
+            found = await deltas_until(events, 9)
+            assert [event.seq for event in found] == [1, 3, 5, 7, 9]
+            await app.publish(delta("theirs"), delta("mine", 5))
+            assert [event.seq for event in await deltas_until(events, 12)] == [12]
+            assert events.violations == 0

@@ -157,6 +157,8 @@ export class Resume {
     }
     this.epoch = wire.epoch;
     this.head = wire.head;
+    // The token is for some sessions only, so that numbers may be missing.
+    if (wire.scoped === true) this.filtered = true;
     const hello = { durable: null, recording: true, durability: "snapshot", lossWindowMs: null, ...wire };
     if (this.unlisted) {
       this.phase = "listing";
