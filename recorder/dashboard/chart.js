@@ -21,12 +21,11 @@ export class RateChart {
     this.drawnAt = 0; // when
     this.path = svg("path", { class: "bar" });
     this.now = svg("path", { class: "bar bar-now" });
-    this.unknown = svg("path", { class: "unknown" });
+    this.unknown = el("div", { class: "unknown" }, el("span", {}, "not read"));
     this.picture = svg(
       "svg",
       { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", class: "chart-bars" },
       svg("path", { class: "grid", d: `M0 .5H${WIDTH}M0 ${HEIGHT / 2}H${WIDTH}M0 ${HEIGHT - 0.5}H${WIDTH}` }),
-      this.unknown,
       this.path,
       this.now,
     );
@@ -37,7 +36,7 @@ export class RateChart {
       "section",
       { class: "chart card", "aria-label": "Deltas per second" },
       el("h2", { class: "chart-head" }, this.figure, el("span", { class: "unit" }, " deltas/s"), this.detail),
-      el("div", { class: "chart-area" }, this.picture, this.top),
+      el("div", { class: "chart-area" }, this.picture, this.unknown, this.top),
       el("div", { class: "chart-axis dim", "aria-hidden": true }, el("span", {}, "2 min ago"), el("span", {}, "now")),
     );
     this.picture.addEventListener("pointermove", (event) => this.point(/** @type {PointerEvent} */ (event)));
@@ -56,8 +55,10 @@ export class RateChart {
     const whole = bars(done, (WIDTH * done.length) / values.length, HEIGHT, top);
     this.path.setAttribute("d", whole);
     this.now.setAttribute("d", bars([...done.map(() => 0), values.at(-1) ?? 0], WIDTH, HEIGHT, top));
-    const unknown = WIDTH * (1 - (now - this.knownSince()) / (values.length * this.rates.widthMs));
-    this.unknown.setAttribute("d", unknown > 0 ? `M0 0H${unknown.toFixed(1)}V${HEIGHT}H0z` : "");
+    // Where it was not counted it does not say that there was nothing.
+    const unknown = 100 * (1 - (now - this.knownSince()) / (values.length * this.rates.widthMs));
+    this.unknown.hidden = unknown <= 0;
+    this.unknown.style.width = `${Math.min(100, unknown).toFixed(1)}%`;
     const recent = done.slice(-3);
     const mean = recent.reduce((sum, value) => sum + value, 0) / recent.length;
     say(this.figure, rate(mean));

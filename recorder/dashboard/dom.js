@@ -5,6 +5,9 @@
  * attributes that would run or load something are not set from data by anybody.
  */
 
+/** How many characters of a name stay in sight at its end. */
+const TAIL = 8;
+
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
@@ -59,6 +62,24 @@ export function fill(parent, ...children) {
  */
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
+}
+
+/**
+ * Put a name into an element so that its end stays in sight where there is no room for the whole: ids that are made by
+ * counting differ there.
+ * @param {HTMLElement} element
+ * @param {string} name
+ */
+export function nameIn(element, name) {
+  if (element.textContent === name) return;
+  const characters = Array.from(name);
+  const split = Math.max(0, characters.length - TAIL);
+  fill(
+    element,
+    el("span", { class: "name-start" }, characters.slice(0, split).join("")),
+    el("span", { class: "name-end" }, characters.slice(split).join("")),
+  );
+  element.title = name;
 }
 
 /**

@@ -238,5 +238,5 @@ function longText(text) {
 
 /** @param {string} text @returns {string} As `visible`, but lines stay lines. */
 function visibleText(text) {
-  return text.split("\n").map((line) => visible(line.replaceAll("\t", "    "))).join("\n");
+  return text.split(/\r?\n/).map((line) => visible(line.replaceAll("\t", "    "))).join("\n");
 }

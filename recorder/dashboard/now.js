@@ -1,7 +1,7 @@
 /** The view "Now": what moves. Sessions by latest activity, deltas per second, and the feed of them. */
 
 import { RateChart, drawStrip, stripIn } from "./chart.js";
-import { el, fill, say } from "./dom.js";
+import { el, fill, nameIn, say } from "./dom.js";
 import { ago, clock, count, several, visible } from "./format.js";
 import { sessionAddress } from "./router.js";
 import { summaryOf } from "./summary.js";
@@ -289,10 +289,7 @@ export class NowView {
       parts.strip = stripIn(strip);
       row.append(parts.status, parts.name, parts.state, strip, parts.count, parts.age);
     }
-    if (fresh) {
-      say(parts.name, visible(session.id));
-      row.title = visible(session.id);
-    }
+    if (fresh) nameIn(parts.name, visible(session.id));
     const quiet = now - Date.parse(session.at) > 60_000;
     const state = session.deleted ? "deleted" : quiet ? "quiet" : "active";
     parts.status.dataset.state = state;
@@ -306,12 +303,14 @@ export class NowView {
   /** @param {HTMLElement} row @param {Entry} entry @param {boolean} fresh */
   drawEntry(row, entry, fresh) {
     if (!fresh) return;
+    const name = el("span", { class: "name" });
+    nameIn(name, visible(entry.session));
     fill(
       row,
       el("span", { class: "seq dim" }, String(entry.seq)),
       el("span", { class: "time dim" }, clock(entry.at, Date.now())),
       el("span", { class: `type ${entry.type}` }, entry.type),
-      el("span", { class: "name", title: visible(entry.session) }, visible(entry.session)),
+      name,
       el(
         "span",
         { class: "what" },

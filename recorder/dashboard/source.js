@@ -34,6 +34,7 @@ export class Figures {
     this.durability = "snapshot";
     /** @type {number | null} */
     this.lossWindowMs = null;
+    this.scoped = false; // whether the token is for some sessions only
     this.heardAt = 0; // when `durable` was told
   }
 }
@@ -165,6 +166,7 @@ export class Source {
     figures.heardAt = Date.now();
     if (event.event === "hello") {
       figures.recording = event.recording;
+      figures.scoped = event.scoped === true;
       figures.durability = event.durability;
       figures.lossWindowMs = event.lossWindowMs;
     }

@@ -27,7 +27,7 @@ export class TrustView {
     this.disk = el("section", { class: "card disk", "aria-labelledby": "disk-head" });
     this.kept = el("section", { class: "card kept", "aria-labelledby": "kept-head" });
     this.runs = el("section", { class: "card runs wide", "aria-labelledby": "runs-head" });
-    this.verify = new Verify(api, this.abort.signal);
+    this.verify = new Verify(api, source, this.abort.signal);
     this.element = el(
       "div",
       { class: "trust" },
@@ -62,7 +62,9 @@ export class TrustView {
     this.asking = true;
     try {
       this.stats = await this.api.json("/api/stats", this.abort.signal);
-      this.jobs = this.stats.enabled ? (await this.api.json(`/api/jobs?limit=${JOBS}`, this.abort.signal)).jobs : [];
+      // They tell of the recording as a whole, which a token for some sessions may not see.
+      const mayAsk = this.stats.enabled && !this.source.figures.scoped;
+      this.jobs = mayAsk ? (await this.api.json(`/api/jobs?limit=${JOBS}`, this.abort.signal)).jobs : [];
       this.problem = "";
     } catch (error) {
       if (this.abort.signal.aborted) return;
@@ -81,6 +83,7 @@ export class TrustView {
       return;
     }
     for (const part of parts) part.hidden = false;
+    this.runs.hidden = this.source.figures.scoped;
     this.drawDisk();
     this.drawKept();
     this.drawRuns();
@@ -148,12 +151,13 @@ export class TrustView {
         figure("Sessions", count(stats.sessionCount)),
         figure("From seq", stats.deltaCount ? count(stats.oldest) : "none"),
         figure("Epoch", visible(stats.epoch)),
-        figure("File", stats.fileSize === null ? "none yet" : size(stats.fileSize)),
+        // Who has a token for some sessions is not told of the whole.
+        stats.fileSize !== undefined && figure("File", stats.fileSize === null ? "none yet" : size(stats.fileSize)),
         figure("Last snapshot", stats.lastSnapshotAt ? ago(stats.lastSnapshotAt, now) : "none yet"),
         figure("Last prune", stats.lastPruneAt ? ago(stats.lastPruneAt, now) : "none yet"),
-        figure("Lineage breaks since start", count(stats.lineageBreaks), stats.lineageBreaks ? "broken" : ""),
+        stats.lineageBreaks !== undefined && figure("Lineage breaks since start", count(stats.lineageBreaks), stats.lineageBreaks ? "broken" : ""),
       ),
-      el("p", { class: "dim path" }, visible(stats.dbPath)),
+      stats.dbPath !== undefined && el("p", { class: "dim path" }, visible(stats.dbPath)),
     );
   }
 
@@ -207,6 +211,6 @@ function figure(name, value, kind = "") {
 /** @param {Record<string, number>} counts */
 function countsInWords(counts) {
   return Object.entries(counts)
-    .map(([name, value]) => `${visible(name)} ${count(value)}`)
+    .map(([name, value]) => `${visible(name)} ${name === "size" ? size(value) : count(value)}`)
     .join(", ");
 }

@@ -12,10 +12,12 @@ const PAGE = 500;
 export class Verify {
   /**
    * @param {import("./api.js").Api} api
+   * @param {import("./source.js").Source} source
    * @param {AbortSignal} signal Ends what is asked.
    */
-  constructor(api, signal) {
+  constructor(api, source, signal) {
     this.api = api;
+    this.source = source;
     this.signal = signal;
     this.running = false; // whether it walks
     this.button = el("button", { type: "button", class: "primary", on: { click: () => void this.toggle() } }, "Verify the chain");
@@ -39,6 +41,10 @@ export class Verify {
   async toggle() {
     if (this.running) {
       this.running = false;
+      return;
+    }
+    if (this.source.figures.scoped) {
+      this.tell("unknown", "The chain goes through all sessions: to follow it takes a token for all sessions.");
       return;
     }
     if (!globalThis.crypto?.subtle) {

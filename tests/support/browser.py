@@ -56,4 +56,5 @@ async def opened(
         yield page
     finally:
         await made.close()
-    assert [text for text in errors if expected is None or not re.search(expected, text)] == []
+    failures = [text for text in errors if expected is None or not re.search(expected, text)]
+    assert failures == [], failures
