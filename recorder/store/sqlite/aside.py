@@ -7,6 +7,7 @@ ever overwritten, read again or removed by the recorder; whoever runs it decides
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -31,6 +32,29 @@ def free_name(path: Path, label: str, now_ms: int) -> Path:
         number += 1
         name = wanted.with_name(f"{wanted.name}.{number}")
     return name
+
+
+def name_aside(path: Path, name: Path) -> None:
+    """Give a file a second name, and its journal with it, which leaves its own: it is not that of what comes after.
+
+    Args:
+        path: The file. It keeps its name, until another one is renamed over it.
+        name: The name aside.
+
+    Raises:
+        OSError: It could not be done.
+    """
+    try:
+        os.link(path, name)
+    except OSError:
+        # Not every file system has a second name for a file.
+        shutil.copy2(path, name)
+        sync(name)
+    for tail in ("-journal", "-wal", "-shm"):
+        beside = path.with_name(path.name + tail)
+        if beside.exists():
+            beside.rename(name.with_name(name.name + tail))
+    sync(path.parent)
 
 
 def keep_copy(conn: sqlite3.Connection, path: Path, name: Path) -> None:

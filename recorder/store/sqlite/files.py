@@ -11,8 +11,8 @@ import fcntl
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from loguru import logger
@@ -113,27 +113,42 @@ def create_if_missing(path: Path) -> bool:
     """
     if path.exists() or path.is_symlink():
         return False
-    # The lock is ours, so a file of this name was left by a crash.
-    new = path.with_name(f"{path.name}.new")
     try:
-        new.unlink(missing_ok=True)
-        os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, FILE_MODE))
-        try:
-            conn = connect_sqlite(str(new))
-            try:
-                schema.create(conn)
-            finally:
-                conn.close()
-            sync(new)
-            new.rename(path)
-            sync(path.parent)
-        finally:
-            new.unlink(missing_ok=True)
+        publish(path, lambda conn: None)
     except OSError as error:
         raise StoreUnreadable(
             f"{path}: {error.strerror}", hint="set DB_PATH to where you may write"
         ) from None
     return True
+
+
+def publish(
+    path: Path, fill: Callable[[sqlite3.Connection], None], before: Callable[[], None] = lambda: None
+) -> None:
+    """Make a database file under a temporary name and publish it by rename, on disk when this returns.
+
+    Args:
+        path: Where.
+        fill: Puts into the empty database what shall be in it.
+        before: Called when all of it is on disk, right before the rename.
+
+    Raises:
+        sqlite3.Error, OSError: It can't be made; what was at the path still is.
+    """
+    # The lock is ours, so a file of this name was left by a crash.
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    try:
+        os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, FILE_MODE))
+        with closing(connect_sqlite(str(new))) as conn:
+            schema.create(conn)
+            fill(conn)
+        sync(new)
+        before()
+        new.rename(path)
+        sync(path.parent)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def check_file(path: Path) -> None:
