@@ -408,6 +408,7 @@ async def prepare_recorder(settings: Settings, *, clock: Clock | None = None) ->
                 settings.queue_max_deltas,
                 settings.queue_max_bytes,
                 commit=settings.durability == "commit",
+                accept_loss=settings.accept_loss,
                 log_entries=settings.log_level in ("trace", "debug"),
                 sign=_signer(settings),
             )

@@ -6,6 +6,8 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from recorder.hub.hub import Hub
 from recorder.model.scope import Sessions
 
@@ -87,6 +89,7 @@ async def _all_stats(recorder: Recorder) -> dict[str, Any]:
         "lastSnapshotAt": store.last_snapshot_at,
         "lastSnapshotError": upkeep.snapshot_error,
         "lastPruneAt": upkeep.last_prune_at,
+        "lastLoss": None if store.last_loss is None else orjson.loads(store.last_loss),
         "lineageBreaks": recorder.metrics.lineage_breaks,
         "pid": os.getpid(),
     }

@@ -91,6 +91,9 @@ class Settings(BaseSettings):
     db_path: Annotated[Path, FilePath()] = _setting(
         "data/sessions.sqlite", "The database file; a relative path starts at the working directory"
     )
+    accept_loss: Annotated[bool, OnOff()] = _setting(
+        False, "Start on a damaged file with what can be saved of it; for one start, not to be left on"
+    )
     snapshot_interval: _Ms = _setting(
         60_000,
         "Time between snapshots to disk when something changed: what a crash can lose (with commit: nothing)",

@@ -189,6 +189,36 @@ async def test_damage_in_the_commit_log_refuses_the_start_and_leaves_everything_
     assert database(tmp_path / "b").read_bytes() == before
 
 
+@pytest.mark.parametrize("byte", [25, 400, -200])
+async def test_damage_in_the_commit_log_that_is_accepted_costs_what_is_behind_it_and_the_epoch(
+    tmp_path: Path, byte: int
+) -> None:
+    async with running_app(tmp_path / "a", durability="commit", snapshot_interval=86_400_000) as app:
+        await app.publish(*some(4, "a"))
+        await app.recorder.upkeep.snapshot()
+        for n in range(6):
+            await app.publish(delta("b", n))
+        shutil.copytree(tmp_path / "a", tmp_path / "b", ignore=shutil.ignore_patterns("*.lock"))
+        epoch = app.epoch
+    segment = segment_files(database(tmp_path / "b"))[-1].path
+    flipped = bytearray(segment.read_bytes())
+    flipped[byte] ^= 1
+    segment.write_bytes(flipped)
+    async with running_app(tmp_path / "b", durability="commit", accept_loss="on") as app:
+        head = app.head
+        assert 4 <= head < 10
+        assert app.epoch > epoch
+        async with httpx.AsyncClient(base_url=app.url, trust_env=False) as client:
+            loss = (await client.get("/api/stats")).json()["lastLoss"]
+        assert loss["lost"] == [{"first": head + 1, "last": 10}]
+        assert await app.publish(delta("c")) == head + 1
+        (copy,) = (tmp_path / "b").glob("*.corrupt-*")
+        assert copy.read_bytes() == flipped
+        shutil.copytree(tmp_path / "b", tmp_path / "c", ignore=shutil.ignore_patterns("*.lock"))
+    async with running_app(tmp_path / "c", durability="commit") as app:
+        assert app.head == head + 1
+
+
 async def test_a_segment_that_is_missing_is_noticed(tmp_path: Path) -> None:
     await crash(tmp_path / "a", tmp_path / "b")
     async with running_app(tmp_path / "b", durability="commit", snapshot_interval=86_400_000) as app:

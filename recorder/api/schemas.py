@@ -41,6 +41,7 @@ def components() -> dict[str, Json]:
         "RecordingStats": recording_stats(),
         "IdleStats": idle_stats(),
         "ScopedStats": scoped_stats(),
+        "Loss": loss(),
         "Job": job(),
         "JobList": record({"jobs": {"type": "array", "items": ref("Job"), "maxItems": MAX_LIMIT}}),
         "Head": head(),
@@ -315,8 +316,30 @@ def recording_stats() -> Json:
                 {"type": "string"}, "Why the last one failed; null where it did not."
             ),
             "lastPruneAt": nullable(ref("Time"), "Null before the first."),
+            "lastLoss": nullable(ref("Loss"), "What was lost at a start with --accept-loss, the last time."),
             "lineageBreaks": whole("Deltas since the start whose `before` was not the state last recorded."),
             "pid": whole("The recorder's process.", 1),
+        }
+    )
+
+
+def loss() -> Json:
+    """What was lost at a start on a damaged file."""
+    span = record({"first": seq(1), "last": seq(1)})
+    return record(
+        {
+            "at": ref("Time"),
+            "reason": text("What was wrong with the file."),
+            "file": text("Where it is now."),
+            "saved": whole("Entries that could be saved."),
+            "lost": {"type": "array", "items": span, "description": "Seqs that are gone, as far as known."},
+            "lostCount": whole("How many these are."),
+            "readable": whole("How many of them can still be read in the file put aside."),
+            "incomplete": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "Other tables of which rows may be missing.",
+            },
         }
     )
 
@@ -343,7 +366,7 @@ def job() -> Json:
     return record(
         {
             "id": whole("Its number.", 1),
-            "name": text("`snapshot`, `prune` or `erase`."),
+            "name": text("`snapshot`, `prune`, `erase` or `salvage`."),
             "startedAt": ref("Time"),
             "durationMs": whole("How long it took."),
             "outcome": {"enum": ["ok", "failed"]},

@@ -90,6 +90,7 @@ class SegmentReader:
             None  # what is wrong, where something that may have been acked is not readable
         )
         self.last = 0  # the highest seq read
+        self.acked = 0  # the highest seq that a mark behind the damage tells of
 
     def __iter__(self) -> Iterator[list[Any]]:
         with self.path.open("rb") as file:
@@ -117,11 +118,14 @@ class SegmentReader:
         while at >= 0:
             end = at + _HEADER.size + _SEQ.size
             if _parse(rest[at:end]) is not None:
-                seq = _SEQ.unpack(rest[end - _SEQ.size : end])[0]
-                self.damage = f"{self.path.name}: damaged at byte {good}; deltas up to seq {seq} were acked"
-                return
+                self.acked = max(self.acked, _SEQ.unpack(rest[end - _SEQ.size : end])[0])
             at = rest.find(_MARK_OPENING, at + 1)
-        self.torn = size - good
+        if self.acked:
+            self.damage = (
+                f"{self.path.name}: damaged at byte {good}; deltas up to seq {self.acked} were acked"
+            )
+        else:
+            self.torn = size - good
 
 
 def _read_record(file: BinaryIO) -> tuple[bytes, bytes] | None:

@@ -26,7 +26,7 @@ _HEADER = b"SQLite format 3\x00"
 _USER_VERSION, _APPLICATION_ID = slice(60, 64), slice(68, 72)
 """Where a SQLite file's header has them, big endian."""
 
-_WAYS_ON = (
+WAYS_ON = (
     "it was left as it is; put back a copy of it, or start with --accept-loss to go on with what can be saved"
 )
 
@@ -100,7 +100,7 @@ def unreadable(path: Path, error: Exception) -> StoreUnreadable:
     """
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the extended codes have the rest
     if isinstance(error, StoreDamaged) or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return StoreDamaged(f"{path}: {error}", hint=_WAYS_ON)
+        return StoreDamaged(f"{path}: {error}", hint=WAYS_ON)
     reason = error.strerror if isinstance(error, OSError) else error
     return StoreUnreadable(f"{path}: {reason}", hint="it was left as it is")
 
@@ -163,7 +163,7 @@ def check_file(path: Path) -> None:
             header = file.read(100)
         status = path.stat()
         if len(header) < 100 or not header.startswith(_HEADER):
-            raise StoreDamaged(f"{path} is not a SQLite database ({status.st_size} bytes)", hint=_WAYS_ON)
+            raise StoreDamaged(f"{path} is not a SQLite database ({status.st_size} bytes)", hint=WAYS_ON)
         if int.from_bytes(header[_APPLICATION_ID], "big") != schema.APPLICATION_ID:
             raise StoreUnreadable(f"{path} is not a recorder's database", hint=untouched)
         version = int.from_bytes(header[_USER_VERSION], "big")

@@ -102,17 +102,29 @@ def facts(conn: sqlite3.Connection, now_ms: int) -> Loaded:
 
 
 def begin(
-    conn: sqlite3.Connection, loaded: Loaded, now_ms: int, durability: str, sign: Sign | None = None
+    conn: sqlite3.Connection,
+    loaded: Loaded,
+    now_ms: int,
+    durability: str,
+    *,
+    cause: str | None = None,
+    sign: Sign | None = None,
 ) -> None:
     """Note that a recording is under way, and how: unless by `commit`, or stopped in order, the next epoch is new.
 
-    With `sign` it says so in a signed head, too: from its first moment on there is one to hold the file against.
+    Args:
+        conn: The database, in memory or the file.
+        loaded: Where the recording goes on.
+        now_ms: When.
+        durability: The mode it goes on in.
+        cause: Why a new epoch begins, where it is none of the usual causes.
+        sign: Says so in a signed head, too: from its first moment on there is one to hold the file against.
     """
     with Transaction(conn):
-        cause = "first start" if "epoch" not in loaded.meta else "the last stop was not clean"
+        usual = "first start" if "epoch" not in loaded.meta else "the last stop was not clean"
         conn.execute(
             "INSERT OR IGNORE INTO epochs VALUES (?, ?, ?, ?)",
-            (loaded.epoch, loaded.head + 1, format_ms(now_ms), cause),
+            (loaded.epoch, loaded.head + 1, format_ms(now_ms), cause or usual),
         )
         set_meta(conn, epoch=loaded.epoch, clean="0", durability=durability)
         if sign is not None:

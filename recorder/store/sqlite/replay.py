@@ -28,12 +28,14 @@ class Replayed:
         segments: The segments that were read, and the highest seq of each.
         torn: Bytes that a crash left half written; nobody was told that they are safe.
         damage: What is wrong, None where nothing is.
+        given: The highest seq that the segments tell of.
     """
 
     rows: int = 0
     segments: list[tuple[SegmentFile, int]] = field(default_factory=list)
     torn: int = 0
     damage: str | None = None
+    given: int = 0
 
 
 def replay(conn: sqlite3.Connection, database: Path) -> Replayed:
@@ -47,7 +49,7 @@ def replay(conn: sqlite3.Connection, database: Path) -> Replayed:
         OSError: A segment cannot be read.
     """
     result = Replayed()
-    head, previous = _end(conn)
+    head, previous = end_of_log(conn)
     for segment in segment_files(database):
         reader = SegmentReader(segment.path)
         for values in reader:
@@ -63,10 +65,11 @@ def replay(conn: sqlite3.Connection, database: Path) -> Replayed:
         result.segments.append((segment, reader.last))
         result.torn += reader.torn
         result.damage = result.damage or reader.damage
+        result.given = max(result.given, reader.last, reader.acked)
     return result
 
 
-def _end(conn: sqlite3.Connection) -> tuple[int, bytes]:
+def end_of_log(conn: sqlite3.Connection) -> tuple[int, bytes]:
     """The highest seq in the database, and the chain's hash there."""
     row = conn.execute("SELECT id, hash FROM session_deltas ORDER BY id DESC LIMIT 1").fetchone()
     if row is None:

@@ -25,16 +25,40 @@ from recorder.model.timestamps import format_ms
 from recorder.store.sqlite import aside, schema
 from recorder.store.sqlite.checking import Erased, break_in, erased_digests
 from recorder.store.sqlite.database import connect_sqlite
-from recorder.store.sqlite.files import publish, sync
+from recorder.store.sqlite.files import publish
+from recorder.store.sqlite.replay import Replayed, end_of_log
 from recorder.store.sqlite.retention import Receipt, Slice, prune_slice
 from recorder.store.sqlite.rows import LARGEST, Transaction, append_rows, get_meta, rebuild_states, set_meta
 
 POLICY = "lost with a damaged file"
 """What the receipt says of a beginning that is gone."""
 
-_SMALL = ("epochs", "prunes", "erasures", "erased_states", "session_bases", "pruned_ids", "heads", "job_runs", "meta")
+_SMALL = (
+    "epochs",
+    "prunes",
+    "erasures",
+    "erased_states",
+    "session_bases",
+    "pruned_ids",
+    "heads",
+    "job_runs",
+    "meta",
+)
 """Saved row by row, before the log."""
-_KINDS = (int, str, str, str | None, str | None, str, str, str | None, bytes | None, int, str | None, bytes | None)
+_KINDS = (
+    int,
+    str,
+    str,
+    str | None,
+    str | None,
+    str,
+    str,
+    str | None,
+    bytes | None,
+    int,
+    str | None,
+    bytes | None,
+)
 """What a row's columns are."""
 _NUMBERS = (
     "SELECT max(seq) FROM sqlite_sequence WHERE name = 'session_deltas'",
@@ -100,6 +124,8 @@ def salvage(path: Path, reason: str, now_ms: int) -> Loss:
     # Immutable: neither locked nor mended nor changed, and a journal beside it is left alone.
     uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
     with closing(connect_sqlite(uri, uri=True)) as source:
+        # Otherwise SQLite reads nothing at all of a file that has been cut, or has one unreadable definition.
+        source.execute("PRAGMA writable_schema = ON")
         saving = _Saving(source, format_ms(now_ms))
 
         def fill(target: sqlite3.Connection) -> None:
@@ -109,7 +135,35 @@ def salvage(path: Path, reason: str, now_ms: int) -> Loss:
         name = aside.free_name(path, "corrupt", now_ms)
         publish(path, fill, before=lambda: aside.name_aside(path, name))
         loss = saving.loss(reason, str(name))
-    logger.bind(**loss.as_json()).error("a damaged file was put aside; what could be saved goes on in a new one")
+    logger.bind(**loss.as_json()).error(
+        "a damaged file was put aside; what could be saved goes on in a new one"
+    )
+    return loss
+
+
+def give_up_rest(conn: sqlite3.Connection, path: Path, replayed: Replayed, now_ms: int) -> Loss:
+    """Go on without what the commit log has behind its damage. The segments get a second name, to be looked into.
+
+    Args:
+        conn: The database in memory, with what could be replayed.
+        path: The database file.
+        replayed: What came of the replay.
+        now_ms: For the names aside.
+
+    Raises:
+        OSError: The segments can't be named.
+    """
+    head, _ = end_of_log(conn)
+    name = aside.free_name(path, "corrupt", now_ms)
+    for segment, _ in replayed.segments:
+        aside.name_aside(segment.path, name.with_name(f"{name.name}.commits.{segment.number}"))
+    # What is read of them from now on is what has been replayed: the next snapshot may remove them.
+    replayed.segments = [(segment, min(last, head)) for segment, last in replayed.segments]
+    # Whatever the mode: numbers that were broadcast are going to be given again.
+    set_meta(conn, clean="0", durability="snapshot")
+    lost = ((head + 1, replayed.given),) if replayed.given > head else ()
+    loss = Loss(format_ms(now_ms), replayed.damage or "", f"{name}.commits.*", replayed.rows, lost)
+    logger.bind(**loss.as_json()).error("the commit log is damaged; what could be replayed goes on")
     return loss
 
 
@@ -190,7 +244,9 @@ class _Saving:
                 if not all(map(isinstance, row, _KINDS)) or row[2] not in ("created", "updated", "deleted"):
                     return
                 if head == self._pruned and row[0] > head + 1:
-                    self._first = row[0] + 1  # itself it can't be verified: nothing is known of what was before
+                    self._first = (
+                        row[0] + 1
+                    )  # itself it can't be verified: nothing is known of what was before
                 elif break_in((row,), head, previous, erased):
                     return
                 head, previous = row[0], row[-1] or GENESIS
@@ -218,6 +274,9 @@ class _Saving:
         for table in ("heads", "erased_states"):
             target.execute(f"DELETE FROM {table} WHERE seq > ?", (self._last,))
         rebuild_states(target)
+        # Where nothing of the log was saved no row has told the table its number.
+        target.execute("DELETE FROM sqlite_sequence WHERE name = 'session_deltas'")
+        target.execute("INSERT INTO sqlite_sequence(name, seq) VALUES ('session_deltas', ?)", (self._last,))
         facts = {"clean": "0", "durability": "snapshot"}
         newest = target.execute("SELECT max(epoch) FROM epochs").fetchone()[0]
         if newest is not None and newest > get_meta(target).get("epoch", ""):

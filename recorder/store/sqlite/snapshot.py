@@ -71,7 +71,7 @@ class Snapshotter:
         memory: The database in memory; only read, but for the signatures of its receipts.
         file: The file's database; used by nobody else.
         path: Where the file is.
-        identity: Which file that is.
+        which: Which file that is.
         keep_ids: As in `prune_slice`.
         sign: Signs receipts, and a head with each snapshot; None signs nothing.
     """
@@ -81,7 +81,7 @@ class Snapshotter:
         memory: Database,
         file: Database,
         path: Path,
-        identity: Identity,
+        which: Identity,
         *,
         keep_ids: int,
         sign: Sign | None = None,
@@ -89,7 +89,7 @@ class Snapshotter:
         self._memory = memory
         self._file = file
         self._path = path
-        self._identity = identity
+        self._identity = which
         self._keep_ids = keep_ids
         self._sign = sign  # signs what the file says
         self._turn = asyncio.Lock()  # one snapshot at a time
@@ -127,6 +127,15 @@ class Snapshotter:
         """
         check_identity(self._path, self._identity)
         self.durable, self.pruned = await self._file.run(_settle)
+
+    async def adopt(self) -> None:
+        """Go on with the file that is at the path now.
+
+        Raises:
+            sqlite3.Error, OSError: It can't be opened.
+        """
+        self._identity = identity(self._path)
+        await self._file.reopen()
 
     async def compact(self) -> None:
         """Give the file's free pages back to the file system, in slices: it costs what was freed, not what remains.

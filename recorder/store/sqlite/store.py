@@ -16,24 +16,27 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import orjson
 from loguru import logger
 
 from recorder.clock import Clock
-from recorder.errors import Closed, StoreDamaged, StoreError, StoreUnreadable
+from recorder.errors import Closed, StoreDamaged, StoreError
 from recorder.metrics import Metrics
 from recorder.model.delta import Entry
 from recorder.model.scope import Sessions
 from recorder.model.statements import ErasureReceipt, Head, Signed
 from recorder.model.timestamps import format_ms
 from recorder.store.base import Guarantee, Health, Piece, Query
-from recorder.store.sqlite import checking, erasure, files, loading, migrations, retention, schema
+from recorder.store.sqlite import erasure, files, loading, retention
 from recorder.store.sqlite.commitlog import CommitLog
-from recorder.store.sqlite.database import Database, open_file, open_memory
+from recorder.store.sqlite.database import Database, open_memory
 from recorder.store.sqlite.history import HistoryReader
 from recorder.store.sqlite.loading import Loaded
+from recorder.store.sqlite.opening import Opening
 from recorder.store.sqlite.replay import replay
 from recorder.store.sqlite.rows import get_meta, set_meta
-from recorder.store.sqlite.runs import JobRuns
+from recorder.store.sqlite.runs import JobRun, JobRuns
+from recorder.store.sqlite.salvage import Loss, give_up_rest
 from recorder.store.sqlite.seals import Receipts, Sign, end_of, read_all
 from recorder.store.sqlite.snapshot import SnapshotResult, Snapshotter
 from recorder.store.sqlite.states import SqliteStateStore
@@ -50,6 +53,7 @@ class StoreConfig:
         keep_ids: How many ids are remembered (`DEDUPE_IDS`).
         queue_max_deltas, queue_max_bytes: Beyond either the recording queue counts as full.
         commit: Whether entries are on disk before they count as recorded.
+        accept_loss: Whether to go on with what can be saved of a damaged file.
         log_entries: Whether each entry gets a line in the log (at debug).
         sign: Signs heads and receipts; None signs nothing.
         busy_seconds: How long the file's statements wait for another program's lock.
@@ -61,6 +65,7 @@ class StoreConfig:
     queue_max_deltas: int = 50_000
     queue_max_bytes: int = 32 << 20
     commit: bool = False
+    accept_loss: bool = False
     log_entries: bool = False
     sign: Sign | None = None
     busy_seconds: float = 5.0
@@ -73,6 +78,7 @@ class SqliteStore:
         config: What it is opened with.
         file, memory: The two databases, open.
         commits: The commit log; without `config.commit` only what an earlier run left in it counts.
+        opening: How the file was opened, and what was lost.
         clock: For times that are written down.
         metrics: Counts.
     """
@@ -83,6 +89,7 @@ class SqliteStore:
         file: Database,
         memory: Database,
         commits: CommitLog,
+        opening: Opening,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
@@ -90,6 +97,7 @@ class SqliteStore:
         self._file = file
         self._memory = memory
         self._commits = commits
+        self._opening = opening
         self._clock = clock
         self._metrics = metrics
         self._writer = Writer(
@@ -124,6 +132,7 @@ class SqliteStore:
         self.states = SqliteStateStore(memory, lambda: self.recorded)
         self.runs = JobRuns(memory)
         self.last_snapshot_at: str | None = None  # when the last snapshot succeeded
+        self.last_loss: str | None = None  # what was lost at a start, the last time that was accepted; JSON
 
     @classmethod
     @asynccontextmanager
@@ -138,16 +147,12 @@ class SqliteStore:
         files.prepare_directory(path)
         async with AsyncExitStack() as stack:
             stack.enter_context(files.locked(path))
-            files.create_if_missing(path)
-            files.check_file(path)
             commits = await stack.enter_async_context(CommitLog.open(path))
             # Closed after the file: a load that is broken off still writes to it from the file's thread.
             memory = await stack.enter_async_context(open_memory())
-            try:
-                file = await stack.enter_async_context(open_file(path, busy_seconds=config.busy_seconds))
-            except sqlite3.Error as error:
-                raise files.unreadable(path, error) from error
-            store = cls(config, file, memory, commits, clock, metrics)
+            opening = Opening(path, clock, accept_loss=config.accept_loss, busy_seconds=config.busy_seconds)
+            file = await stack.enter_async_context(opening.file())
+            store = cls(config, file, memory, commits, opening, clock, metrics)
             stack.push_async_callback(store.close)
             yield store
 
@@ -160,23 +165,29 @@ class SqliteStore:
         Returns:
             Where the recording goes on.
         """
+        now, mode = self._clock.now_ms(), "commit" if self._config.commit else "snapshot"
         try:
-            now, mode = self._clock.now_ms(), "commit" if self._config.commit else "snapshot"
-            await loading.copy_to_memory(self._file, self._memory, on_progress)
-            await self._memory.run(checking.check)
-            await self._migrate(now)
+            await self._opening.read_in(self._file, self._memory, on_progress, self._snapshotter.adopt)
             await self._finish_erasing()
-            await self._mend_states()
-            await self._replay()
+            await self._replay(now)
             loaded = await self._memory.run(lambda conn: loading.facts(conn, now))
-            await self._file.run(lambda conn: loading.begin(conn, loaded, now, mode, self._config.sign))
-            await self._memory.run(lambda conn: loading.begin(conn, loaded, now, mode))
+            cause = "entries were lost, and that was accepted" if self._opening.losses else None
+            for database, sign in ((self._file, self._config.sign), (self._memory, None)):
+                await database.run(
+                    lambda conn: loading.begin(conn, loaded, now, mode, cause=cause, sign=sign)  # noqa: B023
+                )
             await self._snapshotter.settle()
-        except (StoreDamaged, sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError) as error:
             raise files.unreadable(self._config.path, error) from error
         self._writer.recorded = loaded.head
         self._pruned = loaded.pruned
         self.last_snapshot_at = loaded.meta.get("last_snapshot_at")
+        self.last_loss = loaded.meta.get("last_loss")
+        for loss in self._opening.losses:
+            await self._note(loss)
+        if self._opening.losses:
+            # At once: what was given up must not be met again, nor what is going to be acked be beside it.
+            await self.snapshot()
         self._writing = asyncio.create_task(self._writer.run(), name="store-writer")
         return loaded
 
@@ -487,11 +498,12 @@ class SqliteStore:
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
 
-    async def _migrate(self, now_ms: int) -> None:
-        """Bring the file to today's schema, and the memory with it: what that was made from has been checked."""
-        path, to = self._config.path, schema.USER_VERSION
-        await self._file.run(lambda conn: migrations.migrate(conn, path, to, now_ms))
-        await self._memory.run(lambda conn: migrations.take_steps(conn, to))
+    async def _note(self, loss: Loss) -> None:
+        """Keep what was lost where it will be looked for: in the small facts and among the runs of jobs."""
+        self.last_loss = orjson.dumps(loss.as_json()).decode()
+        await self.remember(last_loss=self.last_loss)
+        counts = {"saved": loss.saved, "lost": loss.count, "readable": loss.readable}
+        await self.runs.add(JobRun("salvage", loss.at, 0, "ok", counts, f"{loss.reason} (now {loss.file})"))
 
     async def _erase(
         self, session_id: str, head: int, reason: str, tell: Callable[[ErasureReceipt], None]
@@ -518,18 +530,17 @@ class SqliteStore:
             await self._snapshotter.write_anew()
             await erasure.refill(self._memory, self._file)
 
-    async def _mend_states(self) -> None:
-        if not await self._memory.run(checking.states_fit):
-            logger.warning("the states do not fit the log; made anew")
-            await self.states.rebuild()
-            await SqliteStateStore(self._file, lambda: 0).rebuild()
-
-    async def _replay(self) -> None:
+    async def _replay(self, now_ms: int) -> None:
         """Take over what an earlier run left in the commit log."""
         path = self._config.path
         replayed = await self._memory.run(lambda conn: replay(conn, path))
         if replayed.damage is not None:
-            raise StoreUnreadable(replayed.damage, hint="it was left as it is")
+            if not self._config.accept_loss:
+                raise StoreDamaged(replayed.damage, hint=files.WAYS_ON)
+            found = replayed
+            self._opening.losses.append(
+                await self._memory.run(lambda conn: give_up_rest(conn, path, found, now_ms))
+            )
         for segment, last in replayed.segments:
             self._commits.found(segment.path, segment.number, last)
         if replayed.torn:
