@@ -59,7 +59,8 @@ def test_every_route_is_documented(route: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "event", ["hello", "delta", "state", "live", "reset", "heartbeat", "ack", "error", "pong", "head"]
+    "event",
+    ["hello", "delta", "state", "live", "reset", "heartbeat", "conflated", "ack", "error", "pong", "head"],
 )
 def test_every_event_is_documented(event: str) -> None:
     assert f"| `{event}` |" in README

@@ -73,6 +73,14 @@ class History(Protocol):
         ...
 
 
+class Work(Protocol):
+    """What runs beside the loop's callbacks: a feed, or a conflation."""
+
+    async def run(self) -> None:
+        """Run to its end."""
+        ...
+
+
 class Source(Protocol):
     """What a feed asks of its hub."""
 
@@ -95,8 +103,8 @@ class Source(Protocol):
         """(seq, session id, state) of every session that is not deleted, as of the head."""
         ...
 
-    def spawn(self, feed: Feed) -> asyncio.Task[None]:
-        """Run `feed.run()` as a task that the hub owns."""
+    def spawn(self, work: Work) -> asyncio.Task[None]:
+        """Run `work.run()` as a task that the hub owns."""
         ...
 
 
@@ -275,7 +283,7 @@ class Feed:
         start = 0
         while start < len(states):
             await self._sink.wait_writable()
-            stop = _states_at_once(states, start)
+            stop = states_at_once(states, start)
             self._sink.send_states(states[start:stop])
             start = stop
         self._begin_after(cursor)
@@ -332,7 +340,7 @@ class Feed:
             self._sink.deliver(batch)
 
 
-def _states_at_once(states: Sequence[tuple[int, str, str]], start: int) -> int:
+def states_at_once(states: Sequence[tuple[int, str, str]], start: int) -> int:
     """Where the states end that are written together: few, and of a bounded size, but one at least."""
     size = 0
     for stop in range(start, min(start + MAX_STATES, len(states))):

@@ -16,7 +16,7 @@ from loguru import logger
 from recorder.clock import Clock
 from recorder.errors import Closed, RecorderError
 from recorder.hub.fanout import Fanout
-from recorder.hub.feed import Feed, History
+from recorder.hub.feed import History, Work
 from recorder.hub.heads import HeadAnnouncer
 from recorder.hub.pace import Pace
 from recorder.hub.publisher import Intake, Publisher
@@ -232,9 +232,9 @@ class Hub:
             **({"scoped": True} if is_scoped else {}),
         )
 
-    def spawn(self, feed: Feed) -> asyncio.Task[None]:
-        """Run a feed's catching up as a task of ours."""
-        task = asyncio.create_task(feed.run(), name="hub-feed")
+    def spawn(self, work: Work) -> asyncio.Task[None]:
+        """Run a reader's catching up as a task of ours."""
+        task = asyncio.create_task(work.run(), name="hub-feed")
         self._feeds.add(task)
         task.add_done_callback(self._feed_done)
         return task

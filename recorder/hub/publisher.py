@@ -212,6 +212,10 @@ class Publisher:
         """A publisher has no position to resume from."""
         return "the answers are not being read (ask for none with ?ack=none)"
 
+    def on_slow(self) -> bool:
+        """Every answer is owed."""
+        return False
+
     def _keep_pace(self) -> None:
         """Wait, where it is ahead of its pace."""
         self._ahead = None

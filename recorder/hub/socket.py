@@ -119,6 +119,10 @@ class Role(Protocol):
         """What to resume from (a `since`), for the reason of a 4408."""
         ...
 
+    def on_slow(self) -> bool:
+        """It reads less than it is sent. True where it will be sent less, and goes on; False to be closed."""
+        ...
+
     @property
     def at_own_pace(self) -> bool:
         """Whether it is being sent history, so that being slow is no fault as long as it reads at all."""
@@ -167,6 +171,7 @@ class WebSocket(asyncio.Protocol):
         self._paused_at: float | None = None  # since when unsent bytes are above the mark
         self._written = 0  # bytes given to the transport since the handshake
         self._taken_then = 0  # how many of them the kernel had at the last look: whether the reader moves
+        self._eased = False  # whether the role is sending less until what is unsent has been taken
         self._over_at: float | None = None  # since when unsent bytes are beyond the hard limit
         self._ping_at = door.clock.monotonic()  # when the last ping was sent
         self._pong_due = False  # whether nothing has been heard since
@@ -241,6 +246,7 @@ class WebSocket(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The unsent bytes are few again."""
         self._paused_at = self._over_at = None
+        self._eased = False
         if self._role is not None and not self._ended:
             self._role.on_writable()
 
@@ -282,15 +288,19 @@ class WebSocket(asyncio.Protocol):
         """Whether the unsent bytes are below the mark."""
         return self._paused_at is None
 
-    def write(self, frames: bytes) -> None:
-        """Write whole frames. A reader far beyond the hard limit is closed instead; a closed one gets nothing."""
+    def write(self, frames: bytes) -> bool:
+        """Write whole frames; whether they were written.
+
+        A closed reader gets nothing; one that is far beyond the hard limit is closed instead, or eased.
+        """
         if self._ended:
-            return
+            return False
         if self._paused_at is not None and self._is_far_behind():
-            self._close_slow()
-        else:
-            self._written += len(frames)
-            self.transport.write(frames)
+            self._too_slow()
+            return False
+        self._written += len(frames)
+        self.transport.write(frames)
+        return True
 
     def set_high_water(self, size: int) -> None:
         """Set the mark of unsent bytes from which on the role is asked to wait."""
@@ -382,17 +392,25 @@ class WebSocket(asyncio.Protocol):
         if fine:
             self._paused_at = now
         elif now - self._paused_at >= patience or self._is_far_behind():
-            self._close_slow()
+            self._too_slow()
 
     def _is_far_behind(self) -> bool:
         """Whether more than the hard limit is unsent, and not only since a moment ago."""
-        if self.unsent <= self._limits.hard_bytes:
+        # One that is eased is sent little: what it had when it was found slow may stay, and as much again.
+        if self.unsent <= self._limits.hard_bytes * (1 + self._eased):
             self._over_at = None
             return False
         now = self._door.clock.monotonic()
         if self._over_at is None:
             self._over_at = now
         return now - self._over_at >= HARD_GRACE_SECONDS
+
+    def _too_slow(self) -> None:
+        if not self._eased and self._role is not None and self._role.on_slow():
+            logger.bind(unsent=self.unsent).info("slow reader conflated")
+            self._eased, self._paused_at = True, self._door.clock.monotonic()
+        else:
+            self._close_slow()
 
     def _close_slow(self) -> None:
         position = self._role.position_text() if self._role is not None else ""

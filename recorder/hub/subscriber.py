@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from recorder.errors import BadSubscription, NotAllowed, RateLimited, RecorderError
+from recorder.hub.conflation import Conflation
 from recorder.hub.fanout import Batch
 from recorder.hub.feed import CHUNK_BYTES, Feed, Source
 from recorder.hub.socket import WebSocket
@@ -57,7 +58,9 @@ class Subscriber:
         self._subscription = subscription
         self._grant = grant
         self._feed = Feed(hub, self)
+        self._conflation = Conflation(hub, self)
         self._drained: asyncio.Future[None] | None = None  # set by the feed while it waits
+        self._conflates = False  # whether it is moved on where it is too slow
         self._catching_up = False  # whether history is being sent, at the reader's own pace
         per_minute = socket.limits.subscribes_per_minute
         self._subscribes = TokenBucket(per_minute / 60, per_minute, socket.clock.monotonic())  # one for each
@@ -71,6 +74,7 @@ class Subscriber:
             if isinstance(self._subscription, BadSubscription):
                 raise self._subscription
             subscription = narrowed(self._subscription, self._grant)
+            self._conflates = subscription.conflate
         except (BadSubscription, NotAllowed) as error:
             self.send_event("error", code=error.code, message=str(error))
             self._socket.close(error.close_code, str(error))
@@ -92,6 +96,7 @@ class Subscriber:
         if subscription is None:
             self.send_event("pong")
         else:
+            self._conflation.stop()
             self._feed.start(subscription)
 
     def _count_subscribe(self) -> None:
@@ -116,12 +121,20 @@ class Subscriber:
     def on_lost(self) -> None:
         """Leave the hub."""
         self._feed.stop()
+        self._conflation.stop()
         self._hub.remove_subscriber(self)
 
     def on_shutdown(self, code: int = 1001, reason: str = "going away") -> None:
         """Say goodbye, after what was written."""
         self._hub.fanout.flush()
         self._socket.close(code, reason)
+
+    def on_slow(self) -> bool:
+        """Move on to the latest states, where that was asked for and it is live."""
+        if not self._conflates or self._catching_up:
+            return False
+        self._conflation.start()
+        return True
 
     def position_text(self) -> str:
         """What to resume from."""
@@ -134,8 +147,8 @@ class Subscriber:
 
     @property
     def at_own_pace(self) -> bool:
-        """Whether it is catching up."""
-        return self._catching_up
+        """Whether it is catching up, by history or by states."""
+        return self._catching_up or self._conflation.is_active
 
     @property
     def lag_bytes(self) -> int:
@@ -147,8 +160,12 @@ class Subscriber:
     def deliver(self, batch: Batch) -> None:
         """One write for the whole batch."""
         # Written first: where that is too much, the position in the goodbye must not count it.
-        self._socket.write(batch.packed if self._socket.compresses else batch.wire)
-        self.position = batch.last_seq
+        if not self._conflation.is_active and self._socket.write(
+            batch.packed if self._socket.compresses else batch.wire
+        ):
+            self.position = batch.last_seq
+        else:
+            self._conflation.skip(batch)
 
     def send_items(self, items: Sequence[bytes]) -> None:
         """Deltas out of history."""

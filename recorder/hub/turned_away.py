@@ -51,6 +51,10 @@ class TurnedAway:
     def on_shutdown(self, code: int = 1001, reason: str = "going away") -> None:
         """It is being closed already."""
 
+    def on_slow(self) -> bool:
+        """It is being closed anyway."""
+        return False
+
     def position_text(self) -> str:
         """It has no position."""
         return ""

@@ -61,11 +61,13 @@ class Subscription:
         sessions: Which; None for all. Where a token is for some sessions alone, these.
         types: Delta types, or None for all.
         since: From where on.
+        conflate: Whether, where it is too slow, it is moved on to the latest states instead of being closed.
     """
 
     sessions: Sessions = None
     types: frozenset[str] | None = None
     since: Since = LATEST
+    conflate: bool = False
 
 
 class _SubscribeOp(msgspec.Struct, forbid_unknown_fields=True):
@@ -119,6 +121,7 @@ def parse_query(query: str, max_sessions: int = MAX_SESSIONS) -> Subscription:
     sessions: list[str] = []
     types: list[str] = []
     since: str | None = None
+    conflate = False
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name == "session":
             sessions.append(value)
@@ -129,9 +132,14 @@ def parse_query(query: str, max_sessions: int = MAX_SESSIONS) -> Subscription:
                 raise BadSubscription("since: given twice", hint="give one place to begin", place="since")
             # A "+" in a query string arrives as a space; no form of a since has one.
             since = value.replace(" ", "+")
+        elif name == "slow":
+            if value not in ("close", "conflate"):
+                raise BadSubscription(f"slow: {value[:40]!r} is neither close nor conflate", place="slow")
+            conflate = value == "conflate"
         else:
-            raise BadSubscription(f"unknown parameter {name[:80]!r}", hint="session, type, since")
-    return _subscription(sessions or None, types or None, since, max_sessions)
+            raise BadSubscription(f"unknown parameter {name[:80]!r}", hint="session, type, since, slow")
+    found = _subscription(sessions or None, types or None, since, max_sessions)
+    return replace(found, conflate=conflate)
 
 
 def narrowed(subscription: Subscription, grant: Grant) -> Subscription:

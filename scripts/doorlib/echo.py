@@ -90,6 +90,10 @@ class Echo:
         """Close."""
         self._socket.close(code, reason)
 
+    def on_slow(self) -> bool:
+        """Nothing can be left out."""
+        return False
+
     def position_text(self) -> str:
         """None."""
         return ""

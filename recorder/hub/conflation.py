@@ -1,0 +1,128 @@
+"""A reader that cannot keep up, moved on instead of closed (`?slow=conflate`).
+
+From the moment it is too slow nothing more is written to it; what comes for it is counted, and which sessions it was
+about is kept. When it has taken what was written, `conflated` says what it skipped, and for each of those sessions a
+`state` event says how it is now (`null` where it was deleted), at the reader's pace. What comes meanwhile is skipped in
+the same way, so it may take several rounds until the reader is live again. It can fetch what it skipped, from `from` on.
+
+Kept true: a reader sees every delta that matches, or a `conflated` whose range covers it; never half of it. One that
+takes nothing at all is closed as ever: that is for its socket to see.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from recorder.errors import RecorderError, Unavailable
+from recorder.hub.fanout import Batch
+from recorder.hub.feed import Source, states_at_once
+
+State = tuple[int, str, str]
+
+
+class Reader(Protocol):
+    """Who is too slow."""
+
+    position: int  # everything that matches, up to this seq, has been handed over
+
+    def send_states(self, states: Sequence[State]) -> None:
+        """(seq, session id, state) each."""
+        ...
+
+    def send_event(self, event: str, **fields: Any) -> None:
+        """Any other event."""
+        ...
+
+    def failed(self, error: RecorderError) -> None:
+        """It is over."""
+        ...
+
+    async def wait_writable(self) -> None:
+        """Until what was written has been taken, but for a little."""
+        ...
+
+
+class Conflation:
+    """See the module. One for each reader that asks for it.
+
+    Args:
+        source: The hub.
+        reader: Whom.
+    """
+
+    def __init__(self, source: Source, reader: Reader) -> None:
+        self._source = source
+        self._reader = reader
+        self._task: asyncio.Task[None] | None = None  # while the reader is behind
+        self._count = 0  # deltas skipped and not told of
+        self._touched: dict[str, int] = {}  # the sessions they were about, each with the last seq
+
+    @property
+    def is_active(self) -> bool:
+        """Whether nothing may be written to the reader but what comes from here."""
+        return self._task is not None
+
+    def start(self) -> None:
+        """The reader is too slow."""
+        if self._task is None:
+            self._source.metrics.conflations += 1
+            self._task = self._source.spawn(self)
+
+    def stop(self) -> None:
+        """It is gone, or begins anew."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        self._count, self._touched = 0, {}
+
+    def skip(self, batch: Batch) -> None:
+        """Count what is not written."""
+        self._count += len(batch.entries)
+        for entry in batch.entries:
+            self._touched[entry.session_id] = entry.seq
+
+    async def run(self) -> None:
+        """Catch up, round by round."""
+        try:
+            await self._run()
+        except Exception:
+            # The boundary of a subscription: it must not stay open with a gap. The hub counts and logs it.
+            self._reader.failed(Unavailable("the states cannot be read", hint="resume in a moment"))
+            raise
+
+    async def _run(self) -> None:
+        reader, fanout = self._reader, self._source.fanout
+        await reader.wait_writable()
+        fanout.flush()
+        while self._count:
+            await self._round()
+            await reader.wait_writable()
+            # What this tick has collected would otherwise be written behind our back, in front of what we have to say.
+            fanout.flush()
+        # No await since: from the next batch on it is live.
+        self._task = None
+
+    async def _round(self) -> None:
+        """Say what was skipped, and how the sessions are that it was about."""
+        reader = self._reader
+        head = self._source.head
+        count, self._count = self._count, 0
+        touched, self._touched = self._touched, {}
+        # One instant, as the states of a reset: what follows it is skipped anew, or live.
+        living = self._source.states(frozenset(touched))
+        reader.send_event(
+            "conflated", **{"epoch": self._source.epoch, "from": reader.position, "to": head, "count": count}
+        )
+        alive = {session_id for _, session_id, _ in living}
+        gone = [(seq, session_id, "null") for session_id, seq in touched.items() if session_id not in alive]
+        states = sorted([*living, *gone])
+        start = 0
+        while start < len(states):
+            await reader.wait_writable()
+            stop = states_at_once(states, start)
+            reader.send_states(states[start:stop])
+            start = stop
+        # Only now: who is cut among the states resumes from before them.
+        reader.position = head
