@@ -233,6 +233,27 @@ def _resuming() -> list[Case]:
             violations=0,
         ),
         case(
+            "a token for some sessions leaves numbers out and that is no gap either",
+            connection(hello(scoped=True), plain(3), plain(8), live(9), plain(40), since="EPOCH1:1"),
+            since="EPOCH1:1",
+            gets=["delta 3 a {}", "delta 8 a {}", "live 9", "delta 40 a {}"],
+            violations=0,
+        ),
+        case(
+            "what was erased meanwhile is told before history, and later as it happens",
+            connection(
+                hello(),
+                {"event": "erased", "sessionId": "a", "through": 2, "count": 2, "erasedAt": AT},
+                plain(3),
+                live(3),
+                {"event": "erased", "sessionId": "a", "through": 3, "count": 3, "erasedAt": AT},
+                since="EPOCH1:2",
+            ),
+            since="EPOCH1:2",
+            gets=["erased a 2 2", "delta 3 a {}", "live 3", "erased a 3 3"],
+            position="EPOCH1:3",
+        ),
+        case(
             "a reset is handed out, then states, live and deltas of the new epoch",
             connection(
                 hello(epoch="EPOCH2", head=4),
@@ -295,6 +316,7 @@ def _resuming() -> list[Case]:
 
 def _refusals() -> list[Case]:
     said = {"event": "error", "code": "bad_subscription", "message": "no such place"}
+    expired = {"event": "error", "code": "not_authenticated", "message": "the token is not valid any more"}
     return [
         case(f"{code} ends it", connection(close=code, reason="no"), gets=[], fails="ClientError")
         for code in (4400, 4401, 4403)
@@ -303,6 +325,12 @@ def _refusals() -> list[Case]:
             "what the server says of a bad subscription ends it",
             connection(said, close=4400),
             gets=[],
+            fails="ClientError",
+        ),
+        case(
+            "a token that is not valid any more ends it, with everything before it handed out",
+            connection(hello(), live(9), plain(10), expired, close=4401),
+            gets=["live 9", "delta 10 a {}"],
             fails="ClientError",
         ),
         case("another protocol ends it", connection(hello(protocol=2)), gets=[], fails="ClientError"),

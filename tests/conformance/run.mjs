@@ -7,6 +7,7 @@ const SHOWN = {
   live: (e) => `live ${e.seq}`,
   reset: (e) => `reset ${e.reason} ${e.epoch} ${e.oldest ?? "-"} ${e.head}`,
   heartbeat: (e) => `heartbeat ${e.head} ${e.durable}`,
+  erased: (e) => `erased ${e.sessionId} ${e.through} ${e.count}`,
   disconnected: () => "disconnected",
 };
 

@@ -15,6 +15,7 @@ from recorder.client import (
     ClientOptions,
     Delta,
     Disconnected,
+    Erasure,
     Event,
     Heartbeat,
     Hello,
@@ -132,6 +133,8 @@ def shown(event: Event) -> str:
             return f"reset {event.reason} {event.epoch} {oldest} {event.head}"
         case Heartbeat():
             return f"heartbeat {event.head} {event.durable}"
+        case Erasure():
+            return f"erased {event.session_id} {event.through} {event.count}"
         case Disconnected():
             return "disconnected"
         case _:

@@ -1,15 +1,17 @@
-"""The JavaScript client in Node, against a real recorder."""
+"""The JavaScript client: in Node against a real recorder, its shell by a clock of its own."""
 
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from tests.support.app import delta, running_app
-from tests.support.node import running
+from tests.support.node import node, running
 from tests.support.server import ServerProcess
 
 FOLLOW = Path(__file__).parent / "follow.mjs"
@@ -62,6 +64,31 @@ async def test_what_is_refused_for_good_is_said_and_ends_it(tmp_path: Path) -> N
             failed = await script.line()
             assert (failed["event"], failed["name"]) == ("failed", "ClientError")
             assert "2026-99-99" in failed["message"]
+
+
+async def test_a_token_is_shown_and_a_wrong_one_is_final(tmp_path: Path) -> None:
+    async with running_app(tmp_path, subscribe_tokens="a-token-for-those-who-subscribe") as app:
+        await app.publish(delta("a"))
+        good = options(app.url, since="earliest", token="a-token-for-those-who-subscribe")
+        async with running(FOLLOW, good) as script:
+            assert seqs(await script.until("live")) == [1]
+        for wrong in ({"token": "another"}, {}):
+            async with running(FOLLOW, options(app.url, since="earliest", **wrong)) as script:
+                failed = await script.line()
+                assert (failed["event"], failed["name"]) == ("failed", "ClientError")
+                assert "401" in failed["message"]
+
+
+def test_its_shell_keeps_its_promises_whatever_the_clock_and_the_sockets_do() -> None:
+    done = subprocess.run(
+        [*node(), "--test", str(FOLLOW.with_name("shell.test.mjs"))],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"pass \d\d\b", done.stdout), done.stdout
 
 
 async def test_a_killed_server_is_awaited_and_its_new_epoch_is_a_reset(tmp_path: Path) -> None:

@@ -206,6 +206,10 @@ export class Subscription {
     socket.onopen = () => this.#onOpen(socket);
     socket.onmessage = ({ data }) => this.#onMessage(socket, data);
     socket.onclose = ({ code, reason }) => this.#onClose(socket, code, reason);
+    // Not every platform says `close` behind the error of a connection that could not be opened.
+    socket.onerror = () => {
+      if (!this.#opened) this.#onClose(socket, 1006, "");
+    };
     this.#changed();
   }
 
