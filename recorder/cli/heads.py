@@ -7,8 +7,8 @@ it belongs on another machine. Only heads whose signature is right are kept; a l
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
+from time import sleep
 from typing import Annotated
 
 import orjson
@@ -45,7 +45,7 @@ def heads(
     with Remote(url) as remote:
         _take(remote, append)
         while every is not None:
-            time.sleep(every)
+            sleep(every)
             try:
                 _take(remote, append)
             except Unavailable as error:
