@@ -1,25 +1,32 @@
 /** The chain, verified in this browser on request: how far it is, and the first place that is not as it was recorded. */
 
-import { ChainWalk } from "./chain.js";
+import { PROOFS, verify } from "/client.js";
 import { announce, el, fill, say } from "./dom.js";
 import { count, duration, rate, several, visible } from "./format.js";
 import { readPage } from "./history.js";
 import { sessionAddress } from "./router.js";
 
-const PAGE = 500;
+/** @typedef {Awaited<ReturnType<typeof verify>>} Report */
+
+/** What the client says of a delta that it could not prove, in the words of this page. @type {Record<string, string>} */
+const NOTES = {
+  [PROOFS.CHAIN_OFF]: "without a hash: the chain was off for them",
+  [PROOFS.START]: "taken as it stands: nothing says what the hash before it was",
+};
 
 /** The card. */
 export class Verify {
   /**
    * @param {import("./api.js").Api} api
    * @param {import("./source.js").Source} source
-   * @param {AbortSignal} signal Ends what is asked.
+   * @param {AbortSignal} signal The view is closed.
    */
   constructor(api, source, signal) {
     this.api = api;
     this.source = source;
     this.signal = signal;
-    this.running = false; // whether it walks
+    /** @type {AbortController | null} */
+    this.walk = null; // ends the one that is under way
     this.button = el("button", { type: "button", class: "primary", on: { click: () => void this.toggle() } }, "Verify the chain");
     this.progress = el("progress", { hidden: true, "aria-label": "Verified" });
     this.status = el("span", { class: "dim" });
@@ -39,99 +46,88 @@ export class Verify {
   }
 
   async toggle() {
-    if (this.running) {
-      this.running = false;
+    if (this.walk) {
+      this.walk.abort();
       return;
     }
     if (this.source.figures.scoped) {
       this.tell("unknown", "The chain goes through all sessions: to follow it takes a token for all sessions.");
       return;
     }
-    if (!globalThis.crypto?.subtle) {
-      this.tell("unknown", "This browser computes hashes only for pages that came by https or from this machine.");
-      return;
-    }
-    this.running = true;
-    say(this.button, "Stop");
+    this.walk = new AbortController();
     this.result.hidden = true;
     this.progress.hidden = false;
+    say(this.button, "Stop");
     try {
-      await this.walk();
+      await this.follow(this.walk.signal);
     } catch (error) {
-      if (!this.signal.aborted) this.tell("unknown", `It could not be read to the end: ${/** @type {Error} */ (error).message}`);
+      if (!this.signal.aborted) this.tell("unknown", `It could not be read: ${/** @type {Error} */ (error).message}`);
     } finally {
-      this.running = false;
+      this.walk = null;
       this.progress.hidden = true;
+      say(this.status, "");
       say(this.button, "Verify the chain");
     }
   }
 
-  async walk() {
+  /** @param {AbortSignal} stopped */
+  async follow(stopped) {
     const began = performance.now();
     const stats = await this.api.json("/api/stats", this.signal);
-    const from = stats.oldest;
-    const through = stats.recorded;
-    const walk = new ChainWalk(from, await this.hashBefore(from));
-    this.progress.max = Math.max(1, through - from + 1);
-    while (this.running && walk.next <= through) {
-      const asked = { after: walk.next - 1, before: through + 1, order: "asc", limit: PAGE };
-      const { entries } = await readPage(this.api, "/api/deltas", asked, this.signal);
-      if (!entries.length) throw new Error(`nothing follows seq ${walk.next - 1}, though the recorder is at ${through}; it may have been pruned meanwhile`);
-      const good = await walk.add(entries);
-      const done = walk.next - from;
-      this.progress.value = done;
-      const seconds = (performance.now() - began) / 1000;
-      say(this.status, `${count(done)} of ${count(through - from + 1)} · ${rate(done / seconds)} a second`);
-      if (!good) break;
+    /** @type {Report | null} */
+    let known = null;
+    const onProgress = (/** @type {Report} */ report) => {
+      known = report;
+      this.advance(report, stats, (performance.now() - began) / 1000);
+    };
+    const signal = AbortSignal.any([stopped, this.signal]);
+    try {
+      const token = this.api.token ?? undefined;
+      await this.conclude(await verify({ url: location.origin, token, signal, onProgress }), performance.now() - began);
+    } catch (error) {
+      if (!stopped.aborted || this.signal.aborted) throw error;
+      const last = /** @type {Report | null} */ (known)?.last ?? 0;
+      this.tell("unknown", `Stopped at seq ${last}. So far nothing is wrong.`);
     }
-    this.conclude(walk, from, through, performance.now() - began);
+  }
+
+  /** @param {Report} report @param {any} stats @param {number} seconds */
+  advance(report, stats, seconds) {
+    const total = Math.max(1, stats.recorded - stats.oldest + 1, report.checked);
+    this.progress.max = total;
+    this.progress.value = report.checked;
+    say(this.status, `${count(report.checked)} of ${count(total)} · ${rate(report.checked / seconds)} a second`);
+  }
+
+  /** @param {Report} report @param {number} took */
+  async conclude(report, took) {
+    if (report.bad) {
+      this.tell("bad", `The chain breaks at seq ${report.bad.seq}`, ...(await this.fault(report, report.bad)));
+      return;
+    }
+    const notes = Object.entries(report.unproven).map(([reason, many]) => `${several(many, "delta")} ${NOTES[reason] ?? reason}.`);
+    if (report.proven === 0) {
+      this.tell("unknown", report.checked ? "Nothing of it can be verified." : "There is nothing to verify yet.", ...notes.map(note));
+      return;
+    }
+    const title = `${several(report.proven, "link")} verified, seq ${report.first} to ${report.last}`;
+    const pruned = /** @type {number} */ (report.first) > 1 && "What was before was pruned; its receipt says what to go on from.";
+    this.tell("good", title, note(`In ${duration(took)}.`), pruned && note(pruned), ...notes.map(note));
   }
 
   /**
-   * The hash that the first entry goes on from.
-   * @param {number} from Its seq.
-   * @returns {Promise<string | null>} Null where nobody knows.
+   * What is wrong, and the way there.
+   * @param {Report} report
+   * @param {{seq: number, why: string}} bad
+   * @returns {Promise<Node[]>}
    */
-  async hashBefore(from) {
-    if (from <= 1) return "0".repeat(64);
-    const { prunes } = await this.api.json("/api/receipts", this.signal);
-    const receipt = prunes.find((/** @type {any} */ prune) => prune.lastSeq === from - 1);
-    return receipt?.lastHash ?? null;
-  }
-
-  /**
-   * @param {ChainWalk} walk
-   * @param {number} from
-   * @param {number} through
-   * @param {number} took
-   */
-  conclude(walk, from, through, took) {
-    const { fault } = walk;
-    say(this.status, "");
-    if (fault) {
-      this.tell(
-        "bad",
-        `The chain breaks at seq ${fault.seq}`,
-        el("p", {}, `Everything before it holds (${several(walk.checked, "link")}). Here ${fault.text}.`),
-        el("p", {}, el("a", { href: sessionAddress(fault.session, fault.seq) }, `Look at it: session ${visible(fault.session)}, seq ${fault.seq}`)),
-      );
-    } else if (walk.next <= through) {
-      this.tell("unknown", `Stopped at seq ${walk.next - 1}. So far every link holds.`);
-    } else if (walk.checked === 0) {
-      this.tell("unknown", walk.unchained ? "The chain is off: no delta that is kept carries a hash." : "There is nothing to verify yet.");
-    } else {
-      const notes = [
-        from > 1 && `It begins at seq ${from}; what was before was pruned, and the receipt of that says what to go on from.`,
-        walk.unchained > 0 && `${several(walk.unchained, "delta")} without a hash: the chain was off for them.`,
-        walk.erased > 0 && `${several(walk.erased, "delta")} by the digests that are left of erased content.`,
-      ];
-      this.tell(
-        "good",
-        `${several(walk.checked, "link")} verified, seq ${from} to ${through}`,
-        el("p", { class: "dim" }, `In ${duration(took)}. The hash at the end: `, el("code", {}, walk.hash)),
-        ...notes.map((note) => note && el("p", { class: "dim" }, note)),
-      );
-    }
+  async fault(report, bad) {
+    const words = el("p", {}, `Everything before it holds (${several(report.proven, "link")}). What is wrong: ${bad.why}.`);
+    const query = { after: bad.seq - 1, before: bad.seq + 1 };
+    const { entries } = await readPage(this.api, "/api/deltas", query, this.signal);
+    if (!entries.length) return [words];
+    const { session, seq } = entries[0];
+    return [words, el("p", {}, el("a", { href: sessionAddress(session, seq) }, `Look at it: session ${visible(session)}, seq ${seq}`))];
   }
 
   /**
@@ -145,4 +141,9 @@ export class Verify {
     fill(this.result, el("h3", {}, title), ...more);
     announce(title);
   }
+}
+
+/** @param {string} text @returns {HTMLElement} */
+function note(text) {
+  return el("p", { class: "dim" }, text);
 }

@@ -36,6 +36,8 @@ export class VirtualList {
     this.rows = new Map(); // in sight, by key
     /** @type {HTMLElement[]} */
     this.spare = []; // elements not in use
+    /** @type {WeakMap<HTMLElement, T>} */
+    this.held = new WeakMap(); // what each row shows
     /** @type {string | number | null} */
     this.active = null; // key of the item that the keyboard is at
     this.rowHeight = 0; // in pixels; measured when shown
@@ -148,12 +150,14 @@ export class VirtualList {
    */
   place(key, item, index, count, again) {
     let row = this.rows.get(key);
-    const fresh = !row;
     if (!row) {
       row = this.spare.pop() ?? el("div", { class: "row", role: "option", id: `${this.name}-${++this.made}` });
       this.rows.set(key, row);
       if (!row.isConnected) this.space.append(row);
     }
+    // An item that was read anew is another one: its content may have been erased.
+    const fresh = this.held.get(row) !== item;
+    this.held.set(row, item);
     row.style.transform = `translateY(${index * this.rowHeight}px)`;
     row.setAttribute("aria-posinset", String(index + 1));
     row.setAttribute("aria-setsize", String(count));

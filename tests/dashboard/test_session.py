@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from pathlib import Path
 from random import Random
@@ -13,6 +14,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.support.app import App, delta, running_app
 from tests.support.browser import needs_chromium, opened
+from tests.support.http import client
 
 pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="session")]
 
@@ -32,6 +34,13 @@ async def slide(page: Page, value: int) -> None:
         "(input, value) => { input.value = value; input.dispatchEvent(new Event('input', { bubbles: true })); }",
         value,
     )
+
+
+async def erase(app: App, session: str) -> None:
+    """Erase a session's content."""
+    async with client(app) as http:
+        response = await http.post("/api/admin/erase", json={"sessionId": session, "reason": "asked for"})
+        assert response.status_code == 200, response.text
 
 
 async def walk(app: App, steps: int) -> list[str]:
@@ -229,3 +238,32 @@ async def test_who_changed_a_field_is_told_and_leads_there(browser: Browser, tmp
             await expect(page.locator("li[data-path='/plan/0/status'] ins")).to_have_text("running")
             await panel.get_by_role("button", name="Close").click()
             await expect(panel).to_be_hidden()
+
+
+async def test_what_was_erased_is_marked_and_gone_from_every_view(browser: Browser, tmp_path: Path) -> None:
+    async with running_app(tmp_path) as app:
+        secret = {"who": "a-secret-name"}
+        await app.publish(
+            {"type": "created", "sessionId": "s", "after": secret},
+            {"type": "updated", "sessionId": "s", "after": {**secret, "n": 1}},
+            delta("other", 1),
+        )
+        async with opened(browser, app.url, "#/session/s") as page:
+            await expect(page.locator(".state-body")).to_contain_text("n")
+            await erase(app, "s")
+            # Whoever looks at it when it happens does not see it any longer.
+            await expect(page.locator(".erased-note")).to_be_visible()
+            await expect(page.locator(".timeline .row[data-kind='erased']")).to_have_count(2)
+            digest = hashlib.sha256(b'{"who":"a-secret-name","n":1}').hexdigest()
+            await expect(page.locator(".erased-note")).to_contain_text(digest)
+            await app.publish({"type": "updated", "sessionId": "s", "after": {"n": 2}})
+            await expect(page.locator("li[data-path='/n']")).to_be_visible()
+            await page.keyboard.press("Home")
+            await expect(page.locator(".erased-note")).to_be_visible()
+            assert "a-secret-name" not in await page.content()
+            await page.goto(f"{app.url}/#/")
+            await expect(page.locator(".feed-list .row").first).to_be_visible()
+            assert "a-secret-name" not in await page.content()
+            await page.goto(f"{app.url}/#/trust")
+            await page.get_by_role("button", name="Verify the chain").click()
+            await expect(page.locator(".verdict")).to_contain_text("4 links verified")

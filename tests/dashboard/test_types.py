@@ -21,28 +21,33 @@ for await (const event of events) if (event.event === "delta") event.delta.typo.
 """
 
 
-def test_the_client_has_no_fault_of_type_and_whoever_misuses_it_is_told(tmp_path: Path) -> None:
+def faults(folder: Path, *include: str) -> list[str]:
+    """What the compiler finds wrong in files; skips, saying so, where there is none."""
     node = shutil.which("node")
     if node is None or not COMPILER.exists():
-        pytest.skip(
-            "the types of the JavaScript client are not checked: no node, or no TypeScript in .venv/node"
-        )
-    misuse = tmp_path / "misuse.ts"
-    misuse.write_text(f"import {{ subscribe }} from {json.dumps(str(CLIENT))};{MISUSE}")
-    project = tmp_path / "tsconfig.json"
-    parts = [str(path) for path in (CLIENT.parent / "client").glob("*.js")]
-    project.write_text(
-        json.dumps({"extends": str(HERE / "tsconfig.json"), "include": [str(CLIENT), *parts, str(misuse)]})
-    )
+        pytest.skip("the types of the JavaScript are not checked: no node, or no TypeScript in .venv/node")
+    project = folder / "tsconfig.json"
+    project.write_text(json.dumps({"extends": str(HERE / "tsconfig.json"), "include": include}))
     done = subprocess.run(
         [node, str(COMPILER), "-p", str(project)],
-        cwd=tmp_path,
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
         timeout=50,
     )
-    faults = [line for line in done.stdout.splitlines() if ": error TS" in line]
-    assert [line for line in faults if not line.startswith("misuse.ts")] == []
+    return [line for line in done.stdout.splitlines() if ": error TS" in line]
+
+
+def test_the_client_has_no_fault_of_type_and_whoever_misuses_it_is_told(tmp_path: Path) -> None:
+    misuse = tmp_path / "misuse.ts"
+    misuse.write_text(f"import {{ subscribe }} from {json.dumps(str(CLIENT))};{MISUSE}")
+    parts = [str(path) for path in (CLIENT.parent / "client").glob("*.js")]
+    found = faults(tmp_path, str(CLIENT), *parts, str(misuse))
+    assert [line for line in found if not line.startswith("misuse.ts")] == []
     for fault in ("'number' is not assignable", "'sort' does not exist", "'typo' does not exist"):
-        assert any(fault in line for line in faults), done.stdout
+        assert any(fault in line for line in found), found
+
+
+def test_the_dashboard_has_no_fault_of_type(tmp_path: Path) -> None:
+    assert faults(tmp_path, str(CLIENT.parent / "*.js")) == []
