@@ -53,7 +53,7 @@ class Metrics:
         self.refused[code] = self.refused.get(code, 0) + 1
 
     def turn_away(self, reason: str) -> None:
-        """Count a connection that was refused or ended before it was let in, by the limit or the error's code."""
+        """Count a connection or a request that was refused before it was let in, by the limit or the error's code."""
         self.turned_away[reason] = self.turned_away.get(reason, 0) + 1
 
     def refuse_query(self, kind: str) -> None:
@@ -99,7 +99,9 @@ class Metrics:
         ):
             yield CounterMetricFamily(name, text, value=value)
         yield _by_label("recorder_publishes_refused", "Publishes refused", "reason", self.refused)
-        yield _by_label("recorder_connections_refused", "Connections refused", "reason", self.turned_away)
+        yield _by_label(
+            "recorder_connections_refused", "Connections and requests refused", "reason", self.turned_away
+        )
         yield _by_label(
             "recorder_queries_refused", "Questions that found no place", "kind", self.refused_queries
         )

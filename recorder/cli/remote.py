@@ -18,8 +18,8 @@ import orjson
 import typer
 
 from recorder.cli.credentials import bearer
-from recorder.errors import BY_CODE, ClientError, InvalidSetting, RecorderError, Unavailable
-from recorder.settings import URL_VARIABLE
+from recorder.errors import BY_CODE, ClientError, InvalidSetting, NotAuthenticated, RecorderError, Unavailable
+from recorder.settings import TOKEN_VARIABLE, URL_VARIABLE
 
 DEFAULT_URL = "http://127.0.0.1:8765"
 
@@ -156,6 +156,8 @@ def _good(answer: httpx.Response) -> bytes:
 
 def _error(kind: type[RecorderError], text: str, problem: Mapping[str, Any]) -> RecorderError:
     index, hint = problem.get("index"), problem.get("hint")
+    if kind is NotAuthenticated:
+        hint = f"set {TOKEN_VARIABLE}, or name a file with --token-file"
     return kind(
         text,
         index=index if isinstance(index, int) else None,

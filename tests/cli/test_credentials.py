@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -72,3 +73,30 @@ def test_a_file_that_is_not_there_is_named(invoke: Invoke) -> None:
         b"",
         "recorder: --token-file: none: No such file or directory (mend the path or its mode)\n",
     )
+
+
+def test_commands_show_their_token_and_say_how_where_one_is_missing(
+    start_server: Callable[..., Any], invoke: Invoke, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("the-token-of-the-test\n")
+    server = start_server("--persist", "--admin-tokens-file", str(tokens))
+    monkeypatch.setenv("RECORDER_URL", server.url)
+    code, _, err = invoke("stats")
+    assert (code, err) == (
+        1,
+        "recorder: a token is needed (set RECORDER_TOKEN, or name a file with --token-file)\n",
+    )
+    assert invoke("stats", "--token-file", str(tokens))[0] == 0
+    code, _, err = invoke("tail")
+    assert (code, "401" in err) == (1, True)
+    monkeypatch.setenv("RECORDER_TOKEN", "the-token-of-the-test")
+    for command in (
+        ["stats"],
+        ["query"],
+        ["export"],
+        ["heads"],
+        ["snapshot"],
+        ["prune", "--older-than", "1d"],
+    ):
+        assert invoke(*command)[0] == 0, command

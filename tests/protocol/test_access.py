@@ -114,6 +114,37 @@ def test_a_host_that_is_not_plainly_ours_is_refused(host: str | None) -> None:
     assert not allows(OWN, host, f"http://{host}")
 
 
+@pytest.mark.parametrize(
+    ("bind", "local", "host", "answered"),
+    [
+        ("0.0.0.0", "192.0.2.7", "192.0.2.7:8765", True),
+        ("0.0.0.0", "192.0.2.7", "192.0.2.8:8765", False),
+        ("0.0.0.0", "192.0.2.7", "0.0.0.0:8765", False),
+        ("0.0.0.0", "192.0.2.7", "evil.example", False),
+        ("0.0.0.0", "", "", False),
+        ("0.0.0.0", "127.0.0.1", "localhost:8765", True),
+        ("::", "2001:db8::1", "[2001:DB8::1]:8765", True),
+        ("127.0.0.1", "192.0.2.7", "192.0.2.7", False),
+    ],
+)
+def test_where_every_address_is_listened_on_the_one_that_was_called_is_answered(
+    bind: str, local: str, host: str, answered: bool
+) -> None:
+    try:
+        Access(bind).check(host, None, local=local)
+    except NotAllowed:
+        assert not answered
+    else:
+        assert answered
+
+
+def test_what_came_by_tls_was_not_asked_for_by_a_page_that_did_not() -> None:
+    OWN.check("localhost:1", "https://localhost:1", is_secure=True)
+    with pytest.raises(NotAllowed):
+        OWN.check("localhost:1", "http://localhost:1", is_secure=True)
+    FURTHER.check("localhost:1", "https://app.example", is_secure=True)
+
+
 def test_allowed_hosts_go_with_their_port_or_with_any() -> None:
     assert allows(FURTHER, "recorder.example")
     assert allows(FURTHER, "recorder.example:1")
