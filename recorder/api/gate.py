@@ -39,13 +39,17 @@ class Gate:
         entrance: The rules.
         origins: Pages elsewhere that may send requests.
         clock: Tells when a token has expired.
+        metrics: Counts who is refused.
     """
 
-    def __init__(self, app: ASGIApp, entrance: Entrance, origins: tuple[str, ...], clock: Clock) -> None:
+    def __init__(
+        self, app: ASGIApp, entrance: Entrance, origins: tuple[str, ...], clock: Clock, metrics: Metrics
+    ) -> None:
         self._app = app
         self._entrance = entrance
         self._origins = frozenset(origins)
         self._clock = clock
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check, then go on."""
@@ -53,7 +57,9 @@ class Gate:
         try:
             caller = self._check(scope, headers)
         except RecorderError as error:
-            logger.bind(code=error.code, reason=str(error), path=scope["path"][:80]).info("request refused")
+            log = logger.bind(code=error.code, reason=str(error), address=_host(scope, "client"))
+            log.bind(path=scope["path"][:80]).info("request refused")
+            self._metrics.turn_away(error.code)
             await problem(error)(scope, receive, send)
             return
         granted = preflight(self._origins, headers) if scope["method"] == "OPTIONS" else None
@@ -67,9 +73,9 @@ class Gate:
         )
 
     def _check(self, scope: Scope, headers: Headers) -> Caller:
-        peer, local = (scope.get(end) or ("", 0) for end in ("client", "server"))
-        caller = self._entrance.caller(headers.getlist, peer[0], is_secure=scope["scheme"] == "https")
-        self._entrance.check(headers.getlist, local[0], caller)
+        is_secure = scope["scheme"] == "https"
+        caller = self._entrance.caller(headers.getlist, _host(scope, "client"), is_secure=is_secure)
+        self._entrance.check(headers.getlist, _host(scope, "server"), caller)
         check_site(headers)
         if scope["method"] not in READING:
             check_media(headers)
@@ -93,6 +99,12 @@ class Gate:
             await send(message)
 
         return checked
+
+
+def _host(scope: Scope, end: str) -> str:
+    """The address of one end of the connection, `client` or `server`."""
+    found = scope.get(end)
+    return str(found[0]) if found else ""
 
 
 def check_site(headers: Headers) -> None:

@@ -66,7 +66,13 @@ def application(recorder: Recorder) -> Starlette:
         middleware=[
             Middleware(SafeHeaders, origins=origins),
             Middleware(Boundary, metrics=recorder.metrics),
-            Middleware(Gate, entrance=recorder.entrance, origins=origins, clock=recorder.clock),
+            Middleware(
+                Gate,
+                entrance=recorder.entrance,
+                origins=origins,
+                clock=recorder.clock,
+                metrics=recorder.metrics,
+            ),
             Middleware(Turns, places=places, metrics=recorder.metrics),
         ],
         exception_handlers={

@@ -90,7 +90,8 @@ def guarded(route: Route) -> Route:
             _check(request, rule)
         except (NotAuthenticated, NotAllowed) as error:
             # The pattern, not the path: this is about who asked, and a path may be very long.
-            logger.bind(code=error.code, reason=str(error), route=route.path).info("request refused")
+            log = logger.bind(code=error.code, reason=str(error), address=request.state.caller.address)
+            log.bind(route=route.path).info("request refused")
             recorder_of(request).metrics.turn_away(error.code)
             raise
         return await endpoint(request)

@@ -80,8 +80,8 @@ class Verifier:
                         issuer=self._issuer,
                         options=_OPTIONS,  # type: ignore[arg-type]
                     )
-                except jwt.InvalidSignatureError:
-                    continue
+                except jwt.DecodeError:
+                    continue  # another key's, or no token at all
                 except (jwt.PyJWTError, ValueError, RecursionError) as error:
                     # A claim, by a signature that holds: its bearer may know which.
                     raise NotAuthenticated(f"the token is not valid: {str(error)[:100]}") from None
