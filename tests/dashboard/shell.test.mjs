@@ -199,6 +199,18 @@ test("what an iterator leaves unread is bounded, and comes when it is taken", as
   assert.ok(Socket.all.length > 3);
 });
 
+test("what is being verified is bounded, too", async () => {
+  const seen = [];
+  start({ since: "earliest", verify: true, maxWaiting: 10, onEvent: (event) => seen.push(event.seq) });
+  Socket.last.open();
+  for (let seq = 1; seq <= 20; seq++) Socket.last.say(delta(seq));
+  assert.equal(Socket.all[0].closed, true);
+  await settled();
+  assert.equal(Socket.all.length, 2);
+  assert.equal(Socket.last.since, "E:10"); // hello counts, too
+  assert.deepEqual(seen, Array.from({ length: 10 }, (_, number) => number + 1));
+});
+
 test("a list of states is taken whole, however long", async () => {
   const events = start({ since: "state", maxWaiting: 5 });
   Socket.last.open();

@@ -6,7 +6,7 @@
  */
 
 import { Violation } from "./errors.js";
-import { member } from "./json.js";
+import { member, members } from "./json.js";
 
 /**
  * @typedef {object} Envelope The delta inside a delta event, as it was published.
@@ -76,9 +76,13 @@ export class Delta {
     return this.#raw("after");
   }
 
+  /** The texts of the states, once somebody has asked. @type {Map<string, string> | null} */
+  #texts = null;
+
   /** @param {string} name */
   #raw(name) {
-    const text = member(member(this.text, "delta") ?? "{}", name);
+    this.#texts ??= new Map(members(member(this.text, "delta") ?? "{}"));
+    const text = this.#texts.get(name);
     return text === "null" ? undefined : text;
   }
 }

@@ -4,11 +4,9 @@
  * Everything here is given text that `JSON.parse` has taken, so it looks for ends and not for faults.
  */
 
-/** A string, or what is neither a string nor a bracket; sticky, from a place outside any string. */
-const STRING = /"[^"\\]*(?:\\.[^"\\]*)*"/y;
-const PLAIN = /[^"[\]{}]+/y;
-const SCALAR = /[^,\]}\s]+/y;
 const SPACE = /[ \t\r\n]*/y;
+const [QUOTE, BACKSLASH, COMMA] = [34, 92, 44];
+const [OPEN_LIST, CLOSE_LIST, OPEN, CLOSE] = [91, 93, 123, 125];
 
 /** A number that a JavaScript number would not spell the same: too long, too precise, or written another way. */
 export class ExactNumber {
@@ -33,15 +31,30 @@ export class ExactNumber {
 }
 
 /**
- * @param {RegExp} pattern Sticky.
  * @param {string} text
  * @param {number} start
- * @returns {number} Where what the pattern takes ends.
+ * @returns {number} The first place from there on that is no white space.
  */
-function after(pattern, text, start) {
-  pattern.lastIndex = start;
-  if (!pattern.test(text)) throw new SyntaxError(`not JSON at character ${start}`);
-  return pattern.lastIndex;
+function skipSpace(text, start) {
+  SPACE.lastIndex = start;
+  SPACE.test(text);
+  return SPACE.lastIndex;
+}
+
+/**
+ * @param {string} text
+ * @param {number} start The opening quote of a string.
+ * @returns {number} Behind the closing one.
+ */
+function stringEnd(text, start) {
+  let at = start;
+  for (;;) {
+    at = text.indexOf('"', at + 1);
+    if (at < 0) throw new SyntaxError(`not JSON: the string at character ${start} has no end`);
+    let escapes = at;
+    while (text.charCodeAt(escapes - 1) === BACKSLASH) escapes--;
+    if ((at - escapes) % 2 === 0) return at + 1;
+  }
 }
 
 /**
@@ -50,18 +63,33 @@ function after(pattern, text, start) {
  * @returns {number} Behind its last one.
  */
 function valueEnd(text, start) {
-  const first = text[start];
-  if (first === '"') return after(STRING, text, start);
-  if (first !== "{" && first !== "[") return after(SCALAR, text, start);
+  const first = text.charCodeAt(start);
+  if (first === QUOTE) return stringEnd(text, start);
+  if (first !== OPEN && first !== OPEN_LIST) return scalarEnd(text, start);
   let depth = 0;
+  // By character codes, since every delta that is looked at exactly goes through here.
+  for (let at = start; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) at = stringEnd(text, at) - 1;
+    else if (code === OPEN || code === OPEN_LIST) depth++;
+    else if ((code === CLOSE || code === CLOSE_LIST) && --depth === 0) return at + 1;
+  }
+  throw new SyntaxError(`not JSON: what begins at character ${start} has no end`);
+}
+
+/**
+ * @param {string} text
+ * @param {number} start The first character of a number, of `true`, `false` or `null`.
+ * @returns {number} Behind its last one.
+ */
+function scalarEnd(text, start) {
   let at = start;
-  do {
-    const char = text[at];
-    if (char === '"') at = after(STRING, text, at);
-    else if (char === "{" || char === "[") depth++, at++;
-    else if (char === "}" || char === "]") depth--, at++;
-    else at = after(PLAIN, text, at);
-  } while (depth > 0);
+  while (at < text.length) {
+    const code = text.charCodeAt(at);
+    if (code === COMMA || code === CLOSE || code === CLOSE_LIST || code <= 32) break;
+    at++;
+  }
+  if (at === start) throw new SyntaxError(`not JSON: a value is missing at character ${start}`);
   return at;
 }
 
@@ -72,14 +100,14 @@ function valueEnd(text, start) {
  * @returns {Generator<[string, string]>} Names, and the texts of their values as they stand.
  */
 export function* members(text) {
-  let at = after(SPACE, text, after(SPACE, text, 0) + 1);
+  let at = skipSpace(text, skipSpace(text, 0) + 1);
   while (text[at] !== "}") {
-    const nameEnd = after(STRING, text, at);
-    const start = after(SPACE, text, after(SPACE, text, nameEnd) + 1);
+    const nameEnd = stringEnd(text, at);
+    const start = skipSpace(text, skipSpace(text, nameEnd) + 1);
     const end = valueEnd(text, start);
     yield [JSON.parse(text.slice(at, nameEnd)), text.slice(start, end)];
-    at = after(SPACE, text, end);
-    if (text[at] === ",") at = after(SPACE, text, at + 1);
+    at = skipSpace(text, end);
+    if (text[at] === ",") at = skipSpace(text, at + 1);
   }
 }
 
@@ -103,12 +131,12 @@ export function member(text, wanted) {
  * @returns {Generator<string>} Their texts, as they stand.
  */
 export function* elements(text) {
-  let at = after(SPACE, text, after(SPACE, text, 0) + 1);
+  let at = skipSpace(text, skipSpace(text, 0) + 1);
   while (text[at] !== "]") {
     const end = valueEnd(text, at);
     yield text.slice(at, end);
-    at = after(SPACE, text, end);
-    if (text[at] === ",") at = after(SPACE, text, at + 1);
+    at = skipSpace(text, end);
+    if (text[at] === ",") at = skipSpace(text, at + 1);
   }
 }
 
@@ -181,6 +209,6 @@ class Reader {
   }
 
   space() {
-    this.at = after(SPACE, this.text, this.at);
+    this.at = skipSpace(this.text, this.at);
   }
 }

@@ -333,16 +333,18 @@ export class Subscription {
   #received(event) {
     const verifier = this.#verifier;
     if (verifier === null) return this.#handOut(event);
+    this.#verifying++;
+    this.#holdIfFull();
     const follows = verifier.follow(event);
     // What is wrong here is told in its turn, behind everything before it.
     follows.catch(() => {});
-    this.#verifying++;
     this.#verified = this.#verified
       .then(() => follows)
       .then((proof) => {
         this.#verifying--;
         if (event.event === "delta") event.proof = proof;
         this.#handOut(event);
+        this.#goOn();
       })
       .catch((error) => this.#end(error));
   }
@@ -365,14 +367,18 @@ export class Subscription {
     }
     this.#waiting.push(event);
     this.#waitingChars += sizeOf(event);
-    if (this.#isFull(1) && this.#resume.phase !== "listing" && this.#socket !== null) {
-      this.#held = true;
-      this.#drop();
-      this.#resume.phase = "down";
-    }
+    this.#holdIfFull();
   }
 
-  /** Connect again where that waited for events to be taken. */
+  /** Let the connection go where more is waiting than may be; a list of states is taken whole. */
+  #holdIfFull() {
+    if (!this.#isFull(1) || this.#resume.phase === "listing" || this.#socket === null) return;
+    this.#held = true;
+    this.#drop();
+    this.#resume.phase = "down";
+  }
+
+  /** Connect again where that waited for events to be taken, or verified. */
   #goOn() {
     if (!this.#held || this.#isFull(0.5)) return;
     this.#held = false;
@@ -382,7 +388,8 @@ export class Subscription {
   /** @param {number} part Of the bound. */
   #isFull(part) {
     const { maxWaiting, maxWaitingChars } = this.#wanted;
-    return this.#waiting.length > maxWaiting * part || this.#waitingChars > maxWaitingChars * part;
+    const waiting = this.#waiting.length + this.#verifying;
+    return waiting > maxWaiting * part || this.#waitingChars > maxWaitingChars * part;
   }
 
   /** @param {Event} event It is handed out. */
