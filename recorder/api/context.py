@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from recorder.app import Recorder
 from recorder.errors import NotAuthenticated, Unavailable
+from recorder.protocol.events import without_hash
 from recorder.protocol.grants import Grant
 from recorder.store.base import Query
 from recorder.store.sqlite.store import SqliteStore
@@ -35,6 +36,11 @@ def narrowed(request: Request, query: Query) -> Query:
     asked = query.sessions
     assert asked is None or isinstance(asked, frozenset)
     return replace(query, sessions=grant_of(request).narrow(asked))
+
+
+def shown(request: Request, items: list[bytes]) -> list[bytes]:
+    """Items as the request's token may see them: without the chain's hashes where it is for some sessions only."""
+    return items if grant_of(request).sessions is None else [without_hash(item) for item in items]
 
 
 async def recording_of(request: Request) -> SqliteStore:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from recorder.api import params
-from recorder.api.context import narrowed, recording_of
+from recorder.api.context import narrowed, recording_of, shown
 from recorder.api.history import following
 from recorder.errors import Pruned
 from recorder.protocol import export
@@ -36,7 +36,9 @@ async def export_all(request: Request) -> Response:
     if request.method == "HEAD":
         return Response(headers=headers, media_type=media_type)
     writer = {"ndjson": _as_ndjson, "json": _as_json, "csv": _as_csv}[format_]
-    return StreamingResponse(writer(pieces(store, bounded)), headers=headers, media_type=media_type)
+    return StreamingResponse(
+        writer(_shown(request, pieces(store, bounded))), headers=headers, media_type=media_type
+    )
 
 
 async def pieces(store: SqliteStore, query: Query) -> AsyncIterator[list[bytes]]:
@@ -62,6 +64,11 @@ async def pieces(store: SqliteStore, query: Query) -> AsyncIterator[list[bytes]]
 
 
 Pieces = AsyncIterator[list[bytes]]
+
+
+async def _shown(request: Request, found: Pieces) -> Pieces:
+    async for items in found:
+        yield shown(request, items)
 
 
 async def _as_ndjson(found: Pieces) -> AsyncIterator[bytes]:

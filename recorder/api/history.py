@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from recorder.api import cursors, params
-from recorder.api.context import grant_of, narrowed, recorder_of, recording_of
+from recorder.api.context import grant_of, narrowed, recorder_of, recording_of, shown
 from recorder.api.cursors import SessionsCursor
 from recorder.api.problems import json_response
 from recorder.clock import Clock
@@ -39,7 +39,9 @@ async def deltas(request: Request) -> Response:
     items, through = await collect(store, query, page.limit, clock=clock, seconds=limits.query_timeout / 1000)
     cursor = None if through is None else page.cursor(through)
     head = orjson.dumps({"epoch": epoch})[:-1]
-    body = b"".join((head, b',"deltas":[', b",".join(items), b'],"next":', orjson.dumps(cursor), b"}"))
+    body = b"".join(
+        (head, b',"deltas":[', b",".join(shown(request, items)), b'],"next":', orjson.dumps(cursor), b"}")
+    )
     return Response(body, media_type="application/json")
 
 

@@ -17,9 +17,11 @@ from recorder.model.delta import Entry
 from recorder.model.scope import Scope, Sessions
 from recorder.protocol import sse
 from recorder.protocol.deflate import packed_frame
+from recorder.protocol.events import entry_without_hash
 from recorder.protocol.subscribe import Subscription
 
-Filter = tuple[Sessions, frozenset[str] | None]
+Filter = tuple[Sessions, frozenset[str] | None, bool]
+"""Sessions, types, and whether hashes are shown."""
 
 
 class Batch:
@@ -54,6 +56,11 @@ class Batch:
         return self._packed
 
 
+def batch_without_hashes(entries: list[Entry]) -> Batch:
+    """A batch for those who may not see the chain."""
+    return Batch([entry_without_hash(entry) for entry in entries])
+
+
 class Receiver(Protocol):
     """Who gets batches. Must not raise, must not block, and may leave its audience while being served."""
 
@@ -65,10 +72,10 @@ class Receiver(Protocol):
 class Audience:
     """Everyone who is live with one and the same filter."""
 
-    __slots__ = ("members", "pending", "sessions", "types")
+    __slots__ = ("members", "pending", "sessions", "types", "with_hashes")
 
     def __init__(self, key: Filter) -> None:
-        self.sessions, self.types = key
+        self.sessions, self.types, self.with_hashes = key
         self.members: dict[Receiver, None] = {}  # ordered, so that service is fair and repeatable
         self.pending: list[Entry] = []  # matched in the tick that is being flushed
 
@@ -79,8 +86,8 @@ class Audience:
         )
 
     def deliver(self, packs: dict[int, bytes]) -> Batch:
-        """Hand the pending entries to every member; `packs` as in `Batch`."""
-        batch = Batch(self.pending, packs)
+        """Hand the pending entries to every member; `packs` as in `Batch`, for those who are shown hashes."""
+        batch = Batch(self.pending, packs) if self.with_hashes else batch_without_hashes(self.pending)
         self.pending = []
         for member in list(self.members):
             member.deliver(batch)
@@ -124,7 +131,7 @@ class Fanout:
 
     def join(self, receiver: Receiver, subscription: Subscription) -> None:
         """Serve a receiver from the next entry on. What was published before now must have been flushed."""
-        key = (subscription.sessions, subscription.types)
+        key = _filter(subscription)
         audience = self._audiences.get(key)
         if audience is None:
             audience = self._audiences[key] = Audience(key)
@@ -139,7 +146,7 @@ class Fanout:
 
     def leave(self, receiver: Receiver, subscription: Subscription) -> None:
         """Serve a receiver no longer. Harmless if it is not served."""
-        key = (subscription.sessions, subscription.types)
+        key = _filter(subscription)
         audience = self._audiences.get(key)
         if audience is None:
             return
@@ -193,3 +200,7 @@ class Fanout:
                 del named[audience]
                 if not named:
                     del self._by_session[session]
+
+
+def _filter(subscription: Subscription) -> Filter:
+    return subscription.sessions, subscription.types, subscription.with_hashes

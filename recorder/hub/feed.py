@@ -19,12 +19,13 @@ from typing import Any, Protocol
 from loguru import logger
 
 from recorder.errors import Pruned, RecorderError, Unavailable
-from recorder.hub.fanout import Batch, Fanout
+from recorder.hub.fanout import Batch, Fanout, batch_without_hashes
 from recorder.hub.tail import Tail
 from recorder.metrics import Metrics
 from recorder.model.chain import GENESIS
 from recorder.model.delta import Entry
 from recorder.model.scope import Sessions
+from recorder.protocol.events import without_hash
 from recorder.protocol.subscribe import Since, Subscription
 
 CHUNK_BYTES = 256 << 10
@@ -309,7 +310,8 @@ class Feed:
                 except Pruned:
                     return False
                 if piece.items:
-                    sink.send_items(piece.items)
+                    shown = self._subscription.with_hashes
+                    sink.send_items(piece.items if shown else [without_hash(item) for item in piece.items])
                 sink.position = piece.through
                 continue
             chunk = _head_of(entries, CHUNK_BYTES)
@@ -325,7 +327,7 @@ class Feed:
         self._hand_over(rest)
         self._begin_after(head)
         self._sink.catching_up(False)
-        link = self._source.tail.head_hash
+        link = self._source.tail.head_hash if self._subscription.with_hashes else None
         self._sink.send_event("live", seq=head, **({} if link is None else {"hash": link.hex()}))
         # What was just written may have been too much for the sink, which has stopped us then.
         if not self._ended:
@@ -335,7 +337,7 @@ class Feed:
     def _hand_over(self, entries: list[Entry]) -> None:
         wanted = [entry for entry in entries if _matches(entry, self._subscription)]
         if wanted:
-            batch = Batch(wanted)
+            batch = Batch(wanted) if self._subscription.with_hashes else batch_without_hashes(wanted)
             self._source.metrics.delivered(len(wanted), len(batch.wire))
             self._sink.deliver(batch)
 

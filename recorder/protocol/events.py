@@ -6,12 +6,15 @@ many travel as one text: it is a control character that JSON forbids raw inside 
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import msgspec
 import orjson
 
 from recorder.model.chain import PLAIN, Erased, Extras
-from recorder.protocol.frames import text_frame
+from recorder.model.delta import Entry
+from recorder.protocol.frames import payload, text_frame
 
 PROTOCOL_VERSION = 1
 SEPARATOR = "\x1e"
@@ -118,3 +121,19 @@ def state_frame(seq: int, session_id: str, state: str) -> bytes:
 def event_frame(event: str, **fields: Any) -> bytes:
     """Any other event, as a WebSocket frame; its fields in the order given."""
     return text_frame(orjson.dumps({"event": event, **fields}))
+
+
+# At the very beginning alone: what follows is the publisher's, and stays as it is.
+_LINKED = re.compile(rb'(\{(?:"event":"delta",)?"seq":[0-9]+,"recordedAt":"[^"]*"),"hash":"[0-9a-f]{64}"')
+
+
+def without_hash(text: bytes) -> bytes:
+    """An item or a delta event without the chain's hash, which covers what its reader may not see."""
+    linked = _LINKED.match(text)
+    return text if linked is None else linked[1] + text[linked.end() :]
+
+
+def entry_without_hash(entry: Entry) -> Entry:
+    """An entry as it is broadcast to those who may not see the chain."""
+    frame = text_frame(without_hash(payload(entry.frame)))
+    return msgspec.structs.replace(entry, hash=None, frame=frame)

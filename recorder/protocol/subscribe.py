@@ -62,12 +62,14 @@ class Subscription:
         types: Delta types, or None for all.
         since: From where on.
         conflate: Whether, where it is too slow, it is moved on to the latest states instead of being closed.
+        with_hashes: Whether the chain's hashes are shown; not to who may see some sessions only, since they cover all.
     """
 
     sessions: Sessions = None
     types: frozenset[str] | None = None
     since: Since = LATEST
     conflate: bool = False
+    with_hashes: bool = True
 
 
 class _SubscribeOp(msgspec.Struct, forbid_unknown_fields=True):
@@ -146,7 +148,13 @@ def narrowed(subscription: Subscription, grant: Grant) -> Subscription:
     """What of a subscription may be seen. Raises NotAllowed where it names a session that may not."""
     asked = subscription.sessions
     assert asked is None or isinstance(asked, frozenset)
-    return replace(subscription, sessions=grant.narrow(asked))
+    if grant.sessions is None:
+        return subscription
+    since = subscription.since
+    if since.position is not None:
+        # Else it could be tried out whether a guess at what lies before is right.
+        since = replace(since, position=replace(since.position, hash=None))
+    return replace(subscription, sessions=grant.narrow(asked), since=since, with_hashes=False)
 
 
 def parse_op(message: bytes, max_sessions: int = MAX_SESSIONS) -> Subscription | None:

@@ -83,6 +83,39 @@ async def test_a_foreign_session_is_answered_as_one_that_does_not_exist(tmp_path
         assert app.head == 5
 
 
+async def test_hashes_are_left_out_everywhere_since_they_cover_foreign_deltas(tmp_path: Path) -> None:
+    hash_like = {"seq": 1, "recordedAt": "x", "hash": "0" * 64}
+    async with running_app(tmp_path, jwt_key_file=key_file(tmp_path), **LISTED) as app, scoped(app) as http:
+        await app.publish(delta("mine"), delta("yours"), delta("mine", after=hash_like))
+        headers = list(bearer(signed("subscribe", **SCOPE)).items())
+        texts = [
+            (await http.get(path)).text for path in ("/api/deltas", "/api/export", "/api/export?format=csv")
+        ]
+        async with http.stream("GET", "/api/stream?since=earliest") as events:
+            lines = aiter(events.aiter_lines())
+            texts.append("".join([await anext(lines) for _ in range(12)]))
+        for target in ("/ws?since=earliest", "/ws?since=earliest&session=mine"):
+            async with (
+                app.connect(target, headers) as wire,
+                app.connect("/ws?session=mine", list(bearer(SUBSCRIBER).items())) as whole,
+            ):
+                events = await wire.until("live")
+                await whole.until("live")
+                await app.publish(delta("mine", after=hash_like))
+                texts.append(str([*events, await wire.event()]))
+                assert "hash" in await whole.event()
+        answer = await http.get("/api/deltas", headers=bearer(SUBSCRIBER))
+        hashes = [row["hash"] for row in answer.json()["deltas"]]
+        assert len(hashes) == 5
+        assert [text for text in texts if any(link in text for link in hashes)] == []
+        # What a publisher wrote is no hash of ours.
+        assert all("0" * 64 in text for text in texts)
+        # Nor can a guess be tried out as a place to resume from.
+        for guess in (hashes[-2], "0" * 64):
+            async with app.connect(f"/ws?since={app.at(2)}:{guess}", headers) as wire:
+                assert "reset" not in [event["event"] for event in await wire.until("live")]
+
+
 async def test_a_cursor_carries_no_rights(tmp_path: Path) -> None:
     async with running_app(tmp_path, jwt_key_file=key_file(tmp_path), **LISTED) as app, scoped(app) as http:
         await app.publish(*some(5, "yours"), *some(5, "mine"))
