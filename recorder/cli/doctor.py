@@ -24,6 +24,7 @@ from recorder.errors import InvalidQuery, RecorderError
 from recorder.model.statements import Head, Signed
 from recorder.settings import load_settings
 from recorder.signing import is_key_id, known_keys, public_key
+from recorder.verify.claims import holds
 from recorder.verify.file import verify_file
 from recorder.verify.findings import Finding, Level, Report
 
@@ -110,7 +111,7 @@ def _trusted(key_file: Path | None, named: list[str], heads: Heads | None) -> fr
     trusted = frozenset() if key_file is None else known_keys(key_file)
     for text in named:
         trusted |= {text.lower() if is_key_id(text.lower()) else public_key(Path(text))}
-    return trusted | {head.by.key_id for head in heads or () if head.by is not None}
+    return trusted | {head.by.key_id for head in heads or () if head.by is not None and holds(head)}
 
 
 def as_json(report: Report) -> dict[str, Any]:

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from recorder.model.statements import ErasureReceipt, Head, PruneReceipt, Signed, Statement, statement_bytes
 from recorder.signing import is_signed
 from recorder.verify.findings import Level, Report
+
+Said = TypeVar("Said", Head, PruneReceipt, ErasureReceipt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +76,11 @@ def holds(statement: Signed[Statement]) -> bool:
 
 def check_receipts(report: Report, ground: Ground) -> None:
     """Whether the receipts account for everything before the first entry, and are signed."""
+    named = [(_receipt_name(receipt.said), receipt) for receipt in ground.receipts]
+    check_signatures(report, named, "receipt", ground.trusted)
     expected = 1
-    for receipt in ground.receipts:
+    for name, receipt in named:
         said = receipt.said
-        name = f"the receipt of the prune of {said.first_seq} to {said.last_seq}"
-        check_signature(report, receipt, "receipt", name, ground.trusted)
         if said.first_seq > expected:
             report.broken(
                 "deleted",
@@ -92,43 +95,66 @@ def check_receipts(report: Report, ground: Ground) -> None:
     if ground.first < expected <= ground.last + 1 and ground.first <= ground.last:
         report.broken(
             "inserted",
-            f"entries {ground.first} to {min(expected - 1, ground.last)} are there, though a receipt says that they were"
-            " pruned: they were put back",
+            f"entries {ground.first} to {min(expected - 1, ground.last)} are there, though they were pruned, or never"
+            " recorded: they were put in",
             ground.first,
             min(expected - 1, ground.last),
         )
 
 
-def check_signature(
-    report: Report, statement: Signed[Statement], kind: str, name: str, trusted: frozenset[str]
-) -> bool:
-    """Whether a statement is signed by a key that is known; what is not is said."""
-    if statement.by is None:
-        report.unknown(kind, f"{name} is not signed")
-    elif not holds(statement):
-        report.broken(kind, f"{name} is not what was signed: it was edited, or made up")
-    elif statement.by.key_id not in trusted:
-        report.unknown(
-            kind, f"{name} is signed by a key that is not known here ({statement.by.key_id[:16]}…)"
-        )
-    else:
-        return True
-    return False
+def _receipt_name(said: PruneReceipt) -> str:
+    return f"the receipt of the prune of {said.first_seq} to {said.last_seq}"
+
+
+def check_signatures(
+    report: Report, statements: Sequence[tuple[str, Signed[Said]]], kind: str, trusted: frozenset[str]
+) -> list[tuple[str, Said]]:
+    """Those that are signed by a key that is known; of what is wrong with others one is named, and how many there are.
+
+    Args:
+        report: Where that is written down.
+        statements: Each with its name.
+        kind: What they are, for findings.
+        trusted: The ids of the keys that are believed.
+    """
+    believed, unsigned, forged = [], [], []
+    strangers: dict[str, list[str]] = {}
+    for name, statement in statements:
+        if statement.by is None:
+            unsigned.append(name)
+        elif not holds(statement):
+            forged.append(name)
+        elif statement.by.key_id not in trusted:
+            strangers.setdefault(statement.by.key_id, []).append(name)
+        else:
+            believed.append((name, statement.said))
+    if forged:
+        report.broken(kind, f"{_some(forged)} not what was signed: edited, or made up")
+    if unsigned:
+        report.unknown(kind, f"{_some(unsigned)} not signed")
+    for key, names in strangers.items():
+        report.unknown(kind, f"{_some(names)} signed by a key that is not known here ({key[:16]}…)")
+    return believed
+
+
+def _some(names: Sequence[str]) -> str:
+    return f"{names[0]} is" if len(names) == 1 else f"{names[0]} and {len(names) - 1:,} more are"
 
 
 def check_heads(report: Report, ground: Ground, heads: Sequence[Signed[Head]]) -> None:
     """Whether the recording's own heads agree with its entries."""
-    if not heads:
-        report.unknown("head", "there is no signed head: a cut tail, or another history, would not show")
-    believed = []
-    for head in heads:
-        name = f"the signed head of {head.said.time} (seq {head.said.seq})"
-        if check_signature(report, head, "head", name, ground.trusted):
-            believed.append(head.said)
-            _check_epoch(report, ground, head.said, name)
-    agreeing = _compare(report, ground, believed, "the signed head of")
+    named = [(f"the signed head of {head.said.time} (seq {head.said.seq})", head) for head in heads]
+    believed = check_signatures(report, named, "head", ground.trusted)
+    for name, said in believed:
+        _check_epoch(report, ground, said, name)
+    agreeing = _compare(report, ground, [said for _, said in believed], "the signed head of")
     report.heads = len(agreeing)
     report.signed_through = max([report.signed_through, *(head.seq for head in agreeing)])
+    if not heads:
+        report.unknown("head", "there is no signed head: a cut tail, or another history, would not show")
+    elif believed and not agreeing and ground.first <= ground.last and not report.of(Level.BROKEN):
+        # Heads of what has been pruned since, or of the very beginning, vouch for nothing that is there.
+        report.unknown("head", "no signed head speaks of what is there: another history would not show")
 
 
 def check_expected(report: Report, ground: Ground, heads: Sequence[Signed[Head]], own: int) -> None:
@@ -234,10 +260,12 @@ def check_erasures(
         taken: `statements.erased_digest` of the kept digests, by the number of the receipt that they name; None where
             that cannot be known: some have been pruned since, or are not shown.
     """
-    for erasure in erasures:
+    named = [
+        (f"the receipt of the erasure of {e.said.session_id!r} at {e.said.erased_at}", e) for e in erasures
+    ]
+    check_signatures(report, named, "erasure", ground.trusted)
+    for name, erasure in named:
         said = erasure.said
-        name = f"the receipt of the erasure of {said.session_id!r} at {said.erased_at}"
-        check_signature(report, erasure, "erasure", name, ground.trusted)
         digest = taken.pop(said.id, None)
         if digest is not None and digest != said.digest:
             report.broken("erasure", f"{name} does not agree with the digests that were kept", said.first_seq)
@@ -250,11 +278,9 @@ def _compare(report: Report, ground: Ground, heads: Sequence[Head], whose: str) 
     """The heads that agree with the entries; the first that does not is reported."""
     agreeing: list[Head] = []
     for head in sorted(heads, key=lambda head: (head.seq, head.time)):
-        if head.seq > max(ground.last, ground.pruned):
-            first = max(ground.last, ground.pruned) + 1
-            report.broken(
-                "cut", f"it ends at {first - 1}; {whose} {head.time} says {head.seq}", first, head.seq
-            )
+        if head.seq > ground.end:
+            text = f"it ends at {ground.end}; {whose} {head.time} says {head.seq}"
+            report.broken("cut", text, ground.end + 1, head.seq)
             break
         if head.seq - head.count > ground.pruned:
             report.broken(

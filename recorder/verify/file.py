@@ -41,8 +41,8 @@ Progress = Callable[[int, int], None]
 class _Facts:
     """What a file says beside its entries, all as of one moment."""
 
-    first: int
-    last: int
+    first: int | None
+    last: int | None
     given: int
     receipts: list[Signed[PruneReceipt]]
     heads: list[Signed[Head]]
@@ -151,25 +151,30 @@ def _verify_entries(
     last_receipt = facts.receipts[-1] if facts.receipts else None
     pruned = last_receipt.said.last_seq if last_receipt else 0
     believed = last_receipt is None or last_receipt.by is None or holds(last_receipt)
-    start = starting_point(
-        facts.first or pruned + 1,
-        pruned,
-        last_receipt.said.last_hash if last_receipt else None,
-        known=believed,
-    )
-    total = facts.last - facts.first + 1 if facts.first else 0
+    last_hash = last_receipt.said.last_hash if last_receipt else None
+    first = pruned + 1 if facts.first is None else facts.first
+    start = starting_point(first, pruned, last_hash, known=believed)
     tally = Tally(*start)
-    if facts.first:
-        tally = check_file(path, facts.first, facts.last, start, lambda done: on_progress(done, total))
+    if facts.last is not None:
+        total = facts.last - first + 1
+        tally = check_file(path, first, facts.last, start, lambda done: on_progress(done, total))
     beyond = _check_commit_log(report, path, tally)
     entries = FileEntries(conn, beyond)
-    first = facts.first or min(beyond, default=pruned + 1)
-    last = max([facts.last, *beyond]) if facts.first or beyond else first - 1
+    if facts.first is None:
+        first = min(beyond, default=first)
+    last = max(beyond, default=first - 1 if facts.last is None else facts.last)
     ground = Ground(first, last, entries.hash_at, facts.receipts, facts.epochs, trusted)
     judge(report, tally, entries, ground, said)
+    _check_bases(report, conn, last_receipt, facts.bases)
+
+
+def _check_bases(
+    report: Report, conn: sqlite3.Connection, last_receipt: Signed[PruneReceipt] | None, found: bytes
+) -> None:
+    """Whether the states kept for what was pruned are those that the last receipt seals."""
     if last_receipt is not None and holds(last_receipt) and last_receipt.said.bases_digest is None:
         report.note("base", "a prune was under way: the states it kept are not sealed yet")
-    elif last_receipt is not None and holds(last_receipt) and last_receipt.said.bases_digest != facts.bases:
+    elif last_receipt is not None and holds(last_receipt) and last_receipt.said.bases_digest != found:
         report.broken(
             "base", "the states kept for what was pruned are not those that the last receipt sealed"
         )
@@ -187,8 +192,8 @@ def _read_facts(conn: sqlite3.Connection) -> _Facts:
         found = read_all(conn)
         pruned = found.prunes[-1].said.last_seq if found.prunes else 0
         return _Facts(
-            span[0] or 0,
-            span[1] or 0,
+            span[0],
+            span[1],
             given[0] or 0,
             found.prunes,
             read_heads(conn),
@@ -331,6 +336,13 @@ def _cache(conn: sqlite3.Connection, report: Report) -> None:
     ).fetchone()[0]
     if back is not None:
         report.broken("erasure", f"the content of entry {back} is there, though it was erased", back)
+    stray = conn.execute(
+        "SELECT min(seq) FROM erased_states JOIN session_deltas d ON d.id = seq JOIN erasures r ON r.id = erasure"
+        " WHERE d.session_id IS NOT r.session_id OR seq NOT BETWEEN r.first_seq AND r.last_seq"
+    ).fetchone()[0]
+    if stray is not None:
+        text = f"the content of entry {stray} is gone, and the receipt that is named does not speak of it"
+        report.broken("erasure", text, stray)
 
 
 def _check_modes(report: Report, path: Path) -> None:

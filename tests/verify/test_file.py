@@ -7,6 +7,7 @@ import sqlite3
 import stat
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from recorder.verify import rows as rows_module
 from recorder.verify.file import verify_file
 from recorder.verify.findings import Report, Verdict
 from tests.support.store import opened
-from tests.support.tampering import LAST, Recording, make_sign, run_sql, writing
+from tests.support.tampering import LAST, Recording, make_sign, put_back, rewrite, rows, run_sql, writing
 from tests.verify.conftest import Doctor
 
 
@@ -282,3 +283,53 @@ def test_several_processes_find_the_same(
     assert [finding.text for finding in several.findings] == [finding.text for finding in alone.findings]
     assert (several.checked, several.first_bad) == (alone.checked, alone.first_bad)
     assert sum(more for more, _ in done) == done[0][1] == 45
+
+
+def test_heads_that_speak_of_nothing_that_is_there_vouch_for_nothing(
+    recording: Recording, doctor: Doctor
+) -> None:
+    rewrite(recording)
+    run_sql("DELETE FROM heads WHERE seq > 0", "UPDATE meta SET value = '0' WHERE key = 'clean'")(recording)
+    report = doctor(recording)
+    assert report.verdict is Verdict.CANNOT_TELL
+    assert "no signed head" in report.summary()
+
+
+def test_many_signatures_of_a_strange_key_are_one_finding(recording: Recording) -> None:
+    report = verify_file(recording.path, frozenset())
+    assert [finding.kind for finding in report.findings] == ["receipt", "erasure", "head"]
+    assert "and 1 more are signed by a key that is not known here" in report.findings[0].text
+
+
+@pytest.mark.parametrize("seq", [0, -3])
+async def test_an_entry_before_the_first_is_found(tmp_path: Path, seq: int) -> None:
+    path, sign = tmp_path / "s.sqlite", make_sign(tmp_path / "key")
+    async with opened(path, sign=sign) as run:
+        await run.record(3)
+        head = await run.store.head()
+    assert head is not None
+    assert head.by is not None
+    with writing(path) as conn:
+        entry = {**rows(conn)[0], "id": seq, "hash": bytes(32), "after_state": '"a lie"'}
+        put_back(conn, [entry, *rows(conn)])
+    report = verify_file(path, frozenset({head.by.key_id}))
+    assert report.verdict is Verdict.BROKEN
+    assert report.first_bad is not None
+    assert report.first_bad.seq == seq
+
+
+def test_content_that_was_taken_away_under_the_receipt_of_another_session_is_found(
+    recording: Recording, doctor: Doctor
+) -> None:
+    with writing(recording.path) as conn:
+        before, after = conn.execute(
+            "SELECT before_state, after_state FROM session_deltas WHERE id = 41"
+        ).fetchone()
+        digests = [None if state is None else sha256(state.encode()).digest() for state in (before, after)]
+        conn.execute("UPDATE session_deltas SET before_state = NULL, after_state = NULL WHERE id = 41")
+        conn.execute("INSERT INTO erased_states VALUES (41, 1, ?, ?)", digests)
+    report = doctor(recording)
+    assert report.verdict is Verdict.BROKEN
+    assert "the content of entry 41 is gone, and the receipt that is named does not speak of it" in texts(
+        report
+    )
