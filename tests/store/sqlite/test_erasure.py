@@ -7,7 +7,9 @@ import random
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,7 +19,9 @@ from recorder.clock import FakeClock
 from recorder.errors import StoreError
 from recorder.model.chain import GENESIS, link
 from recorder.model.statements import ErasureReceipt, erased_digest
-from recorder.store.sqlite import checking, erasure
+from recorder.store.sqlite import checking, erasure, retention, schema
+from recorder.store.sqlite.database import connect_file, connect_sqlite
+from recorder.store.sqlite.rows import append_rows
 from recorder.store.sqlite.store import SqliteStore
 from tests.support.store import Opened, file_rows, opened
 
@@ -318,3 +322,31 @@ def test_the_link_of_an_erased_entry_is_that_of_its_digests() -> None:
     assert checking.expected_hash(row, GENESIS, digests) == link(
         GENESIS, 1, names, (b"b" * 32, None), times, (None, None, False, None)
     )
+
+
+def test_a_file_written_anew_has_no_copies_that_pages_kept_of_cells_that_moved(tmp_path: Path) -> None:
+    path, dice, marks = tmp_path / "d.sqlite", random.Random(32), []
+    with closing(connect_sqlite(str(path))) as conn:
+        schema.create(conn)
+    with closing(connect_file(path)) as conn:
+        seq = pruned = 0
+        for _ in range(8):
+            values: list[Any] = []
+            for number in range(seq + 1, seq + 91):
+                session, mark = f"s{dice.randrange(2)}", f"{dice.getrandbits(64):016x}"
+                if session == "s0":
+                    marks.append(mark)
+                state = json.dumps(mark * (1 + dice.choice((16, 60, 200)) // 16))
+                values += [number, session, "updated", None, state, "t", "t", None, None, 0, None, b"h" * 32]
+            append_rows(conn, values, seq + 1, seq + 90)
+            seq += 90
+            receipt = retention.new_receipt(conn, "test", "t")
+            while pruned < seq - 30:
+                pruned = retention.prune_slice(conn, seq - 30, receipt, 100, retention.Slice(7, 1 << 20))[1]
+        assert erasure.erase(conn, "s0", seq, "r", "t", None) is not None
+        survived = [mark for mark in marks if mark.encode() in path.read_bytes()]
+        erasure.write_anew(conn, path)
+    data = path.read_bytes()
+    assert [mark for mark in marks if mark.encode() in data] == []
+    if not survived:
+        pytest.skip("this SQLite left no such copies: it had nothing to clean up")
