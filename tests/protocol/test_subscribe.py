@@ -164,7 +164,7 @@ def test_a_type_that_no_delta_has_is_refused(kind: str) -> None:
 def test_an_unknown_parameter_is_refused_by_name(query: str) -> None:
     with pytest.raises(BadSubscription, match="unknown parameter ") as refusal:
         parse_query(query)
-    assert refusal.value.hint == "session, type, since"
+    assert refusal.value.hint == "session, type, since, slow"
     assert len(str(refusal.value)) < 200
 
 
