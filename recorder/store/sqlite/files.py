@@ -188,6 +188,11 @@ def identity(path: Path) -> Identity:
     return status.st_dev, status.st_ino
 
 
+def is_gone(path: Path) -> bool:
+    """Whether nothing at all has this name, not even a link that leads nowhere."""
+    return not os.path.lexists(path)
+
+
 def check_identity(path: Path, expected: Identity) -> None:
     """Raise OSError where a path names another file than it did, or none: what SQLite writes would go nowhere."""
     if identity(path) != expected:

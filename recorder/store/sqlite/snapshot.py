@@ -5,6 +5,9 @@ leaves the file whole, so a crash at any instant leaves a consistent prefix. Row
 built by SQLite in the memory database's thread and read in the file's: neither holds the event loop or the writer for
 more than a slice.
 
+A file that somebody has removed is made anew from memory; one that somebody has put in its place is not ours, and is
+never written to: snapshots fail until it is moved away, or ours is put back.
+
 One snapshot at a time; who asks while one runs waits for its turn, and finds little left to do.
 """
 
@@ -19,11 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from loguru import logger
 
 from recorder.store.sqlite import erasure
 from recorder.store.sqlite.database import Database
-from recorder.store.sqlite.files import Identity, check_identity, identity
+from recorder.store.sqlite.files import Identity, check_identity, identity, is_gone
 from recorder.store.sqlite.history import pruned_through
+from recorder.store.sqlite.remake import remake, small_tables
 from recorder.store.sqlite.retention import FILE_SLICE, prune_slice, receipts_after, vacuum_slice
 from recorder.store.sqlite.rows import Transaction, append_rows, get_meta, set_meta
 from recorder.store.sqlite.runs import trim_runs
@@ -95,6 +100,7 @@ class Snapshotter:
         self._turn = asyncio.Lock()  # one snapshot at a time
         self.durable = 0  # the highest seq on disk, fsynced
         self.pruned = 0  # the highest seq removed from the file
+        self.is_lost = False  # what the file had is not at its path any more, or not all of it again
 
     async def run(
         self, target: int, facts: dict[str, str], on_durable: Callable[[], None] = lambda: None
@@ -110,13 +116,18 @@ class Snapshotter:
             sqlite3.Error, OSError: The disk said no; the file is as after the last transaction.
         """
         async with self._turn:
-            before = self.durable
+            if is_gone(self._path):
+                await self._remake()
             await self.settle()
+            before = self.durable
             while self.durable < target:
                 await self._append(target)
                 on_durable()
             await self._prune()
             await self._copy_small_tables(facts)
+            # Somebody may have removed it meanwhile: SQLite writes to it all the same.
+            self._check_place()
+            self.is_lost = False
             return SnapshotResult(self.durable - before, self.durable, self._path.stat().st_size)
 
     async def settle(self) -> None:
@@ -125,8 +136,39 @@ class Snapshotter:
         Raises:
             OSError: There is no file any more, or another one.
         """
-        check_identity(self._path, self._identity)
+        self._check_place()
         self.durable, self.pruned = await self._file.run(_settle)
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the file at the path is ours."""
+        try:
+            return identity(self._path) == self._identity
+        except OSError:
+            return False
+
+    def _check_place(self) -> None:
+        """Raise OSError where the file at the path is not ours."""
+        try:
+            check_identity(self._path, self._identity)
+        except OSError:
+            self._note_lost()
+            raise
+
+    def _note_lost(self) -> None:
+        """Nothing of what the file held counts as on disk; so nothing of it is pruned from memory, either."""
+        self.is_lost, self.durable = True, self.pruned
+
+    async def _remake(self) -> None:
+        """Put a new file where ours was removed."""
+        self._note_lost()
+        tables = await small_tables(self._memory)
+        await self._file.run(_settle)
+        await self._file.run(lambda conn: remake(self._path, tables))
+        await self.adopt()
+        logger.bind(db_path=str(self._path)).warning(
+            "the database file was removed; a new one is made from memory"
+        )
 
     async def adopt(self) -> None:
         """Go on with the file that is at the path now.
@@ -185,9 +227,12 @@ class Snapshotter:
                 # Never far more than fitted last time: where rows grow, few are looked at in vain.
                 limit = min(SLICE_ROWS, 2 * (cursor - after))
             await self._file.run(_commit)
+            self._check_place()
         except BaseException:
             # The file must not stay locked until somebody tries again.
             self.durable, self.pruned = await self._file.run(_settle)
+            if not self.is_in_place:
+                self._note_lost()
             raise
         self.durable = cursor
 

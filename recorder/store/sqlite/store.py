@@ -217,7 +217,7 @@ class SqliteStore:
     @property
     def durable(self) -> int:
         """The highest seq on disk: in the file, or in the commit log."""
-        if self._commits.lost:
+        if self._commits.lost or self._snapshotter.is_lost:
             return self.on_file
         return max(self.on_file, min(self._commits.durable, self.recorded))
 
@@ -268,6 +268,7 @@ class SqliteStore:
             self.on_file < self.recorded
             or self._snapshotter.pruned < self._pruned
             or self._saved_facts != self._facts
+            or not self._snapshotter.is_in_place
         )
 
     def append(self, entry: Entry) -> None:
@@ -568,7 +569,8 @@ class SqliteStore:
             return removed
 
         total = 0
-        while self._pruned < bound:
+        # Where the file has been removed meanwhile it is made anew from what is in memory.
+        while self._pruned < min(bound, self.on_file):
             total += await self._memory.run(work)
         return total
 

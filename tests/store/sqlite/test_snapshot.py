@@ -286,23 +286,103 @@ async def test_a_disk_that_says_no_is_told_and_the_next_try_goes_on(path: Path) 
         assert file_dump(path, SAME) == await memory_dump(it.store, SAME)
 
 
-@pytest.mark.parametrize("to", ["nowhere", "another file"])
-async def test_a_file_that_was_moved_away_is_noticed(path: Path, to: str) -> None:
+async def test_another_file_in_its_place_is_never_written_to(path: Path) -> None:
     async with opened(path) as it:
         await it.record(10)
         await it.store.snapshot()
         await it.record(10)
         aside = path.with_name("aside")
         os.rename(path, aside)
-        if to == "another file":
-            shutil.copy(aside, path)
-        reason = "another file has taken its place" if to == "another file" else "No such file"
-        with pytest.raises(StoreError, match=reason):
-            await it.store.snapshot()
-        assert it.store.durable == 10
+        shutil.copy(aside, path)
+        before = path.read_bytes()  # noqa: ASYNC240
+        for _ in range(2):
+            with pytest.raises(StoreError, match="another file has taken its place"):
+                await it.store.snapshot()
+            assert it.store.is_dirty
+            assert it.store.durable == 0
+        assert path.read_bytes() == before  # noqa: ASYNC240
         aside.replace(path)
         await it.store.snapshot()
+        assert (it.store.durable, it.store.is_dirty) == (20, False)
         assert file_rows(path, "SELECT count(*) FROM session_deltas") == [(20,)]
+
+
+async def filled(it: Opened) -> None:
+    """Something in every table, some of it pruned, all of it in the file."""
+    for n in range(1500):
+        it.put(f"s{n % 11}", None if n % 50 == 49 else str(n), delta_id=f"i{n}")
+    await it.store.snapshot()
+    await it.store.prune(700, "count")
+    await it.store.runs.add(JobRun("prune", "2026-11-20T12:00:00.000Z", 1, "ok", {}))
+    await it.store.snapshot()
+
+
+@pytest.mark.parametrize("how", ["file", "directory", "file, and another one moved away again"])
+async def test_a_file_that_was_removed_is_made_anew_from_memory(path: Path, how: str) -> None:
+    async with opened(path) as it:
+        await filled(it)
+        it.put("s1", "new")
+        if how == "directory":
+            shutil.rmtree(path.parent)
+        else:
+            os.unlink(path)
+        if how.endswith("again"):
+            path.write_text("somebody's")  # noqa: ASYNC240
+            with pytest.raises(StoreError, match="another file has taken its place"):
+                await it.store.snapshot()
+            os.unlink(path)
+        assert it.store.is_dirty
+        await it.store.snapshot()
+        assert (it.store.durable, it.store.is_dirty) == (1501, False)
+        assert file_dump(path, SAME) == await memory_dump(it.store, SAME)
+        assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)  # noqa: ASYNC240
+        # And everything goes on.
+        it.put("s2", "newer")
+        await it.store.snapshot()
+        assert await it.store.prune(1000, "count") == 300
+    async with opened(path) as it:
+        assert (it.loaded.head, it.loaded.pruned) == (1502, 1000)
+        assert file_dump(path, SAME) == await memory_dump(it.store, SAME)
+
+
+async def test_a_file_that_was_removed_is_missed_though_nothing_has_changed(path: Path) -> None:
+    async with opened(path) as it:
+        await filled(it)
+        assert not it.store.is_dirty
+        os.unlink(path)
+        assert it.store.is_dirty
+
+
+async def test_a_file_that_is_removed_while_it_is_written_does_not_count(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TRANSACTION_ROWS", 100)
+    async with opened(path) as it:
+        await it.record(1000)
+
+        def remove() -> None:
+            if it.store.durable >= 300:
+                path.unlink(missing_ok=True)
+
+        it.store.on_progress(remove)
+        # SQLite may notice first: then it calls the file read-only.
+        with pytest.raises(StoreError, match=r"No such file|readonly"):
+            await it.store.snapshot()
+        assert it.store.durable == 0
+        it.store._subscribers.clear()
+        await it.store.snapshot()
+        assert it.store.durable == 1000
+        assert file_dump(path, SAME) == await memory_dump(it.store, SAME)
+
+
+async def test_nothing_is_pruned_while_the_file_is_made_anew(path: Path) -> None:
+    async with opened(path) as it:
+        await filled(it)
+        os.unlink(path)
+        pruned, _ = await asyncio.gather(it.store.prune(1400, "count"), it.store.snapshot())
+        assert await it.store.prune(1400, "count") == 700 - pruned
+        await it.store.snapshot()
+        assert file_dump(path, SAME) == await memory_dump(it.store, SAME)
 
 
 async def test_wherever_a_snapshot_is_cancelled_the_next_one_is_whole(path: Path) -> None:
