@@ -20,7 +20,7 @@ from recorder.clock import Clock
 from recorder.errors import Closed, RecorderError, TooSlow
 from recorder.hub.fanout import Batch
 from recorder.hub.feed import CHUNK_BYTES, Feed
-from recorder.hub.socket import SocketLimits
+from recorder.hub.socket import HARD_GRACE_SECONDS, SocketLimits
 from recorder.hub.subscriber import SubscriberHub
 from recorder.protocol import sse
 from recorder.protocol.events import event_frame, state_frame
@@ -183,14 +183,16 @@ class EventStream:
         return b"".join(taken)
 
     def _is_too_slow(self, now: float) -> bool:
-        """Whether more is unread than may be, or has been for too long."""
+        """Whether more than may be unread is, for too long."""
         limits = self._limits
         if self._bytes <= limits.soft_bytes:
             self._over_since = None
             return False
         if self._over_since is None:
             self._over_since = now
-        return self._bytes > limits.hard_bytes or now - self._over_since > limits.soft_seconds
+        # What came within the grace is one burst, which nobody can have read yet.
+        allowed = HARD_GRACE_SECONDS if self._bytes > limits.hard_bytes else limits.soft_seconds
+        return now - self._over_since > allowed
 
     def _close_slow(self) -> None:
         self._hub.metrics.slow_closed += 1
