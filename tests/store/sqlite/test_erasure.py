@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +23,10 @@ from recorder.model.statements import ErasureReceipt, erased_digest
 from recorder.store.sqlite import checking, erasure, retention, schema
 from recorder.store.sqlite.database import connect_file, connect_sqlite
 from recorder.store.sqlite.rows import append_rows
+from recorder.store.sqlite.seals import signer
 from recorder.store.sqlite.store import SqliteStore
+from recorder.verify.file import verify_file
+from recorder.verify.findings import Level
 from tests.support.store import Opened, file_rows, opened
 
 TAKEN = "taken"
@@ -350,3 +354,28 @@ def test_a_file_written_anew_has_no_copies_that_pages_kept_of_cells_that_moved(t
     assert [mark for mark in marks if mark.encode() in data] == []
     if not survived:
         pytest.skip("this SQLite left no such copies: it had nothing to clean up")
+
+
+async def test_the_doctor_is_content_with_what_was_erased_then_pruned_and_pruned_then_erased(
+    tmp_path: Path,
+) -> None:
+    marks, key = Marks(8), Ed25519PrivateKey.generate()
+    known = key.public_key().public_bytes_raw().hex()
+    async with opened(tmp_path / "d.sqlite", sign=signer(known, key.sign)) as it:
+        await fill(it, marks, 40, 100)
+        await erase(it)
+        for through in (20, 37, 40):
+            assert await it.store.prune(through, f"test {through}")
+            await it.store.snapshot()
+            report = verify_file(it.path, frozenset({known}))
+            assert (report.of(Level.BROKEN), report.erased) == ([], 14)
+        it.put(TAKEN, marks.state(TAKEN, 100))
+        await it.store.flush()
+        await it.store.snapshot()
+        assert await it.store.prune(41, "test")
+        receipt = await erase(it)
+        assert receipt is not None
+        assert (receipt.first_seq, receipt.count) == (41, 0)
+        await assert_gone(it, Marks(0))
+        report = verify_file(it.path, frozenset({known}))
+        assert report.of(Level.BROKEN) == []
