@@ -12,6 +12,7 @@ The file is taken and checked when the recorder is opened, and loaded by `load`,
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -42,6 +43,7 @@ from recorder.memory import available_memory
 from recorder.metrics import Metrics
 from recorder.model.chain import GENESIS
 from recorder.model.position import new_epoch
+from recorder.model.redaction import Redactor
 from recorder.model.statements import Head, Signed
 from recorder.protocol.access import Access
 from recorder.protocol.forwarded import Proxies
@@ -183,6 +185,7 @@ class Recorder:
             self.clock,
             self.metrics,
             limits=publish_limits(self.settings),
+            redactor=redactor_of(self.settings),
             refusal=self.room.refusal,
             held=held,
         )
@@ -366,6 +369,19 @@ def socket_limits(settings: Settings) -> SocketLimits:
         sessions=settings.max_subscription_sessions,
         subscribes_per_minute=settings.max_subscribes_per_minute,
     )
+
+
+def redactor_of(settings: Settings) -> Redactor | None:
+    """What takes secrets out of states, where the settings ask for it. Raises `InvalidSetting` where there is no key."""
+    if not settings.redact_keys and not settings.redact_patterns:
+        return None
+    # Ed25519 signs the same with the same: a salt that lasts as long as the key, is nowhere else, and needs no file.
+    salt = (
+        os.urandom(32)
+        if settings.key_file is None
+        else open_key(settings.key_file).sign(b"recorder/redact/1")
+    )
+    return Redactor(settings.redact_keys, settings.redact_patterns, salt)
 
 
 def publish_limits(settings: Settings) -> PublishLimits:

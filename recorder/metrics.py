@@ -30,6 +30,7 @@ class Metrics:
         self.slowed = 0  # publishes whose publisher had to wait for the rate
         self.refused_queries: dict[str, int] = {}  # questions that found no place, by kind
         self.conflations = 0  # slow readers that were moved on instead of closed
+        self.redacted = 0  # values taken out of states
         self.turned_away: dict[str, int] = {}  # connections refused, by the limit or the rule
         self.lineage_breaks = 0  # deltas whose `before` is not the state last recorded
         self.resumes: dict[str, int] = {}  # subscriptions by how they began: latest, resumed, states, reset_*
@@ -93,6 +94,7 @@ class Metrics:
             ("recorder_slow_readers_closed", "Subscribers closed with 4408", self.slow_closed),
             ("recorder_publishes_slowed", "Publishes that were waited for to keep the rate", self.slowed),
             ("recorder_conflations", "Slow readers moved on to the latest states", self.conflations),
+            ("recorder_values_redacted", "Values taken out of states", self.redacted),
             ("recorder_lineage_breaks", "Deltas whose before is not the last state", self.lineage_breaks),
             ("recorder_pruned_deltas", "Deltas removed by retention", self.pruned_deltas),
             ("recorder_requests_failed", "HTTP requests that failed or broke off", self.failed_requests),

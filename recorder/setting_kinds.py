@@ -243,6 +243,55 @@ class NameList(Kind):
         return f"{self.what}, comma between"
 
 
+@dataclass(frozen=True)
+class Patterns(Kind):
+    """Regular expressions, one a line; the word `default` stands for some."""
+
+    default: tuple[str, ...]
+
+    def parse(self, value: object) -> tuple[str, ...]:
+        lines = value.splitlines() if isinstance(value, str) else value
+        if not isinstance(lines, (list, tuple)):
+            raise Refused("is not a list of regular expressions, one a line")
+        found: list[str] = []
+        for line in map(str, lines):
+            if line.strip() == "default":
+                found += self.default
+            elif line.strip():
+                found.append(line)
+                self._check(line)
+        return tuple(dict.fromkeys(found))
+
+    def _check(self, pattern: str) -> None:
+        try:
+            is_empty = re.compile(pattern).search("") is not None
+        except re.error as error:
+            raise Refused(f"has {shown(pattern)}, which is no regular expression: {error}") from None
+        if is_empty:
+            raise Refused(f"has {shown(pattern)}, which finds nothing at all everywhere")
+
+    def describe(self) -> str:
+        return "regular expressions, one a line; default"
+
+
+@dataclass(frozen=True)
+class Keys(Kind):
+    """Names of members, between commas, in any case; the word `default` stands for some."""
+
+    default: tuple[str, ...]
+
+    def parse(self, value: object) -> tuple[str, ...]:
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, (list, tuple)):
+            raise Refused("is not a list of names, with commas between them")
+        names = [str(part).strip().lower() for part in parts]
+        found = [each for name in names if name for each in (self.default if name == "default" else (name,))]
+        return tuple(dict.fromkeys(found))
+
+    def describe(self) -> str:
+        return "names of members, comma between; default"
+
+
 def _whole_number(value: object) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return value

@@ -27,16 +27,19 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from recorder.errors import InvalidSetting
+from recorder.known_secrets import DEFAULT_KEYS, DEFAULT_PATTERNS
 from recorder.setting_kinds import (
     MAX_INT64,
     Choice,
     FilePath,
     Host,
+    Keys,
     Kind,
     NameList,
     Networks,
     One,
     OnOff,
+    Patterns,
     Refused,
     Text,
     Tokens,
@@ -206,6 +209,12 @@ class Settings(BaseSettings):
     )
     publish_max_delay: _MsOrZero = _setting(
         5_000, "A publish that is further ahead of PUBLISH_RATE than this is refused, not slowed"
+    )
+    redact_keys: Annotated[tuple[str, ...], Keys(DEFAULT_KEYS)] = _setting(
+        (), "Values under these names are taken out of states before anything is recorded or broadcast"
+    )
+    redact_patterns: Annotated[tuple[str, ...], Patterns(DEFAULT_PATTERNS)] = _setting(
+        (), "What these find in values is taken out, too"
     )
     max_subscription_sessions: Annotated[int, Whole(1, 1000, "sessions")] = _setting(
         1000, "How many sessions one subscription may name"

@@ -27,6 +27,7 @@ from recorder.cli.migrate import migrate
 from recorder.cli.prune import prune
 from recorder.cli.publish import publish
 from recorder.cli.query import query
+from recorder.cli.redact import redact
 from recorder.cli.serve import serve
 from recorder.cli.snapshot import snapshot
 from recorder.cli.state import state
@@ -64,6 +65,7 @@ for command in (
     heads,
     doctor,
     torture,
+    redact,
     token,
 ):
     app.command()(with_token(command))

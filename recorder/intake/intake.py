@@ -25,6 +25,7 @@ from recorder.intake.sequencer import Sequencer
 from recorder.metrics import Metrics
 from recorder.model.chain import content_digest
 from recorder.model.delta import Delta, Entry
+from recorder.model.redaction import Redactor
 from recorder.model.scope import Scope, Sessions
 from recorder.protocol.decode import decode_lines, decode_text, place_of
 
@@ -147,6 +148,7 @@ class Intake:
         clock: For the time of receipt.
         metrics: Counts.
         limits: What one publish may hold.
+        redactor: Takes secrets out of states; None where none is to go.
         refusal: Tells why nothing can be taken now, if so.
         held: Keeps entries back until they are on disk; None where they are broadcast at once.
     """
@@ -161,6 +163,7 @@ class Intake:
         metrics: Metrics,
         *,
         limits: PublishLimits = DEFAULT_LIMITS,
+        redactor: Redactor | None = None,
         refusal: Callable[[], RecorderError | None] = lambda: None,
         held: Held | None = None,
     ) -> None:
@@ -173,6 +176,7 @@ class Intake:
         self._clock = clock  # read once a frame: its deltas are received at one time
         self._metrics = metrics  # counts what is taken and what is refused
         self._limits = limits  # of each publish
+        self._redactor = redactor  # first of all that looks into a state
         self._refusal = refusal  # asked before each publish
         self._room_waiters: dict[RoomWaiter, None] = {}  # told, once each, when there is room
         self._recorded_waiters: dict[RecordedWaiter, None] = {}  # told, once each, when more is recorded
@@ -314,6 +318,8 @@ class Intake:
             self._limits.check(deltas, text, lines=lines)
             if sessions is not None:
                 _check_sessions(deltas, sessions, text, lines=lines)
+            if self._redactor is not None:
+                self._redact(deltas, self._redactor)
             known = self._known(deltas, text, lines=lines, whole=sessions is None)
             if spend is not None:
                 spend(len(deltas))
@@ -321,6 +327,17 @@ class Intake:
             self._metrics.refuse(error.code)
             raise
         return self._sequence(deltas, known)
+
+    def _redact(self, deltas: Sequence[Delta], redactor: Redactor) -> None:
+        """Take secrets out; before digests are made of the content, and before anything is kept of it."""
+        for delta in deltas:
+            for name in ("before", "after"):
+                state = getattr(delta, name)
+                if state is not None:
+                    text, count = redactor.redact(state)
+                    if count:
+                        setattr(delta, name, text)
+                        self._metrics.redacted += count
 
     def _check_open(self, *, closing_is_fine: bool = False) -> None:
         if self._closed and not closing_is_fine:

@@ -1,0 +1,52 @@
+"""`recorder redact --check FILE`: what redaction would take out of deltas, without showing it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from recorder.cli import console
+from recorder.errors import SourceError
+from recorder.known_secrets import DEFAULT_KEYS, DEFAULT_PATTERNS
+from recorder.model.redaction import Redactor
+from recorder.protocol.decode import decode_text
+from recorder.settings import load_settings
+from recorder.sources import open_source
+
+_MOST = 268_435_456
+
+
+def redact(
+    check: Annotated[
+        str, typer.Option("--check", metavar="FILE", help="Deltas, one a line (- is standard input).")
+    ],
+    redact_keys: Annotated[
+        str | None, typer.Option(help="As the setting REDACT_KEYS.", show_default=False)
+    ] = None,
+    redact_patterns: Annotated[
+        str | None, typer.Option(help="As the setting REDACT_PATTERNS.", show_default=False)
+    ] = None,
+) -> None:
+    """Show which values redaction would take out of recorded or published deltas; nothing is changed.
+
+    Without REDACT_KEYS and REDACT_PATTERNS what `default` stands for is looked for.
+    """
+    settings = load_settings(redact_keys=redact_keys, redact_patterns=redact_patterns)
+    keys, patterns = settings.redact_keys, settings.redact_patterns
+    if not keys and not patterns:
+        keys, patterns = DEFAULT_KEYS, DEFAULT_PATTERNS
+    redactor = Redactor(keys, patterns, b"")
+    deltas = hits = 0
+    for item in open_source("ndjson", check):
+        if isinstance(item, SourceError):
+            raise item
+        (delta,) = decode_text(item.text, _MOST)
+        deltas += 1
+        for name, state in (("before", delta.before), ("after", delta.after)):
+            for hit in redactor.find(state or "null"):
+                hits += 1
+                size = f"{hit.end - hit.start} characters"
+                line = f"{item.place}: {delta.session_id}: {name}{hit.path}: {size}, by {hit.why}"
+                console.out_line(console.visible(line))
+    console.out_line(f"{deltas} deltas, {hits} values would go")
