@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -99,6 +100,7 @@ def offer_gauges(recorder: Recorder, hub: Hub) -> None:
     """Let the metrics read what the parts know."""
     gauge, store = recorder.metrics.gauge, recorder.store
     gauge("recorder_head", "Highest seq given", lambda: hub.head)
+    gauge("recorder_tasks", "Tasks of the event loop", lambda: len(asyncio.all_tasks()))
     gauge("recorder_connections", "Connections open", lambda: recorder.door.admission.connections)
     room = recorder.room
     if room is not None and room.limit is not None:
