@@ -44,7 +44,7 @@ ROOMS = {
         "sources",
     },
     "server": {"app", "demo", "model", "protocol", "intake", "hub", "store", "jobs", "api", "sources"},
-    "torture": {"app", "store", "model", "verify"},
+    "torture": {"app", "store", "model", "protocol", "verify"},
     "cli": {"app", "auth", "server", "client", "sources", "store", "model", "protocol", "verify", "torture"},
     "__main__": {"cli"},
     "__init__": {"app", "client", "server", "model"},

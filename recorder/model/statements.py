@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
+from itertools import chain
 from typing import ClassVar, Generic, TypeVar
 
 from recorder.model.chain import field
@@ -64,7 +65,7 @@ class PruneReceipt:
         last_recorded_at: When the last of them had been recorded.
         policy: The rule, with its value.
         pruned_at: When.
-        bases_digest: `bases_digest` of the states kept for what was pruned so far; None until the run is over.
+        bases_digest: `bases_digest` of what is kept of what was pruned so far; None until the run is over.
     """
 
     tag: ClassVar[str] = "recorder/prune/1"
@@ -141,17 +142,20 @@ class Signed(Generic[Said]):
     by: Signature | None
 
 
-def bases_digest(bases: Iterable[tuple[str, int, str, bytes]]) -> bytes:
-    """The digest of the states kept for what was pruned.
+def bases_digest(
+    bases: Iterable[tuple[str, int, str, bytes]], ids: Iterable[tuple[str, int, bytes]] = ()
+) -> bytes:
+    """The digest of what is kept of what was pruned: the states, and the ids.
 
     Args:
         bases: (session_id, seq, recorded_at, SHA-256 of the state's text) of each, in the order of the session ids'
             UTF-8.
+        ids: (delta_id, seq, id_digest) of each, in the order of the ids' UTF-8.
 
     Returns:
-        SHA-256 over all values, each as a `field`.
+        SHA-256 over all values, each as a `field`; in front of each id's there is a NULL, which no base begins with.
     """
-    return _digest(bases)
+    return _digest(chain(bases, ((None, *row) for row in ids)))
 
 
 def erased_digest(states: Iterable[tuple[int, bytes | None, bytes | None]]) -> bytes:

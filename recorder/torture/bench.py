@@ -65,7 +65,7 @@ class Bench:
                     # The boundary of a case: whatever went wrong in it is its failure, and stands in the verdict.
                     self.judge(name, [f"{type(error).__name__}: {error}"], folder)
                 finally:
-                    if folder not in self._failed:
+                    if not any(failed.is_relative_to(folder) for failed in self._failed):
                         shutil.rmtree(folder, ignore_errors=True)
 
         async with asyncio.TaskGroup() as tasks:

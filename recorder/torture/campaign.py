@@ -11,13 +11,16 @@ from pathlib import Path
 
 from recorder.clock import SystemClock
 from recorder.model.timestamps import format_ms
-from recorder.torture import kills
+from recorder.torture import disk, faults, flips, kills
 from recorder.torture.bench import Bench
 from recorder.torture.plan import Plan
 from recorder.torture.verdict import Part, Verdict
 
 RUN: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "kills": kills.run,
+    "faults": faults.run,
+    "disk": disk.run,
+    "flips": flips.run,
 }
 """What each of `plan.PARTS` does."""
 

@@ -85,9 +85,15 @@ class Ledger:
         self._seen = 0  # up to where it has got
         self._reset_due = False  # whether it must be told that its position is of another epoch
         self.durable = 0  # the highest seq that was said to be on disk
+        self.head = 0  # the highest seq that was acked in this epoch
         self.total_acked = 0  # deltas that were ever acked
         self.total_shown = 0  # deltas that were ever shown
         self.wrong: list[str] = []  # what must not be said, and was
+
+    @property
+    def seen(self) -> int:
+        """Up to where the subscriber has got."""
+        return self._seen
 
     @property
     def refusals(self) -> int:
@@ -114,6 +120,7 @@ class Ledger:
             self.wrong.append(f"acked before it was on disk: {answer}")
         if answer["durable"]:
             self.durable = max(self.durable, answer["seq"])
+        self.head = max(self.head, answer["seq"])
         for seq, n in enumerate(numbers, first):
             known = self.acked.get(n)
             if known is not None and known.seq != seq:
@@ -199,7 +206,7 @@ class Ledger:
         if self.epoch not in ("", books.epoch):
             self._shown.clear()
             self.durable = 0
-        self.epoch = books.epoch
+        self.epoch, self.head = books.epoch, books.head
 
     def _see_delta(self, event: dict[str, Any]) -> None:
         seq, n = event["seq"], number_of(event["delta"])

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +24,26 @@ PATIENCE = 60.0
 """Seconds after which what does not come never will."""
 PAUSE = 0.02
 """Seconds between two looks."""
+
+
+async def until(what: str, is_so: Callable[[], Awaitable[bool]]) -> None:
+    """Look again and again until something is so.
+
+    Args:
+        what: That it is, in words.
+        is_so: Whether it is.
+
+    Raises:
+        TimeoutError: It never was.
+    """
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                if await is_so():
+                    return
+                await asyncio.sleep(PAUSE)
+    except TimeoutError:
+        raise TimeoutError(f"{what}: not within {PATIENCE:g} s") from None
 
 
 class Died(Exception):
@@ -65,6 +85,11 @@ class Victim:
     def pid(self) -> int:
         """Of the process that runs."""
         return self._running().pid
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has been started and not ended by us."""
+        return self._process is not None
 
     @property
     def key(self) -> Path:
@@ -120,14 +145,21 @@ class Victim:
             Died: It ended.
             TimeoutError: It stays as it is.
         """
-        async with asyncio.timeout(PATIENCE):
-            while True:
+        said = ""
+
+        async def is_so() -> bool:
+            nonlocal said
+            try:
                 answer = await self.get("/readyz")
-                if (answer.status_code == 200) == ready:
-                    return answer.text
-                if self._running().returncode is not None:
-                    raise Died(f"it ended with {self._running().returncode}: {self.log[-500:]}")
-                await asyncio.sleep(PAUSE)
+            except httpx.TransportError:
+                # It may be ending; otherwise the next try says what is the matter.
+                code = await asyncio.wait_for(self._running().wait(), PATIENCE)
+                raise Died(f"it ended with {code}: {self.log[-500:]}") from None
+            said = answer.text
+            return (answer.status_code == 200) == ready
+
+        await until(f"/readyz {'green' if ready else 'red'}", is_so)
+        return said
 
     async def get(self, path: str) -> httpx.Response:
         """Ask it something. Raises httpx.TransportError."""

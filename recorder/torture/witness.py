@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -36,9 +36,9 @@ async def witnesses(victim: Victim, ledger: Ledger, dice: random.Random) -> Asyn
     """Publish and watch within the block, or until the recorder goes away."""
     publisher, poster = random.Random(dice.random()), random.Random(dice.random())
     tasks = [
-        asyncio.create_task(_until_gone(publish(victim, ledger, publisher)), name="torture-publish"),
-        asyncio.create_task(_until_gone(post(victim, ledger, poster)), name="torture-post"),
-        asyncio.create_task(_until_gone(watch(victim, ledger)), name="torture-watch"),
+        asyncio.create_task(until_gone(publish(victim, ledger, publisher)), name="torture-publish"),
+        asyncio.create_task(until_gone(post(victim, ledger, poster)), name="torture-post"),
+        asyncio.create_task(until_gone(watch(victim, ledger)), name="torture-watch"),
     ]
     try:
         yield
@@ -67,7 +67,7 @@ async def publish(victim: Victim, ledger: Ledger, dice: random.Random) -> None:
                 await asyncio.sleep(PACE)
         finally:
             # What has come is to be known, also where the connection is no more.
-            await _until_gone(asyncio.wait_for(answers, 5.0))
+            await until_gone(asyncio.wait_for(answers, 5.0))
 
 
 async def post(victim: Victim, ledger: Ledger, dice: random.Random) -> None:
@@ -125,6 +125,7 @@ async def _answers(
         room.release()
 
 
-async def _until_gone(work: Any) -> None:
+async def until_gone(work: Awaitable[None]) -> None:
+    """Do it until the recorder goes away."""
     with suppress(*GONE):
         await work

@@ -173,10 +173,10 @@ def _check_bases(
 ) -> None:
     """Whether the states kept for what was pruned are those that the last receipt seals."""
     if last_receipt is not None and holds(last_receipt) and last_receipt.said.bases_digest is None:
-        report.note("base", "a prune was under way: the states it kept are not sealed yet")
+        report.note("base", "a prune was under way: the states and ids it kept are not sealed yet")
     elif last_receipt is not None and holds(last_receipt) and last_receipt.said.bases_digest != found:
         report.broken(
-            "base", "the states kept for what was pruned are not those that the last receipt sealed"
+            "base", "the states or ids kept of what was pruned are not those that the last receipt sealed"
         )
     elif last_receipt is None and _count(conn, "session_bases"):
         report.broken("base", "states are kept for what was pruned, though no receipt says that anything was")

@@ -37,6 +37,15 @@ def test_killed_in_both_modes_recorders_keep_what_they_promised(invoke: Invoke, 
     assert figures["commit"]["lostAcked"] == figures["commit"]["lostShown"] == 0
 
 
+@pytest.mark.timeout(120)
+def test_damaged_files_are_refused_named_or_prove_harmless(invoke: Invoke, tmp_path: Path) -> None:
+    part = torture(invoke, tmp_path, "--only", "flips", "--flips", "40", "--quick")
+    figures = part["figures"]
+    assert isinstance(figures, dict)
+    assert sum(figures[name]["flips"] for name in figures) == 40
+    assert not any("failed" in figures[name] for name in figures)
+
+
 def test_what_is_asked_wrongly_is_refused_before_anything_is_done(invoke: Invoke, tmp_path: Path) -> None:
     code, out, err = invoke("torture", "--dir", str(tmp_path), "--only", "killing")
     assert (code, out) == (2, b"")

@@ -74,6 +74,8 @@ def test_digests_of_bases_and_of_what_was_erased_cover_every_value() -> None:
     others = [("b", 1, AT, HASH), ("a", 2, AT, HASH), ("a", 1, AT[:-1], HASH), ("a", 1, AT, HASH[::-1])]
     assert bases_digest([base]) == hashlib.sha256(stranger("a", [1, AT, HASH])).digest()
     assert len({bases_digest([b]) for b in (base, *others)} | {bases_digest([])}) == 6
+    ids = [("i", 1, HASH), ("j", 1, HASH), ("i", 2, HASH), ("i", 1, HASH[::-1])]
+    assert len({bases_digest([base], [one]) for one in ids} | {bases_digest([base])}) == 5
     assert erased_digest([(1, None, HASH)]) != erased_digest([(1, HASH, None)])
     assert erased_digest([(1, None, HASH), (2, None, None)]) != erased_digest(
         [(2, None, None), (1, None, HASH)]

@@ -39,7 +39,12 @@ class Database(aiosqlite.Connection):
         self._closing = asyncio.Lock()  # aiosqlite waits for ever where two close at once
 
     async def __aenter__(self) -> Self:
-        await super().__aenter__()
+        try:
+            await super().__aenter__()
+        except sqlite3.Error:
+            # Its thread ends by itself, and tells the loop so: which may be closed by then, unless we wait.
+            self._thread.join()
+            raise
         return self
 
     async def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:

@@ -21,6 +21,7 @@ from recorder.clock import Clock
 from recorder.errors import StoreDamaged
 from recorder.store.sqlite import checking, files, loading, migrations, schema
 from recorder.store.sqlite.database import Database, open_file
+from recorder.store.sqlite.rehearsal import rehearse
 from recorder.store.sqlite.rows import Transaction, rebuild_states
 from recorder.store.sqlite.salvage import Loss, salvage
 
@@ -85,6 +86,7 @@ class Opening:
 
     async def _enter(self, stack: AsyncExitStack) -> Database:
         files.check_file(self._path)
+        await asyncio.to_thread(rehearse, self._path)
         try:
             return await stack.enter_async_context(open_file(self._path, busy_seconds=self._busy_seconds))
         except sqlite3.Error as error:

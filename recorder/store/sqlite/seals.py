@@ -1,9 +1,9 @@
 """What a database says under a signature: receipts of prunes, and heads.
 
 Signed on the file alone, in the transaction that makes it true; the database in memory gets the signatures afterwards,
-so that they can be asked for. A head says where the file ends, a receipt what was taken from it. The states that are
-kept for what was pruned (`session_bases`) are sealed by the last receipt: its `bases_digest` covers them all, and is set
-in the last slice of a prune.
+so that they can be asked for. A head says where the file ends, a receipt what was taken from it. The states and ids that
+are kept of what was pruned (`session_bases`, `pruned_ids`) are sealed by the last receipt: its `bases_digest` covers
+them all, and is set in the last slice of a prune.
 """
 
 from __future__ import annotations
@@ -45,14 +45,17 @@ def signer(key_id: str, sign: Callable[[bytes], bytes]) -> Sign:
 
 
 def digest_of_bases(conn: sqlite3.Connection) -> bytes:
-    """`statements.bases_digest` of the states that are kept for what was pruned."""
+    """`statements.bases_digest` of the states and ids that are kept of what was pruned."""
     erased = "state_digest" if _has_column(conn, "session_bases", "state_digest") else "NULL"
     rows = conn.execute(
         f"SELECT session_id, seq, recorded_at, CAST(state AS BLOB), {erased} FROM session_bases ORDER BY session_id"
     )
     return bases_digest(
-        (session, seq, at, digest if state is None else sha256(state).digest())
-        for session, seq, at, state, digest in rows
+        (
+            (session, seq, at, digest if state is None else sha256(state).digest())
+            for session, seq, at, state, digest in rows
+        ),
+        conn.execute("SELECT delta_id, seq, id_digest FROM pruned_ids ORDER BY delta_id"),
     )
 
 

@@ -71,6 +71,13 @@ async def test_a_file_is_never_made_by_opening_it(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+async def test_a_file_that_cannot_be_opened_leaves_no_thread_behind(tmp_path: Path) -> None:
+    threads = threading.active_count()
+    with pytest.raises(sqlite3.OperationalError):
+        await open_file(tmp_path / "x.sqlite").__aenter__()
+    assert threading.active_count() == threads
+
+
 async def test_a_file_of_any_name_is_opened(tmp_path: Path) -> None:
     path = tmp_path / "a ?#%41ä'.sqlite"
     assert files.create_if_missing(path)

@@ -7,6 +7,8 @@ from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 
+import pytest
+
 from recorder.model.statements import bases_digest
 from recorder.signing import open_key
 from recorder.store.sqlite import schema
@@ -24,6 +26,8 @@ from recorder.store.sqlite.seals import (
     signer,
 )
 from recorder.verify.claims import holds
+from recorder.verify.file import verify_file
+from recorder.verify.findings import Level, Verdict
 from tests.support.store import file_rows, opened
 
 
@@ -152,3 +156,18 @@ async def test_without_a_key_nothing_is_signed(tmp_path: Path) -> None:
 
 def _digest(text: bytes) -> bytes:
     return sha256(text).digest()
+
+
+@pytest.mark.parametrize("change", ["delta_id = 'other'", "seq = 1", "id_digest = x'00'"])
+async def test_ids_kept_of_what_was_pruned_are_sealed_too(tmp_path: Path, change: str) -> None:
+    path, key = tmp_path / "data" / "s.sqlite", open_key(tmp_path / "key")
+    async with opened(path, sign=signer(key.key_id, key.sign)) as it:
+        for n in range(3):
+            it.put("s", f'"{n}"', delta_id=f"i{n}")
+        await it.store.snapshot()
+        await it.store.prune(2, "all")
+    trusted = frozenset({key.key_id})
+    assert verify_file(path, trusted).verdict is Verdict.INTACT
+    with closing(connect_sqlite(str(path))) as conn:
+        conn.execute(f"UPDATE pruned_ids SET {change} WHERE seq = 2")
+    assert [finding.kind for finding in verify_file(path, trusted).of(Level.BROKEN)] == ["base"]
