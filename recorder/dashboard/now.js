@@ -36,7 +36,7 @@ export class NowView {
     this.feed = this.feedList();
     this.sessionsNote = el("span", { class: "dim" });
     this.feedNote = el("span", { class: "dim" });
-    this.pause = el("button", { type: "button", class: "quiet", on: { click: () => this.toggle() } });
+    this.pause = el("button", { type: "button", class: "quiet pause", on: { click: () => this.toggle() } });
     this.newer = el("button", { type: "button", class: "newer", hidden: true, on: { click: () => this.follow() } });
     this.feedEmpty = el("div", { class: "empty", hidden: true });
     this.teacher = el("div", { class: "teach", hidden: true });
@@ -93,9 +93,9 @@ export class NowView {
       el(
         "section",
         { class: "card feed", "aria-labelledby": "feed-head" },
-        el("div", { class: "card-head" }, el("h2", { id: "feed-head" }, "Feed"), this.feedNote, this.pause),
+        el("div", { class: "card-head" }, el("h2", { id: "feed-head" }, "Feed"), this.feedNote, this.newer, this.pause),
         el("div", { class: "filters", role: "search", "aria-label": "Filter the feed" }, ...this.filters()),
-        el("div", { class: "feed-body" }, this.newer, this.feed.element, this.feedEmpty),
+        el("div", { class: "feed-body" }, this.feed.element, this.feedEmpty),
       ),
     );
   }

@@ -55,12 +55,12 @@ async def use(page: Page, until: asyncio.Task[tuple[int, float]]) -> list[float]
         await timed("nav [data-view=trust]", ".headline[data-kind=good]")
         await timed("nav [data-view=now]", ".feed-list .row")
         await page.get_by_label("Only deltas that hold this text").fill("tokens")
-        await timed(".feed .card-head button", ".feed .card-head button[aria-pressed=true]")
+        await timed(".feed .pause", ".feed .pause[aria-pressed=true]")
         await timed(".feed-list .row", ".state-panel .field")
         await timed("button[aria-label='One delta back']", ".state-panel .field")
         await page.keyboard.press("l")
         await timed("nav [data-view=now]", ".session-list .row")
-        await timed(".feed .card-head button", ".feed .card-head button[aria-pressed=false]")
+        await timed(".feed .pause", ".feed .pause[aria-pressed=false]")
     return took
 
 

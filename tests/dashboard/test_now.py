@@ -115,6 +115,10 @@ async def test_a_held_feed_keeps_its_place_and_counts_what_it_does_not_show(
             await expect(page.get_by_role("button", name="Resume")).to_be_visible()
             await app.publish(delta("s", 1))
             await expect(page.get_by_role("button", name="1 newer delta")).to_be_visible()
+            # Being told does not cover what is held: the first row can be clicked.
+            await page.locator(".feed-list .row[aria-posinset='1']").click()
+            await expect(page.locator("h1")).to_have_text("s")
+            await page.go_back()
             await page.get_by_role("button", name="Resume").click()
             await expect(page.locator(".feed-list .row[aria-posinset='1'] .seq")).to_have_text("191")
 
