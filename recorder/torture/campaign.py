@@ -11,7 +11,7 @@ from pathlib import Path
 
 from recorder.clock import SystemClock
 from recorder.model.timestamps import format_ms
-from recorder.torture import disk, faults, flips, kills
+from recorder.torture import disk, faults, flips, kills, signals
 from recorder.torture.bench import Bench
 from recorder.torture.plan import Plan
 from recorder.torture.verdict import Part, Verdict
@@ -21,6 +21,7 @@ RUN: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "faults": faults.run,
     "disk": disk.run,
     "flips": flips.run,
+    "signals": signals.run,
 }
 """What each of `plan.PARTS` does."""
 

@@ -171,6 +171,12 @@ class Victim:
         answer: dict[str, Any] = (await self.get("/api/stats")).json()
         return answer
 
+    async def save(self) -> None:
+        """Have it take a snapshot, unless it goes away meanwhile."""
+        with suppress(httpx.TransportError):
+            async with self.client() as http:
+                await http.post("/api/admin/snapshot")
+
     def signal(self, number: int) -> None:
         """Send it a signal, if it still runs."""
         with suppress(ProcessLookupError):

@@ -46,6 +46,12 @@ def test_damaged_files_are_refused_named_or_prove_harmless(invoke: Invoke, tmp_p
     assert not any("failed" in figures[name] for name in figures)
 
 
+@pytest.mark.timeout(120)
+def test_stopped_or_killed_at_bad_moments_recorders_have_everything(invoke: Invoke, tmp_path: Path) -> None:
+    part = torture(invoke, tmp_path, "--only", "signals", "--quick")
+    assert part["cases"] == 4
+
+
 def test_what_is_asked_wrongly_is_refused_before_anything_is_done(invoke: Invoke, tmp_path: Path) -> None:
     code, out, err = invoke("torture", "--dir", str(tmp_path), "--only", "killing")
     assert (code, out) == (2, b"")
