@@ -11,7 +11,7 @@ from pathlib import Path
 
 from recorder.clock import SystemClock
 from recorder.model.timestamps import format_ms
-from recorder.torture import disk, faults, flips, kills, signals
+from recorder.torture import clocks, disk, faults, flips, kills, signals
 from recorder.torture.bench import Bench
 from recorder.torture.plan import Plan
 from recorder.torture.verdict import Part, Verdict
@@ -22,6 +22,7 @@ RUN: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "disk": disk.run,
     "flips": flips.run,
     "signals": signals.run,
+    "clock": clocks.run,
 }
 """What each of `plan.PARTS` does."""
 

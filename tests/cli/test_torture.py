@@ -52,6 +52,13 @@ def test_stopped_or_killed_at_bad_moments_recorders_have_everything(invoke: Invo
     assert part["cases"] == 4
 
 
+def test_whatever_the_clock_says_the_order_holds(invoke: Invoke, tmp_path: Path) -> None:
+    part = torture(invoke, tmp_path, "--only", "clock", "--quick")
+    figures = part["figures"]
+    assert isinstance(figures, dict)
+    assert {mode: figures[mode]["times"] for mode in figures} == {"snapshot": 2, "commit": 2}
+
+
 def test_what_is_asked_wrongly_is_refused_before_anything_is_done(invoke: Invoke, tmp_path: Path) -> None:
     code, out, err = invoke("torture", "--dir", str(tmp_path), "--only", "killing")
     assert (code, out) == (2, b"")
