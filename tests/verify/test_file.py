@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import stat
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -333,3 +334,35 @@ def test_content_that_was_taken_away_under_the_receipt_of_another_session_is_fou
     assert "the content of entry 41 is gone, and the receipt that is named does not speak of it" in texts(
         report
     )
+
+
+async def test_a_file_in_which_a_crash_broke_off_a_snapshot_is_verified_with_that_undone(
+    tmp_path: Path,
+) -> None:
+    path, crashed = tmp_path / "s.sqlite", tmp_path / "crashed"
+    crashed.mkdir(mode=0o700)
+    sign = make_sign(tmp_path / "keys" / "signing.key")
+    async with opened(path, sign=sign) as run:
+        await run.record(200, after=f'"{"x" * 500}"')
+        await run.store.snapshot()
+        head = await run.store.head()
+    assert head is not None
+    assert head.by is not None
+    with closing(sqlite3.connect(path, isolation_level=None)) as conn:
+        # A cache of a few pages: what is changed goes to the file long before the end of the transaction.
+        conn.execute("PRAGMA cache_size = 2")
+        conn.execute("BEGIN IMMEDIATE")
+        conn.execute("UPDATE session_deltas SET after_state = 'half written'")
+        for name in ("s.sqlite", "s.sqlite-journal"):
+            shutil.copyfile(tmp_path / name, crashed / name)
+        conn.execute("ROLLBACK")
+    (crashed / "s.sqlite").chmod(0o600)
+    before = {item.name: item.read_bytes() for item in crashed.iterdir()}
+    report = verify_file(crashed / "s.sqlite", frozenset({head.by.key_id}))
+    assert (report.verdict, report.checked, report.subject) == (
+        Verdict.INTACT,
+        200,
+        str(crashed / "s.sqlite"),
+    )
+    assert "a crash has broken off a snapshot" in texts(report)
+    assert {item.name: item.read_bytes() for item in crashed.iterdir()} == before
