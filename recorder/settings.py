@@ -469,8 +469,8 @@ def _default_text(default: object, kind: Kind) -> str:
         return "off"
     if isinstance(default, bool):
         return "on" if default else "off"
-    if default is None and isinstance(kind, Whole):
-        return kind.absent
+    if default is None:
+        return kind.absent if isinstance(kind, Whole) else "none"
     return str(default) if default != () else "empty"
 
 

@@ -16,8 +16,10 @@ import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-UNREACHABLE = r"WebSocket connection to|ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE"
-"""What a browser logs by itself where a server is away."""
+UNREACHABLE = (
+    r"WebSocket connection to|ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|status of 503"
+)
+"""What a browser logs by itself where a server is away, or not ready yet."""
 REFUSED = r"the server responded with a status of 4\d\d"
 """What a browser logs by itself where a request is refused."""
 
