@@ -50,8 +50,8 @@ class MaintainedStore(Protocol):
         ...
 
     @property
-    def recorded(self) -> int:
-        """The highest seq recorded."""
+    def on_file(self) -> int:
+        """The highest seq in the database file."""
         ...
 
     @property
@@ -220,7 +220,8 @@ class Maintenance:
         if edge is not None:
             removed += await store.prune(await store.first_at(edge) - 1, policy)
         if older_than is None and limits.max_deltas is not None:
-            removed += await store.prune(store.recorded - limits.max_deltas, f"{limits.max_deltas} deltas")
+            # Counted from what is in the file: else a crash would leave fewer than are to be kept.
+            removed += await store.prune(store.on_file - limits.max_deltas, f"{limits.max_deltas} deltas")
         if older_than is None and limits.max_bytes is not None:
             removed += await self._prune_bytes(limits.max_bytes)
         logger.bind(deleted=removed, older_than=edge).info("pruned")

@@ -371,3 +371,19 @@ async def test_the_log_has_the_lines_that_were_promised(path: Path) -> None:
     assert saved[2] == {"db_path": str(path), "size": saved[2]["size"], "rows": 3, "seconds": 0.0}
     pruned = next(line for line in lines if line[1] == "pruned")
     assert pruned == ("INFO", "pruned", {"deleted": 3, "older_than": edge})
+
+
+async def test_a_crash_right_after_a_prune_leaves_as_many_as_are_to_be_kept(tmp_path: Path) -> None:
+    async with kept(tmp_path / "s.sqlite", days=0, max_deltas=5) as it:
+        await it.it.record(10)
+        save = it.upkeep._save
+
+        async def save_while_more_comes() -> Any:
+            saved = await save()
+            await it.it.record(4)
+            return saved
+
+        it.upkeep._save = save_while_more_comes  # type: ignore[method-assign]
+        # The four are in memory only: without them there must be five all the same.
+        assert await it.upkeep.prune() == 5
+        assert (await it.seqs())[0] == 6
