@@ -255,3 +255,23 @@ async def test_stopping_in_order_answers_what_was_sent_first(tmp_path: Path) -> 
         for connection in list(app.recorder.hub._sockets):
             connection.shutdown()
         assert (await wire.ending()).code == CloseCode.GOING_AWAY
+
+
+async def test_while_another_file_has_the_databases_place_nothing_is_acked(tmp_path: Path) -> None:
+    """What was acked before is not all on disk then: a new ack would promise more than a start could keep."""
+    path = database(tmp_path)
+    async with running_app(tmp_path, durability="commit", snapshot_interval=86_400_000) as app:
+        await app.publish(*some(5))
+        await app.recorder.upkeep.snapshot()
+        path.rename(tmp_path / "ours")
+        path.write_bytes(b"somebody else's")
+        with pytest.raises(StoreError, match="another file has taken its place"):
+            await app.recorder.upkeep.snapshot(even_if_clean=True)
+        with pytest.raises(StoreError, match="the database file is gone"):
+            await app.publish(delta("x"))
+        assert path.read_bytes() == b"somebody else's"
+        path.unlink()
+        await turn_until(lambda: app.recorder.recording.trouble is None)
+        assert await app.publish(delta("x")) == 6
+        assert app.recorder.recording.durable == 6
+    assert len(file_rows(path)) == 6

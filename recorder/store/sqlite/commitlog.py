@@ -314,6 +314,8 @@ class CommitLog:
         return self._segment
 
     def _mend(self) -> None:
+        if not self._broken:
+            return
         if self._segment is not None:
             self._cut(self._segment)
             self._rotate()

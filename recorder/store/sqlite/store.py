@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -110,6 +111,7 @@ class SqliteStore:
             commits=commits if config.commit else None,
             on_withdrawn=self._withdrawn,
             mend=self._mend,
+            check=self._check_file,
         )
         self._writing: asyncio.Task[None] | None = None  # the writer's task, from `load` to `close`
         self._reader = HistoryReader(memory, metrics)
@@ -551,9 +553,15 @@ class SqliteStore:
 
     async def _mend(self) -> None:
         await self._commits.mend()
-        if self._commits.lost:
+        if self._commits.lost or self._snapshotter.is_lost:
             # What was acked is in memory only: until it is in the file, no new ack could be believed.
             await self.snapshot()
+
+    def _check_file(self) -> None:
+        if self._snapshotter.is_lost:
+            raise OSError(
+                errno.ESTALE, "the database file is gone, and what was acked with it", str(self._config.path)
+            )
 
     def _withdrawn(self, reason: str) -> None:
         for callback in self._losers:

@@ -42,6 +42,7 @@ class Writer:
         commits: Where a group goes first; None for nowhere.
         on_withdrawn: Called on the loop with the reason, when everything that waits has been withdrawn.
         mend: Makes the commit log work again. Raises OSError or StoreError as long as it does not.
+        check: Called before a group goes to the commit log. Raises OSError where that would not make it durable.
     """
 
     def __init__(
@@ -56,12 +57,14 @@ class Writer:
         commits: CommitLog | None = None,
         on_withdrawn: Callable[[str], None] = lambda reason: None,
         mend: Callable[[], Awaitable[None]] | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
         self._on_progress = on_progress
         self._commits = commits
         self._on_withdrawn = on_withdrawn
         self._mend = mend
+        self._check_disk = check
         self._max_entries, self._max_bytes = max_entries, max_bytes
         self._log_entries = (
             log_entries  # asked once: a line that nobody reads would cost as much as recording
@@ -147,6 +150,7 @@ class Writer:
             await self._insert(group, lambda: flat(group))
             return
         try:
+            self._check_disk()
             values = await self._commits.append(group)
         except OSError as error:
             # The group before is on disk, and on its way: it is to be seen before anything is withdrawn.
