@@ -41,6 +41,10 @@ def rehearse(path: Path) -> None:
             made.chmod(files.FILE_MODE)
         with closing(connect_sqlite(str(copy))) as conn:
             checking.check(conn)
+            # A journal that was cut may undo a table and not its index: the next write would fail, too late.
+            found = conn.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            if found != "ok":
+                raise StoreDamaged(found)
     except OSError as error:
         # On a full disk there is no room for a copy, and a recorder that does not start is no help either.
         logger.bind(db_path=str(path), error=error.strerror).warning(

@@ -97,3 +97,35 @@ async def test_where_there_is_no_room_for_a_copy_it_goes_on_without(
         assert it.loaded.head == 600
     assert file_rows(path) == rows
     assert ".rehearsal" not in "".join(contents(path))
+
+
+def part_index(path: Path, name: str) -> None:
+    """Let an index of a file miss what its table says: pages are whole, and only a full check tells."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as conn:
+        kept = conn.execute("SELECT * FROM sqlite_master WHERE name = ?", (name,)).fetchone()
+        conn.execute("PRAGMA writable_schema = ON")
+        conn.execute("DELETE FROM sqlite_master WHERE name = ?", (name,))
+    with closing(sqlite3.connect(path, isolation_level=None)) as conn:
+        conn.execute("UPDATE session_states SET seq = 5000 WHERE session_id = 's1'")
+        conn.execute("PRAGMA writable_schema = ON")
+        conn.execute("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", kept)
+
+
+async def test_a_table_that_is_undone_without_its_index_is_refused_before_anything_is_changed(
+    tmp_path: Path,
+) -> None:
+    path, _ = await torn(tmp_path)
+    whole = tmp_path / "whole" / "sessions.sqlite"
+    part_index(whole, "session_states_seq")
+    with closing(sqlite3.connect(whole, isolation_level=None)) as conn:
+        assert conn.execute("PRAGMA quick_check").fetchone() == ("ok",)
+        conn.execute("PRAGMA cache_size = 5")
+        conn.execute("BEGIN")
+        conn.execute("UPDATE session_deltas SET lineage = 'x' WHERE id % 3 = 0")
+        for end in ("", "-journal"):
+            shutil.copy(f"{whole}{end}", f"{path}{end}")
+        conn.execute("ROLLBACK")
+    before = contents(path)
+    with pytest.raises(StoreDamaged, match="session_states_seq"):
+        rehearsal.rehearse(path)
+    assert contents(path) == before
