@@ -107,7 +107,8 @@ async def test_a_hundred_cuts_at_any_byte_under_load_lose_and_repeat_nothing(ser
         wanted = [delta.raw for delta in uncut if delta.session_id in ("s1", "s3")]
         assert [delta.raw for delta in await deltas_until(some, published[0] - 1)] == wanted
         assert bumpy.violations == bumpy.duplicates == 0
-        assert str(every.freshness) == "live"
+        # The last publish may have been broken off between its recording and its ack: then one more is on its way.
+        assert str(every.freshness) in ("live", "behind 1")
 
 
 async def test_publishing_through_cuts_records_everything_once_and_in_order(server: ServerProcess) -> None:
