@@ -165,3 +165,15 @@ async def test_a_cache_that_does_not_fit_the_log_is_made_anew(tmp_path: Path, st
             ("s0", 28, 10),
         ]
     assert file_rows(path, "SELECT * FROM session_states ORDER BY 1") == right
+
+
+@pytest.mark.parametrize("column", ["session_id", "after_state", "timestamp"])
+async def test_a_value_of_another_type_is_damage_and_no_crash(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "s.sqlite"
+    async with opened(path) as it:
+        await it.record(3)
+    with closing(sqlite3.connect(path)) as conn, conn:
+        conn.execute(f"UPDATE session_deltas SET {column} = CAST({column} AS BLOB) WHERE id = 2")
+    with pytest.raises(StoreDamaged, match="entry 2 is not what its hash says"):
+        async with opened(path):
+            pass
