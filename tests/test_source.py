@@ -56,6 +56,7 @@ MAX_FUNCTION_LINES = 60
 MAX_MODULE_LINES = 600
 TOP_FILES = {"pyproject.toml", "uv.lock", "README.md", "CHANGELOG.md", "SECURITY.md", "LICENSE"}
 TOP_FOLDERS = {"recorder", "tests", "data", "scripts"}
+TOP_DOTTED = {".ci", ".editorconfig", ".gitattributes", ".gitignore"}
 
 
 @cache
@@ -66,16 +67,22 @@ def sources(folder: str) -> dict[Path, ast.Module]:
 
 
 @cache
-def tracked() -> tuple[str, ...]:
-    """Names of the files in the repository; skips where this is not a checkout."""
+def listed() -> dict[str, str]:
+    """Git's modes of what is in the repository, by name; skips where this is not a checkout."""
     try:
         listing = subprocess.run(
-            ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True
+            ["git", "ls-files", "-z", "--stage"], cwd=ROOT, capture_output=True, check=True, text=True
         )
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("not a git checkout, so there is no list of tracked files")
-    # A file that is deleted but not yet committed is still listed.
-    return tuple(name for name in listing.stdout.split("\0") if name and (ROOT / name).is_file())
+    entries = (entry.split("\t", 1) for entry in listing.stdout.split("\0") if entry)
+    return {name: about.split()[0] for about, name in entries}
+
+
+@cache
+def tracked() -> tuple[str, ...]:
+    """Names of the files in the repository; one that is deleted but not yet committed is left out."""
+    return tuple(name for name in listed() if (ROOT / name).is_file())
 
 
 def room_of(path: Path) -> str:
@@ -215,5 +222,8 @@ def test_no_file_names_a_place_on_somebodys_machine() -> None:
 
 
 def test_the_top_level_holds_what_was_agreed_and_no_more() -> None:
-    top = {name.partition("/")[0] for name in tracked()}
-    assert {name for name in top if not name.startswith(".")} == TOP_FILES | TOP_FOLDERS
+    assert {name.partition("/")[0] for name in listed()} == TOP_FILES | TOP_FOLDERS | TOP_DOTTED
+
+
+def test_files_are_files_and_not_links_to_somewhere() -> None:
+    assert {mode for mode in listed().values()} == {"100644", "100755"}

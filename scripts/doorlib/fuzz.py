@@ -14,6 +14,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 import venv
 from pathlib import Path
 
@@ -57,7 +58,8 @@ def environment() -> Path | None:
 async def against_server(folder: Path, share: float, tools: Path | None) -> bool:
     """The parts that need a running recorder; whether something was found."""
     async with Server(folder) as server:
-        count = await asyncio.to_thread(fuzz_wire.run, server.url, share)
+        until = time.monotonic() + share
+        count = await asyncio.to_thread(fuzz_wire.run, server.url, lambda _: time.monotonic() < until)
         print(f"fuzz: {count} connections made up, and a healthy publisher beside them noticed nothing")
         if tools is None:
             return False
@@ -65,7 +67,8 @@ async def against_server(folder: Path, share: float, tools: Path | None) -> bool
             str(tools / "schemathesis"), "run", f"{server.url}/api/openapi.json", "--checks", "not_a_server_error",
             "--exclude-path", "/api/stream", "--max-examples", str(max(1, int(share / 4))),
         ]  # fmt: skip
-        process = await asyncio.create_subprocess_exec(*command)
+        # It leaves a cache where it runs.
+        process = await asyncio.create_subprocess_exec(*command, cwd=folder)
         return bool(await process.wait())
 
 

@@ -7,7 +7,7 @@ it the recorder must still take a delta and be ready.
 from __future__ import annotations
 
 import socket
-import time
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import httpx
@@ -55,9 +55,9 @@ def close_code(data: bytes) -> int | None:
     return code
 
 
-def run(url: str, seconds: float) -> int:
-    """Make connections up until the time is over; how many there were."""
-    until, count = time.monotonic() + seconds, 0
+def run(url: str, go_on: Callable[[int], bool]) -> int:
+    """Make connections up for as long as `go_on`, which is asked with their count, says so; how many there were."""
+    count = 0
     where = urlsplit(url)
     with httpx.Client(base_url=url, trust_env=False) as http:
 
@@ -65,7 +65,7 @@ def run(url: str, seconds: float) -> int:
         @given(st.sampled_from(["/ws", "/publish"]), st.lists(FRAMES, max_size=12))
         def example(target: str, made_up: list[tuple[int, bytes, bool, bool]]) -> None:
             nonlocal count
-            if time.monotonic() > until:
+            if not go_on(count):
                 return
             count += 1
             with socket.create_connection((where.hostname, where.port), timeout=10) as sock:
@@ -85,7 +85,7 @@ def run(url: str, seconds: float) -> int:
             )
             assert answer.status_code == 201, answer.text
 
-        while time.monotonic() < until:
+        while go_on(count):
             example()
         assert http.get("/readyz").status_code == 200
     return count
