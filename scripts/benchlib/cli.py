@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from benchlib.installing import install, missing
 from benchlib.measures.deliveries import Deliveries
 from benchlib.measures.ingest import Ingest
 from benchlib.measures.latency import Latency
@@ -35,7 +36,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _systems(text: str) -> list[str]:
-    names = text.split(",")
+    names = list(NAMES) if text == "all" else text.split(",")
     if unknown := [name for name in names if name not in NAMES]:
         raise argparse.ArgumentTypeError(f"no system {unknown[0]!r}; there are {', '.join(NAMES)}")
     return names
@@ -64,7 +65,13 @@ def parser() -> argparse.ArgumentParser:
         type=_systems,
         default=["recorder", "obvious"],
         metavar="A,B",
-        help=f"of {', '.join(NAMES)}",
+        help=f"of {', '.join(NAMES)}; or all",
+    )
+    add(
+        "--install",
+        action="store_true",
+        help="install what the --systems need (apt, where root; npm and pip into folders of the benchmark's own), "
+        "and measure nothing",
     )
     add("--bare", action="store_true", help="deliveries by bare sockets, too: the limit of the harness")
     add("--subscribers", type=_numbers, metavar="N,M", help="deliveries: how many (1,100)")
@@ -142,13 +149,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = Options(plan.size, tuple(arguments.set), arguments.baseline_uvloop)
     systems = [named(name, asked) for name in names]
     try:
+        if arguments.install:
+            return 0 if install(systems, lambda line: sys.stdout.write(f"{line}\n")) else 1
         return _measure(arguments, plan, rounds, systems)
     except KeyboardInterrupt:
         return 130
 
 
 def _measure(arguments: argparse.Namespace, plan: Plan, rounds: int, systems: list[System]) -> int:
+    lacks = {system.name: "; ".join(missing(system.needs)) for system in systems}
+    systems = [system for system in systems if not lacks[system.name]]
     results = run(measures_of(arguments, plan), systems, rounds, ONLY)
+    results.skipped = {name: lacking for name, lacking in lacks.items() if lacking}
+    if not systems:
+        results.problems.append("nothing could be measured")
     options: dict[str, Any] = {
         "rounds": rounds,
         "quick": arguments.quick,

@@ -13,6 +13,7 @@ from statistics import median
 from typing import Any
 
 from benchlib.figures import Spread
+from benchlib.installing import versions
 from benchlib.run import Case, Results
 from benchlib.systems import BASELINE
 from benchlib.systems.base import System
@@ -70,7 +71,8 @@ def as_json(results: Results, systems: Sequence[System], options: dict[str, Any]
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
         "options": options,
-        "systems": {system.name: _about(system) for system in systems},
+        "systems": {system.name: _about(system) | {"versions": versions(system.needs)} for system in systems},
+        "skipped": results.skipped,
         "figures": [
             {"measure": case.measure, "case": case.case, "unit": case.unit, "system": name, "rounds": rounds}
             for case in results.cases
@@ -81,7 +83,7 @@ def as_json(results: Results, systems: Sequence[System], options: dict[str, Any]
     }
 
 
-def _about(system: System) -> dict[str, str]:
+def _about(system: System) -> dict[str, Any]:
     return {
         name: getattr(system.about, name) for name in ("records", "durable", "ordered", "resumes", "note")
     }
@@ -118,6 +120,7 @@ def as_text(results: Results, systems: Sequence[System], options: dict[str, Any]
         f"{here['cpus']} × {here['cpu']}, {here['system']}, Python {here['python']}",
         f"deltas of {options['size']} bytes; {options['rounds']} round(s), systems in turn; loopback",
         *(f"  {system.name:16}{_described(system)}" for system in systems),
+        *(f"  {name:16}SKIPPED: lacks {lacking}" for name, lacking in results.skipped.items()),
     ]
     for case in results.cases:
         lines += ["", *(_latency(case) if case.measure == "latency" else _throughput(case, options["size"]))]

@@ -52,6 +52,8 @@ class Results:
     cases: list[Case] = field(default_factory=list)
     # What was wrong: each makes the run fail.
     problems: list[str] = field(default_factory=list)
+    # Systems that could not be measured here, and what they lack: no failure.
+    skipped: dict[str, str] = field(default_factory=dict)
 
 
 def run(

@@ -11,7 +11,7 @@ from typing import Any
 from benchlib.connecting import websocket
 from benchlib.frames import publish_frames
 from benchlib.processes import Server, child_environment
-from benchlib.systems.base import About, Options
+from benchlib.systems.base import NOTHING, About, Needs, Options
 
 
 class RunningBare:
@@ -38,6 +38,7 @@ class Bare:
     """Writes ready-made bytes of the same length as a recorder's delivery, for each delta that comes in."""
 
     name = "bare"
+    needs: Needs = NOTHING
     about = About(
         records="no",
         durable="no",

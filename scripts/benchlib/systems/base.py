@@ -27,6 +27,22 @@ class About:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a system needs that the project doesn't: `benchlib.installing` looks for it, and gets it."""
+
+    # A program, and the Debian package that has it.
+    program: str = ""
+    apt: str = ""
+    # Packages in a fixed version, for the benchmark's own folders: `ws@8.18.3`, `aiohttp==3.12.15`.
+    npm: tuple[str, ...] = ()
+    pip: tuple[str, ...] = ()
+
+
+NOTHING = Needs()
+"""Needs nothing beyond the project."""
+
+
 class Running(Protocol):
     """A system that has started."""
 
@@ -54,6 +70,8 @@ class System(Protocol):
 
     name: str
     about: About
+    # Skipped, visibly, where this isn't there.
+    needs: Needs
 
     def start(self, workdir: Path) -> AbstractContextManager[Running]:
         """Starts it afresh, empty, with all its files in `workdir`; leaving the context stops it."""

@@ -13,7 +13,7 @@ from typing import Any
 from benchlib.connecting import websocket
 from benchlib.frames import publish_frames
 from benchlib.processes import Server, child_environment
-from benchlib.systems.base import About, Options
+from benchlib.systems.base import NOTHING, About, Needs, Options
 
 
 class RunningObvious:
@@ -42,6 +42,7 @@ class Obvious:
     """The baseline."""
 
     name = "obvious"
+    needs: Needs = NOTHING
     about = About(
         records="yes, one awaited INSERT a delta, three indexes",
         durable="no",

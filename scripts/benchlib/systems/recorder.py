@@ -13,7 +13,7 @@ from typing import Any
 from benchlib.connecting import websocket
 from benchlib.frames import publish_frames
 from benchlib.processes import Server, child_environment
-from benchlib.systems.base import About, Options
+from benchlib.systems.base import NOTHING, About, Needs, Options
 
 
 class RunningRecorder:
@@ -46,6 +46,8 @@ class RunningRecorder:
 
 class Recorder:
     """The system under development."""
+
+    needs: Needs = NOTHING
 
     def __init__(self, options: Options, durability: str = "snapshot") -> None:
         """Takes `recorder_settings` of the options, and what an ack is to mean."""

@@ -20,7 +20,7 @@ from benchlib.connecting import Opening
 from benchlib.errors import BenchError
 from benchlib.payload import STAMP_DIGITS, STAMP_PREFIX
 from benchlib.processes import Server, child_environment
-from benchlib.systems.base import About
+from benchlib.systems.base import About, Needs
 
 PROGRAM = "redis-server"
 KEY = b"deltas"
@@ -56,6 +56,8 @@ class Redis:
     Args:
         policy: `everysec` or `always`.
     """
+
+    needs = Needs(program=PROGRAM, apt="redis-server")
 
     def __init__(self, policy: str) -> None:
         """Takes the policy of `appendfsync`."""
