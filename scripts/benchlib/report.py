@@ -13,26 +13,11 @@ from statistics import median
 from typing import Any
 
 from benchlib.figures import Spread
+from benchlib.goals import CPU, Comparison, comparisons
 from benchlib.installing import versions
 from benchlib.run import Case, Results
-from benchlib.systems import BASELINE
 from benchlib.systems.base import System
 
-# The recorder's goals, as multiples of others' figures; for deltas of 500 bytes.
-PAIRS = (
-    ("recorder", BASELINE),
-    ("recorder-commit", "recorder"),
-    ("recorder", "redis-everysec"),
-    ("recorder-commit", "redis-always"),
-)
-"""Which figures are set against which: where an answer means the same, as far as that can be."""
-GOALS = {
-    (("recorder", BASELINE), "deliveries", "100 subscribers"): 12.0,
-    (("recorder", BASELINE), "ingest", "one delta a frame"): 10.0,
-    (("recorder", BASELINE), "ingest", "arrays of 100"): 10.0,
-    (("recorder", "redis-everysec"), "ingest", "arrays of 100"): 1.0,
-    (("recorder-commit", "redis-always"), "ingest", "arrays of 100"): 1.0,
-}
 # The last delta of a phase later than this: the latencies are those of a queue that only grew.
 BEHIND_S = 0.5
 PACKAGES = ("websockets", "aiosqlite", "orjson", "uvicorn", "uvloop", "msgspec")
@@ -91,11 +76,9 @@ def _about(system: System) -> dict[str, Any]:
 
 def _ratios(case: Case, size: int) -> Iterator[dict[str, Any]]:
     where = {"measure": case.measure, "case": case.case}
-    for ours, theirs in PAIRS:
-        if times := case.ratio(ours, theirs):
-            goal = _goal(case, size, (ours, theirs))
-            met = None if goal is None else times.mid >= goal
-            yield {**where, "of": ours, "over": theirs, **_spread(times), "goal": goal, "met": met}
+    for found in comparisons(case, size):
+        pair = {"of": found.of, "over": found.over, "figure": found.figure}
+        yield {**where, **pair, **_spread(found.times), "goal": found.goal, "met": found.met}
     for name, rounds in case.rounds.items():
         if busy := [numbers for numbers in rounds if "busy" in numbers]:
             yield {**where, "of": f"{name}, busy", "over": f"{name}, quiet", **_spread(_busy_to_quiet(busy))}
@@ -107,10 +90,6 @@ def _spread(times: Spread) -> dict[str, float]:
 
 def _busy_to_quiet(rounds: list[dict[str, Any]]) -> Spread:
     return Spread.of([numbers["busy"]["p99_ms"] / numbers["quiet"]["p99_ms"] for numbers in rounds])
-
-
-def _goal(case: Case, size: int, pair: tuple[str, str]) -> float | None:
-    return GOALS.get((pair, case.measure, case.case)) if size == 500 else None
 
 
 def as_text(results: Results, systems: Sequence[System], options: dict[str, Any]) -> str:
@@ -136,7 +115,7 @@ def _described(system: System) -> str:
 
 
 def _row(label: str, *cells: str) -> str:
-    return f"  {label:34}" + "".join(f"{cell:>12}" for cell in cells)
+    return f"  {label:38}" + "".join(f"{cell:>12}" for cell in cells)
 
 
 def _throughput(case: Case, size: int) -> Iterator[str]:
@@ -153,15 +132,17 @@ def _throughput(case: Case, size: int) -> Iterator[str]:
             name, *(f"{value:,.0f}" for value in (spread.low, spread.mid, spread.high, *beside)),
             f"{median(case.values(name, 'seconds')):.2f}", f"{median(case.values(name, 'peak_mb')):.0f}",
         )  # fmt: skip
-    for ours, theirs in PAIRS:
-        if times := case.ratio(ours, theirs):
-            goal = _goal(case, size, (ours, theirs))
-            said = "" if goal is None else f"goal ≥ {goal:g}×: {'met' if times.mid >= goal else 'not met'}"
-            yield _row(f"{ours} / {theirs}", *_times(times), said and "  " + said)
+    yield from map(_compared, comparisons(case, size))
+
+
+def _compared(found: Comparison) -> str:
+    said = "" if found.goal is None else f"  goal ≥ {found.goal:g}×: {'met' if found.met else 'not met'}"
+    by = ", per CPU s" if found.figure == CPU else ""
+    return _row(f"{found.of} / {found.over}{by}", *_times(found.times), said)
 
 
 def _times(times: Spread) -> list[str]:
-    return [f"{value:.1f}×" for value in (times.low, times.mid, times.high)]
+    return [f"{value:.2f}×" for value in (times.low, times.mid, times.high)]
 
 
 def _latency(case: Case) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -37,11 +37,11 @@ class Case:
         """One number of each of a system's rounds."""
         return [float(numbers[key]) for numbers in self.rounds.get(system, [])]
 
-    def ratio(self, ours: str, theirs: str) -> Spread | None:
-        """How many times the one's figure is the other's; None unless both have one, of all their rounds."""
-        if self.measure == "latency":
+    def ratio(self, ours: str, theirs: str, key: str = "value") -> Spread | None:
+        """How many times the one's figure is the other's; None unless both have it, of all their rounds."""
+        if any(key not in numbers for name in (ours, theirs) for numbers in self.rounds.get(name, [])):
             return None
-        left, right = self.values(ours, "value"), self.values(theirs, "value")
+        left, right = self.values(ours, key), self.values(theirs, key)
         return ratio(left, right) if left and len(left) == len(right) else None
 
 
@@ -57,18 +57,21 @@ class Results:
 
 
 def run(
-    measures: Sequence[Measure], systems: Sequence[System], rounds: int, only: Mapping[str, str] | None = None
+    measures: Sequence[Measure],
+    systems: Sequence[System],
+    rounds: int,
+    only: Mapping[str, Collection[str]] | None = None,
 ) -> Results:
     """Runs every measure `rounds` times over all systems, in turn.
 
-    Systems named in `only` take part in that one measure alone.
+    Systems named in `only` take part in those measures alone.
 
     A system that fails in a case is left out of the rest of that case, and what happened is a problem of the
     run.
     """
     results = Results()
     for measure in measures:
-        alive = [each for each in systems if (only or {}).get(each.name, measure.name) == measure.name]
+        alive = [each for each in systems if measure.name in (only or {}).get(each.name, (measure.name,))]
         case = Case(measure.name, measure.case, measure.unit, {system.name: [] for system in alive})
         results.cases.append(case)
         for number in range(1, rounds + 1):

@@ -20,10 +20,11 @@ from benchlib.connecting import Opening, websocket
 from benchlib.errors import BenchError
 from benchlib.figures import Spread, percentile, ratio
 from benchlib.frames import CLOSE, PING, TEXT, FrameParser, MarkerCounter, client_frame, mask, publish_frames
+from benchlib.goals import comparisons
 from benchlib.measures.plan import Plan, enough
 from benchlib.payload import SESSIONS, STAMP_DIGITS, STAMP_PREFIX, deltas
 from benchlib.processes import Server, Worker, child_environment, cpu_seconds
-from benchlib.report import as_text
+from benchlib.report import as_json, as_text
 from benchlib.run import Case, Results, run, told
 from benchlib.systems import named
 from benchlib.systems.base import Options, System
@@ -38,6 +39,20 @@ from websockets.streams import StreamReader
 BENCH = str(Path(__file__).resolve().parents[2] / "scripts" / "bench")
 UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
 MARKER = b'{"event":"delta",'
+# Two threads that take 0.2 s of CPU each, one of which stays; the main one takes next to nothing.
+BUSY_THREADS = """
+import threading, time
+def burn():
+    while time.thread_time() < 0.2: pass
+def burn_and_stay():
+    burn()
+    print("listening on http://127.0.0.1:1", flush=True)
+    threading.Event().wait()
+one = threading.Thread(target=burn)
+one.start()
+one.join()
+threading.Thread(target=burn_and_stay).start()
+"""
 
 
 def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
@@ -248,8 +263,35 @@ class TestRun:
         rounds = {"recorder": [{"value": 1300.0, **numbers}], "obvious": [{"value": 100.0, **numbers}]}
         case = Case("deliveries", "100 subscribers", "deliveries/s", rounds)
         text = as_text(Results([case]), [], {"size": 500, "rounds": 1})
-        assert "13.0×" in text
+        assert "13.00×" in text
         assert "goal ≥ 12×: met" in text
+
+    def test_a_goal_can_be_about_cpu_time_and_both_ratios_are_told(self) -> None:
+        numbers = {"deltas": 1, "seconds": 1.0, "peak_mb": 1}
+        rounds = {
+            "recorder": [{"value": 300.0, "per_cpu_s": 260.0, **numbers}],
+            "nats": [{"value": 100.0, "per_cpu_s": 130.0, **numbers}],
+        }
+        case = Case("deliveries", "1000 subscribers", "deliveries/s", rounds)
+        text = as_text(Results([case]), [], {"size": 500, "rounds": 1})
+        assert re.search(r"recorder / nats  .* 3\.00× +goal ≥ 1\.4×: met", text)
+        assert re.search(r"recorder / nats, per CPU s .* 2\.00× +goal ≥ 2\.5×: not met", text)
+        kept = as_json(Results([case]), [], {"size": 500, "rounds": 1})["ratios"]
+        assert [(each["figure"], each["goal"], each["met"]) for each in kept] == [
+            ("value", 1.4, True),
+            ("per_cpu_s", 2.5, False),
+        ]
+
+    def test_goals_are_for_deltas_of_one_size(self) -> None:
+        numbers = [{"value": 1.0, "per_cpu_s": 1.0}]
+        case = Case("deliveries", "100 subscribers", "", {"recorder": numbers, "nats": numbers})
+        assert [found.goal for found in comparisons(case, 5000)] == [None, None]
+
+    def test_a_system_takes_part_in_its_measures_alone(self) -> None:
+        measure = _Counting()
+        systems = [named("obvious", Options()), named("bare", Options())]
+        run([measure], systems, 1, {"bare": ("ingest", "latency"), "obvious": ("latency", "deliveries")})
+        assert measure.ran == ["obvious"]
 
 
 class TestProcesses:
@@ -279,6 +321,12 @@ class TestProcesses:
         with Worker("benchlib.workers.readers") as worker:
             assert worker._process is not None
             assert 0 <= cpu_seconds(worker._process.pid) < 60
+
+    def test_cpu_time_covers_all_threads_those_that_have_ended_too(self, tmp_path: Path) -> None:
+        with Server([sys.executable, "-c", BUSY_THREADS], child_environment(), tmp_path) as server:
+            server.wait_listening()
+            # 0.4 s of two threads of which one is gone, read in steps of 10 ms each for user and system.
+            assert cpu_seconds(server.pid) >= 0.36
 
     def test_what_a_worker_fails_at_is_told(self) -> None:
         nobody = Opening("127.0.0.1", _unused_port(), ())
