@@ -1,7 +1,6 @@
 """How one connects to a system: what to send, what to wait for, in a form that travels between processes.
 
-A WebSocket takes one step, `nats` or `mqtt` over it would take two; nothing else of the harness needs to
-know.
+A WebSocket takes one step, NATS or MQTT over it take more; nothing else of the harness needs to know.
 """
 
 from __future__ import annotations
@@ -75,12 +74,23 @@ def _read_until(sock: socket.socket, read: bytes, until: bytes) -> bytes:
     return read
 
 
-def websocket(host: str, port: int, target: str, *, greeting: bytes = b"") -> Opening:
-    """The opening of a plain WebSocket.
+def websocket(
+    host: str,
+    port: int,
+    target: str,
+    *,
+    greeting: bytes = b"",
+    subprotocol: str = "",
+    then: tuple[tuple[bytes, bytes], ...] = (),
+) -> Opening:
+    """The opening of a WebSocket, and of what is spoken over it.
 
     Args:
         host, port: where.
         target: path and query.
         greeting: something the server says by itself once the connection is open, to be waited for.
+        subprotocol: offered, where the server asks for one.
+        then: further steps, as those of `Opening`; what is sent are whole frames.
     """
-    return Opening(host, port, ((upgrade_request(host, port, target), b"\r\n\r\n"),), greeting)
+    upgrade = upgrade_request(host, port, target, subprotocol)
+    return Opening(host, port, ((upgrade, b"\r\n\r\n"), *then), greeting)

@@ -16,9 +16,13 @@ import sys
 from collections.abc import Callable, Iterable
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchlib.processes import PROJECT
-from benchlib.systems.base import Needs, System
+
+if TYPE_CHECKING:
+    # Systems themselves ask this module where things are.
+    from benchlib.systems.base import Needs, System
 
 # Debian keeps daemons where a user's PATH may not lead.
 _DAEMONS = os.pathsep.join(("/usr/sbin", "/usr/local/sbin", "/sbin"))

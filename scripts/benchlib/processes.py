@@ -50,9 +50,9 @@ def peak_memory_mb(pid: int) -> float:
     return int(match[1]) * 1024 / 1e6 if match else 0.0
 
 
-def _end(process: subprocess.Popen[bytes], patience_s: float) -> None:
+def _end(process: subprocess.Popen[bytes], patience_s: float, by: signal.Signals = signal.SIGTERM) -> None:
     if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(by)
     try:
         process.wait(patience_s)
     except subprocess.TimeoutExpired:
@@ -63,8 +63,21 @@ def _end(process: subprocess.Popen[bytes], patience_s: float) -> None:
 class Server:
     """A server under test, running from `__enter__` to `__exit__`."""
 
-    def __init__(self, argv: Sequence[str], env: dict[str, str], workdir: Path) -> None:
-        """Takes the command line, its whole environment, and a directory of its own to work and log in."""
+    def __init__(
+        self,
+        argv: Sequence[str],
+        env: dict[str, str],
+        workdir: Path,
+        stop: signal.Signals = signal.SIGTERM,
+    ) -> None:
+        """Takes a server to be started.
+
+        Args:
+            argv, env: the command line, and its whole environment.
+            workdir: a directory of its own to work and log in.
+            stop: the signal after which it ends with code 0 (or by that signal).
+        """
+        self._stop = stop
         self._argv = list(argv)
         self._env = env
         self._workdir = workdir
@@ -86,12 +99,12 @@ class Server:
     ) -> None:
         assert self._process is not None
         died = self._process.poll() is not None
-        _end(self._process, patience_s=20)
+        _end(self._process, 20, self._stop)
         code = self._process.returncode
         what = f"server {'died' if died else 'ended'} with code {code}; its log ends:\n{self.log_tail()}"
         if died and isinstance(error, BenchError | OSError):
             raise BenchError(f"{error}: {what}") from error
-        if error is None and (died or code not in (0, -signal.SIGTERM)):
+        if error is None and (died or code not in (0, -self._stop)):
             raise BenchError(what)
 
     @property
@@ -108,16 +121,27 @@ class Server:
         Raises:
             BenchError: it ended, or did not listen in time; carries the end of its log.
         """
+        host, _, port = self.wait_said(_LISTENING, timeout_s)[1].removeprefix("http://").rpartition(":")
+        return host, int(port)
+
+    def wait_said(self, pattern: re.Pattern[str], timeout_s: float = 20) -> re.Match[str]:
+        """Waits until its log has something.
+
+        Args:
+            pattern: searched for in all that it has printed.
+            timeout_s: seconds.
+        Raises:
+            BenchError: it ended, or did not say so in time; carries the end of its log.
+        """
         assert self._process is not None
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            if match := _LISTENING.search(self._log.read_text(errors="replace")):
-                host, _, port = match[1].removeprefix("http://").rpartition(":")
-                return host, int(port)
+            if match := pattern.search(self._log.read_text(errors="replace")):
+                return match
             if self._process.poll() is not None:
                 raise BenchError("it did not start")
             time.sleep(0.01)
-        raise BenchError(f"server did not say 'listening on' within {timeout_s} s:\n{self.log_tail()}")
+        raise BenchError(f"server did not say {pattern.pattern!r} within {timeout_s} s:\n{self.log_tail()}")
 
     def log_tail(self) -> str:
         """The last lines of what it printed."""

@@ -19,7 +19,17 @@ from benchlib.bare import delivery
 from benchlib.connecting import Opening, websocket
 from benchlib.errors import BenchError
 from benchlib.figures import Spread, percentile, ratio
-from benchlib.frames import CLOSE, PING, TEXT, FrameParser, MarkerCounter, client_frame, mask, publish_frames
+from benchlib.frames import (
+    BINARY,
+    CLOSE,
+    PING,
+    TEXT,
+    FrameParser,
+    MarkerCounter,
+    client_frame,
+    mask,
+    publish_frames,
+)
 from benchlib.goals import comparisons
 from benchlib.measures.plan import Plan, enough
 from benchlib.payload import SESSIONS, STAMP_DIGITS, STAMP_PREFIX, deltas
@@ -221,6 +231,15 @@ class TestListener:
         )
         assert list(listener.arrived_ns) == [1000, 1001, 1002, 0, 1004]
 
+    def test_a_binary_frame_may_hold_several_deltas(self) -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            listener = Listener(ours)
+            listener.begin(7, 3)
+            text = b"".join(b"MSG deltas 1 500\r\n%b\r\n" % delta for delta in deltas(7, 3))
+            listener.feed(server_frame(text, BINARY), now_ns=9)
+        assert (list(listener.arrived_ns), listener.twice, listener.out_of_order) == ([9, 9, 9], 0, 0)
+
     def test_pings_are_answered(self) -> None:
         ours, theirs = socket.socketpair()
         with ours, theirs:
@@ -341,6 +360,16 @@ class TestOpening:
     def test_it_travels_as_json(self) -> None:
         opening = websocket("127.0.0.1", 80, "/ws", greeting=b'"event":"hello"')
         assert Opening.from_json(json.loads(json.dumps(opening.to_json()))) == opening
+
+    def test_a_subprotocol_is_asked_for_and_what_is_spoken_over_it_follows(self) -> None:
+        with _Scripted(UPGRADED, b"\x82\x05READY and more") as server:
+            opening = websocket(
+                "127.0.0.1", server.port, "/", subprotocol="mqtt", then=((b"hello", b"READY"),)
+            )
+            sock, rest = opening.connect()
+            sock.close()
+        assert b"\r\nSec-WebSocket-Protocol: mqtt\r\n" in opening.steps[0][0]
+        assert rest.startswith(b" and")
 
     def test_the_greeting_is_waited_for_and_left_to_the_reader(self) -> None:
         with _Scripted(UPGRADED, b'{"event":', b'"hello"}rest') as server:

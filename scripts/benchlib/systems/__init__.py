@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from benchlib.systems.bare import Bare
 from benchlib.systems.base import Options, System
+from benchlib.systems.nats import Nats
 from benchlib.systems.obvious import Obvious
 from benchlib.systems.recorder import Recorder
 from benchlib.systems.redis import Redis
 
-NAMES = ("recorder", "recorder-commit", "obvious", "redis-everysec", "redis-always", "bare")
+NAMES = (
+    "recorder",
+    "recorder-commit",
+    "obvious",
+    "nats",
+    "nats-jetstream",
+    "redis-everysec",
+    "redis-always",
+    "bare",
+)
 BASELINE = "obvious"
 
 
@@ -22,6 +32,8 @@ def named(name: str, options: Options) -> System:
         "recorder": Recorder(options),
         "recorder-commit": Recorder(options, "commit"),
         "obvious": Obvious(options),
+        "nats": Nats(),
+        "nats-jetstream": Nats(jetstream=True),
         "redis-everysec": Redis("everysec"),
         "redis-always": Redis("always"),
         "bare": Bare(options),

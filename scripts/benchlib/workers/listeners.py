@@ -16,7 +16,7 @@ from typing import Any
 from benchlib.connecting import Opening
 from benchlib.errors import BenchError
 from benchlib.figures import percentile
-from benchlib.frames import CLOSE, PING, PONG, TEXT, FrameParser, client_frame
+from benchlib.frames import BINARY, CLOSE, PING, PONG, TEXT, FrameParser, client_frame
 from benchlib.payload import STAMP_DIGITS, STAMP_PREFIX
 from benchlib.workers.commands import obey, reply
 
@@ -59,19 +59,22 @@ class Listener:
     def feed(self, data: bytes, now_ns: int) -> None:
         """Notes what `data` completes as having come at `now_ns`."""
         for opcode, payload in self.parser.feed(data):
-            if opcode == TEXT:
-                self._note(payload, now_ns)
+            if opcode in (TEXT, BINARY):
+                self._note_all(payload, now_ns)
             elif opcode == PING:
                 self.sock.send(client_frame(payload, opcode=PONG))
             elif opcode == CLOSE:
                 self.closed = f"{int.from_bytes(payload[:2], 'big')} {payload[2:].decode(errors='replace')}"
 
-    def _note(self, payload: bytes, now_ns: int) -> None:
+    def _note_all(self, payload: bytes, now_ns: int) -> None:
+        # Some servers put several deltas in a frame.
         at = payload.find(STAMP_PREFIX)
-        if at < 0:
-            return
-        at += len(STAMP_PREFIX)
-        number = int(payload[at : at + STAMP_DIGITS])
+        while at >= 0:
+            at += len(STAMP_PREFIX)
+            self._note(int(payload[at : at + STAMP_DIGITS]), now_ns)
+            at = payload.find(STAMP_PREFIX, at)
+
+    def _note(self, number: int, now_ns: int) -> None:
         self.out_of_order += number <= self.last
         self.last = number
         place = number - self.start
