@@ -35,9 +35,16 @@ export class NowView {
     this.sessions = this.sessionList();
     this.feed = this.feedList();
     this.sessionsNote = el("span", { class: "dim" });
-    this.feedNote = el("span", { class: "dim" });
+    this.feedNote = el("span", { class: "note-short dim" });
     this.pause = el("button", { type: "button", class: "quiet pause", on: { click: () => this.toggle() } });
-    this.newer = el("button", { type: "button", class: "newer", hidden: true, on: { click: () => this.follow() } });
+    this.missed = el("span", {});
+    this.missedMore = el("span", { class: "where-wide" });
+    this.newer = el(
+      "button",
+      { type: "button", class: "newer", hidden: true, on: { click: () => this.follow() } },
+      this.missed,
+      this.missedMore,
+    );
     this.feedEmpty = el("div", { class: "empty", hidden: true });
     this.teacher = el("div", { class: "teach", hidden: true });
     this.search = el("input", {
@@ -215,7 +222,8 @@ export class NowView {
     say(this.pause, feed.held ? "Resume" : "Pause");
     this.pause.setAttribute("aria-pressed", String(feed.held));
     this.newer.hidden = !feed.held || feed.missed === 0;
-    say(this.newer, `↑ ${several(feed.missed, "newer delta")}: follow`);
+    say(this.missed, `↑ ${count(feed.missed)} newer`);
+    say(this.missedMore, feed.missed === 1 ? " delta: follow" : " deltas: follow");
     this.drawEmpty(filtered);
   }
 

@@ -9,6 +9,7 @@
 import { el } from "./dom.js";
 
 const OVERSCAN = 4;
+const SLIP = 8; // pixels that a press may move and still mean what it began on
 
 /**
  * @template T
@@ -40,6 +41,8 @@ export class VirtualList {
     this.held = new WeakMap(); // what each row shows
     /** @type {string | number | null} */
     this.active = null; // key of the item that the keyboard is at
+    /** @type {{item: T, x: number, y: number} | null} */
+    this.pressed = null; // what a pointer went down on last, and where
     this.rowHeight = 0; // in pixels; measured when shown
     this.name = `list-${++lists}`; // for ids of rows
     this.made = 0; // rows made, for their ids
@@ -54,6 +57,7 @@ export class VirtualList {
         on: {
           scroll: () => this.scrolled(),
           keydown: (/** @type {KeyboardEvent} */ event) => this.onKey(event),
+          pointerdown: (/** @type {PointerEvent} */ event) => this.onPress(event),
           click: (/** @type {MouseEvent} */ event) => this.onClick(event),
         },
       },
@@ -211,11 +215,25 @@ export class VirtualList {
     }
   }
 
+  /** @param {Event} event @returns {T | undefined} What the row shows that it happened to. */
+  itemOf(event) {
+    const row = event.target instanceof Element ? /** @type {HTMLElement | null} */ (event.target.closest(".row")) : null;
+    return row ? this.at(Number(row.dataset.index)) : undefined;
+  }
+
+  /** @param {PointerEvent} event */
+  onPress(event) {
+    const item = this.itemOf(event);
+    this.pressed = item === undefined ? null : { item, x: event.clientX, y: event.clientY };
+  }
+
   /** @param {MouseEvent} event */
   onClick(event) {
-    const row = event.target instanceof Element ? /** @type {HTMLElement | null} */ (event.target.closest(".row")) : null;
-    if (!row) return;
-    const item = this.at(Number(row.dataset.index));
+    // Rows move on between press and release: what was pressed is meant. What comes from no pointer has no detail.
+    const { pressed } = this;
+    this.pressed = null;
+    const slipped = pressed && Math.hypot(event.clientX - pressed.x, event.clientY - pressed.y) > SLIP;
+    const item = event.detail === 0 ? this.itemOf(event) : slipped ? undefined : pressed?.item;
     if (item === undefined) return;
     this.active = this.options.key(item);
     this.mark();

@@ -123,6 +123,85 @@ async def test_a_held_feed_keeps_its_place_and_counts_what_it_does_not_show(
             await expect(page.locator(".feed-list .row[aria-posinset='1'] .seq")).to_have_text("191")
 
 
+CONTROLS = "header a, header button, header input, .now button, .now input, .now select, .list"
+# Each frame: which controls there are, and where. Equal frames are kept once.
+WATCH_CONTROLS = """(selector) => {
+    const frames = (window.frames = new Set());
+    const known = new Map();
+    const number = (node) => known.has(node) ? known.get(node) : known.set(node, known.size) && known.size - 1;
+    const look = () => {
+        const seen = [...document.querySelectorAll(selector)].filter((node) => node.getClientRects().length);
+        const place = (node) => Object.values(node.getBoundingClientRect().toJSON()).join();
+        frames.add(seen.map((node) => `${number(node)} ${place(node)}`).join(" | "));
+        if (frames === window.frames) requestAnimationFrame(look);
+    };
+    look();
+}"""
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+async def test_controls_stay_what_and_where_they_are_while_deltas_come(
+    browser: Browser, tmp_path: Path, width: int
+) -> None:
+    async with running_app(tmp_path) as app:
+        # As many digits from the first to the last.
+        await app.publish(*[delta(f"s{n % 7}", n) for n in range(1000)])
+        view = {"width": width, "height": 740}
+        async with opened(browser, app.url, viewport=view) as page:
+            first = page.locator(".feed-list .row[aria-posinset='1'] .seq")
+            await expect(first).to_have_text("1000")
+            await expect(sessions(page)).to_have_count(7)
+            await live(page)
+            await page.evaluate(WATCH_CONTROLS, CONTROLS)
+            for through in range(1100, 2001, 100):
+                await app.publish(*[delta(f"s{n % 7}", n) for n in range(100)])
+                await expect(first).to_have_text(str(through))
+            [place] = await page.evaluate("[...frames]")
+            assert place.count("|") >= 10
+            # Held, it says what came meanwhile, and moves nothing for it but what says so.
+            await page.locator(".feed .pause").click()
+            await expect(page.locator(".feed .pause")).to_have_attribute("aria-pressed", "true")
+            await app.publish(delta("s1", 1))
+            await expect(page.locator(".newer")).to_contain_text("1 newer")
+            await page.evaluate(WATCH_CONTROLS, CONTROLS.replace(".now button", ".pause"))
+            for more in range(101, 1002, 100):
+                await app.publish(*[delta(f"s{n % 7}", n) for n in range(100)])
+                await expect(page.locator(".newer")).to_contain_text(f"{more:,} newer")
+            [place] = await page.evaluate("[...frames]")
+            assert place.count("|") >= 10
+
+
+async def test_a_press_opens_what_was_under_it_whatever_comes_before_it_is_let_go(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with running_app(tmp_path) as app:
+        await app.publish(*[delta(f"s{n}", n) for n in range(200)])
+        async with opened(browser, app.url) as page:
+            box = await page.locator(".feed-list .row[aria-posinset='3']").bounding_box()
+            assert box is not None
+            await expect(page.locator(".feed-list .row[aria-posinset='3']")).to_contain_text("s197")
+            await live(page)
+            x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+            await page.mouse.move(x, y)
+            await page.mouse.down()
+            await app.publish(*[delta("another", n) for n in range(100)])
+            await expect(page.locator(".feed-list .row[aria-posinset='3']")).to_contain_text("another")
+            await page.mouse.up()
+            await expect(page.locator("h1")).to_have_text("s197")
+            # A press that is dragged elsewhere opens nothing.
+            await page.go_back()
+            fifth = page.locator(".feed-list .row[aria-posinset='5']")
+            await expect(fifth).to_be_visible()
+            await page.mouse.move(x, y)
+            await page.mouse.down()
+            await page.mouse.move(x, y + 90)
+            await page.mouse.up()
+            assert await page.evaluate("location.hash") in {"", "#/"}
+            # Without a pointer, as programs that assist do it, the row itself is meant.
+            await fifth.dispatch_event("click")
+            await expect(page.locator("h1")).to_have_text("another")
+
+
 async def test_older_deltas_are_read_as_one_scrolls_and_few_rows_exist(
     browser: Browser, tmp_path: Path
 ) -> None:
