@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 UNREACHABLE = (
@@ -22,6 +22,9 @@ UNREACHABLE = (
 """What a browser logs by itself where a server is away, or not ready yet."""
 REFUSED = r"the server responded with a status of 4\d\d"
 """What a browser logs by itself where a request is refused."""
+
+# What does not come at all fails a test; a machine that is busy must not.
+expect.set_options(timeout=30_000)
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
 
