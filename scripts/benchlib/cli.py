@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from benchlib.installing import install, missing
+from benchlib.installing import install
 from benchlib.measures.deliveries import Deliveries
 from benchlib.measures.ingest import Ingest
 from benchlib.measures.latency import Latency
 from benchlib.measures.plan import Plan
+from benchlib.needs import missing
 from benchlib.payload import MAX_SIZE, MIN_SIZE
 from benchlib.report import as_json, as_text
 from benchlib.run import Measure, run
@@ -30,6 +31,7 @@ ONLY = {
     "redis-everysec": ("ingest",),
     "redis-always": ("ingest",),
     "nats": ("deliveries", "latency"),
+    "socketio": ("deliveries", "latency"),
 }
 
 

@@ -11,6 +11,8 @@ from benchlib.systems import BASELINE
 
 PAIRS = (
     ("recorder", BASELINE),
+    ("recorder", "node-ws"),
+    ("recorder", "socketio"),
     ("recorder", "nats"),
     ("recorder", "nats-jetstream"),
     ("recorder", "mosquitto"),

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchlib.figures import Spread
 from benchlib.goals import CPU, Comparison, comparisons
-from benchlib.installing import versions
+from benchlib.needs import versions
 from benchlib.run import Case, Results
 from benchlib.systems.base import System
 

@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from benchlib.installing import find_program, install, missing, versions
+from benchlib.installing import install
+from benchlib.needs import NOTHING, Needs, find_program, missing, versions
 from benchlib.systems import NAMES, named
-from benchlib.systems.base import Needs, Options
+from benchlib.systems.base import Options
 
 BENCH = str(Path(__file__).resolve().parents[2] / "scripts" / "bench")
 
@@ -37,14 +38,14 @@ class TestMissing:
         (tmp_path / "somed").write_text("#!/bin/sh\n")
         (tmp_path / "somed").chmod(0o755)
         monkeypatch.setenv("PATH", "")
-        monkeypatch.setattr("benchlib.installing._DAEMONS", str(tmp_path))
+        monkeypatch.setattr("benchlib.needs._DAEMONS", str(tmp_path))
         assert find_program("somed") == str(tmp_path / "somed")
 
     def test_packages_are_said_with_their_version(self) -> None:
         assert missing(Needs(npm=("ws@8.1.0", "@some/thing@2.0.0"), pip=("aiohttp==3.0.0",))) == [
-            "npm package ws 8.1.0 (scripts/bench --install)",
-            "npm package @some/thing 2.0.0 (scripts/bench --install)",
-            "pip package aiohttp 3.0.0 (scripts/bench --install)",
+            "npm's package ws@8.1.0 (scripts/bench --install)",
+            "npm's package @some/thing@2.0.0 (scripts/bench --install)",
+            "pip's package aiohttp==3.0.0 (scripts/bench --install)",
         ]
 
     def test_packages_of_another_version_are_missing(self, bench_home: Path) -> None:
@@ -56,8 +57,8 @@ class TestMissing:
         assert versions(there) == {"ws": "8.1.0", "@some/thing": "2.0.0", "aiohttp": "3.0.0"}
         others = Needs(npm=("ws@8.2.0",), pip=("aiohttp==3.0.1",))
         assert [lacking.split(" (")[0] for lacking in missing(others)] == [
-            "npm package ws 8.2.0",
-            "pip package aiohttp 3.0.1",
+            "npm's package ws@8.2.0",
+            "pip's package aiohttp==3.0.1",
         ]
 
 
@@ -98,7 +99,7 @@ def test_a_system_that_lacks_something_is_skipped_visibly(tmp_path: Path) -> Non
     """Without redis-server in sight, wherever it is installed."""
     kept = tmp_path / "figures.json"
     code = (
-        "import sys, benchlib.installing as i; from benchlib.cli import main; i.find_program = lambda name: None;"
+        "import sys, benchlib.needs as i; from benchlib.cli import main; i.find_program = lambda name: None;"
         "sys.exit(main(sys.argv[1:]))"
     )
     command = [
@@ -115,8 +116,9 @@ def test_a_system_that_lacks_something_is_skipped_visibly(tmp_path: Path) -> Non
     assert "redis-always    SKIPPED: lacks redis-server (Debian: apt-get install redis-server)" in done.stdout
 
 
-def test_every_system_says_what_it_needs() -> None:
-    assert all(isinstance(named(name, Options()).needs, Needs) for name in NAMES)
+def test_the_recorder_and_its_baseline_need_nothing_else() -> None:
+    alone = {name for name in NAMES if named(name, Options()).needs == NOTHING}
+    assert alone == {"recorder", "recorder-commit", "obvious", "bare"}
 
 
 def _npm_package(home: Path, name: str, version: str) -> None:

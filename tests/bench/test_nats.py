@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from benchlib.errors import BenchError
 from benchlib.frames import BINARY
-from benchlib.installing import missing
 from benchlib.measures.deliveries import Deliveries
 from benchlib.measures.ingest import Ingest
 from benchlib.measures.latency import Latency
 from benchlib.measures.plan import Plan, publisher_to
+from benchlib.needs import missing
 from benchlib.payload import SESSIONS, deltas
 from benchlib.systems.nats import STREAM, Nats, RunningNats
 from websockets.frames import Frame

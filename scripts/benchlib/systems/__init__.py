@@ -5,9 +5,11 @@ from __future__ import annotations
 from benchlib.systems.bare import Bare
 from benchlib.systems.base import Options, System
 from benchlib.systems.nats import Nats
+from benchlib.systems.node_ws import NodeWs
 from benchlib.systems.obvious import Obvious
 from benchlib.systems.recorder import Recorder
 from benchlib.systems.redis import Redis
+from benchlib.systems.socketio import SocketIO
 
 NAMES = (
     "recorder",
@@ -15,6 +17,8 @@ NAMES = (
     "obvious",
     "nats",
     "nats-jetstream",
+    "node-ws",
+    "socketio",
     "redis-everysec",
     "redis-always",
     "bare",
@@ -34,6 +38,8 @@ def named(name: str, options: Options) -> System:
         "obvious": Obvious(options),
         "nats": Nats(),
         "nats-jetstream": Nats(jetstream=True),
+        "node-ws": NodeWs(),
+        "socketio": SocketIO(),
         "redis-everysec": Redis("everysec"),
         "redis-always": Redis("always"),
         "bare": Bare(options),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from benchlib.connecting import Opening
+from benchlib.needs import Needs
 from benchlib.processes import Server
 
 
@@ -25,22 +26,6 @@ class About:
     ordered: str
     resumes: str
     note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What a system needs that the project doesn't: `benchlib.installing` looks for it, and gets it."""
-
-    # A program, and the Debian package that has it.
-    program: str = ""
-    apt: str = ""
-    # Packages in a fixed version, for the benchmark's own folders: `ws@8.18.3`, `aiohttp==3.12.15`.
-    npm: tuple[str, ...] = ()
-    pip: tuple[str, ...] = ()
-
-
-NOTHING = Needs()
-"""Needs nothing beyond the project."""
 
 
 class Running(Protocol):

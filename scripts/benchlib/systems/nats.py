@@ -23,7 +23,7 @@ from typing import Any
 from benchlib.connecting import Opening, websocket
 from benchlib.errors import BenchError
 from benchlib.frames import BINARY, client_frame
-from benchlib.installing import find_program
+from benchlib.needs import find_program
 from benchlib.processes import Server, child_environment
 from benchlib.systems.base import About, Needs
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from benchlib.connecting import websocket
 from benchlib.frames import publish_frames
+from benchlib.needs import NOTHING, Needs
 from benchlib.processes import Server, child_environment
-from benchlib.systems.base import NOTHING, About, Needs, Options
+from benchlib.systems.base import About, Options
 
 
 class RunningObvious:

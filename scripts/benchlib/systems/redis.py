@@ -18,9 +18,10 @@ from typing import Any
 
 from benchlib.connecting import Opening
 from benchlib.errors import BenchError
+from benchlib.needs import Needs
 from benchlib.payload import STAMP_DIGITS, STAMP_PREFIX
 from benchlib.processes import Server, child_environment
-from benchlib.systems.base import About, Needs
+from benchlib.systems.base import About
 
 PROGRAM = "redis-server"
 KEY = b"deltas"
