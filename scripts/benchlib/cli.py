@@ -31,6 +31,8 @@ ONLY = {
     "redis-everysec": ("ingest",),
     "redis-always": ("ingest",),
     "nats": ("deliveries", "latency"),
+    "mosquitto": ("deliveries", "latency"),
+    "mosquitto-tcp": ("deliveries",),
     "socketio": ("deliveries", "latency"),
 }
 

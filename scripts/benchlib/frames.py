@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 
@@ -47,19 +48,18 @@ def client_frame(payload: bytes, *, opcode: int = TEXT, key: bytes | None = None
     return head + key + mask(payload, key)
 
 
+def groups(deltas: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
+    """The deltas in order, `size` at a time; the last group may be shorter."""
+    rest = iter(deltas)
+    while group := list(islice(rest, size)):
+        yield group
+
+
 def publish_frames(deltas: Iterable[bytes], per_frame: int) -> Iterator[bytes]:
     """Masked frames of one delta each, or of JSON arrays of up to `per_frame` deltas."""
     if per_frame == 1:
-        yield from map(client_frame, deltas)
-        return
-    group: list[bytes] = []
-    for delta in deltas:
-        group.append(delta)
-        if len(group) == per_frame:
-            yield client_frame(b"[" + b",".join(group) + b"]")
-            group = []
-    if group:
-        yield client_frame(b"[" + b",".join(group) + b"]")
+        return map(client_frame, deltas)
+    return (client_frame(b"[" + b",".join(group) + b"]") for group in groups(deltas, per_frame))
 
 
 class MarkerCounter:

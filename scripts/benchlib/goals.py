@@ -16,6 +16,7 @@ PAIRS = (
     ("recorder", "nats"),
     ("recorder", "nats-jetstream"),
     ("recorder", "mosquitto"),
+    ("recorder", "mosquitto-tcp"),
     ("recorder", "bare"),
     ("recorder-commit", "recorder"),
     ("recorder", "redis-everysec"),

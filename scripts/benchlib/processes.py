@@ -108,6 +108,12 @@ class Server:
             raise BenchError(what)
 
     @property
+    def ended(self) -> bool:
+        """Whether it has ended by itself."""
+        assert self._process is not None
+        return self._process.poll() is not None
+
+    @property
     def pid(self) -> int:
         """Its process id."""
         assert self._process is not None

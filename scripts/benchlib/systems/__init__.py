@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchlib.systems.bare import Bare
 from benchlib.systems.base import Options, System
+from benchlib.systems.mosquitto import Mosquitto
 from benchlib.systems.nats import Nats
 from benchlib.systems.node_ws import NodeWs
 from benchlib.systems.obvious import Obvious
@@ -17,6 +18,8 @@ NAMES = (
     "obvious",
     "nats",
     "nats-jetstream",
+    "mosquitto",
+    "mosquitto-tcp",
     "node-ws",
     "socketio",
     "redis-everysec",
@@ -38,6 +41,8 @@ def named(name: str, options: Options) -> System:
         "obvious": Obvious(options),
         "nats": Nats(),
         "nats-jetstream": Nats(jetstream=True),
+        "mosquitto": Mosquitto(),
+        "mosquitto-tcp": Mosquitto(websockets=False),
         "node-ws": NodeWs(),
         "socketio": SocketIO(),
         "redis-everysec": Redis("everysec"),

@@ -22,10 +22,10 @@ from typing import Any
 
 from benchlib.connecting import Opening, websocket
 from benchlib.errors import BenchError
-from benchlib.frames import BINARY, client_frame
-from benchlib.needs import find_program
+from benchlib.frames import BINARY, client_frame, groups
+from benchlib.needs import Needs, find_program
 from benchlib.processes import Server, child_environment
-from benchlib.systems.base import About, Needs
+from benchlib.systems.base import About
 
 PROGRAM = "nats-server"
 SUBJECT = b"deltas"
@@ -131,14 +131,7 @@ class Nats:
     def encode(self, deltas: Iterable[bytes], per_frame: int) -> list[bytes]:
         """Binary frames of `per_frame` PUBs; with JetStream the last of each asks for an answer."""
         reply = b"answers " if self._jetstream else b""
-        frames: list[bytes] = []
-        group: list[bytes] = []
-        for delta in deltas:
-            group.append(delta)
-            if len(group) == per_frame:
-                frames.append(_frame(group, reply))
-                group = []
-        return [*frames, _frame(group, reply)] if group else frames
+        return [_frame(group, reply) for group in groups(deltas, per_frame)]
 
 
 _PASSING_ON = About(

@@ -9,8 +9,6 @@ frame's last delta ends in `-7`, all others in `-5`. Nothing here validates, lin
 from __future__ import annotations
 
 import shutil
-import socket
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,14 +16,16 @@ from typing import Any
 
 from benchlib.connecting import Opening
 from benchlib.errors import BenchError
+from benchlib.frames import groups
 from benchlib.needs import Needs
 from benchlib.payload import STAMP_DIGITS, STAMP_PREFIX
 from benchlib.processes import Server, child_environment
 from benchlib.systems.base import About
+from benchlib.systems.ports import await_answer, free_port
 
 PROGRAM = "redis-server"
 KEY = b"deltas"
-READY_S = 20.0
+ASK_TIMEOUT_S = 20.0
 
 
 class RunningRedis:
@@ -46,7 +46,7 @@ class RunningRedis:
         """XLEN of the stream."""
         sock, _ = self.publish.connect()
         with sock:
-            sock.settimeout(READY_S)
+            sock.settimeout(ASK_TIMEOUT_S)
             sock.sendall(command(b"XLEN", KEY))
             return int(sock.recv(64).strip()[1:])
 
@@ -89,32 +89,18 @@ class Redis:
         ]  # fmt: skip
         with Server(argv, child_environment(), workdir) as server:
             running = RunningRedis(server, port)
-            _await_port(running)
+            await_answer(server, running.publish)
             yield running
 
     def encode(self, deltas: Iterable[bytes], per_frame: int) -> list[bytes]:
         """One write each: `per_frame` XADDs."""
-        frames: list[bytes] = []
-        group: list[bytes] = []
-        for delta in deltas:
-            group.append(delta)
-            if len(group) == per_frame:
-                frames.append(_frame(group))
-                group = []
-        return [*frames, _frame(group)] if group else frames
+        return [_frame(group) for group in groups(deltas, per_frame)]
 
 
 def command(*words: bytes) -> bytes:
     """A command in Redis' protocol (RESP2): an array of bulk strings."""
     parts = [b"*%d\r\n" % len(words), *(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)]
     return b"".join(parts)
-
-
-def free_port() -> int:
-    """A port that the system had free a moment ago: Redis can't be told to choose one."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def _frame(deltas: list[bytes]) -> bytes:
@@ -128,18 +114,3 @@ def _frame(deltas: list[bytes]) -> bytes:
 def _number(delta: bytes) -> int:
     start = delta.index(STAMP_PREFIX) + len(STAMP_PREFIX)
     return int(delta[start : start + STAMP_DIGITS])
-
-
-def _await_port(running: RunningRedis) -> None:
-    deadline = time.monotonic() + READY_S
-    while True:
-        try:
-            running.publish.connect()[0].close()
-        except (OSError, BenchError) as error:
-            if time.monotonic() > deadline:
-                raise BenchError(
-                    f"redis-server does not answer: {error}\n{running.server.log_tail()}"
-                ) from error
-            time.sleep(0.02)
-        else:
-            return

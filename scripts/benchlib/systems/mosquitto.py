@@ -1,0 +1,158 @@
+"""Mosquitto as a peer for deliveries: MQTT 3.1.1 over WebSockets or plain TCP, one topic, QoS 0.
+
+A delta is one PUBLISH, in a WebSocket frame of its own. QoS 0 answers nothing and stores nothing: it is what
+Mosquitto is fastest at. Over WebSockets a build like Debian's 2.0 looks after them only when its loop comes by (its
+libwebsockets lacks external polling: eclipse-mosquitto/mosquitto#2578), which costs waiting, not CPU time; plain TCP,
+which no browser speaks, stands beside it, so that nobody takes that for what MQTT costs.
+
+Set up in its favour: nothing is dropped for a slow reader (its queues have no limit), no persistence, no
+keep-alive, no TCP_NODELAY (with it, it makes half as many deliveries per CPU second).
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchlib.connecting import Opening, websocket
+from benchlib.errors import BenchError
+from benchlib.frames import BINARY, client_frame
+from benchlib.needs import Needs, find_program
+from benchlib.processes import Server, child_environment
+from benchlib.systems.base import About
+from benchlib.systems.ports import await_answer, free_port
+
+PROGRAM = "mosquitto"
+TOPIC = b"deltas"
+# As root it would look for a user of its own. With a WebSocket listener alone Debian's does not start: hence the
+# socket file.
+CONFIG = """\
+user {user}
+listener 0 native.sock
+listener {port} 127.0.0.1
+protocol {protocol}
+socket_domain ipv4
+allow_anonymous true
+persistence false
+max_queued_messages 0
+max_queued_bytes 0
+log_type error
+log_type warning
+"""
+# MQTT 3.1.1: clean session, no keep-alive, no client id; and one subscription with QoS 0.
+CONNECT = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x00\x00\x00"
+CONNECTED = b"\x20\x02\x00\x00"
+SUBSCRIBED = b"\x90\x03\x00\x01\x00"
+
+
+class RunningMosquitto:
+    """A Mosquitto that listens."""
+
+    # The topic and its length: a delta's JSON text has no such bytes.
+    delivery_marker = b"\x00\x06" + TOPIC
+    ack_marker = b""
+    # QoS 0: what it does not like, it closes.
+    error_marker = b"\0nothing is refused\0"
+    # It can't snapshot, prune, export or resume.
+    chores: dict[str, Any] | None = None
+
+    def __init__(self, server: Server, port: int, websockets: bool) -> None:
+        """Takes the process, where it listens, and whether for WebSockets."""
+        self.server = server
+        opened = partial(_websocket if websockets else _plain, port)
+        self.publish = opened((CONNECT, CONNECTED))
+        self.subscribe = opened((CONNECT, CONNECTED), (subscribe(), SUBSCRIBED))
+
+    def recorded_count(self) -> int | None:
+        """It records nothing."""
+        return None
+
+
+class Mosquitto:
+    """The broker that many think of first."""
+
+    needs = Needs(program=PROGRAM, apt="mosquitto")
+
+    def __init__(self, websockets: bool = True) -> None:
+        """Takes whether it is spoken to over WebSockets, or plainly."""
+        self._websockets = websockets
+        self.name = "mosquitto" if websockets else "mosquitto-tcp"
+        slow = "Debian's build makes WebSockets wait, see mosquitto-tcp"
+        self.about = About(
+            records="no",
+            durable="no",
+            ordered="by publisher, not numbered",
+            resumes="no",
+            note="MQTT 3.1.1, QoS 0: at most once; does not look at deltas; set up never to drop for a slow reader; "
+            + (slow if websockets else "plain TCP: nothing that a browser could read"),
+        )
+
+    @contextmanager
+    def start(self, workdir: Path) -> Iterator[RunningMosquitto]:
+        """A Mosquitto with its files in `workdir`.
+
+        Raises:
+            BenchError: mosquitto is not installed, or did not come up.
+        """
+        program = find_program(PROGRAM)
+        if program is None:
+            raise BenchError(f"{PROGRAM} is not installed (Debian: apt-get install {self.needs.apt})")
+        port, user = free_port(), pwd.getpwuid(os.geteuid()).pw_name
+        protocol = "websockets" if self._websockets else "mqtt"
+        (workdir / "mosquitto.conf").write_text(CONFIG.format(user=user, port=port, protocol=protocol))
+        with Server([program, "-c", "mosquitto.conf"], child_environment(), workdir) as server:
+            running = RunningMosquitto(server, port, self._websockets)
+            await_answer(server, running.publish)
+            yield running
+
+    def encode(self, deltas: Iterable[bytes], per_frame: int) -> list[bytes]:
+        """PUBLISH packets, over WebSockets each in a binary frame.
+
+        Raises:
+            ValueError: more than one a frame; nothing answers that could be counted.
+        """
+        if per_frame != 1:
+            raise ValueError("frames of one delta only")
+        packets = map(publish, deltas)
+        return list(map(_framed, packets) if self._websockets else packets)
+
+
+def packet(kind: int, body: bytes) -> bytes:
+    """An MQTT packet: type and flags, the length of what follows in 7 bits a byte, and that."""
+    length, size = bytearray(), len(body)
+    while size >= 128:
+        length.append(size % 128 | 128)
+        size //= 128
+    return bytes((kind, *length, size)) + body
+
+
+def subscribe() -> bytes:
+    """SUBSCRIBE to the topic with QoS 0, as packet number 1."""
+    return packet(0x82, b"\x00\x01" + _text(TOPIC) + b"\x00")
+
+
+def publish(delta: bytes) -> bytes:
+    """PUBLISH with QoS 0."""
+    return packet(0x30, _text(TOPIC) + delta)
+
+
+def _text(text: bytes) -> bytes:
+    return len(text).to_bytes(2, "big") + text
+
+
+def _framed(data: bytes) -> bytes:
+    return client_frame(data, opcode=BINARY)
+
+
+def _websocket(port: int, *steps: tuple[bytes, bytes]) -> Opening:
+    framed = tuple((_framed(send), until) for send, until in steps)
+    return websocket("127.0.0.1", port, "/mqtt", subprotocol="mqtt", then=framed)
+
+
+def _plain(port: int, *steps: tuple[bytes, bytes]) -> Opening:
+    return Opening("127.0.0.1", port, steps)
