@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from struct import pack
 
 TAG = b"recorder/chain/1"
@@ -49,6 +50,15 @@ def field(value: bytes | None) -> bytes:
     return (_SHORT[length] if length < 1024 else pack(">I", length)) + value
 
 
+def _text_field(text: str) -> bytes:
+    return field(text.encode())
+
+
+# Names come again and again; and who publishes fast publishes many deltas in one millisecond.
+_name_field = lru_cache(maxsize=4096)(_text_field)
+_time_field = lru_cache(maxsize=256)(_text_field)
+
+
 def link(
     previous: bytes,
     seq: int,
@@ -70,10 +80,8 @@ def link(
     Returns:
         32 bytes.
     """
-    # On the hot path: lengths that are known are written out, and what most entries have in common is made once.
-    session, kind = names[0].encode(), names[1].encode()
     before, after = digests
-    happened, recorded = times[0].encode(), times[1].encode()
+    # On the hot path: what entries have in common is made once.
     number = b"%d" % seq
     return _sha256(
         b"".join(
@@ -82,16 +90,12 @@ def link(
                 _TAG_FIELD,
                 _SHORT[len(number)],
                 number,
-                _SHORT[len(session)] if len(session) < 1024 else pack(">I", len(session)),
-                session,
-                _SHORT[len(kind)],
-                kind,
+                _name_field(names[0]),
+                _name_field(names[1]),
                 _NULL if before is None else _DIGEST_LENGTH + before,
                 _NULL if after is None else _DIGEST_LENGTH + after,
-                _SHORT[len(happened)],
-                happened,
-                _SHORT[len(recorded)],
-                recorded,
+                _time_field(times[0]),
+                _time_field(times[1]),
                 _PLAIN if extras == PLAIN else _extra_fields(*extras),
             )
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIXED = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z", re.ASCII)
@@ -57,6 +58,8 @@ def parse_ms(text: str) -> int:
     return (whole // timedelta(seconds=1)) * 1000 + millis
 
 
+# Who publishes fast publishes many deltas in one millisecond.
+@lru_cache(maxsize=256)
 def normalise(text: str) -> str:
     """The fixed-width UTC form of an RFC 3339 time.
 

@@ -107,8 +107,7 @@ def session_id_fault(session_id: str) -> str | None:
     """Why a text may not name a session, or None where it may."""
     if not 0 < len(session_id) <= MAX_SESSION_ID:
         return f"must have 1 to {MAX_SESSION_ID} characters, has {len(session_id)}"
-    # Printable ASCII is the common case; only the rest needs the slower look.
-    if not (session_id.isascii() and session_id.isprintable()) and _UNSENDABLE.search(session_id):
+    if _UNSENDABLE.search(session_id):
         return "must have no control characters and no lone surrogates"
     return None
 
@@ -180,38 +179,30 @@ def _decode_one(text: bytes, index: int | None) -> Delta:
 
 
 def _validate(wire: _Wire, index: int | None) -> Delta:
-    return _finish(
-        Delta(
-            wire.type,
-            wire.session_id,
-            None if wire.before is _ABSENT else _state(wire.before),
-            None if wire.after is _ABSENT else _state(wire.after),
-            wire.timestamp,
-            wire.id,
-        ),
-        index,
-    )
-
-
-def _state(raw: msgspec.Raw) -> str | None:
-    text = str(raw, "utf-8")
-    return None if text == "null" else text
+    before = after = None
+    if wire.before is not _ABSENT and (before := str(wire.before, "utf-8")) == "null":
+        before = None
+    if wire.after is not _ABSENT and (after := str(wire.after, "utf-8")) == "null":
+        after = None
+    return _finish(Delta(wire.type, wire.session_id, before, after, wire.timestamp, wire.id), index)
 
 
 def _finish(delta: Delta, index: int | None) -> Delta:
     """Check the rules that types alone do not express, and bring the timestamp into its form."""
-    session_id, kind = delta.session_id, delta.type
-    fault = session_id_fault(session_id)
-    if fault is not None:
-        raise refused(index, "sessionId", fault)
+    kind, before, after = delta.type, delta.before, delta.after
+    session_id = delta.session_id
+    # Printable ASCII is the common case; only the rest needs the slower look.
+    if not (0 < len(session_id) <= MAX_SESSION_ID and session_id.isascii() and session_id.isprintable()):
+        fault = session_id_fault(session_id)
+        if fault is not None:
+            raise refused(index, "sessionId", fault)
     if kind == DELETED:
-        if delta.after is not None:
+        if after is not None:
             raise refused(index, "after", "must be absent for type 'deleted'")
-    elif delta.after is None:
+    elif after is None:
         raise refused(index, "after", f"required for type '{kind}'")
-    elif kind == CREATED and delta.before is not None:
+    elif kind == CREATED and before is not None:
         raise refused(index, "before", "must be absent for type 'created'")
-    before, after = delta.before, delta.after
     # Most states are too short to be deep: a look at their length is all it costs.
     if before is not None and len(before) > _DEEP_LENGTH and jsontext.is_deeper(before, MAX_DEPTH):
         raise refused(index, "before", f"must not nest deeper than {MAX_DEPTH}")

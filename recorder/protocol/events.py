@@ -7,6 +7,7 @@ many travel as one text: it is a control character that JSON forbids raw inside 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -25,6 +26,10 @@ EVENT_OPENING = '{"event":"delta",'
 def quote(text: str) -> str:
     """A string as JSON text."""
     return orjson.dumps(text).decode()
+
+
+# Of sessions' ids, which come again and again.
+_quoted = lru_cache(maxsize=4096)(quote)
 
 
 def item_text(
@@ -58,17 +63,15 @@ def item_text(
     marks, closing = ("", "}}") if extras == PLAIN else _extra_texts(*extras)
     if erased is not None:
         marks += _erased_text(*erased)
-    return "".join(
-        (
-            f'{opening}"seq":{seq},"recordedAt":"{recorded_at}"',
-            f',"hash":"{link.hex()}"' if link is not None else "",
-            marks,
-            f',"delta":{{"type":"{names[0]}","sessionId":{quote(names[1])}',
-            f',"before":{before}' if before is not None else "",
-            f',"after":{after}' if after is not None else "",
-            f',"timestamp":"{timestamp}"',
-            closing,
-        )
+    if link is not None:
+        marks = f',"hash":"{link.hex()}"{marks}'
+    if before is not None:
+        texts = f',"before":{before},"after":{after}' if after is not None else f',"before":{before}'
+    else:
+        texts = f',"after":{after}' if after is not None else ""
+    return (
+        f'{opening}"seq":{seq},"recordedAt":"{recorded_at}"{marks},"delta":{{"type":"{names[0]}"'
+        f',"sessionId":{_quoted(names[1])}{texts},"timestamp":"{timestamp}"{closing}'
     )
 
 
