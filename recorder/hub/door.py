@@ -18,7 +18,8 @@ from recorder.hub.admission import Admission, AdmissionLimits
 from recorder.hub.hub import Hub
 from recorder.hub.pace import Paces, PublishRate
 from recorder.hub.publisher import Intake
-from recorder.hub.socket import Role, SocketLimits, WebSocket
+from recorder.hub.role import Role
+from recorder.hub.socket import SocketLimits, WebSocket
 from recorder.hub.turned_away import TurnedAway
 from recorder.metrics import Metrics
 from recorder.protocol.subscribe import Subscription, parse_query

@@ -8,7 +8,7 @@ object. So the cost of a subscriber is one write per tick, whatever the number o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from recorder.hub.tail import Tail
@@ -121,10 +121,10 @@ class Fanout:
         """How many receivers are live."""
         return sum(len(audience.members) for audience in self._audiences.values())
 
-    def publish(self, entry: Entry) -> None:
-        """Hand out an entry at the end of this tick."""
-        self._tail.append(entry)
-        self._tick.append(entry)
+    def publish(self, entries: Sequence[Entry]) -> None:
+        """Hand out the next entries, at least one, at the end of this tick."""
+        self._tail.extend(entries)
+        self._tick.extend(entries)
         if not self._scheduled:
             self._scheduled = True
             self._schedule(self._on_tick)

@@ -7,7 +7,7 @@ it; leaving that closes every connection in order.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol
 
@@ -267,12 +267,12 @@ class Hub:
 
     # What the intake and the door ask for.
 
-    def publish(self, entry: Entry) -> None:
-        """Hand an entry to everyone who wants it, at the end of this tick."""
-        self.fanout.publish(entry)
+    def publish(self, entries: Sequence[Entry]) -> None:
+        """Hand entries, at least one, to everyone who wants them, at the end of this tick."""
+        self.fanout.publish(entries)
         if self.history is None:
             # Nobody will ever say that it is recorded: the tail keeps its bound all the same.
-            self.tail.recorded(entry.seq)
+            self.tail.recorded(entries[-1].seq)
 
     def erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
         """The content of a session's entries up to a seq was erased: hold it no more, and tell who may have seen it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import orjson
@@ -20,6 +20,8 @@ from recorder.hub.socket import WebSocket
 from recorder.model.scope import Sessions
 from recorder.protocol.frames import text_frame
 
+MAX_AT_ONCE = 256
+"""Frames that are taken in one go, before the others on the loop have their turn."""
 MAX_OWED = 10_000
 """Frames that may wait for their answers before no more are read; it bounds what is kept for one connection."""
 
@@ -43,8 +45,8 @@ class Intake(Protocol):
     max_message_bytes: int
 
     @property
-    def is_full(self) -> bool:
-        """Whether no more should be brought in now."""
+    def space(self) -> int:
+        """How many deltas may be brought in now."""
         ...
 
     @property
@@ -67,12 +69,14 @@ class Intake(Protocol):
         """Whether what was accepted may turn out not to be recorded."""
         ...
 
-    def accept(self, text: bytes, spend: Callable[[int], None] | None, sessions: Sessions) -> Accepted:
-        """Take the deltas of a JSON text, all or none; raises RecorderError.
+    def accept_each(
+        self, texts: Sequence[bytes], spend: Callable[[int], None] | None, sessions: Sessions
+    ) -> Sequence[Accepted | RecorderError]:
+        """Take the deltas of JSON texts, all or none of each; what came of each.
 
         Args:
-            text: What came.
-            spend: Gets their number before they are taken.
+            texts: What came.
+            spend: Gets the number of a text's deltas before they are taken.
             sessions: The only ones that they may be of; None for all.
         """
         ...
@@ -140,24 +144,31 @@ class Publisher:
         self._goodbye = (1001, "going away")  # how the server closes
         self.max_message_bytes = intake.max_message_bytes
 
+    @property
+    def at_once(self) -> int:
+        """How many frames it takes in one go: not beyond a bound, where each has one delta."""
+        # Who has a pace may have to wait after any of them.
+        if self._pace is not None:
+            return 1
+        return max(1, min(MAX_AT_ONCE, self._intake.space, MAX_OWED - len(self._answers)))
+
     def on_open(self) -> None:
         """Say hello."""
         self._hub.add_publisher(self)
         self._socket.write(self._hub.hello())
 
-    def on_text(self, message: bytes) -> None:
-        """Take a frame; pause when the queue is full."""
-        try:
-            spend = None if self._pace is None else self._pace.take
-            accepted = self._intake.accept(message, spend, self._sessions)
-        except RecorderError as error:
-            if self._pace is not None:
-                self._pace.charge()
-            self._answers.append(error_frame(error))
-        else:
-            # Who wants no acks still wants to be told of what is withdrawn.
-            if self._acks or self._intake.may_withdraw:
-                self._answers.append(accepted)
+    def on_texts(self, messages: Sequence[bytes]) -> None:
+        """Take frames; pause when the queue is full."""
+        spend = None if self._pace is None else self._pace.take
+        # Who wants no acks still wants to be told of what is withdrawn.
+        are_owed = self._acks or self._intake.may_withdraw
+        for outcome in self._intake.accept_each(messages, spend, self._sessions):
+            if isinstance(outcome, RecorderError):
+                if self._pace is not None:
+                    self._pace.charge()
+                self._answers.append(error_frame(outcome))
+            elif are_owed:
+                self._answers.append(outcome)
         self._answer()
         self._keep_pace()
         self._regulate()
@@ -229,7 +240,7 @@ class Publisher:
 
     def _regulate(self) -> None:
         """Read on, or not: as the queue, what is owed, and the reading of it allow."""
-        if self._intake.is_full and not self._full:
+        if self._intake.space == 0 and not self._full:
             self._full = True
             self._intake.wait_for_room(self)
         much_owed = len(self._answers) >= MAX_OWED

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Protocol, cast
@@ -32,11 +33,15 @@ from recorder.clock import Clock
 from recorder.errors import NotAuthenticated, RecorderError, TooMany
 from recorder.hub.machine import StateMachine
 from recorder.hub.plain import may_hold, take_messages
+from recorder.hub.role import Role
 from recorder.metrics import Metrics
 from recorder.protocol.subscribe import MAX_SESSIONS
 
 HARD_GRACE_SECONDS = 0.25
 """What came within this time counts as one burst, which nobody can have read yet."""
+
+RUN_BYTES = 256 << 10
+"""How much of messages a role gets at once, at most, beside the first: the loop has others to serve."""
 
 MAX_REASON_BYTES = 123
 """A close frame's payload is at most 125 bytes (RFC 6455, section 5.5), two of them the code."""
@@ -77,56 +82,6 @@ class SocketLimits:
     compression: bool = False
     sessions: int = MAX_SESSIONS
     subscribes_per_minute: int = 600
-
-
-class Role(Protocol):
-    """What a connection is for. Called by its socket, never after `on_lost`."""
-
-    max_message_bytes: int
-
-    def on_open(self) -> None:
-        """The handshake is done; writing is allowed, but keep it small until the next loop tick."""
-        ...
-
-    def on_text(self, message: bytes) -> None:
-        """A whole text message has come; it is UTF-8."""
-        ...
-
-    def on_writable(self) -> None:
-        """The unsent bytes have fallen below the low-water mark."""
-        ...
-
-    def on_closing(self) -> bool:
-        """Nothing more will come from the other side, which closes or has broken a rule.
-
-        Return True where it is owed nothing any more; False to call `finish_closing` when that is so.
-        """
-        ...
-
-    def on_lost(self) -> None:
-        """The connection is gone, or nothing may be written to it any more; may be called once only."""
-        ...
-
-    def on_shutdown(self, code: int = 1001, reason: str = "going away") -> None:
-        """The server stops, or the right to be here has ended: close in order, soon.
-
-        Args:
-            code, reason: Of the close frame.
-        """
-        ...
-
-    def position_text(self) -> str:
-        """What to resume from (a `since`), for the reason of a 4408."""
-        ...
-
-    def on_slow(self) -> bool:
-        """It reads less than it is sent. True where it will be sent less, and goes on; False to be closed."""
-        ...
-
-    @property
-    def at_own_pace(self) -> bool:
-        """Whether it is being sent history, so that being slow is no fault as long as it reads at all."""
-        ...
 
 
 class Door(Protocol):
@@ -486,37 +441,50 @@ class WebSocket(asyncio.Protocol):
         inbox = self._inbox
         try:
             while inbox and self._reading and not self._ended:
-                self._handle_frame(inbox.popleft())
+                frame = inbox.popleft()
+                if isinstance(frame, bytes):
+                    self._messages(self._run(frame))
+                else:
+                    self._handle_frame(frame)
         except Exception:
             # The boundary of a connection: whoever lets it go on (the recording, too) must not suffer from it.
             logger.exception("a message could not be handled")
             self.close(CloseCode.INTERNAL_ERROR, "a message could not be handled")
 
-    def _handle_frame(self, frame: Frame | bytes) -> None:
-        if isinstance(frame, bytes):
-            self._message(frame)
-        elif frame.opcode is Opcode.BINARY:
+    def _run(self, first: bytes) -> list[bytes]:
+        """A message, and those whole ones that follow it at once."""
+        assert self._role is not None
+        inbox, messages = self._inbox, [first]
+        most, room = self._role.at_once, RUN_BYTES
+        while inbox and len(messages) < most and isinstance(message := inbox[0], bytes):
+            room -= len(message)
+            if room < 0:
+                break
+            messages.append(message)
+            inbox.popleft()
+        return messages
+
+    def _handle_frame(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.BINARY:
             self._fail(CloseCode.UNSUPPORTED_DATA, "text frames only")
         elif frame.opcode is Opcode.TEXT or frame.opcode is Opcode.CONT:
             if frame.fin and self._partial is None:
-                self._message(bytes(frame.data))
+                self._messages([bytes(frame.data)])
                 return
             if self._partial is None:
                 self._partial = bytearray()
             self._partial += frame.data
             if frame.fin:
                 message, self._partial = bytes(self._partial), None
-                self._message(message)
+                self._messages([message])
 
-    def _message(self, message: bytes) -> None:
-        if not message.isascii():
-            try:
-                message.decode()
-            except UnicodeDecodeError:
-                self._fail(CloseCode.INVALID_DATA, "not UTF-8")
-                return
-        if self._role is not None:
-            self._role.on_text(message)
+    def _messages(self, messages: list[bytes]) -> None:
+        assert self._role is not None
+        count = _utf8_count(messages)
+        if count:
+            self._role.on_texts(messages[:count] if count < len(messages) else messages)
+        if count < len(messages) and not self._ended:
+            self._fail(CloseCode.INVALID_DATA, "not UTF-8")
 
     def _fail(self, code: CloseCode, reason: str) -> None:
         # What came after it counts as not sent; what came before is still answered.
@@ -571,6 +539,17 @@ class WebSocket(asyncio.Protocol):
         self._reading = True
         if not self.transport.is_closing():
             self.transport.resume_reading()
+
+
+def _utf8_count(messages: Sequence[bytes]) -> int:
+    """How many messages are UTF-8 before the first one that is not."""
+    for count, message in enumerate(messages):
+        if not message.isascii():
+            try:
+                message.decode()
+            except UnicodeDecodeError:
+                return count
+    return len(messages)
 
 
 def _host(address: Any) -> str:

@@ -45,6 +45,7 @@ class Subscriber:
     """
 
     max_message_bytes = 1 << 20  # a subscription may name a thousand sessions
+    at_once = 1
 
     def __init__(
         self,
@@ -83,8 +84,9 @@ class Subscriber:
         self._hub.add_subscriber(self)
         self._feed.start(subscription)
 
-    def on_text(self, message: bytes) -> None:
+    def on_texts(self, messages: Sequence[bytes]) -> None:
         """A `subscribe` or a `ping`; anything else is answered with an error and changes nothing."""
+        [message] = messages
         try:
             subscription = parse_op(message, self._socket.limits.sessions)
             if subscription is not None:

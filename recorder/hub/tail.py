@@ -7,6 +7,7 @@ the store. What the store has is let go, oldest first, beyond a bound in bytes.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from itertools import islice
 
 from recorder.model.chain import digest
@@ -37,12 +38,12 @@ class Tail:
         """The seq of the oldest entry held; head + 1 where there is none."""
         return self._entries[0].seq if self._entries else self._head + 1
 
-    def append(self, entry: Entry) -> None:
-        """Add the next entry."""
-        self._entries.append(entry)
-        self._bytes += len(entry.frame)
-        self._head = entry.seq
-        self.head_hash = entry.hash
+    def extend(self, entries: Sequence[Entry]) -> None:
+        """Add the next entries, at least one."""
+        self._entries.extend(entries)
+        self._bytes += sum([len(entry.frame) for entry in entries])
+        self._head = entries[-1].seq
+        self.head_hash = entries[-1].hash
         if self._bytes > self._max_bytes:
             self._trim()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 from loguru import logger
@@ -20,6 +21,7 @@ class TurnedAway:
     """
 
     max_message_bytes = 1024
+    at_once = 1
     at_own_pace = False
 
     def __init__(self, socket: WebSocket, error: RecorderError) -> None:
@@ -35,7 +37,7 @@ class TurnedAway:
         self._socket.write(event_frame("error", code=error.code, message=str(error)))
         self._socket.close(cast(int, error.close_code), error.message)
 
-    def on_text(self, message: bytes) -> None:
+    def on_texts(self, messages: Sequence[bytes]) -> None:
         """Nothing is listened to."""
 
     def on_writable(self) -> None:

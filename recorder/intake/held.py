@@ -8,7 +8,7 @@ it, so the sequencer and the states go back to what was released last, and the n
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from recorder.intake.sequencer import Sequencer
 from recorder.intake.states import CurrentStates
@@ -41,20 +41,22 @@ class Held:
         """The chain's hash at the head; None where the chain is off."""
         return self._mark[1]
 
-    def hold(self, entry: Entry) -> None:
-        """Keep the next entry back."""
-        self._entries.append(entry)
+    def hold(self, entries: Iterable[Entry]) -> None:
+        """Keep the next entries back."""
+        self._entries.extend(entries)
 
-    def release(self, through: int) -> Iterator[Entry]:
+    def release(self, through: int) -> list[Entry]:
         """The entries up to a seq, to be handed out now, in order."""
-        entries = self._entries
+        entries, released = self._entries, []
         while entries and entries[0].seq <= through:
             entry = entries.popleft()
-            self.head = entry.seq
-            self._mark = (entry.seq, entry.hash, entry.recorded_at)
             # The digest is asked for only when something is withdrawn: it is computed then.
             self.states.put(entry.session_id, entry.seq, entry.after, None)
-            yield entry
+            released.append(entry)
+        if released:
+            self.head = entry.seq
+            self._mark = (entry.seq, entry.hash, entry.recorded_at)
+        return released
 
     def withdraw(self) -> list[Entry]:
         """Take back all that is not released, as if it had never been accepted; what that was."""

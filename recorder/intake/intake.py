@@ -11,6 +11,7 @@ not take is withdrawn, and its publishers are told, before anybody has seen it.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -33,8 +34,8 @@ from recorder.protocol.decode import decode_lines, decode_text, place_of
 class Broadcast(Protocol):
     """Who hands entries to subscribers."""
 
-    def publish(self, entry: Entry) -> None:
-        """Hand out an entry, soon."""
+    def publish(self, entries: Sequence[Entry]) -> None:
+        """Hand out entries, soon."""
         ...
 
 
@@ -42,8 +43,8 @@ class Log(Protocol):
     """Who records entries. Where nothing is recorded, `None` stands in its place."""
 
     @property
-    def is_full(self) -> bool:
-        """Whether the queue is beyond its bounds."""
+    def space(self) -> int:
+        """How many entries the queue has space for."""
         ...
 
     @property
@@ -66,8 +67,8 @@ class Log(Protocol):
         """Why nothing can be put on disk at the moment, where an ack means that."""
         ...
 
-    def append(self, entry: Entry) -> None:
-        """Queue an entry for recording."""
+    def extend(self, entries: Sequence[Entry]) -> None:
+        """Queue entries for recording."""
         ...
 
 
@@ -185,7 +186,12 @@ class Intake:
     @property
     def is_full(self) -> bool:
         """Whether the recording queue is beyond its bounds."""
-        return self._log is not None and self._log.is_full
+        return self.space == 0
+
+    @property
+    def space(self) -> int:
+        """How many deltas the recording queue has space for."""
+        return sys.maxsize if self._log is None else self._log.space
 
     @property
     def recorded(self) -> int:
@@ -218,11 +224,27 @@ class Intake:
         Raises:
             RecorderError: Nothing of it was taken; the code and the place say why.
         """
-        return self._take(decode_text, text, spend, sessions, lines=False)
+        return _raised(self.accept_each([text], spend, sessions)[0])
+
+    def accept_each(
+        self, texts: Sequence[bytes], spend: Spend | None = None, sessions: Sessions = None
+    ) -> list[Accepted | RecorderError]:
+        """Take texts one after the other, as `accept` does: what is refused of one does not touch the others.
+
+        They are received at one time, and handed on together.
+
+        Args:
+            texts: The texts.
+            spend, sessions: As in `accept`.
+
+        Returns:
+            What came of each.
+        """
+        return self._take(decode_text, texts, spend, sessions, lines=False)
 
     def accept_lines(self, text: bytes, spend: Spend | None = None, sessions: Sessions = None) -> Accepted:
         """The same for NDJSON."""
-        return self._take(decode_lines, text, spend, sessions, lines=True)
+        return _raised(self._take(decode_lines, [text], spend, sessions, lines=True)[0])
 
     def close(self) -> None:
         """Take nothing more."""
@@ -264,8 +286,7 @@ class Intake:
     def on_progress(self) -> None:
         """The log calls this when more is recorded, when there is more room, or when it failed."""
         if self._held is not None:
-            for entry in self._held.release(self.recorded):
-                self._hand_out(entry)
+            self._hand_out(self._held.release(self.recorded))
         waiters, self._recorded_waiters = self._recorded_waiters, {}
         for waiter in waiters:
             waiter.on_recorded()
@@ -308,25 +329,52 @@ class Intake:
             self._held.states.put(session_id, seq, text, None)
 
     def _take(
-        self, decode: _Decode, text: bytes, spend: Spend | None, sessions: Sessions, *, lines: bool
-    ) -> Accepted:
+        self, decode: _Decode, texts: Sequence[bytes], spend: Spend | None, sessions: Sessions, *, lines: bool
+    ) -> list[Accepted | RecorderError]:
+        now_ms = self._clock.now_ms()
+        outcomes: list[Accepted | RecorderError] = []
+        entries: list[Entry] = []
+        try:
+            closed = self._why_nothing()
+            for text in texts:
+                try:
+                    if closed is not None:
+                        raise closed
+                    deltas = decode(text, self._limits.max_delta_bytes)
+                    known = self._look_into(deltas, text, sessions, lines=lines)
+                    if spend is not None:
+                        spend(len(deltas))
+                except RecorderError as error:
+                    self._metrics.refuse(error.code)
+                    outcomes.append(error)
+                else:
+                    outcomes.append(self._sequence(deltas, known, now_ms, entries))
+        finally:
+            # Whatever happens: what has a place is seen and recorded.
+            self._hand_on(entries)
+        return outcomes
+
+    def _why_nothing(self) -> RecorderError | None:
+        """Why nothing is taken now, if so."""
         try:
             self._check_open()
-            if (refusal := self._refusal()) is not None:
-                raise refusal
-            deltas = decode(text, self._limits.max_delta_bytes)
-            self._limits.check(deltas, text, lines=lines)
-            if sessions is not None:
-                _check_sessions(deltas, sessions, text, lines=lines)
-            if self._redactor is not None:
-                self._redact(deltas, self._redactor)
-            known = self._known(deltas, text, lines=lines, whole=sessions is None)
-            if spend is not None:
-                spend(len(deltas))
         except RecorderError as error:
-            self._metrics.refuse(error.code)
-            raise
-        return self._sequence(deltas, known)
+            return error
+        return self._refusal()
+
+    def _look_into(
+        self, deltas: Sequence[Delta], text: bytes, sessions: Sessions, *, lines: bool
+    ) -> dict[int, _Known]:
+        """Check what was decoded, and take secrets out; what is known of it by id. Raises RecorderError."""
+        self._limits.check(deltas, text, lines=lines)
+        if sessions is not None:
+            _check_sessions(deltas, sessions, text, lines=lines)
+        if self._redactor is not None:
+            self._redact(deltas, self._redactor)
+        for delta in deltas:
+            if delta.id is not None:
+                return self._known(deltas, text, lines=lines, whole=sessions is None)
+        return _NOTHING_KNOWN
 
     def _redact(self, deltas: Sequence[Delta], redactor: Redactor) -> None:
         """Take secrets out; before digests are made of the content, and before anything is kept of it."""
@@ -373,14 +421,16 @@ class Intake:
             known[index] = (seq, content)
         return known
 
-    def _sequence(self, deltas: Sequence[Delta], known: dict[int, _Known]) -> Accepted:
-        now_ms = self._clock.now_ms()
-        start = self._sequencer.head
+    def _sequence(
+        self, deltas: Sequence[Delta], known: dict[int, _Known], now_ms: int, entries: list[Entry]
+    ) -> Accepted:
+        """Give deltas their places; the entries that they become are added to `entries`."""
+        sequencer = self._sequencer
+        start = sequencer.head
         if not known:
-            for delta in deltas:
-                self._append(delta, now_ms, None)
-            last = self._sequencer.head
-            return Accepted(self._sequencer.epoch, start + 1, last, len(deltas), last)
+            entries += [sequencer.append(delta, now_ms, None) for delta in deltas]
+            last = sequencer.head
+            return Accepted(sequencer.epoch, start + 1, last, len(deltas), last)
         seqs: list[int] = []
         fresh: dict[
             str, int
@@ -390,31 +440,42 @@ class Intake:
             if seq is None and delta.id is not None:
                 seq = fresh.get(delta.id)
             if seq is None:
-                seq = self._append(delta, now_ms, content)
+                entry = sequencer.append(delta, now_ms, content)
+                entries.append(entry)
+                seq = entry.seq
                 if delta.id is not None and content is not None:
                     fresh[delta.id] = seq
                     self._ids.add(delta.id, seq, content)
             seqs.append(seq)
-        duplicates = len(seqs) - (self._sequencer.head - start)
+        duplicates = len(seqs) - (sequencer.head - start)
         self._metrics.duplicates += duplicates
-        return Accepted(self._sequencer.epoch, seqs[0], seqs[-1], len(seqs), max(seqs), duplicates)
+        return Accepted(sequencer.epoch, seqs[0], seqs[-1], len(seqs), max(seqs), duplicates)
 
-    def _append(self, delta: Delta, now_ms: int, content: bytes | None) -> int:
-        entry = self._sequencer.append(delta, now_ms, content)
+    def _hand_on(self, entries: list[Entry]) -> None:
+        """To those who broadcast and to those who record, in the same breath."""
+        if not entries:
+            return
         if self._held is None:
-            self._hand_out(entry)
+            self._hand_out(entries)
         else:
-            self._held.hold(entry)
+            self._held.hold(entries)
         if self._log is not None:
-            self._log.append(entry)
-        return entry.seq
+            self._log.extend(entries)
 
-    def _hand_out(self, entry: Entry) -> None:
-        """It is so: count it, and let it be seen."""
-        self._metrics.accepted += 1
-        if entry.lineage is not None:
-            self._metrics.lineage_breaks += 1
-        self._broadcast.publish(entry)
+    def _hand_out(self, entries: list[Entry]) -> None:
+        """They are so: count them, and let them be seen."""
+        self._metrics.accepted += len(entries)
+        for entry in entries:
+            if entry.lineage is not None:
+                self._metrics.lineage_breaks += 1
+        if entries:
+            self._broadcast.publish(entries)
+
+
+def _raised(outcome: Accepted | RecorderError) -> Accepted:
+    if isinstance(outcome, RecorderError):
+        raise outcome
+    return outcome
 
 
 def _not_on_disk(reason: str) -> StoreError:
@@ -441,6 +502,7 @@ Spend = Callable[[int], None]
 _Known = tuple[int | None, bytes | None]
 """The seq that a delta's id has already, None where it is new; the digest of its content."""
 _UNKNOWN: _Known = (None, None)
+_NOTHING_KNOWN: dict[int, _Known] = {}
 
 
 class _Decode(Protocol):

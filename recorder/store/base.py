@@ -158,8 +158,8 @@ class EventStore(Protocol):
         """How many entries are kept."""
         ...
 
-    def append(self, entry: Entry) -> None:
-        """Queue an entry; seqs must be gapless. Raises `Closed`."""
+    def extend(self, entries: Sequence[Entry]) -> None:
+        """Queue entries; seqs must be gapless. Raises `Closed`."""
         ...
 
     async def flush(self) -> None:

@@ -68,7 +68,7 @@ def test_the_entries_of_one_tick_arrive_as_one_batch_at_its_end() -> None:
     member = Member()
     fanout.join(member, wants())
     for seq in (1, 2, 3):
-        fanout.publish(entry(seq))
+        fanout.publish([entry(seq)])
     assert member.batches == []
     ticks.end()
     assert [batch.wire for batch in member.batches] == [b"1,2,3,"]
@@ -81,7 +81,7 @@ def test_members_with_the_same_filter_get_the_very_same_bytes() -> None:
     members = [Member(), Member(), Member()]
     for member in members:
         fanout.join(member, wants({"a", "b"}, {"updated"}))
-    fanout.publish(entry(1, "b"))
+    fanout.publish([entry(1, "b")])
     ticks.end()
     assert len({id(member.batches[0].wire) for member in members}) == 1
 
@@ -90,7 +90,7 @@ def test_a_flush_before_the_ticks_end_leaves_nothing_for_it() -> None:
     fanout, ticks, _ = make()
     member = Member()
     fanout.join(member, wants())
-    fanout.publish(entry(1))
+    fanout.publish([entry(1)])
     fanout.flush()
     ticks.end()
     assert member.seqs == [1]
@@ -101,7 +101,7 @@ def test_who_leaves_gets_nothing_more_and_leaving_twice_is_harmless() -> None:
     member, other = Member(), Member()
     fanout.join(member, wants({"a"}))
     fanout.join(other, wants({"a"}))
-    fanout.publish(entry(1, "a"))
+    fanout.publish([entry(1, "a")])
     fanout.leave(member, wants({"a"}))
     fanout.leave(member, wants({"a"}))
     fanout.leave(member, wants({"never"}))
@@ -115,9 +115,9 @@ def test_a_member_may_leave_while_it_is_being_served_and_take_its_audience_along
     member.then = lambda: fanout.leave(member, wants({"a"}))
     fanout.join(member, wants({"a"}))
     fanout.join(other, wants())
-    fanout.publish(entry(1, "a"))
+    fanout.publish([entry(1, "a")])
     ticks.end()
-    fanout.publish(entry(2, "a"))
+    fanout.publish([entry(2, "a")])
     ticks.end()
     assert (member.seqs, other.seqs, fanout.receivers) == ([1], [1, 2], 1)
 
@@ -125,10 +125,10 @@ def test_a_member_may_leave_while_it_is_being_served_and_take_its_audience_along
 def test_who_joins_in_the_middle_of_a_tick_after_a_flush_gets_only_what_follows() -> None:
     fanout, ticks, _ = make()
     member = Member()
-    fanout.publish(entry(1))
+    fanout.publish([entry(1)])
     fanout.flush()
     fanout.join(member, wants())
-    fanout.publish(entry(2))
+    fanout.publish([entry(2)])
     ticks.end()
     assert member.seqs == [2]
 
@@ -167,7 +167,7 @@ def test_everyone_gets_exactly_what_it_wants_in_order_while_others_come_and_go(
         elif isinstance(step, tuple):
             seq += 1
             session, kind = step
-            fanout.publish(entry(seq, session, kind))
+            fanout.publish([entry(seq, session, kind)])
             for index, (sessions, types) in enumerate(wanted):
                 matches = (sessions is None or session in sessions) and (types is None or kind in types)
                 if live[index] and matches:

@@ -180,7 +180,7 @@ class World:
         at = format_ms(seq // 2)  # every second one in the same millisecond
         entry = Entry(seq, session, kind, None, "1", at, at, None, None, False, None, None, b"x" * 100)
         self.entries.append(entry)
-        self.fanout.publish(entry)
+        self.fanout.publish([entry])
         if self.history is None:
             self.tail.recorded(seq)
 

@@ -73,7 +73,7 @@ async def test_a_sink_that_gives_up_while_it_goes_live_is_not_joined() -> None:
     hub = Hub()
     sink = FullSink(hub)
     sink.feed.start(Subscription())
-    hub.fanout.publish(entry(1))
+    hub.fanout.publish([entry(1)])
     hub.fanout.flush()
     assert sink.batches == []
     assert hub.fanout.receivers == 0
@@ -82,6 +82,6 @@ async def test_a_sink_that_gives_up_while_it_goes_live_is_not_joined() -> None:
 async def test_without_a_recording_the_tail_keeps_its_bound() -> None:
     tail = Tail(0, max_bytes=20)
     for seq in range(1, 100):
-        tail.append(entry(seq))
+        tail.extend([entry(seq)])
         tail.recorded(seq)
     assert tail.first_seq > 90

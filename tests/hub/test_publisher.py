@@ -111,6 +111,26 @@ async def test_what_was_sent_before_a_goodbye_is_answered_before_the_servers(tmp
         assert ending.code == 1000
 
 
+async def test_of_frames_that_come_at_once_those_before_a_broken_one_are_taken_and_those_after_it_are_not(
+    tmp_path: Path,
+) -> None:
+    async with running_app(tmp_path) as app, app.connect("/publish") as wire:
+        await hello(wire)
+        good = [frame(TEXT, orjson.dumps(item)) for item in some(5)]
+        await wire.raw(b"".join([*good[:3], frame(TEXT, b'"\xff"'), *good[3:]]))
+        ending = await wire.ending()
+        assert ([event["seq"] for event in ending.events], ending.code) == ([1, 2, 3], 1007)
+        assert app.head == 3
+
+
+async def test_much_that_comes_at_once_is_taken_in_pieces_and_answered_in_order(tmp_path: Path) -> None:
+    async with running_app(tmp_path) as app, app.connect("/publish") as wire:
+        await hello(wire)
+        many = 2 * publisher.MAX_AT_ONCE + 3
+        await wire.raw(b"".join([frame(TEXT, orjson.dumps(item)) for item in some(many)]))
+        assert [event["seq"] for event in await wire.take(many)] == [*range(1, many + 1)]
+
+
 async def test_when_recording_has_failed_who_waits_for_an_answer_is_told_and_let_go(tmp_path: Path) -> None:
     async def run() -> None:
         async with (

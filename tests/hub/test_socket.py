@@ -283,11 +283,11 @@ async def test_a_mistake_in_handling_a_message_ends_its_connection_and_no_other(
         await hello(wire)
         await hello(other)
 
-        def fail(text: bytes) -> None:
+        def fail(*_: object) -> None:
             raise ZeroDivisionError
 
         with monkeypatch.context() as patch:
-            patch.setattr(app.recorder.intake, "accept", fail)
+            patch.setattr(app.recorder.intake, "accept_each", fail)
             await wire.text(delta())
             assert (await wire.close()).code == 1011
         await other.text(delta())

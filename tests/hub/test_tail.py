@@ -20,7 +20,7 @@ def entry(seq: int, *, size: int = 100, at_ms: int | None = None) -> Entry:
 def filled(first: int, last: int, *, max_bytes: int = 1 << 20) -> Tail:
     tail = Tail(first - 1, max_bytes)
     for seq in range(first, last + 1):
-        tail.append(entry(seq))
+        tail.extend([entry(seq)])
     return tail
 
 
@@ -50,7 +50,7 @@ def test_it_has_the_entries_it_holds_by_their_seq_and_the_hash_of_the_newest() -
     assert (Tail(7).head_hash, Tail(7, head_hash=b"h").head_hash) == (None, b"h")
     chained = entry(9)
     chained.hash = b"9" * 32
-    tail.append(chained)
+    tail.extend([chained])
     assert tail.head_hash == b"9" * 32
 
 
@@ -66,7 +66,7 @@ def test_what_is_not_recorded_stays_however_much_it_is() -> None:
 def test_the_first_entry_of_a_time_is_found_only_where_none_before_could_be_it() -> None:
     tail = Tail(0)
     for seq, at_ms in enumerate((10, 10, 20, 30), 1):
-        tail.append(entry(seq, at_ms=at_ms))
+        tail.extend([entry(seq, at_ms=at_ms)])
     at = lambda ms: format_ms(1_763_640_000_000 + ms)  # noqa: E731
     assert tail.first_at(at(5)) is None
     assert tail.first_at(at(10)) is None  # an entry before this run may be of the same millisecond
@@ -88,7 +88,7 @@ def test_it_is_gapless_up_to_the_head_and_bounded_by_what_is_recorded(
         if is_append:
             head += 1
             sizes.append(number)
-            tail.append(entry(head, size=number))
+            tail.extend([entry(head, size=number)])
         else:
             recorded = min(head, recorded + number % 7)
             tail.recorded(recorded)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from recorder.clock import FakeClock
 from recorder.errors import Closed, Conflict, InvalidDelta, InvalidJson, RecorderError, Unavailable
 from recorder.intake.dedupe import RecentIds
-from recorder.intake.intake import Intake
+from recorder.intake.intake import Accepted, Intake
 from recorder.intake.limits import PublishLimits
 from recorder.intake.sequencer import Sequencer
 from recorder.intake.states import CurrentStates
@@ -33,29 +33,29 @@ class Wire:
         self.entries: list[Entry] = []
         self.log = log
 
-    def publish(self, entry: Entry) -> None:
-        self.entries.append(entry)
+    def publish(self, entries: Sequence[Entry]) -> None:
+        self.entries.extend(entries)
         if self.log is not None:
-            assert entry not in self.log.entries  # recorded after it was broadcast, in the same breath
+            assert entries[0] not in self.log.entries  # recorded after it was broadcast, in the same breath
 
 
 class Queue:
     """A log whose progress the test decides."""
 
-    def __init__(self, room: int = 1000) -> None:
+    def __init__(self, most: int = 1000) -> None:
         self.entries: list[Entry] = []
-        self.room = room
+        self.most = most
         self.recorded = 0
         self.durable = 0
         self.failure: str | None = None
         self.trouble: str | None = None
 
     @property
-    def is_full(self) -> bool:
-        return len(self.entries) - self.recorded >= self.room
+    def space(self) -> int:
+        return max(0, self.most - (len(self.entries) - self.recorded))
 
-    def append(self, entry: Entry) -> None:
-        self.entries.append(entry)
+    def extend(self, entries: Sequence[Entry]) -> None:
+        self.entries.extend(entries)
 
 
 class Setup:
@@ -357,6 +357,56 @@ def test_any_frames_are_taken_whole_or_not_at_all_and_no_id_is_recorded_twice(
         assert len({name for name in new if name}) == len([name for name in new if name])
         assert accepted.through <= len(setup.wire.entries)
     assert [entry.seq for entry in setup.wire.entries] == list(range(1, len(setup.wire.entries) + 1))
+    assert setup.wire.entries == setup.queue.entries
+
+
+TEXTS = st.lists(
+    st.one_of(
+        st.builds(
+            delta,
+            id=st.sampled_from([..., "x", "y"]),
+            after=st.integers(0, 1),
+            sessionId=st.sampled_from(["a", "b"]),
+        ),
+        st.just({"type": "updated"}),
+        st.lists(st.builds(delta, id=st.sampled_from([..., "x", "z"])), min_size=1, max_size=3),
+    ).map(lambda value: json.dumps(value).encode()),
+    max_size=8,
+)
+
+
+def outcome(accepted: Accepted | RecorderError) -> object:
+    return str(accepted) if isinstance(accepted, RecorderError) else accepted
+
+
+@given(TEXTS, st.integers(0, 3))
+def test_texts_taken_at_once_come_to_the_same_as_one_after_the_other(
+    texts: list[bytes], remembered: int
+) -> None:
+    one, all_ = Setup(remembered=remembered), Setup(remembered=remembered)
+    singly: list[object] = []
+    for text in texts:
+        try:
+            singly.append(one.intake.accept(text))
+        except RecorderError as error:
+            singly.append(str(error))
+    assert [outcome(each) for each in all_.intake.accept_each(texts)] == singly
+    assert all_.wire.entries == all_.queue.entries == one.wire.entries
+    for name in ("accepted", "duplicates", "refused"):
+        assert getattr(all_.metrics, name) == getattr(one.metrics, name)
+
+
+def test_what_has_a_place_is_seen_and_recorded_even_where_a_later_text_cannot_be_handled() -> None:
+    setup = Setup()
+
+    def spend(count: int) -> None:
+        if len(setup.states) == 2:
+            raise ZeroDivisionError
+
+    texts = [json.dumps(delta(sessionId=name)).encode() for name in "abc"]
+    with pytest.raises(ZeroDivisionError):
+        setup.intake.accept_each(texts, spend)
+    assert [entry.session_id for entry in setup.wire.entries] == ["a", "b"]
     assert setup.wire.entries == setup.queue.entries
 
 

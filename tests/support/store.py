@@ -84,7 +84,7 @@ class Opened:
     def put(self, session: str = "s", after: str | None = "1", **fields: Any) -> Entry:
         """Append an entry."""
         entry = self.feeder.entry(session, after, **fields)
-        self.store.append(entry)
+        self.store.extend([entry])
         return entry
 
     async def record(self, count: int, session: str = "s", *, after: str = "1") -> None:

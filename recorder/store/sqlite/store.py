@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import errno
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -239,9 +239,9 @@ class SqliteStore:
         return self.recorded - self._pruned
 
     @property
-    def is_full(self) -> bool:
-        """Whether the recording queue is beyond its bounds."""
-        return self._writer.is_full
+    def space(self) -> int:
+        """How many entries the recording queue has space for."""
+        return self._writer.space
 
     @property
     def waiting(self) -> int:
@@ -273,9 +273,9 @@ class SqliteStore:
             or not self._snapshotter.is_in_place
         )
 
-    def append(self, entry: Entry) -> None:
-        """Queue an entry. Raises `Closed`."""
-        self._writer.append(entry)
+    def extend(self, entries: Sequence[Entry]) -> None:
+        """Queue entries. Raises `Closed`."""
+        self._writer.extend(entries)
 
     async def flush(self) -> None:
         """Until everything appended before is recorded."""

@@ -2,7 +2,7 @@
 
 Whatever waits is committed as one transaction, in one trip to the database's thread; the more waits the larger the
 group, so throughput rises with load while a lone entry is recorded at once. The queue's bounds are not enforced here:
-`is_full` tells the intake to hold its publishers back, and what was appended is never dropped.
+`space` tells the intake to hold its publishers back, and what was appended is never dropped.
 
 With a commit log a group is on disk before it goes into the database. Where the disk says no, everything that waits
 is withdrawn, since nobody has been told of it yet; nothing is taken until the log is mended, which is tried for ever.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from loguru import logger
@@ -84,17 +84,17 @@ class Writer:
         self.trouble: str | None = None  # why the commit log takes nothing at the moment
 
     @property
-    def is_full(self) -> bool:
-        """Whether more waits than should."""
-        return len(self._queue) + self._under_way >= self._max_entries or self._bytes >= self._max_bytes
+    def space(self) -> int:
+        """How many entries may come before more waits than should; 0 where that is so."""
+        return max(0, self._max_entries - self.waiting) if self._bytes < self._max_bytes else 0
 
     @property
     def waiting(self) -> int:
         """Entries appended and not recorded."""
         return len(self._queue) + self._under_way
 
-    def append(self, entry: Entry) -> None:
-        """Queue the next entry.
+    def extend(self, entries: Sequence[Entry]) -> None:
+        """Queue the next entries.
 
         Raises:
             Closed: It was closed.
@@ -103,8 +103,8 @@ class Writer:
         if self._closed:
             raise Closed("the store is closed")
         self._check()
-        self._queue.append(entry)
-        self._bytes += len(entry.frame)
+        self._queue.extend(entries)
+        self._bytes += sum([len(entry.frame) for entry in entries])
         self._wake.set()
 
     async def flush(self) -> None:

@@ -105,7 +105,7 @@ async def test_what_was_recorded_before_recording_failed_is_saved(path: Path) ->
             with pytest.raises(StoreError, match="nothing can be recorded"):
                 await it.store.flush()
             with pytest.raises(StoreError, match="nothing can be recorded"):
-                it.store.append(it.feeder.entry())
+                it.store.extend([it.feeder.entry()])
             health = await it.store.health_check()
             assert not health.ok
             assert "recording failed" in health.reason

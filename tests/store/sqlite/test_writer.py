@@ -39,7 +39,7 @@ class Writing:
     def put(self, count: int = 1) -> list[Entry]:
         made = [self.feeder.entry(after=str(n)) for n in range(count)]
         for entry in made:
-            self.writer.append(entry)
+            self.writer.extend([entry])
         return made
 
     async def statements(self) -> list[str]:
@@ -107,7 +107,7 @@ async def test_the_columns_are_what_the_entry_says() -> None:
     async with writing() as it:
         entries = it.put(5)
         entries.append(it.feeder.entry("t", None, before="[1]", delta_id="\0"))
-        it.writer.append(entries[-1])
+        it.writer.extend([entries[-1]])
         await it.writer.flush()
         rows = await it.database.run(
             lambda conn: conn.execute("SELECT * FROM session_deltas ORDER BY id").fetchall()
@@ -127,18 +127,18 @@ async def test_it_tells_of_each_group() -> None:
 async def test_it_says_when_it_is_full_by_count_or_by_bytes_and_drops_nothing() -> None:
     async with writing(max_entries=10) as it:
         it.put(9)
-        assert not it.writer.is_full
+        assert it.writer.space == 1
         it.put(11)
-        assert it.writer.is_full
+        assert it.writer.space == 0
         await it.writer.flush()
-        assert not it.writer.is_full
+        assert it.writer.space == 10
         assert it.writer.recorded == 20
     async with writing(max_bytes=1000) as it:
-        while not it.writer.is_full:
+        while it.writer.space:
             it.put()
         assert sum(len(entry.frame) for entry in it.feeder.entries) >= 1000
         await it.writer.flush()
-        assert (it.writer.is_full, it.writer.waiting) == (False, 0)
+        assert it.writer.waiting == 0 < it.writer.space
 
 
 async def test_flushing_waits_for_what_is_there_and_not_for_what_keeps_coming() -> None:
@@ -179,7 +179,7 @@ async def test_an_error_that_is_not_sqlites_ends_it_too() -> None:
     async with writing() as it:
         entry = it.feeder.entry()
         entry.timestamp = "\ud800"  # cannot be encoded; the intake would have refused it
-        it.writer.append(entry)
+        it.writer.extend([entry])
         with pytest.raises(StoreError, match="UnicodeEncodeError"):
             await it.writer.flush()
 
