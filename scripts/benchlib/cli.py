@@ -6,24 +6,30 @@ import argparse
 import json
 import signal
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from benchlib.installing import install
+from benchlib.measures import growing
 from benchlib.measures.deliveries import Deliveries
 from benchlib.measures.ingest import Ingest
 from benchlib.measures.latency import Latency
 from benchlib.measures.plan import Plan
 from benchlib.needs import missing
 from benchlib.payload import MAX_SIZE, MIN_SIZE
+from benchlib.recordings import Shelf
 from benchlib.report import as_json, as_text
 from benchlib.run import Measure, run
 from benchlib.systems import NAMES, named
 from benchlib.systems.base import Options, System
 
-MEASURES = ("deliveries", "ingest", "latency")
-QUICK = Plan(seconds=0.2, most=20_000, rate=1000, preload=4000, quiet_s=0.8, busy_s=1.5)
+MEASURES = ("deliveries", "ingest", "latency", *growing.NAMES)
+QUICK = Plan(
+    seconds=0.2, most=20_000, rate=1000, preload=4000, quiet_s=0.8, busy_s=1.5, rows=(1000, 3000), new=(100, 500),
+    burst=500, queries=10, idle=(10, 30), kept=(1000, 3000), sessions=(1000,),
+)  # fmt: skip
 # The bare server knows no acks and no numbers: there is nothing to be measured but deliveries. Redis is asked for
 # nothing but ingest, and what records nothing is not asked for that.
 ONLY = {
@@ -90,6 +96,7 @@ def parser() -> argparse.ArgumentParser:
     add("--rate", type=int, metavar="N", help=f"latency: deltas/s ({plan.rate})")
     add("--readers", type=int, metavar="N", help=f"latency: how many ({plan.readers})")
     add("--preload", type=int, metavar="N", help=f"latency: deltas recorded beforehand ({plan.preload})")
+    add("--rows", type=_numbers, metavar="N,M", help="recorded already, ascending, where growth is measured")
     add("--quick", action="store_true", help="a short look whether everything works; its figures mean little")
     add("--json", type=Path, metavar="FILE", help="keep all figures, every round, in this file")
     add(
@@ -112,10 +119,12 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
         for name in ("size", "seconds", "rate", "readers", "preload")
         if (value := getattr(arguments, name)) is not None
     }
+    if arguments.rows:
+        chosen["rows"] = tuple(arguments.rows)
     return Plan(**{**{name: getattr(base, name) for name in Plan.__dataclass_fields__}, **chosen})
 
 
-def measures_of(arguments: argparse.Namespace, plan: Plan) -> list[Measure]:
+def measures_of(arguments: argparse.Namespace, plan: Plan, shelf: Shelf) -> list[Measure]:
     """What the options ask to measure."""
     names = arguments.measures or MEASURES
     subscribers = arguments.subscribers or [1, 100]
@@ -123,6 +132,7 @@ def measures_of(arguments: argparse.Namespace, plan: Plan) -> list[Measure]:
         "deliveries": [Deliveries(plan, count) for count in subscribers],
         "ingest": [Ingest(plan, 1), Ingest(plan, 100)],
         "latency": [Latency(plan)],
+        **growing.growing(plan, shelf),
     }
     return [measure for name in MEASURES if name in names for measure in made[name]]
 
@@ -132,6 +142,8 @@ def _check(made: argparse.ArgumentParser, arguments: argparse.Namespace) -> None
         made.error(f"no measure {unknown[0]!r}; there are {', '.join(MEASURES)}")
     if not MIN_SIZE <= arguments.size <= MAX_SIZE or arguments.size % 2:
         made.error(f"--size must be even, {MIN_SIZE} to {MAX_SIZE}")
+    if arguments.rows and (len(arguments.rows) < 2 or arguments.rows != sorted(set(arguments.rows))):
+        made.error("--rows must be two numbers or more, ascending")
     for name in ("rounds", "rate", "readers", "preload", "seconds"):
         if (value := getattr(arguments, name)) is not None and value <= 0:
             made.error(f"--{name} must be above 0")
@@ -168,7 +180,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _measure(arguments: argparse.Namespace, plan: Plan, rounds: int, systems: list[System]) -> int:
     lacks = {system.name: "; ".join(missing(system.needs)) for system in systems}
     systems = [system for system in systems if not lacks[system.name]]
-    results = run(measures_of(arguments, plan), systems, rounds, ONLY)
+    with tempfile.TemporaryDirectory(prefix="recorder-bench-") as kept:
+        shelf = Shelf(Path(kept), plan)
+        results = run(measures_of(arguments, plan, shelf), systems, rounds, ONLY, growing.OF)
     results.skipped = {name: lacking for name, lacking in lacks.items() if lacking}
     if not systems:
         results.problems.append("nothing could be measured")

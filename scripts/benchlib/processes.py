@@ -50,6 +50,15 @@ def peak_memory_mb(pid: int) -> float:
     return int(match[1]) * 1024 / 1e6 if match else 0.0
 
 
+def memory_bytes(pid: int) -> int:
+    """What process `pid` holds of memory now: its own pages, and its share of those that it has with others (PSS)."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    match = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
+    if match is None:
+        raise BenchError("the kernel does not tell how much memory a process has")
+    return int(match[1]) * 1024
+
+
 def _end(process: subprocess.Popen[bytes], patience_s: float, by: signal.Signals = signal.SIGTERM) -> None:
     if process.poll() is None:
         process.send_signal(by)

@@ -8,10 +8,12 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchlib.curves import as_lines, drawn, has_curves
 from benchlib.figures import Spread
 from benchlib.goals import CPU, Comparison, comparisons
 from benchlib.needs import versions
@@ -64,6 +66,12 @@ def as_json(results: Results, systems: Sequence[System], options: dict[str, Any]
             for name, rounds in case.rounds.items()
         ],
         "ratios": [ratio for case in results.cases for ratio in _ratios(case, options["size"])],
+        "curves": [
+            {"measure": case.measure, "case": case.case, **curve.as_json()}
+            for case in results.cases
+            if has_curves(case)
+            for curve in drawn(case, options["size"])
+        ],
         "problems": results.problems,
     }
 
@@ -102,10 +110,20 @@ def as_text(results: Results, systems: Sequence[System], options: dict[str, Any]
         *(f"  {name:16}SKIPPED: lacks {lacking}" for name, lacking in results.skipped.items()),
     ]
     for case in results.cases:
-        lines += ["", *(_latency(case) if case.measure == "latency" else _throughput(case, options["size"]))]
+        lines += ["", *_case(case, options["size"])]
     if results.problems:
         lines += ["", "WRONG:", *(f"  {problem}" for problem in results.problems)]
     return "\n".join(lines) + "\n"
+
+
+def _case(case: Case, size: int) -> Iterator[str]:
+    if case.measure == "latency":
+        return _latency(case)
+    return (
+        chain(as_lines(case, size), _compared_all(case, size))
+        if has_curves(case)
+        else _throughput(case, size)
+    )
 
 
 def _described(system: System) -> str:
@@ -132,7 +150,11 @@ def _throughput(case: Case, size: int) -> Iterator[str]:
             name, *(f"{value:,.0f}" for value in (spread.low, spread.mid, spread.high, *beside)),
             f"{median(case.values(name, 'seconds')):.2f}", f"{median(case.values(name, 'peak_mb')):.0f}",
         )  # fmt: skip
-    yield from map(_compared, comparisons(case, size))
+    yield from _compared_all(case, size)
+
+
+def _compared_all(case: Case, size: int) -> Iterator[str]:
+    return map(_compared, comparisons(case, size))
 
 
 def _compared(found: Comparison) -> str:

@@ -61,10 +61,12 @@ def run(
     systems: Sequence[System],
     rounds: int,
     only: Mapping[str, Collection[str]] | None = None,
+    of: Mapping[str, Collection[str]] | None = None,
 ) -> Results:
     """Runs every measure `rounds` times over all systems, in turn.
 
-    Systems named in `only` take part in those measures alone.
+    Systems named in `only` take part in those measures alone; measures named in `of` are taken of those systems
+    alone.
 
     A system that fails in a case is left out of the rest of that case, and what happened is a problem of the
     run.
@@ -72,6 +74,9 @@ def run(
     results = Results()
     for measure in measures:
         alive = [each for each in systems if measure.name in (only or {}).get(each.name, (measure.name,))]
+        alive = [each for each in alive if each.name in (of or {}).get(measure.name, (each.name,))]
+        if not alive:
+            continue
         case = Case(measure.name, measure.case, measure.unit, {system.name: [] for system in alive})
         results.cases.append(case)
         for number in range(1, rounds + 1):

@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -46,8 +45,9 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
+from tests.bench.scripted import UPGRADED, Scripted
+
 BENCH = str(Path(__file__).resolve().parents[2] / "scripts" / "bench")
-UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
 MARKER = b'{"event":"delta",'
 # Two threads that take 0.2 s of CPU each, one of which stays; the main one takes next to nothing.
 BUSY_THREADS = """
@@ -362,7 +362,7 @@ class TestOpening:
         assert Opening.from_json(json.loads(json.dumps(opening.to_json()))) == opening
 
     def test_a_subprotocol_is_asked_for_and_what_is_spoken_over_it_follows(self) -> None:
-        with _Scripted(UPGRADED, b"\x82\x05READY and more") as server:
+        with Scripted(UPGRADED, b"\x82\x05READY and more") as server:
             opening = websocket(
                 "127.0.0.1", server.port, "/", subprotocol="mqtt", then=((b"hello", b"READY"),)
             )
@@ -372,14 +372,14 @@ class TestOpening:
         assert rest.startswith(b" and")
 
     def test_the_greeting_is_waited_for_and_left_to_the_reader(self) -> None:
-        with _Scripted(UPGRADED, b'{"event":', b'"hello"}rest') as server:
+        with Scripted(UPGRADED, b'{"event":', b'"hello"}rest') as server:
             sock, rest = websocket("127.0.0.1", server.port, "/ws", greeting=b'"event":"hello"').connect()
             sock.close()
         assert rest.startswith(b'{"event":"hello"}')
 
     def test_a_refused_upgrade_is_told(self) -> None:
         with (
-            _Scripted(b"HTTP/1.1 403 Forbidden\r\n\r\n") as server,
+            Scripted(b"HTTP/1.1 403 Forbidden\r\n\r\n") as server,
             pytest.raises(BenchError, match="403 Forbidden"),
         ):
             websocket("127.0.0.1", server.port, "/ws").connect()
@@ -388,22 +388,22 @@ class TestOpening:
 class TestChores:
     def test_a_resume_is_counted_up_to_the_moment_where_it_is_live(self) -> None:
         history = MARKER + b"...}" + MARKER + b"...}"
-        with _Scripted(UPGRADED, history[:30], history[30:] + b'{"event":"li', b've","seq":2}') as server:
+        with Scripted(UPGRADED, history[:30], history[30:] + b'{"event":"li', b've","seq":2}') as server:
             assert _chores(server.port).resume() == {"rows": 2}
 
     def test_a_resume_that_is_cut_is_told(self) -> None:
-        with _Scripted(UPGRADED, MARKER + b"...}", stay=False) as server:
+        with Scripted(UPGRADED, MARKER + b"...}", stay=False) as server:
             chores = _chores(server.port)
             chores.again_and_again("resume", chores.resume, until=0)
         assert chores.problems == ["resume: BenchError: closed after 1 deltas, before it was live"]
 
     def test_an_export_is_counted_in_lines(self) -> None:
-        with _Scripted(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", b"{}\n{}\n{", b"}\n") as server:
+        with Scripted(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", b"{}\n{}\n{", b"}\n") as server:
             assert _chores(server.port).export() == {"rows": 3}
 
     def test_a_refused_prune_is_told(self) -> None:
         refusal = b'HTTP/1.1 422 Unprocessable\r\nContent-Length: 4\r\n\r\n"no"'
-        with _Scripted(refusal) as server, pytest.raises(BenchError, match='422 "no"'):
+        with Scripted(refusal) as server, pytest.raises(BenchError, match='422 "no"'):
             _chores(server.port).post("/api/admin/prune", {"olderThan": "2026-11-20T12:00:00.000Z"})
 
 
@@ -448,6 +448,8 @@ def test_a_quick_run_of_the_baseline_gives_every_figure(tmp_path: Path) -> None:
         ("ingest", "one delta a frame", "obvious"),
         ("ingest", "arrays of 100", "obvious"),
         ("latency", "1000 deltas/s", "obvious"),
+        ("memory", "idle connections", "obvious"),
+        ("memory", "recorded deltas", "obvious"),
     }
     assert all(len(rounds) == 1 for rounds in figures.values())
     assert list(tmp_path.iterdir()) == [kept]
@@ -484,36 +486,6 @@ def _chores(port: int) -> Chores:
 def _unused_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
-
-
-class _Scripted:
-    """A server for one connection, which is sent these pieces once it has said something."""
-
-    def __init__(self, *says: bytes, stay: bool = True) -> None:
-        """Takes the pieces, and whether the connection is left open until the other side closes it."""
-        self._says = says
-        self._stay = stay
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._thread = threading.Thread(target=self._serve)
-
-    def __enter__(self) -> _Scripted:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._thread.join()
-        self._listener.close()
-
-    def _serve(self) -> None:
-        sock, _ = self._listener.accept()
-        with sock:
-            sock.recv(1 << 16)
-            for piece in self._says:
-                sock.sendall(piece)
-            if self._stay:
-                while sock.recv(1 << 16):
-                    pass
 
 
 class _Counting:

@@ -59,7 +59,10 @@ class System(Protocol):
     needs: Needs
 
     def start(self, workdir: Path) -> AbstractContextManager[Running]:
-        """Starts it afresh, empty, with all its files in `workdir`; leaving the context stops it."""
+        """Starts it with all its files in `workdir`, which is empty, or has what it left there; then lets others in.
+
+        Leaving the context stops it.
+        """
 
     def encode(self, deltas: Iterable[bytes], per_frame: int) -> list[bytes]:
         """What a publisher sends: whole frames, of `per_frame` deltas each."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from benchlib.connecting import websocket
+from benchlib.errors import BenchError
 from benchlib.frames import publish_frames
 from benchlib.needs import NOTHING, Needs
 from benchlib.processes import Server, child_environment
 from benchlib.systems.base import About, Options
+
+READY_TIMEOUT_S = 120.0
 
 
 class RunningRecorder:
@@ -38,6 +43,24 @@ class RunningRecorder:
             "marker": self.delivery_marker.decode(),
             "live_marker": '{"event":"live",',
         }
+
+    def await_ready(self) -> None:
+        """Waits for the answer 200 to /readyz: before that, nobody is let in.
+
+        Raises:
+            BenchError: it did not come in time.
+        """
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://{self.host}:{self.port}/readyz", timeout=20) as answer:
+                    answer.read()
+                    return
+            except urllib.error.HTTPError as error:
+                said = f"{error.code} {error.read()[:200]!r}"
+            if time.monotonic() > deadline:
+                raise BenchError(f"not ready after {READY_TIMEOUT_S:.0f} s: {said}")
+            time.sleep(0.005)
 
     def recorded_count(self) -> int | None:
         """`deltaCount` of its stats."""
@@ -63,16 +86,19 @@ class Recorder:
 
     @contextmanager
     def start(self, workdir: Path) -> Iterator[RunningRecorder]:
-        """A recorder with a database file in `workdir`."""
+        """A recorder with its database file and its key in `workdir`: what is there already has been loaded."""
         settings = {
             "PERSIST": "1",
             "DB_PATH": str(workdir / "sessions.sqlite"),
+            "KEY_FILE": str(workdir / "signing.key"),
             "SNAPSHOT_INTERVAL": "3600000",
             **self._settings,
         }
         argv = [sys.executable, "-m", "recorder", "serve", "--port", "0"]
         with Server(argv, child_environment(**settings), workdir) as server:
-            yield RunningRecorder(server, *server.wait_listening())
+            running = RunningRecorder(server, *server.wait_listening())
+            running.await_ready()
+            yield running
 
     def encode(self, deltas: Iterable[bytes], per_frame: int) -> list[bytes]:
         """Text frames of a delta or an array of deltas."""

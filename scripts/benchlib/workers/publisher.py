@@ -17,7 +17,7 @@ from typing import Any
 from benchlib.connecting import Opening
 from benchlib.errors import BenchError
 from benchlib.frames import MarkerCounter
-from benchlib.payload import deltas
+from benchlib.payload import SESSIONS, deltas
 from benchlib.systems import named
 from benchlib.systems.base import Options
 from benchlib.workers.commands import obey
@@ -53,9 +53,12 @@ class Publisher:
         self._poll.register(self._sock, select.POLLIN)
         return {}
 
-    def prepare(self, system: str, start: int, count: int, per_frame: int, size: int) -> dict[str, Any]:
+    def prepare(
+        self, system: str, start: int, count: int, per_frame: int, size: int, sessions: int = SESSIONS
+    ) -> dict[str, Any]:
         """Makes the frames of deltas `start` to `start + count - 1`."""
-        self._frames = named(system, Options(size=size)).encode(deltas(start, count, size), per_frame)
+        made = deltas(start, count, size, sessions)
+        self._frames = named(system, Options(size=size)).encode(made, per_frame)
         return {"frames": len(self._frames)}
 
     def flood(self, timeout_s: float) -> dict[str, Any]:

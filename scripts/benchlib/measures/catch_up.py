@@ -1,0 +1,57 @@
+"""Catching up: how fast a subscriber gets everything that is recorded, with nothing else going on.
+
+The clock starts at the first delta and ends at `live`. Each size is a fresh server with a copy of a recording.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchlib.errors import BenchError
+from benchlib.measures.plan import Plan
+from benchlib.points import Curve, Point, round_of
+from benchlib.processes import Worker, cpu_seconds
+from benchlib.recordings import Shelf
+from benchlib.systems.base import System
+
+TIMEOUT_S = 120.0
+
+
+class CatchUp:
+    """Resumes from the beginning."""
+
+    name = "catch-up"
+    case = "since=earliest"
+    unit = "rows/s"
+
+    def __init__(self, plan: Plan, shelf: Shelf) -> None:
+        """Takes the plan, and the recordings."""
+        self._plan = plan
+        self._shelf = shelf
+
+    def round(self, system: System) -> dict[str, Any]:
+        """Measures once at each size.
+
+        Raises:
+            BenchError: a row was lost or came twice, or it took far too long.
+        """
+        points = tuple(self._point(system, rows) for rows in self._plan.rows)
+        return round_of([Curve("resume", "rows recorded", self.unit, points)], points[-1].value)
+
+    def _point(self, system: System, rows: int) -> Point:
+        with self._shelf.stage(system, rows) as running, Worker("benchlib.workers.resuming") as worker:
+            assert running.chores is not None
+            cpu = cpu_seconds(running.server.pid)
+            came = worker.ask(
+                "resume",
+                within_s=TIMEOUT_S + 10,
+                opening=running.chores["resume"],
+                marker=running.chores["marker"],
+                live_marker=running.chores["live_marker"],
+                timeout_s=TIMEOUT_S,
+            )
+            cpu = cpu_seconds(running.server.pid) - cpu
+        if came["rows"] != rows:
+            raise BenchError(f"{came['rows']} rows came of {rows}")
+        beside = {"seconds": came["seconds"], "cpu_s": cpu, "per_cpu_s": rows / max(cpu, 0.01)}
+        return Point(rows, rows / came["seconds"], beside)
