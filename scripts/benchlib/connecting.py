@@ -11,6 +11,7 @@ from typing import Any
 
 from benchlib.errors import BenchError
 from benchlib.frames import upgrade_request
+from benchlib.polling import Polling
 
 TIMEOUT_S = 10.0
 
@@ -24,18 +25,24 @@ class Opening:
     steps: tuple[tuple[bytes, bytes], ...]
     # What the server says by itself once the connection is ready: waited for, but left to the reader.
     greeting: bytes = b""
+    # How a reader asks for what comes, where it has to.
+    polling: Polling | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A form that JSON can carry."""
         steps = [[send.decode("latin-1"), until.decode("latin-1")] for send, until in self.steps]
         greeting = self.greeting.decode("latin-1")
-        return {"host": self.host, "port": self.port, "steps": steps, "greeting": greeting}
+        polling = self.polling and self.polling.to_json()
+        return {
+            "host": self.host, "port": self.port, "steps": steps, "greeting": greeting, "polling": polling
+        }  # fmt: skip
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Opening:
         """What `to_json` made."""
         steps = tuple((send.encode("latin-1"), until.encode("latin-1")) for send, until in value["steps"])
-        return cls(value["host"], value["port"], steps, value["greeting"].encode("latin-1"))
+        polling = value["polling"] and Polling.from_json(value["polling"])
+        return cls(value["host"], value["port"], steps, value["greeting"].encode("latin-1"), polling)
 
     def connect(self) -> tuple[socket.socket, bytes]:
         """Takes all the steps.

@@ -99,6 +99,10 @@ class MarkerCounter:
         self._tail = bytes(buffer[max(begin, end - keep) : end])
         return size
 
+    def ends_with(self, end: bytes) -> bool:
+        """Whether the stream so far ends so; `end` must be shorter than the marker."""
+        return self._tail.endswith(end)
+
     def feed(self, data: bytes) -> None:
         """Counts in `data`, as if it had been received; it must fit in the buffer."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -37,7 +36,6 @@ from benchlib.report import as_json, as_text
 from benchlib.run import Case, Results, run, told
 from benchlib.systems import named
 from benchlib.systems.base import Options, System
-from benchlib.systems.redis import Redis
 from benchlib.workers.chores import Chores
 from benchlib.workers.listeners import Listener
 from hypothesis import given
@@ -502,49 +500,3 @@ class _Counting:
         if system.name == self.failing:
             raise BenchError("3 deltas lost")
         return {"value": 1.0}
-
-
-class TestRedis:
-    """The peer for ingest."""
-
-    @pytest.mark.parametrize("per_frame", [1, 3])
-    def test_every_frame_has_one_answer_that_is_counted(self, per_frame: int) -> None:
-        frames = Redis("always").encode(deltas(5, 7), per_frame)
-        assert [frame.count(b"XADD") for frame in frames] == ([1] * 7 if per_frame == 1 else [3, 3, 1])
-        ids = re.findall(rb"\r\n(\d+)-([57])\r\n", b"".join(frames))
-        assert [int(number) for number, _ in ids] == list(range(6, 13))
-        marked = [number for number, mark in ids if mark == b"7"]
-        assert len(marked) == len(frames)
-
-    def test_without_the_program_it_says_how_to_get_it(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("PATH", "")
-        with pytest.raises(BenchError, match="apt-get install redis-server"), Redis("always").start(tmp_path):
-            pass
-
-    @pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
-    def test_ingest_is_measured_in_both_modes_beside_it(self, tmp_path: Path) -> None:
-        names = "recorder-commit,redis-always"
-        command = [
-            BENCH,
-            "ingest",
-            "--quick",
-            "--seconds",
-            "0.05",
-            "--systems",
-            names,
-            "--json",
-            str(tmp_path / "f"),
-        ]
-        done = subprocess.run(
-            command,
-            env={**_environment(), "TMPDIR": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        ratios = json.loads((tmp_path / "f").read_text())["ratios"]
-        assert {(r["of"], r["over"]) for r in ratios} == {("recorder-commit", "redis-always")}
-        assert all(r["median"] > 0 for r in ratios)
