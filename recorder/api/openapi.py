@@ -244,10 +244,9 @@ def stream() -> Json:
         "What the WebSocket `/ws` sends, with its parameters and promises: `hello`, history if asked for, `live`, then"
         " deltas as they happen, `reset` where a position cannot be honoured, `heartbeat`. The `data` of a message is"
         " the JSON of an event, its `id` the position behind it. Where a state has line breaks between its tokens these"
-        " became spaces, and `exact` holds the state's true text. A reader that leaves too much unread gets an `error`"
-        " `too_slow` and the end.",
+        " became spaces, and `exact` holds the state's true text. A reader too slow gets an `error` and the end.",
         {"200": success(content), **failures(InvalidQuery, BadSubscription, Closed, *LOADED)},
-        ("session", "type", "start", "lastEventId"),
+        ("session", "type", "start", "slow", "lastEventId"),
     )
 
 
@@ -459,6 +458,14 @@ def parameters() -> dict[str, Json]:
             **plain(
                 {"type": "string", "default": "latest"},
                 "Where to begin: `latest`, `earliest`, `state`, `epoch:seq`, a seq, or an RFC 3339 time.",
+            ),
+        },
+        "slow": {
+            "name": "slow",
+            "in": "query",
+            **plain(
+                {"type": "string", "enum": ["close", "conflate"], "default": "close"},
+                "What to do with a reader that is too slow: end the stream, or leave deltas out (`conflated`).",
             ),
         },
         **{name: {"name": name, "in": "query", **rest} for name, rest in query_parameters().items()},

@@ -4,6 +4,7 @@ from recorder.client.client import Client
 from recorder.client.encode import NewDelta, RawJson
 from recorder.client.events import (
     Ack,
+    Conflated,
     Delta,
     Disconnected,
     Erased,
@@ -26,6 +27,7 @@ __all__ = [
     "ChainBroken",
     "Client",
     "ClientOptions",
+    "Conflated",
     "Delta",
     "Disconnected",
     "Erased",

@@ -24,13 +24,21 @@ class Address:
     base: str
     is_loopback: bool
 
-    def subscribe_url(self, sessions: Iterable[str], types: Iterable[str], since: str) -> str:
+    def subscribe_url(
+        self, sessions: Iterable[str], types: Iterable[str], since: str, *, conflate: bool = False
+    ) -> str:
         """The URL of a subscription.
+
+        Args:
+            sessions, types, since: What is asked for.
+            conflate: Whether to be moved on to the latest states where it is too slow.
 
         Raises:
             ClientError: A session id cannot be written as UTF-8.
         """
         pairs = [("session", one) for one in sessions] + [("type", one) for one in types] + [("since", since)]
+        if conflate:
+            pairs.append(("slow", "conflate"))
         try:
             return f"{self.base}/ws?{urlencode(pairs)}"
         except UnicodeEncodeError as error:

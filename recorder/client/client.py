@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from recorder.client.address import parse_address
 from recorder.client.connection import Dialer
@@ -57,6 +57,7 @@ class Client:
         *,
         notices: bool = False,
         verify: bool = False,
+        slow: Literal["close", "conflate"] = "close",
     ) -> Subscription:
         """Events as they come, across reconnections, each delta once and in order.
 
@@ -69,6 +70,8 @@ class Client:
             notices: Whether to yield `Hello`, `Heartbeat` and `Disconnected` too.
             verify: Whether to compute each delta's hash anew from what was received. `delta.proof` says what
                 came of it: `Proof.LINKED`, or why that one could not be verified.
+            slow: What the server does where this reader is too slow: `close` the connection, which resumes and
+                yields everything; or `conflate`: leave deltas out and yield the latest states (`Conflated`).
 
         Returns:
             An async iterator of events, and an async context manager. Iterating raises ClientError where the
@@ -80,7 +83,10 @@ class Client:
         """
         if self._is_closed:
             raise Closed("the client is closed")
-        wanted = replace(_wanted(sessions, types, since), notices=notices, verify=verify)
+        if slow not in ("close", "conflate"):
+            raise ClientError(f"slow: {slow!r} is neither close nor conflate")
+        conflate = slow == "conflate"
+        wanted = replace(_wanted(sessions, types, since), notices=notices, verify=verify, conflate=conflate)
         subscription = Subscription(self._dialer, self._options, wanted, self._subscriptions.discard)
         self._subscriptions.add(subscription)
         return subscription

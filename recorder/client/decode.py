@@ -105,6 +105,15 @@ class ErasureWire(msgspec.Struct, tag_field="event", tag="erased", rename="camel
     erased_at: str = ""
 
 
+class ConflatedWire(msgspec.Struct, tag_field="event", tag="conflated"):
+    """`conflated`."""
+
+    epoch: str
+    since: int = msgspec.field(name="from")
+    to: int
+    count: int
+
+
 class ErrorWire(msgspec.Struct, tag_field="event", tag="error"):
     """`error`."""
 
@@ -131,11 +140,12 @@ Wire = (
     | ResetWire
     | HeartbeatWire
     | ErasureWire
+    | ConflatedWire
     | ErrorWire
     | AckWire
 )
 
-_KNOWN = {"hello", "delta", "state", "live", "reset", "heartbeat", "erased", "error", "ack"}
+_KNOWN = {"hello", "delta", "state", "live", "reset", "heartbeat", "erased", "conflated", "error", "ack"}
 _STATES = ("before", "after")
 _decoder: msgspec.json.Decoder[Wire] = msgspec.json.Decoder(Wire)
 

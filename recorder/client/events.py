@@ -93,7 +93,9 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The state of a session that is not deleted, as of a place in the order; one of a list that `Live` ends.
+    """The state of a session, as of a place in the order; one of a list that `Live` ends.
+
+    After a `Reset` it is a session that is not deleted. After a `Conflated` it may be `null`, for one that was.
 
     Args:
         seq: The number of the session's last delta.
@@ -180,6 +182,26 @@ class Erasure:
 
 
 @dataclass(frozen=True, slots=True)
+class Conflated:
+    """With `slow="conflate"`: the reader was too slow, and some deltas are not sent to it.
+
+    A `State` follows for each session that they were about, then `Live` (or another `Conflated` that goes on where
+    this one ends). Where the connection is lost before that `Live`, they come after all: as deltas, from `since` on.
+
+    Args:
+        epoch: The epoch.
+        since: The deltas after this seq are left out.
+        to: Up to and with this one.
+        count: How many of them match the subscription.
+    """
+
+    epoch: str
+    since: int
+    to: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Hello:
     """A connection was made. Yielded only where notices were asked for.
 
@@ -230,7 +252,7 @@ class Disconnected:
     retry_s: float
 
 
-Event = Delta | State | Live | Reset | Erasure | Hello | Heartbeat | Disconnected
+Event = Delta | State | Live | Reset | Erasure | Conflated | Hello | Heartbeat | Disconnected
 """Everything a subscription can yield."""
 
 

@@ -39,6 +39,8 @@ class Proof(StrEnum):
     """Nothing had been received before it, and the position to begin at had no hash."""
     RESET = "the hash after the reset is not known"
     """The server said `reset`; what was known before it no longer counts."""
+    SKIPPED = "the delta before was left out"
+    """The server said `conflated`, and no hash where that ends."""
 
     @property
     def is_proof(self) -> bool:
@@ -64,6 +66,10 @@ class Verifier:
     def reset(self) -> None:
         """What is known no longer counts."""
         self._place, self._unknown = None, Proof.RESET
+
+    def skip(self) -> None:
+        """Deltas are left out."""
+        self._place, self._unknown = None, Proof.SKIPPED
 
     def live(self, seq: int, found: str | None) -> None:
         """The server says where history ends.

@@ -1,14 +1,15 @@
 """Resuming, as a state machine: no I/O, no clock, no task. Messages and cuts in, events and verdicts out.
 
 Invariant: whatever is cut, and wherever, its owner is handed every matching delta exactly once and in order
-from where it began, or a `Reset` first that says that what it had is void. The position moves only with what
-was handed out.
+from where it began, or a `Conflated` that covers it, or a `Reset` first that says that what it had is void. The
+position moves only with what was handed out.
 
 Three things are told apart while connected:
 - replay: what lies between the position asked for and `live`;
 - listing: `state` events, after a `reset` or for `since=state`. A listing that was cut is no position: it
   begins again from its start, and its owner is told (`Reset` with the reason `cut`), since a session it has
   from the first half may be gone in the second. The first delta, or `live`, ends a listing;
+- moving on: the same after `conflated`, with a position: where it is cut, what was left out comes after all;
 - live.
 
 A gap is called one only where it can be told: all deltas are asked for, and the one before was handed out,
@@ -24,7 +25,18 @@ from enum import Enum, auto
 
 from recorder.client import decode
 from recorder.client.decode import Violation
-from recorder.client.events import Delta, Erased, Erasure, Event, Heartbeat, Hello, Live, Reset, State
+from recorder.client.events import (
+    Conflated,
+    Delta,
+    Erased,
+    Erasure,
+    Event,
+    Heartbeat,
+    Hello,
+    Live,
+    Reset,
+    State,
+)
 from recorder.client.proof import Verifier
 from recorder.errors import BY_CODE, ClientError
 from recorder.model.position import Position
@@ -72,6 +84,7 @@ class Phase(Enum):
     GREETING = auto()  # open, before `hello`
     REPLAY = auto()  # history
     LISTING = auto()  # states
+    MOVING_ON = auto()  # states, in the place of deltas that were left out
     LIVE = auto()
 
 
@@ -101,6 +114,7 @@ class Resume:
         self._gapless = False  # whether the next delta must follow the position
         self._strikes = 0  # violations since there was progress
         self._furthest: Position | None = None  # the furthest that `position` has been in this epoch
+        self._skipped: int | None = None  # while moving on: what was left out ends here
         self._complaint = ""  # what the server said last in an `error`
 
     @property
@@ -113,6 +127,7 @@ class Resume:
     def connected(self) -> None:
         """A connection was opened with `query`."""
         self.phase = Phase.GREETING
+        self._skipped = None
         self._complaint = ""
 
     def receive(self, data: bytes) -> Sequence[Event]:
@@ -145,6 +160,8 @@ class Resume:
             case decode.ErasureWire():
                 self._must_be_greeted("erased")
                 return (Erasure(wire.session_id, wire.through, wire.count, wire.erased_at, self.epoch),)
+            case decode.ConflatedWire():
+                return self._conflated(wire)
             case decode.ErrorWire():
                 self._error(wire)
         return ()
@@ -229,9 +246,9 @@ class Resume:
 
     def _state(self, wire: decode.StateWire, data: bytes) -> Sequence[Event]:
         self._must_be_greeted("state")
-        if self.phase is not Phase.LISTING:
+        if self.phase not in (Phase.LISTING, Phase.MOVING_ON):
             raise Violation(f"a state of session {wire.session_id!r} that nobody asked for")
-        self._void = True
+        self._void = self._void or self.phase is Phase.LISTING
         return (State(wire.seq, self.epoch, wire.session_id, bytes(wire.state), data),)
 
     def _live(self, wire: decode.LiveWire) -> Sequence[Event]:
@@ -241,20 +258,41 @@ class Resume:
         seq, position = wire.seq, self.position
         if position is not None:
             self._same_epoch(position)
-            if seq < position.seq or (self._gapless and seq != position.seq):
-                raise Violation(f"live at {seq}, after {position} was reached")
+            reached = position.seq if self._skipped is None else self._skipped
+            if seq < reached or (self._gapless and seq != reached):
+                raise Violation(f"live at {seq}, after {reached} was reached")
         if self._verifier is not None:
             self._verifier.live(seq, wire.hash)
         link = (
             position.hash if wire.hash is None and position is not None and position.seq == seq else wire.hash
         )
         self._move(seq, link)
+        self._skipped = None
         self.phase = Phase.LIVE
         self._gapless = not self.is_filtered
         return (Live(seq, self.epoch, link),)
 
+    def _conflated(self, wire: decode.ConflatedWire) -> Sequence[Event]:
+        if self.phase not in (Phase.LIVE, Phase.MOVING_ON) or self.position is None:
+            raise Violation("conflated before live")
+        reached = self.position.seq if self._skipped is None else self._skipped
+        if wire.epoch != self.epoch or wire.to < wire.since:
+            raise Violation(f"conflated from {wire.since} to {wire.to} of epoch {wire.epoch}")
+        if wire.since < reached or (self._gapless and wire.since != reached):
+            raise Violation(f"a gap: conflated from {wire.since}, after {reached} was reached")
+        if self._skipped is not None:
+            # The states of the round before are whole.
+            self._move(wire.since, None)
+        self.phase, self._skipped = Phase.MOVING_ON, wire.to
+        self.head = max(self.head, wire.to)
+        if self._verifier is not None:
+            self._verifier.skip()
+        return (Conflated(wire.epoch, wire.since, wire.to, wire.count),)
+
     def _delta(self, wire: decode.DeltaWire, data: bytes) -> Sequence[Event]:
         self._must_be_greeted("delta")
+        if self.phase is Phase.MOVING_ON:
+            raise Violation("a delta before the live that ends what conflated began")
         seq, position = wire.seq, self.position
         if position is not None:
             self._same_epoch(position)

@@ -56,6 +56,7 @@ class Wanted:
         since_text: The same as it is spelled on the wire.
         notices: Whether `Hello`, `Heartbeat` and `Disconnected` are handed out too.
         verify: Whether each delta's hash is computed anew.
+        conflate: Whether to be moved on to the latest states where it is too slow.
     """
 
     sessions: tuple[str, ...]
@@ -64,6 +65,7 @@ class Wanted:
     since_text: str
     notices: bool
     verify: bool = False
+    conflate: bool = False
 
 
 class Subscription:
@@ -236,11 +238,12 @@ class Subscription:
     async def _one_connection(self) -> Verdict:
         wanted, options = self._wanted, self._options
         address, since = self._dialer.address, self._resume.query
-        url = address.subscribe_url(wanted.sessions, wanted.types, since)
+        url = address.subscribe_url(wanted.sessions, wanted.types, since, conflate=wanted.conflate)
         message = None
         if len(url) > MAX_URL:
             # Nothing has this name, so what comes after `live` is the answer to the message alone.
-            url = address.subscribe_url((f"nothing-{uuid.uuid4().hex}",), (), "latest")
+            nothing = (f"nothing-{uuid.uuid4().hex}",)
+            url = address.subscribe_url(nothing, (), "latest", conflate=wanted.conflate)
             message = orjson.dumps(
                 {"op": "subscribe", "sessions": wanted.sessions, "types": wanted.types, "since": since}
             )

@@ -2,8 +2,9 @@
 
 From the moment it is too slow nothing more is written to it; what comes for it is counted, and which sessions it was
 about is kept. When it has taken what was written, `conflated` says what it skipped, and for each of those sessions a
-`state` event says how it is now (`null` where it was deleted), at the reader's pace. What comes meanwhile is skipped in
-the same way, so it may take several rounds until the reader is live again. It can fetch what it skipped, from `from` on.
+`state` event says how it is now (`null` where it was deleted; where its content was erased, `erased` says so), at the
+reader's pace. What comes meanwhile is skipped in the same way, so it may take several rounds until `live` says that it
+is over. It can fetch what it skipped, from `from` on.
 
 Kept true: a reader sees every delta that matches, or a `conflated` whose range covers it; never half of it. One that
 takes nothing at all is closed as ever: that is for its socket to see.
@@ -20,6 +21,8 @@ from recorder.hub.fanout import Batch
 from recorder.hub.feed import Source, states_at_once
 
 State = tuple[int, str, str]
+Erased = tuple[int, int, str]
+"""Through which seq, how many, when."""
 
 
 class Reader(Protocol):
@@ -33,6 +36,14 @@ class Reader(Protocol):
 
     def send_event(self, event: str, **fields: Any) -> None:
         """Any other event."""
+        ...
+
+    def send_erased_now(self, session_id: str, through: int, count: int, erased_at: str) -> None:
+        """Content was erased."""
+        ...
+
+    def send_live(self, seq: int) -> None:
+        """From here on deltas come as they happen."""
         ...
 
     def failed(self, error: RecorderError) -> None:
@@ -57,7 +68,8 @@ class Conflation:
         self._reader = reader
         self._task: asyncio.Task[None] | None = None  # while the reader is behind
         self._count = 0  # deltas skipped and not told of
-        self._touched: dict[str, int] = {}  # the sessions they were about, each with the last seq
+        self._touched: dict[str, tuple[int, bool]] = {}  # their sessions: the last seq, whether it deleted
+        self._erased: dict[str, Erased] = {}  # sessions whose content was erased, and that is not told of
 
     @property
     def is_active(self) -> bool:
@@ -75,13 +87,17 @@ class Conflation:
         if self._task is not None:
             self._task.cancel()
             self._task = None
-        self._count, self._touched = 0, {}
+        self._count, self._touched, self._erased = 0, {}, {}
 
     def skip(self, batch: Batch) -> None:
         """Count what is not written."""
         self._count += len(batch.entries)
         for entry in batch.entries:
-            self._touched[entry.session_id] = entry.seq
+            self._touched[entry.session_id] = entry.seq, entry.type == "deleted"
+
+    def erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
+        """A session's content was erased, which is told in its turn: the reader may not have seen it yet."""
+        self._erased[session_id] = through, count, erased_at
 
     async def run(self) -> None:
         """Catch up, round by round."""
@@ -96,13 +112,15 @@ class Conflation:
         reader, fanout = self._reader, self._source.fanout
         await reader.wait_writable()
         fanout.flush()
-        while self._count:
+        while self._count or self._erased:
             await self._round()
             await reader.wait_writable()
             # What this tick has collected would otherwise be written behind our back, in front of what we have to say.
             fanout.flush()
         # No await since: from the next batch on it is live.
         self._task = None
+        reader.position = self._source.head
+        reader.send_live(self._source.head)
 
     async def _round(self) -> None:
         """Say what was skipped, and how the sessions are that it was about."""
@@ -110,13 +128,23 @@ class Conflation:
         head = self._source.head
         count, self._count = self._count, 0
         touched, self._touched = self._touched, {}
+        erased, self._erased = self._erased, {}
         # One instant, as the states of a reset: what follows it is skipped anew, or live.
         living = self._source.states(frozenset(touched))
-        reader.send_event(
-            "conflated", **{"epoch": self._source.epoch, "from": reader.position, "to": head, "count": count}
-        )
+        if count:
+            reader.send_event(
+                "conflated",
+                **{"epoch": self._source.epoch, "from": reader.position, "to": head, "count": count},
+            )
+        for session_id, told in erased.items():
+            reader.send_erased_now(session_id, *told)
         alive = {session_id for _, session_id, _ in living}
-        gone = [(seq, session_id, "null") for session_id, seq in touched.items() if session_id not in alive]
+        # One that is neither alive nor deleted is erased, or about to be: that is told as what it is, once it is done.
+        gone = [
+            (seq, session_id, "null")
+            for session_id, (seq, is_deleted) in touched.items()
+            if is_deleted and session_id not in alive
+        ]
         states = sorted([*living, *gone])
         start = 0
         while start < len(states):

@@ -188,6 +188,11 @@ class Feed:
             self._joined = False
             self._source.fanout.leave(self._sink, self._subscription)
 
+    def tell_live(self, head: int) -> None:
+        """From here on deltas come as they happen. Only at the head, with everything before it handed out."""
+        link = self._source.tail.head_hash if self._subscription.with_hashes else None
+        self._sink.send_event("live", seq=head, **({} if link is None else {"hash": link.hex()}))
+
     def tell_erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
         """Content was erased: told to whoever may have seen it."""
         sessions = self._subscription.sessions
@@ -327,8 +332,7 @@ class Feed:
         self._hand_over(rest)
         self._begin_after(head)
         self._sink.catching_up(False)
-        link = self._source.tail.head_hash if self._subscription.with_hashes else None
-        self._sink.send_event("live", seq=head, **({} if link is None else {"hash": link.hex()}))
+        self.tell_live(head)
         # What was just written may have been too much for the sink, which has stopped us then.
         if not self._ended:
             self._source.fanout.join(self._sink, self._subscription)

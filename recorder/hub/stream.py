@@ -3,7 +3,8 @@
 It keeps the promises of `/ws`: history joined to live without gap or duplicate, `reset` in so many words, and a reader
 that does not read costs the others nothing. History follows the reader's pace. One that is live and leaves too much
 unread (the limits of `/ws`) gets what has been sent, a last `error`, and the end; since each delta came with its
-position as `id`, it resumes by itself. How long a connection that takes nothing at all may stay is for whoever writes.
+position as `id`, it resumes by itself. With `slow=conflate` it is moved on to the latest states instead. How long a
+connection that takes nothing at all may stay is for whoever writes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from loguru import logger
 
 from recorder.clock import Clock
 from recorder.errors import Closed, RecorderError, TooSlow
+from recorder.hub.conflation import Conflation
 from recorder.hub.fanout import Batch
 from recorder.hub.feed import CHUNK_BYTES, Feed
 from recorder.hub.socket import HARD_GRACE_SECONDS, SocketLimits
@@ -57,6 +59,7 @@ class EventStream:
         self._clock = clock
         self._is_scoped = is_scoped
         self._feed = Feed(hub, self)
+        self._conflation = Conflation(hub, self)
         self._chunks: deque[bytes] = deque()  # not taken yet
         self._bytes = 0  # their size
         self._over_since: float | None = None  # since when they are above the soft limit
@@ -97,8 +100,8 @@ class EventStream:
 
     @property
     def at_own_pace(self) -> bool:
-        """Whether it is catching up."""
-        return self._catching_up
+        """Whether it is catching up, by history or by states."""
+        return self._catching_up or self._conflation.is_active
 
     @property
     def is_scoped(self) -> bool:
@@ -111,21 +114,35 @@ class EventStream:
         return self._bytes
 
     def send_erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
-        """Content was erased."""
+        """Content was erased; one that is being moved on is told so in its turn."""
+        if self._conflation.is_active:
+            self._conflation.erased(session_id, through, count, erased_at)
+        else:
+            self.send_erased_now(session_id, through, count, erased_at)
+
+    def send_erased_now(self, session_id: str, through: int, count: int, erased_at: str) -> None:
+        """The same, whatever is under way."""
         self._feed.tell_erased(session_id, through, count, erased_at)
+
+    def send_live(self, seq: int) -> None:
+        """It is live again."""
+        self._feed.tell_live(seq)
 
     def send_heartbeat(self, frame: bytes) -> None:
         """A heartbeat, unless there is something unread; live, it is a place to resume from."""
         if not self._chunks:
-            place = None if self._catching_up else f"{self._hub.epoch}:{self._hub.head}"
+            place = None if self.at_own_pace else f"{self._hub.epoch}:{self._hub.head}"
             self._put(sse.message(payload(frame), place))
 
     # Sink
 
     def deliver(self, batch: Batch) -> None:
         """Live entries, encoded once for everyone of the audience."""
+        if self._conflation.is_active:
+            self._conflation.skip(batch)
+            return
         if self._is_too_slow(self._clock.monotonic()):
-            self._close_slow()
+            self._move_on(batch)
             return
         self._put(batch.messages(self._hub.epoch))
         self.position = batch.last_seq
@@ -194,6 +211,16 @@ class EventStream:
         allowed = HARD_GRACE_SECONDS if self._bytes > limits.hard_bytes else limits.soft_seconds
         return now - self._over_since > allowed
 
+    def _move_on(self, batch: Batch) -> None:
+        """It left too much unread: the batch is not for it any more."""
+        if self._subscription.conflate:
+            logger.bind(unread=self._bytes, head=self._hub.head).info("slow stream conflated")
+            self._over_since = None
+            self._conflation.start()
+            self._conflation.skip(batch)
+        else:
+            self._close_slow()
+
     def _close_slow(self) -> None:
         self._hub.metrics.slow_closed += 1
         error = TooSlow(f"{self._bytes} bytes are unread", hint="resume from the last id")
@@ -206,5 +233,6 @@ class EventStream:
     def _end(self) -> None:
         self._over = True
         self._feed.stop()
+        self._conflation.stop()
         self._arrived.set()
         self._taken.set()

@@ -187,8 +187,19 @@ class Subscriber:
         self._socket.write(event_frame(event, **fields))
 
     def send_erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
-        """Content was erased."""
+        """Content was erased; one that is being moved on is told so in its turn."""
+        if self._conflation.is_active:
+            self._conflation.erased(session_id, through, count, erased_at)
+        else:
+            self.send_erased_now(session_id, through, count, erased_at)
+
+    def send_erased_now(self, session_id: str, through: int, count: int, erased_at: str) -> None:
+        """The same, whatever is under way."""
         self._feed.tell_erased(session_id, through, count, erased_at)
+
+    def send_live(self, seq: int) -> None:
+        """It is live again."""
+        self._feed.tell_live(seq)
 
     def send_heartbeat(self, frame: bytes) -> None:
         """A heartbeat, unless there is more unsent than it would be worth."""

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from recorder.clock import FakeClock
-from tests.support.app import App, delta, running_app, some, turn_until
+from recorder.protocol.events import event_frame
+from tests.support.app import App, delta, running_app, some, turn, turn_until
 from tests.support.http import Bare, bare, client, refused, request
 
 
@@ -217,3 +218,76 @@ async def test_stopping_ends_streams_behind_what_they_are_owed(tmp_path: Path) -
         app.recorder.stop_intake()
         async with client(app) as http:
             await refused(await http.get("/api/stream"), 503, "closed")
+
+
+DAY_MS = 86_400_000
+NARROW = {
+    "slow_soft_bytes": 50_000, "slow_soft_ms": 1000, "slow_hard_bytes": 400_000,
+    "heartbeat_interval": DAY_MS, "head_interval": DAY_MS,
+}  # fmt: skip
+
+
+async def fall_behind(app: App, clock: FakeClock) -> None:
+    """Publish until the reader of a stream is found too slow."""
+    while not (app.recorder.metrics.conflations or app.recorder.metrics.slow_closed):
+        app.publish_nowait(*some(20, size=1000))
+        await turn()
+        clock.advance(0.3)
+
+
+async def test_slow_conflate_moves_a_slow_stream_on_instead_of_ending_it(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with (
+        running_app(tmp_path, clock=clock, **NARROW) as app,
+        streaming(app, "?slow=conflate", receive_buffer=2048) as reader,
+    ):
+        await reader.until("live")
+        await fall_behind(app, clock)
+        app.publish_nowait(delta("gone", 1), {"type": "deleted", "sessionId": "gone"}, delta("s", 5))
+        last = app.head
+        events = await reader.until("conflated")
+        told = events[-1]
+        assert (told["from"], told["to"], told["id"]) == (seqs(events)[-1], last, None)
+        assert seqs(events) == list(range(1, told["from"] + 1))
+        *states, live = await reader.until("live")
+        assert [(event["sessionId"], event["state"], event["id"]) for event in states] == [
+            ("gone", None, None),
+            ("s", {"n": 5}, None),
+        ]
+        # Only here is a place to resume from again.
+        assert (live["seq"], live["id"]) == (last, app.at(last))
+        await app.publish(delta("s", 6))
+        assert (await reader.event())["seq"] == last + 1
+        assert (app.recorder.metrics.conflations, app.recorder.metrics.slow_closed) == (1, 0)
+
+
+async def test_a_heartbeat_amid_moving_on_is_no_place_to_resume_from(tmp_path: Path) -> None:
+    """What was left out would be lost to a reader that is cut there and comes back by its last id."""
+    clock = FakeClock()
+    async with (
+        running_app(tmp_path, clock=clock, **NARROW) as app,
+        streaming(app, "?slow=conflate", receive_buffer=2048) as reader,
+    ):
+        await reader.until("live")
+        await fall_behind(app, clock)
+        (stream,) = app.recorder.hub._streams
+        hub = app.recorder.hub
+        # As if all had been read; what says so to its task comes after this step of ours.
+        while stream._chunks:
+            stream._take()
+        assert stream.at_own_pace
+        stream.send_heartbeat(event_frame("heartbeat", epoch=hub.epoch, head=hub.head, durable=0, at=""))
+        events = await reader.until("live")
+        (beat,) = [event for event in events if event["event"] == "heartbeat"]
+        assert beat["id"] is None
+
+
+async def test_a_stream_that_is_moved_on_leaves_nothing_when_it_goes(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with running_app(tmp_path, clock=clock, **NARROW) as app:
+        async with streaming(app, "?slow=conflate", receive_buffer=2048) as reader:
+            await reader.until("live")
+            await fall_behind(app, clock)
+        await app.until_gone()
+        await turn_until(lambda: not app.recorder.hub._feeds)
+        assert app.recorder.hub.fanout.receivers == 0

@@ -84,6 +84,10 @@ def reset(reason: str, epoch: str = EPOCH, head: int = 9, oldest: int | None = 1
     return {"event": "reset", "reason": reason, "epoch": epoch, "oldest": oldest, "head": head}
 
 
+def conflated(since: int, to: int, count: int, epoch: str = EPOCH) -> dict[str, Any]:
+    return {"event": "conflated", "epoch": epoch, "from": since, "to": to, "count": count}
+
+
 def hello(**changes: Any) -> dict[str, Any]:
     return {**HELLO, **changes}
 
@@ -109,12 +113,11 @@ def case(name: str, *connections: dict[str, Any], gets: list[Any], **more: Any) 
         name: It, in a sentence.
         connections: In order.
         gets: What is handed out, in short: `got` says how.
-        more: Options (`since`, `sessions`, `types`, `verify`, `notices`), what ends it (`fails`), the `status` after the
-            last event, `duplicates`, `violations`, `position`.
+        more: Options (`since`, `sessions`, `types`, `verify`, `notices`, `slow`), what ends it (`fails`), the
+            `status` after the last event, `duplicates`, `violations`, `position`.
     """
-    options = {
-        key: more.pop(key) for key in ("since", "sessions", "types", "verify", "notices") if key in more
-    }
+    names = ("since", "sessions", "types", "verify", "notices", "slow")
+    options = {key: more.pop(key) for key in names if key in more}
     return {"name": name, "options": options, "connections": list(connections), "gets": gets, **more}
 
 
@@ -397,6 +400,7 @@ def _proofs() -> list[Case]:
     erased = says[3].replace(f'"before":{ODD},', "").replace(',"delta":', f',"erased":{{{digests}}},"delta":')
     linked = [f"{text} linked" for text in shown]
     first = EPOCH + ":1:" + says[0].partition('"hash":"')[2][:64]
+    says_hash = says[1].partition('"hash":"')[2][:64]
     return [
         case(
             "a position carries the hash where it is known",
@@ -466,6 +470,28 @@ def _proofs() -> list[Case]:
             sessions=["a", "b/é"],
             verify=True,
             gets=[linked[0], f"{shown[2]} the delta before was not sent", linked[3]],
+        ),
+        case(
+            "what was left out cannot be verified, and the hash of live is gone on from",
+            connection(
+                hello(head=0), live(0), conflated(0, 2, 2), live(2, hash=says_hash), *says[2:], since="latest"
+            ),
+            verify=True,
+            slow="conflate",
+            gets=["live 0", "conflated 0 2 2", "live 2", linked[2], linked[3]],
+        ),
+        case(
+            "what was left out up to no known hash leaves the next one unproven",
+            connection(hello(head=0), live(0), conflated(0, 2, 2), live(2), *says[2:], since="latest"),
+            verify=True,
+            slow="conflate",
+            gets=[
+                "live 0",
+                "conflated 0 2 2",
+                "live 2",
+                f"{shown[2]} the delta before was left out",
+                linked[3],
+            ],
         ),
         case(
             "without a chain there is nothing to verify",

@@ -8,6 +8,7 @@ const SHOWN = {
   reset: (e) => `reset ${e.reason} ${e.epoch} ${e.oldest ?? "-"} ${e.head}`,
   heartbeat: (e) => `heartbeat ${e.head} ${e.durable}`,
   erased: (e) => `erased ${e.sessionId} ${e.through} ${e.count}`,
+  conflated: (e) => `conflated ${e.from} ${e.to} ${e.count}`,
   disconnected: () => "disconnected",
 };
 

@@ -13,6 +13,7 @@ from recorder.client import (
     ChainBroken,
     Client,
     ClientOptions,
+    Conflated,
     Delta,
     Disconnected,
     Erasure,
@@ -24,12 +25,15 @@ from recorder.client import (
     State,
 )
 from recorder.errors import ClientError
-from tests.conformance.cases import CASES, Case
+from tests.conformance.cases import CASES as FIRST_CASES
+from tests.conformance.cases import Case
+from tests.conformance.moving_on import MOVING_ON
 from tests.conformance.script import ScriptedServer
 from tests.support.browser import needs_chromium, running_browser
 from tests.support.node import node
 from tests.support.wire import PATIENCE
 
+CASES = [*FIRST_CASES, *MOVING_ON]
 NAMES = [case["name"] for case in CASES]
 CHECKED = ("gets", "fails", "seq", "position", "duplicates", "violations", "status")
 
@@ -135,6 +139,8 @@ def shown(event: Event) -> str:
             return f"heartbeat {event.head} {event.durable}"
         case Erasure():
             return f"erased {event.session_id} {event.through} {event.count}"
+        case Conflated():
+            return f"conflated {event.since} {event.to} {event.count}"
         case Disconnected():
             return "disconnected"
         case _:

@@ -76,6 +76,9 @@ async def test_it_is_told_what_it_skipped_gets_the_states_and_goes_on(tmp_path: 
         ]
         assert states[1]["state"] is None
         assert states[2]["state"]["n"] == 299
+        live = await wire.event()
+        assert (live["event"], live["seq"]) == ("live", last)
+        assert await app.hash_at(last) == live["hash"]
         # It goes on, and can fetch what it skipped.
         assert await app.publish(delta("s", 7)) == last + 1
         assert (await wire.event())["seq"] == last + 1
@@ -115,6 +118,7 @@ async def test_a_filter_counts_what_matches_and_tells_of_no_other_session(tmp_pa
             matching = await seqs(http, session="s", limit=1000)
         assert len(deltas) + events[-1]["count"] == len(matching)
         assert (await wire.event())["sessionId"] == "s"
+        assert (await wire.event())["event"] == "live"
         await app.publish(delta("other"), delta("s"))
         assert (await wire.event())["delta"]["sessionId"] == "s"
 
@@ -148,6 +152,40 @@ async def test_a_new_subscription_ends_it(tmp_path: Path) -> None:
         assert "conflated" not in {event["event"] for event in events}
         await app.publish(delta("s"), delta("other"))
         assert (await wire.event())["delta"]["sessionId"] == "other"
+
+
+async def test_what_is_erased_meanwhile_is_told_as_erased_and_never_as_null(tmp_path: Path) -> None:
+    async with slow_reader(tmp_path) as (app, wire, clock):
+        await fall_behind(app, clock)
+        await app.publish(delta("secret", 1), delta("kept", 2), delta("deleted", 3))
+        await app.publish({"type": "deleted", "sessionId": "deleted"})
+        erasure = await app.recorder.eraser.erase("secret")
+        assert erasure.receipt is not None
+        # It has not been told yet: all that is not read stands before it.
+        await app.publish(delta("other", 4))
+        wire.open_wide()
+        events = await wire.until("conflated")
+        after = await wire.until("live")
+        assert covered(events) == list(range(1, app.head + 1))
+        assert "erased" not in {event["event"] for event in events}
+        told = [event for event in after if event["event"] == "erased"]
+        assert [(event["sessionId"], event["count"]) for event in told] == [("secret", 1)]
+        states = {event["sessionId"]: event["state"] for event in after if event["event"] == "state"}
+        assert "secret" not in states
+        assert (states["deleted"], states["kept"], states["other"]) == (None, {"n": 2}, {"n": 4})
+
+
+async def test_a_session_that_is_being_erased_is_not_shown_as_deleted(tmp_path: Path) -> None:
+    """Its state is forgotten first, and `erased` said when the files have forgotten it, too."""
+    async with slow_reader(tmp_path) as (app, wire, clock):
+        await fall_behind(app, clock)
+        await app.publish(delta("secret", 1))
+        through = app.recorder.intake.forget("secret")
+        wire.open_wide()
+        events = await wire.until("live")
+        assert "secret" not in {event["sessionId"] for event in events if event["event"] == "state"}
+        app.recorder.hub.erased("secret", through, 1, "2026-11-20T12:00:00.000Z")
+        assert (await wire.event())["event"] == "erased"
 
 
 async def test_without_it_a_slow_reader_is_closed_and_odd_wishes_are_refused(tmp_path: Path) -> None:

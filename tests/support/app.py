@@ -68,6 +68,11 @@ class App:
             sock = connection.transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
 
+    async def hash_at(self, seq: int) -> str | None:
+        """The chain's hash at a recorded seq, in hex."""
+        found = await self.recorder.recording.hash_at(seq)
+        return None if found is None else found.hex()
+
     async def publish(self, *deltas: dict[str, Any]) -> int:
         """Publish deltas in one go, without a connection, and wait until they are recorded; the last seq."""
         return (await self.recorder.publish(orjson.dumps(deltas))).seq

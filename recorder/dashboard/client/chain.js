@@ -17,6 +17,7 @@ export const PROOFS = Object.freeze({
   FILTERED: "the delta before was not sent",
   START: "the hash before the start is not known",
   RESET: "the hash after the reset is not known",
+  SKIPPED: "the delta before was left out",
 });
 
 const TAG = "recorder/chain/1";
@@ -73,6 +74,10 @@ export class Verifier {
       case "reset":
         this.place = null; // what is known no longer counts
         this.unknown = PROOFS.RESET;
+        return null;
+      case "conflated":
+        this.place = null;
+        this.unknown = PROOFS.SKIPPED;
         return null;
       default:
         return null;

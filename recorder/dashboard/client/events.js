@@ -25,8 +25,11 @@ import { member, members } from "./json.js";
 /** @typedef {{event: "heartbeat", epoch: string, head: number, durable: number | null, at: string}} Heartbeat */
 /** @typedef {{event: "disconnected", why: string, retrySeconds: number}} Disconnected */
 /** @typedef {{event: "erased", sessionId: string, through: number, count: number, erasedAt: string}} Erased */
+/** @typedef {{event: "conflated", epoch: string, from: number, to: number, count: number}} Conflated With
+ *    `slow: "conflate"`: the deltas after `from` up to `to` are left out, `count` of them for this subscription. A `State`
+ *    follows for each session that they were about (`null` where it was deleted), then `Live`, or another `Conflated`. */
 /** @typedef {{event: "head", epoch: string, seq: number, [field: string]: unknown}} Head A signed head. */
-/** @typedef {Delta | State | Live | Reset | Erased | Hello | Heartbeat | Head | Disconnected} Event */
+/** @typedef {Delta | State | Live | Reset | Erased | Conflated | Hello | Heartbeat | Head | Disconnected} Event */
 
 /** A recorded delta. */
 export class Delta {
@@ -171,6 +174,7 @@ const FIELDS = {
   reset: { reason: isText, epoch: isText, oldest: isSeq, head: isSeq },
   heartbeat: { epoch: isText, head: isSeq },
   erased: { sessionId: isText, through: isSeq },
+  conflated: { epoch: isText, from: isSeq, to: isSeq, count: isSeq },
   head: { epoch: isText, seq: isSeq },
   error: { code: isText, message: isText },
 };

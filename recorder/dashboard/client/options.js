@@ -13,6 +13,8 @@ const SCHEMES = new Map([["http:", "ws:"], ["ws:", "ws:"], ["https:", "wss:"], [
  * @property {string | string[]} [sessions] Only these; left out: all.
  * @property {string | string[]} [types] Only these; left out: all.
  * @property {string | number | Date} [since] Where to begin.
+ * @property {"close" | "conflate"} [slow] What the recorder does where the way here is too slow: close the connection,
+ *   which resumes (the default), or leave deltas out and send the latest states (`conflated`).
  * @property {string} [token] For recorders that want one.
  * @property {boolean} [verify] Whether each delta's hash is computed anew; one that is wrong ends it as `ChainBroken`.
  * @property {boolean} [notices] Whether `hello`, `heartbeat`, `head` and `disconnected` are handed out too.
@@ -40,6 +42,7 @@ const SCHEMES = new Map([["http:", "ws:"], ["ws:", "ws:"], ["https:", "wss:"], [
  * @property {string[]} types Empty: all.
  * @property {string} since As it is spelled on the wire.
  * @property {"latest" | "earliest" | "state" | "position" | "seq" | "time"} sinceKind
+ * @property {"close" | "conflate"} slow
  * @property {string | null} token
  * @property {boolean} verify
  * @property {boolean} notices
@@ -71,6 +74,9 @@ export function checked(options, home) {
   for (const name of /** @type {const} */ (["heartbeatMs", "openTimeoutMs", "maxWaiting", "maxWaitingChars"])) {
     if (!(known[name] > 0)) throw new ClientError(`option ${name} must be greater than 0, is ${known[name]}`);
   }
+  if (known.slow !== "close" && known.slow !== "conflate") {
+    throw new ClientError(`slow: ${String(known.slow)} is neither close nor conflate`);
+  }
   const since = known.since instanceof Date ? known.since.toISOString() : String(known.since);
   const { ws, http } = address(known.url);
   return {
@@ -88,6 +94,8 @@ export function checked(options, home) {
 const DEFAULTS = {
   /** @type {string | number | Date} */
   since: "latest",
+  /** @type {"close" | "conflate"} */
+  slow: "close",
   token: undefined,
   verify: false,
   notices: false,

@@ -3,11 +3,12 @@
  * `recorder/client/resume.py`: one list of cases holds both.
  *
  * Invariant: whatever is cut, and wherever, its owner is handed every matching delta exactly once and in order from
- * where it began, or a `Reset` first. The position moves only with what was handed out.
+ * where it began, or a `Conflated` that covers it, or a `Reset` first. The position moves only with what was handed out.
  *
  * A list of states that was cut is no position: it begins again from its start, and its owner is told (`Reset` with the
- * reason `cut`), since a session that it has from the first half may be gone in the second. A gap is called one only
- * where it can be told: all deltas are asked for, and the one before was handed out, or named as where to resume.
+ * reason `cut`), since a session that it has from the first half may be gone in the second. One that follows
+ * `conflated` has a position: where it is cut, what was left out comes after all. A gap is called one only where it can
+ * be told: all deltas are asked for, and the one before was handed out, or named as where to resume.
  */
 
 import { ClientError, Violation } from "./errors.js";
@@ -28,7 +29,7 @@ export const FINAL = new Map([
 const FINAL_CODES = new Map([["bad_subscription", 4400], ["not_authenticated", 4401], ["not_allowed", 4403]]);
 const BROKEN = new Set([1002, 1003, 1007, 1009]);
 
-/** @typedef {"down" | "greeting" | "replay" | "listing" | "live"} Phase Where a connection is. */
+/** @typedef {"down" | "greeting" | "replay" | "listing" | "moving on" | "live"} Phase Where a connection is. */
 /** @typedef {{epoch: string, seq: number, hash: string | null}} Position */
 
 export class Resume {
@@ -60,6 +61,8 @@ export class Resume {
     /** The furthest that `position` has been in this epoch. @type {Position | null} */
     this.furthest = null;
     this.complaint = ""; // what the server said last in an `error`
+    /** While moving on: what was left out ends here. @type {number | null} */
+    this.skipped = null;
   }
 
   /** The `since` to connect with now. */
@@ -71,6 +74,7 @@ export class Resume {
   /** A connection was opened with `query`. */
   connected() {
     this.phase = "greeting";
+    this.skipped = null;
     this.complaint = "";
   }
 
@@ -99,6 +103,8 @@ export class Resume {
         return this.#reset(wire);
       case "heartbeat":
         return this.#heartbeat(wire);
+      case "conflated":
+        return this.#conflated(wire);
       default:
         return [wire];
     }
@@ -194,8 +200,10 @@ export class Resume {
 
   /** @param {any} wire @param {string} text */
   #state(wire, text) {
-    if (this.phase !== "listing") throw new Violation(`a state of session ${wire.sessionId} that nobody asked for`);
-    this.void = true;
+    if (this.phase !== "listing" && this.phase !== "moving on") {
+      throw new Violation(`a state of session ${wire.sessionId} that nobody asked for`);
+    }
+    if (this.phase === "listing") this.void = true;
     return [new State(wire, this.epoch, text)];
   }
 
@@ -205,19 +213,40 @@ export class Resume {
     const position = this.position;
     if (position !== null) {
       this.#sameEpoch(position);
-      if (seq < position.seq || (this.gapless && seq !== position.seq)) {
-        throw new Violation(`live at ${seq}, after ${positionText(position)} was reached`);
+      const reached = this.skipped ?? position.seq;
+      if (seq < reached || (this.gapless && seq !== reached)) {
+        throw new Violation(`live at ${seq}, after ${reached} was reached`);
       }
     }
     const hash = said ?? (position?.seq === seq ? position.hash : null);
     this.#move(seq, hash);
+    this.skipped = null;
     this.phase = "live";
     this.gapless = !this.filtered;
     return [new Live(seq, this.epoch, hash)];
   }
 
+  /** @param {any} wire */
+  #conflated(wire) {
+    const { epoch, from, to } = wire;
+    if (this.position === null || (this.phase !== "live" && this.phase !== "moving on")) {
+      throw new Violation("conflated before live");
+    }
+    const reached = this.skipped ?? this.position.seq;
+    if (epoch !== this.epoch || to < from || from < reached || (this.gapless && from !== reached)) {
+      throw new Violation(`conflated from ${from} to ${to} of epoch ${epoch}, after ${reached} was reached`);
+    }
+    // The states of the round before are whole.
+    if (this.skipped !== null) this.#move(from, null);
+    this.phase = "moving on";
+    this.skipped = to;
+    this.head = Math.max(this.head, to);
+    return [wire];
+  }
+
   /** @param {any} wire @param {string} text */
   #delta(wire, text) {
+    if (this.phase === "moving on") throw new Violation("a delta before the live that ends what conflated began");
     const position = this.position;
     if (position !== null) {
       this.#sameEpoch(position);

@@ -221,12 +221,13 @@ export class Subscription {
     for (const session of sessions) query.append("session", session);
     for (const type of types) query.append("type", type);
     query.append("since", since);
-    const url = `${base}/ws?${query}`;
+    const slow = this.#wanted.slow === "conflate" ? "&slow=conflate" : "";
+    const url = `${base}/ws?${query}${slow}`;
     if (url.length <= MAX_URL) return { url, question: null };
     // Nothing has this name, so what comes after `live` is the answer to the message alone.
     const nothing = `nothing-${Math.random().toString(36).slice(2)}${Date.now().toString(36)}`;
     const message = { op: "subscribe", since, sessions, ...(types.length > 0 && { types }) };
-    return { url: `${base}/ws?session=${nothing}&since=latest`, question: JSON.stringify(message) };
+    return { url: `${base}/ws?session=${nothing}&since=latest${slow}`, question: JSON.stringify(message) };
   }
 
   /** @param {WebSocket} socket */
@@ -372,7 +373,8 @@ export class Subscription {
 
   /** Let the connection go where more is waiting than may be; a list of states is taken whole. */
   #holdIfFull() {
-    if (!this.#isFull(1) || this.#resume.phase === "listing" || this.#socket === null) return;
+    const { phase } = this.#resume;
+    if (!this.#isFull(1) || phase === "listing" || phase === "moving on" || this.#socket === null) return;
     this.#held = true;
     this.#drop();
     this.#resume.phase = "down";
