@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections import Counter
+from pathlib import Path
 
 import httpx
 import orjson
 from doorlib import soak
+
+from tests.support.app import running_app, turn_until
 
 LOOK = {
     "recorder_connections": 1.0, "recorder_tasks": 7.0, "recorder_memory_bytes": 1000.0, "files": 17.0,
@@ -16,6 +21,29 @@ LOOK = {
 
 async def test_for_a_moment_the_recorder_is_as_it_was_and_nothing_is_lost() -> None:
     assert await soak.soak(2, 25, seed=3) == []
+
+
+async def test_guests_and_strangers_are_seen_to_be_sent_away_or_not(tmp_path: Path) -> None:
+    tokens = soak.Tokens(tmp_path)
+    async with running_app(None, jwt_key_file=tokens.key_file) as app:
+        url = app.url.replace("http", "ws")
+        tally = soak.Tally()
+        await asyncio.gather(
+            *[soak.stranger(url, random.Random(seed), tokens, tally) for seed in range(20)],
+            *[soak.guest(url, random.Random(seed), tokens, tally) for seed in range(3)],
+        )
+        assert (tally.faults, tally.done) == (Counter(), Counter({"guest closed with 4401": 6}))
+    # Where everybody is let in, and nobody sent away but by the end of it all.
+    async with running_app(None) as app:
+        tally = soak.Tally()
+        url = app.url.replace("http", "ws")
+        await soak.stranger(url, random.Random(1), tokens, tally)
+        staying = asyncio.create_task(soak.guest(url, random.Random(1), tokens, tally), name="guest")
+        await turn_until(lambda: app.recorder.hub.subscribers)
+        app.recorder.stop_intake()
+        await app.recorder.hub.close()
+        await asyncio.gather(staying, return_exceptions=True)
+    assert len(tally.faults) == 2
 
 
 def test_what_does_not_come_back_is_named() -> None:
