@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -35,14 +35,13 @@ class EchoSocket(WebSocket):
         super().__init__(*args, **options)
         self._binary: bytearray | None = None  # the binary message whose fragments are coming
 
-    def _handle_frame(self, frame: Frame | bytes) -> None:
-        is_binary = isinstance(frame, Frame) and (
-            frame.opcode is Opcode.BINARY or (frame.opcode is Opcode.CONT and self._binary is not None)
+    def _handle_frame(self, frame: Frame) -> None:
+        is_binary = frame.opcode is Opcode.BINARY or (
+            frame.opcode is Opcode.CONT and self._binary is not None
         )
         if not is_binary:
             super()._handle_frame(frame)
             return
-        assert isinstance(frame, Frame)
         if self._binary is None:
             self._binary = bytearray()
         self._binary += frame.data
@@ -64,6 +63,7 @@ class Echo:
     """The role: every message goes back as it is."""
 
     max_message_bytes = MAX_MESSAGE
+    at_once = 64
     at_own_pace = True
 
     def __init__(self, socket: WebSocket) -> None:
@@ -72,9 +72,10 @@ class Echo:
     def on_open(self) -> None:
         """Nothing to say."""
 
-    def on_text(self, message: bytes) -> None:
-        """Send it back."""
-        self._socket.write(echo(message, binary=False, compresses=self._socket.compresses))
+    def on_texts(self, messages: Sequence[bytes]) -> None:
+        """Send them back."""
+        for message in messages:
+            self._socket.write(echo(message, binary=False, compresses=self._socket.compresses))
 
     def on_writable(self) -> None:
         """Nothing waits."""
