@@ -244,19 +244,16 @@ class CommitLog:
         self._number = max(self._number, number)
         self.durable = max(self.durable, last)
 
-    async def append(self, group: Sequence[Entry]) -> list[Any]:
+    async def append(self, group: Sequence[Entry]) -> None:
         """Put a group on disk.
 
         Args:
             group: Its entries, gapless and after all that were put here before.
 
-        Returns:
-            The columns of all its rows, one row after the other, since they have been taken apart anyway.
-
         Raises:
             OSError: It is not on disk, and never will be: publish it again. Nothing is taken before `mend`.
         """
-        return await self._run(lambda: self._append(group))
+        await self._run(lambda: self._append(group))
 
     async def mend(self) -> None:
         """After a failure: cut off what it left, and see whether the disk takes anything again.
@@ -282,11 +279,11 @@ class CommitLog:
         # Shielded: what the thread has begun is carried out, and the next call must find what came of it.
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._threads, work))
 
-    def _append(self, group: Sequence[Entry]) -> list[Any]:
+    def _append(self, group: Sequence[Entry]) -> None:
         if self._broken:
             raise OSError(errno.EIO, "an earlier write failed", str(self._database))
-        values, last = flat(group), group[-1].seq
-        payload = msgspec.msgpack.encode(values)
+        last = group[-1].seq
+        payload = msgspec.msgpack.encode(flat(group))
         self._broken = True
         segment = self._segment or self._begin()
         try:
@@ -299,7 +296,6 @@ class CommitLog:
         self._broken = False
         self.durable = last
         self._mark(segment)
-        return values
 
     def _mark(self, segment: _Segment) -> None:
         try:

@@ -7,7 +7,7 @@ row, and beside a busy event loop that is a hundred times slower.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import astuple
@@ -19,11 +19,20 @@ LARGEST = 512
 """Rows of the largest statement; the others are its halves, so any count takes few statements."""
 
 WIDTH = len(COLUMNS)
-_ROW = "(" + ",".join("?" * WIDTH) + ")"
-_INSERTS = {
-    size: f"INSERT INTO session_deltas({','.join(COLUMNS)}) VALUES {','.join([_ROW] * size)}"
-    for size in (1 << power for power in range(LARGEST.bit_length()))
-}
+_RARE = {"delta_id", "id_digest", "lineage"}
+_COMMON = tuple(name for name in COLUMNS if name not in _RARE)
+
+
+def _inserts(columns: Sequence[str]) -> dict[int, str]:
+    """The statements for these columns, by their number of rows."""
+    row = "(" + ",".join("?" * len(columns)) + ")"
+    return {
+        size: f"INSERT INTO session_deltas({','.join(columns)}) VALUES {','.join([row] * size)}"
+        for size in (1 << power for power in range(LARGEST.bit_length()))
+    }
+
+
+_INSERTS, _COMMON_INSERTS = _inserts(COLUMNS), _inserts(_COMMON)
 
 # The bare columns come from the row that has the maximum (SQLite, "bare columns in an aggregate query").
 _TOUCH_STATES = """
@@ -53,15 +62,36 @@ def append_rows(conn: sqlite3.Connection, values: Sequence[Any], first: int, las
         values: The columns of all rows, one row after the other.
         first, last: Their seqs.
     """
-    start, left = 0, last - first + 1
-    size = LARGEST
+    _insert(conn, _INSERTS, WIDTH, values)
+    conn.execute(_TOUCH_STATES, (first, last))
+
+
+def append_entries(conn: sqlite3.Connection, entries: Sequence[Entry]) -> None:
+    """The same for entries, at least one."""
+    if any(entry.id is not None or entry.lineage is not None for entry in entries):
+        _insert(conn, _INSERTS, WIDTH, flat(entries))
+    else:
+        # Most have no more than the common columns, and to bind a NULL costs as much as to bind a value.
+        values: list[Any] = []
+        for each in entries:
+            values += (
+                each.seq, each.session_id, each.type, each.before, each.after, each.timestamp,
+                each.recorded_at, each.before_filled, each.hash,
+            )  # fmt: skip
+        _insert(conn, _COMMON_INSERTS, len(_COMMON), values)
+    conn.execute(_TOUCH_STATES, (entries[0].seq, entries[-1].seq))
+
+
+def _insert(
+    conn: sqlite3.Connection, statements: Mapping[int, str], width: int, values: Sequence[Any]
+) -> None:
+    start, left, size = 0, len(values) // width, LARGEST
     while left:
         while size > left:
             size >>= 1
-        end = start + size * WIDTH
-        conn.execute(_INSERTS[size], values[start:end])
+        end = start + size * width
+        conn.execute(statements[size], values[start:end])
         start, left = end, left - size
-    conn.execute(_TOUCH_STATES, (first, last))
 
 
 def rebuild_states(conn: sqlite3.Connection) -> int:

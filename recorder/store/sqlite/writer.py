@@ -14,7 +14,6 @@ import asyncio
 import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
 from loguru import logger
 
@@ -22,7 +21,7 @@ from recorder.errors import Closed, StoreError
 from recorder.model.delta import Entry
 from recorder.store.sqlite.commitlog import CommitLog
 from recorder.store.sqlite.database import Database
-from recorder.store.sqlite.rows import WIDTH, Transaction, append_rows, flat
+from recorder.store.sqlite.rows import Transaction, append_entries
 
 GROUP_ROWS = 2048
 """The most entries of one transaction: a reader waits for its turn no longer than this takes."""
@@ -147,11 +146,11 @@ class Writer:
         group = [queue.popleft() for _ in range(min(len(queue), GROUP_ROWS))]
         self._under_way += len(group)
         if self._commits is None:
-            await self._insert(group, lambda: flat(group))
+            await self._insert(group)
             return
         try:
             self._check_disk()
-            values = await self._commits.append(group)
+            await self._commits.append(group)
         except OSError as error:
             # The group before is on disk, and on its way: it is to be seen before anything is withdrawn.
             await self._inserted()
@@ -159,7 +158,7 @@ class Writer:
             return
         await self._inserted()
         # While this one goes into the database the next one can go to disk.
-        self._insertion = asyncio.create_task(self._insert(group, lambda: values), name="store-insert")
+        self._insertion = asyncio.create_task(self._insert(group), name="store-insert")
 
     async def _inserted(self) -> None:
         """Until the group that is on its way into the database is there."""
@@ -169,8 +168,8 @@ class Writer:
             finally:
                 self._insertion = None
 
-    async def _insert(self, group: list[Entry], columns: Callable[[], list[Any]]) -> None:
-        await self._database.run(lambda conn: _commit(conn, columns()))
+    async def _insert(self, group: list[Entry]) -> None:
+        await self._database.run(lambda conn: _commit(conn, group))
         size = sum([len(entry.frame) for entry in group])
         self._under_way -= len(group)
         self._bytes -= size
@@ -217,6 +216,6 @@ class Writer:
         self._on_progress()
 
 
-def _commit(conn: sqlite3.Connection, values: list[Any]) -> None:
+def _commit(conn: sqlite3.Connection, entries: list[Entry]) -> None:
     with Transaction(conn):
-        append_rows(conn, values, values[0], values[-WIDTH])
+        append_entries(conn, entries)

@@ -13,7 +13,14 @@ from recorder.intake.states import CurrentStates
 from recorder.model.chain import GENESIS
 from recorder.store.sqlite import schema
 from recorder.store.sqlite.database import connect_sqlite
-from recorder.store.sqlite.rows import Transaction, append_rows, get_meta, rebuild_states, set_meta
+from recorder.store.sqlite.rows import (
+    Transaction,
+    append_entries,
+    append_rows,
+    get_meta,
+    rebuild_states,
+    set_meta,
+)
 from tests.support.store import Feeder, columns_of
 
 
@@ -48,6 +55,25 @@ def test_any_number_of_rows_takes_few_statements(
     assert len(inserts) <= count // 512 + 9
     found = conn.execute("SELECT * FROM session_deltas ORDER BY id").fetchall()
     assert found == [columns_of(entry) for entry in feeder.entries]
+
+
+@pytest.mark.parametrize("rare", [{}, {"delta_id": "x"}, {"before": "0", "session": "s2"}], ids=str)
+def test_entries_and_their_columns_come_to_the_same_rows(
+    conn: sqlite3.Connection, feeder: Feeder, rare: dict[str, str]
+) -> None:
+    """What an INSERT leaves out where no entry has any is as if it had been given."""
+    for n in range(600):
+        feeder.entry(f"s{n % 3}", str(n), before="7" if n == 5 else None)
+    feeder.entry(after="{}", **rare)
+    for start, stop in ((0, 5), (5, 40), (40, 601)):
+        with Transaction(conn):
+            append_entries(conn, feeder.entries[start:stop])
+    found = conn.execute("SELECT * FROM session_deltas ORDER BY id").fetchall()
+    assert found == [columns_of(entry) for entry in feeder.entries]
+    assert {row[-2] for row in found} == {None, "broken"}
+    found = conn.execute("SELECT session_id, seq, count FROM session_states ORDER BY 1").fetchall()
+    assert rebuild_states(conn) == len(found)
+    assert conn.execute("SELECT session_id, seq, count FROM session_states ORDER BY 1").fetchall() == found
 
 
 def test_states_follow_across_transactions(conn: sqlite3.Connection, feeder: Feeder) -> None:
