@@ -1,13 +1,12 @@
 """Bare sockets: for every publisher's frame that comes in, the same ready-made frame to every subscriber.
 
-It never looks into a frame: they all have the same length, so bytes are counted. This is the limit of the
+It looks at nothing but the first frame's length: they all have the same, so bytes are counted. This is the limit of the
 harness (loopback, kernel, readers), and no server that does anything can be expected above it. It keeps no
 queues, since what a subscriber still has to get is a number; so nothing has to hold the publisher up either.
 """
 
 from __future__ import annotations
 
-import argparse
 import select
 import socket
 import sys
@@ -51,12 +50,12 @@ class Subscriber:
 class BareServer:
     """One loop, no protocol."""
 
-    def __init__(self, size: int) -> None:
-        """Takes the bytes of a delta."""
-        frame = delivery(size)
-        self._frame_size = len(frame)
-        self._block = memoryview(frame * FRAMES_IN_BLOCK)
-        self._publish_size = len(client_frame(next(iter(deltas(0, 1, size)))))
+    def __init__(self) -> None:
+        # Bytes of a frame to a subscriber and of a frame from a publisher; the former, many times. Known from the
+        # first frame's head on.
+        self._frame_size = 0
+        self._publish_size = 0
+        self._block = memoryview(b"")
         self._epoll = select.epoll()
         self._new: dict[int, tuple[socket.socket, bytes]] = {}
         self._publishers: dict[int, socket.socket] = {}
@@ -78,6 +77,15 @@ class BareServer:
                     self._take(fd)
                 else:
                     self._write(fd, self._subscribers[fd])
+
+    def _learn(self, head: bytes) -> None:
+        """Takes the size of a delta from the head of a frame, which must be one of 16 bits' length."""
+        assert head[1] & 0x7F == 126
+        size = int.from_bytes(head[2:4], "big")
+        frame = delivery(size)
+        self._frame_size = len(frame)
+        self._block = memoryview(frame * FRAMES_IN_BLOCK)
+        self._publish_size = len(client_frame(bytes(size)))
 
     def _accept(self, listener: socket.socket) -> None:
         sock, _ = listener.accept()
@@ -106,6 +114,8 @@ class BareServer:
             self._epoll.unregister(fd)
             self._publishers.pop(fd).close()
             return
+        if not self._published:
+            self._learn(data)
         self._published += len(data)
         self._due = self._published // self._publish_size * self._frame_size
         for other, reader in list(self._subscribers.items()):
@@ -133,9 +143,7 @@ class BareServer:
 
 def main() -> NoReturn:
     """Serves on a port that the system gives, until it is ended."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", type=int, default=500)
-    server = BareServer(parser.parse_args().size)
+    server = BareServer()
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     sys.stdout.write(f"listening on http://127.0.0.1:{listener.getsockname()[1]}\n")
     sys.stdout.flush()

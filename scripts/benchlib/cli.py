@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,7 +17,7 @@ from benchlib.measures import growing
 from benchlib.measures.deliveries import Deliveries
 from benchlib.measures.ingest import Ingest
 from benchlib.measures.latency import Latency
-from benchlib.measures.plan import Plan
+from benchlib.measures.plan import USUAL_SIZE, Plan
 from benchlib.needs import missing
 from benchlib.payload import MAX_SIZE, MIN_SIZE
 from benchlib.recordings import Shelf
@@ -78,20 +79,31 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--systems",
         type=_systems,
-        default=["recorder", "obvious"],
         metavar="A,B",
-        help=f"of {', '.join(NAMES)}; or all",
+        help=f"of {', '.join(NAMES)}; or all (recorder,obvious)",
     )
     add(
         "--install",
         action="store_true",
-        help="install what the --systems need (apt, where root; npm and pip into folders of the benchmark's own), "
-        "and measure nothing",
+        help="install what the --systems (here all) need (apt, where root; npm and pip into folders of the "
+        "benchmark's own), and measure nothing",
     )
     add("--bare", action="store_true", help="deliveries by bare sockets, too: the limit of the harness")
     add("--subscribers", type=_numbers, metavar="N,M", help="deliveries: how many (1,100)")
     add("--rounds", type=int, metavar="N", help="of each figure; their median counts (3)")
-    add("--size", type=int, default=plan.size, metavar="BYTES", help=f"JSON text of a delta ({plan.size})")
+    add(
+        "--size",
+        "--sizes",
+        dest="sizes",
+        type=_numbers,
+        metavar="N,M",
+        help=f"bytes of a delta's JSON text ({plan.size}); deliveries are measured at each, all else at the first",
+    )
+    add(
+        "--full",
+        action="store_true",
+        help="all systems, 1,100,1000 subscribers and sizes 500,5000 unless other ones are asked for",
+    )
     add("--seconds", type=float, metavar="S", help=f"of each throughput measurement, about ({plan.seconds})")
     add("--rate", type=int, metavar="N", help=f"latency: deltas/s ({plan.rate})")
     add("--readers", type=int, metavar="N", help=f"latency: how many ({plan.readers})")
@@ -116,20 +128,37 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
     base = QUICK if arguments.quick else Plan()
     chosen = {
         name: value
-        for name in ("size", "seconds", "rate", "readers", "preload")
+        for name in ("seconds", "rate", "readers", "preload")
         if (value := getattr(arguments, name)) is not None
     }
     if arguments.rows:
         chosen["rows"] = tuple(arguments.rows)
-    return Plan(**{**{name: getattr(base, name) for name in Plan.__dataclass_fields__}, **chosen})
+    return replace(base, size=sizes_of(arguments)[0], **chosen)
+
+
+def sizes_of(arguments: argparse.Namespace) -> list[int]:
+    """The sizes of deltas that the options ask for, in bytes."""
+    sizes: list[int] = arguments.sizes or ([USUAL_SIZE, 10 * USUAL_SIZE] if arguments.full else [USUAL_SIZE])
+    return sizes
+
+
+def systems_of(arguments: argparse.Namespace) -> list[System]:
+    """The systems that the options ask for."""
+    every = arguments.full or arguments.install
+    names = arguments.systems or (list(NAMES) if every else ["recorder", "obvious"])
+    if arguments.bare and "bare" not in names:
+        names = [*names, "bare"]
+    asked = Options(tuple(arguments.set), arguments.baseline_uvloop)
+    return [named(name, asked) for name in names]
 
 
 def measures_of(arguments: argparse.Namespace, plan: Plan, shelf: Shelf) -> list[Measure]:
     """What the options ask to measure."""
     names = arguments.measures or MEASURES
-    subscribers = arguments.subscribers or [1, 100]
+    subscribers = arguments.subscribers or ([1, 100, 1000] if arguments.full else [1, 100])
+    plans = [replace(plan, size=size) for size in sizes_of(arguments)]
     made: dict[str, list[Measure]] = {
-        "deliveries": [Deliveries(plan, count) for count in subscribers],
+        "deliveries": [Deliveries(each, count) for each in plans for count in subscribers],
         "ingest": [Ingest(plan, 1), Ingest(plan, 100)],
         "latency": [Latency(plan)],
         **growing.growing(plan, shelf),
@@ -140,7 +169,7 @@ def measures_of(arguments: argparse.Namespace, plan: Plan, shelf: Shelf) -> list
 def _check(made: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     if unknown := [name for name in arguments.measures if name not in MEASURES]:
         made.error(f"no measure {unknown[0]!r}; there are {', '.join(MEASURES)}")
-    if not MIN_SIZE <= arguments.size <= MAX_SIZE or arguments.size % 2:
+    if any(not MIN_SIZE <= size <= MAX_SIZE or size % 2 for size in sizes_of(arguments)):
         made.error(f"--size must be even, {MIN_SIZE} to {MAX_SIZE}")
     if arguments.rows and (len(arguments.rows) < 2 or arguments.rows != sorted(set(arguments.rows))):
         made.error("--rows must be two numbers or more, ascending")
@@ -166,9 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _stop)
     plan = plan_of(arguments)
     rounds = arguments.rounds or (1 if arguments.quick else 3)
-    names = arguments.systems + (["bare"] if arguments.bare and "bare" not in arguments.systems else [])
-    asked = Options(plan.size, tuple(arguments.set), arguments.baseline_uvloop)
-    systems = [named(name, asked) for name in names]
+    systems = systems_of(arguments)
     try:
         if arguments.install:
             return 0 if install(systems, lambda line: sys.stdout.write(f"{line}\n")) else 1
@@ -191,6 +218,7 @@ def _measure(arguments: argparse.Namespace, plan: Plan, rounds: int, systems: li
         "quick": arguments.quick,
         "recorder_settings": dict(arguments.set),
         "baseline_uvloop": arguments.baseline_uvloop,
+        "sizes": sizes_of(arguments),
         **{name: getattr(plan, name) for name in Plan.__dataclass_fields__},
     }
     sys.stdout.write(as_text(results, systems, options))

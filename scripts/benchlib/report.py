@@ -105,7 +105,8 @@ def as_text(results: Results, systems: Sequence[System], options: dict[str, Any]
     here = machine()
     lines = [
         f"{here['cpus']} × {here['cpu']}, {here['system']}, Python {here['python']}",
-        f"deltas of {options['size']} bytes; {options['rounds']} round(s), systems in turn; loopback",
+        f"deltas of {options['size']} bytes unless a case says otherwise; {options['rounds']} round(s), systems "
+        "in turn; loopback",
         *(f"  {system.name:16}{_described(system)}" for system in systems),
         *(f"  {name:16}SKIPPED: lacks {lacking}" for name, lacking in results.skipped.items()),
     ]

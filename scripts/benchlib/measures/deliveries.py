@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchlib.measures.plan import Plan, await_recorded, enough, on_stage, publisher_to
+from benchlib.measures.plan import Plan, await_recorded, enough, of_size, on_stage, publisher_to
 from benchlib.processes import Worker, cpu_seconds, peak_memory_mb
 from benchlib.systems.base import Running, System
 
@@ -26,7 +26,7 @@ class Deliveries:
         """Takes the plan, and how many subscribers."""
         self._plan = plan
         self._subscribers = subscribers
-        self.case = f"{subscribers} subscriber{'s' if subscribers != 1 else ''}"
+        self.case = of_size(f"{subscribers} subscriber{'s' if subscribers != 1 else ''}", plan)
         # How many deltas each system gets, by name: set in its first round.
         self._counts: dict[str, int] = {}
 

@@ -6,7 +6,7 @@ there and everything is recorded, whichever comes later.
 
 from __future__ import annotations
 
-from benchlib.measures.plan import Plan, await_recorded, enough, on_stage, publisher_to
+from benchlib.measures.plan import Plan, await_recorded, enough, of_size, on_stage, publisher_to
 from benchlib.processes import Worker, cpu_seconds, peak_memory_mb
 from benchlib.systems.base import Running, System
 
@@ -23,7 +23,7 @@ class Ingest:
         """Takes the plan, and how many deltas a frame has."""
         self._plan = plan
         self._per_frame = per_frame
-        self.case = "one delta a frame" if per_frame == 1 else f"arrays of {per_frame}"
+        self.case = of_size("one delta a frame" if per_frame == 1 else f"arrays of {per_frame}", plan)
         # How many deltas each system gets, by name: set in its first round.
         self._counts: dict[str, int] = {}
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from benchlib.measures.plan import Plan, await_recorded, on_stage, publisher_to
+from benchlib.measures.plan import Plan, await_recorded, of_size, on_stage, publisher_to
 from benchlib.processes import Worker, cpu_seconds
 from benchlib.systems.base import Running, System
 
@@ -32,7 +32,7 @@ class Latency:
     def __init__(self, plan: Plan) -> None:
         """Takes the plan."""
         self._plan = plan
-        self.case = f"{plan.rate} deltas/s"
+        self.case = of_size(f"{plan.rate} deltas/s", plan)
 
     def round(self, system: System) -> dict[str, Any]:
         """Measures once.

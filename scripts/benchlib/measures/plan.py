@@ -14,6 +14,8 @@ from benchlib.processes import Worker
 from benchlib.systems.base import Running, System
 
 RECORDED_TIMEOUT_S = 60.0
+# Bytes of a delta where nothing else is said.
+USUAL_SIZE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,7 @@ class Plan:
     """The sizes of a run."""
 
     # Bytes of a delta.
-    size: int = 500
+    size: int = USUAL_SIZE
     # How long a throughput measurement should take, in seconds; the number of deltas follows from it.
     seconds: float = 1.5
     # Most deltas in a throughput measurement, whatever the speed.
@@ -43,6 +45,11 @@ class Plan:
     kept: tuple[int, ...] = (100_000, 200_000)
     # Growth: how many sessions a recording of the first size of `rows` has, beside that of all other measures.
     sessions: tuple[int, ...] = (100_000,)
+
+
+def of_size(case: str, plan: Plan) -> str:
+    """The name of a case, with the size of its deltas unless it is the usual one."""
+    return case if plan.size == USUAL_SIZE else f"{case}, {plan.size} bytes"
 
 
 @contextmanager

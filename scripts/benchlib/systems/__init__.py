@@ -47,6 +47,6 @@ def named(name: str, options: Options) -> System:
         "socketio": SocketIO(),
         "redis-everysec": Redis("everysec"),
         "redis-always": Redis("always"),
-        "bare": Bare(options),
+        "bare": Bare(),
     }
     return systems[name]

@@ -12,7 +12,7 @@ from benchlib.connecting import websocket
 from benchlib.frames import publish_frames
 from benchlib.needs import NOTHING, Needs
 from benchlib.processes import Server, child_environment
-from benchlib.systems.base import About, Options
+from benchlib.systems.base import About
 
 
 class RunningBare:
@@ -48,14 +48,10 @@ class Bare:
         note="does not look at deltas: the harness's limit",
     )
 
-    def __init__(self, options: Options) -> None:
-        """Takes `size` of the options."""
-        self._size = options.size
-
     @contextmanager
     def start(self, workdir: Path) -> Iterator[RunningBare]:
-        """A bare server for deltas of the options' size."""
-        argv = [sys.executable, "-m", "benchlib.bare", "--size", str(self._size)]
+        """A bare server, for deltas of the size that it is sent first."""
+        argv = [sys.executable, "-m", "benchlib.bare"]
         with Server(argv, child_environment(), workdir) as server:
             yield RunningBare(server, *server.wait_listening())
 

@@ -72,8 +72,6 @@ class System(Protocol):
 class Options:
     """What the command line says about systems."""
 
-    # Bytes of a delta; the bare server has to know.
-    size: int = 500
     # Settings of the recorder, over the benchmark's own.
     recorder_settings: tuple[tuple[str, str], ...] = ()
     # Whether the obvious build gets uvloop, which an obvious build wouldn't have.

@@ -58,7 +58,7 @@ class Publisher:
     ) -> dict[str, Any]:
         """Makes the frames of deltas `start` to `start + count - 1`."""
         made = deltas(start, count, size, sessions)
-        self._frames = named(system, Options(size=size)).encode(made, per_frame)
+        self._frames = named(system, Options()).encode(made, per_frame)
         return {"frames": len(self._frames)}
 
     def flood(self, timeout_s: float) -> dict[str, Any]:

@@ -1,0 +1,89 @@
+"""What the options of the benchmark ask for, and what comes of deltas of another size."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from benchlib.bare import delivery
+from benchlib.cli import measures_of, parser, plan_of, systems_of
+from benchlib.connecting import Opening
+from benchlib.frames import publish_frames
+from benchlib.payload import deltas
+from benchlib.recordings import Shelf
+from benchlib.systems import NAMES
+from benchlib.systems.bare import Bare
+
+
+def asked(*options: str) -> list[tuple[str, str]]:
+    """Measures and cases, in order."""
+    arguments = parser().parse_args(options)
+    plan = plan_of(arguments)
+    measures = measures_of(arguments, plan, Shelf(Path("nowhere"), plan))
+    return [(each.name, each.case) for each in measures]
+
+
+def test_deliveries_are_measured_at_each_size_and_all_else_at_the_first() -> None:
+    assert asked("deliveries", "ingest", "--sizes", "500,5000", "--subscribers", "1,7") == [
+        ("deliveries", "1 subscriber"),
+        ("deliveries", "7 subscribers"),
+        ("deliveries", "1 subscriber, 5000 bytes"),
+        ("deliveries", "7 subscribers, 5000 bytes"),
+        ("ingest", "one delta a frame"),
+        ("ingest", "arrays of 100"),
+    ]
+
+
+def test_a_case_of_another_size_says_so() -> None:
+    assert asked("ingest", "latency", "--size", "1000") == [
+        ("ingest", "one delta a frame, 1000 bytes"),
+        ("ingest", "arrays of 100, 1000 bytes"),
+        ("latency", "5000 deltas/s, 1000 bytes"),
+    ]
+
+
+def test_a_full_run_has_all_systems_and_sizes() -> None:
+    assert [case for _, case in asked("deliveries", "--full")] == [
+        "1 subscriber",
+        "100 subscribers",
+        "1000 subscribers",
+        "1 subscriber, 5000 bytes",
+        "100 subscribers, 5000 bytes",
+        "1000 subscribers, 5000 bytes",
+    ]
+    assert _systems("--full") == list(NAMES)
+
+
+def test_a_full_run_can_be_narrowed() -> None:
+    options = ("deliveries", "--full", "--subscribers", "3", "--size", "500", "--systems", "obvious")
+    assert asked(*options) == [("deliveries", "3 subscribers")]
+    assert _systems(*options) == ["obvious"]
+
+
+def test_the_usual_systems_are_the_recorder_and_the_obvious_build() -> None:
+    assert _systems() == ["recorder", "obvious"]
+    assert _systems("--bare") == ["recorder", "obvious", "bare"]
+    assert _systems("--install") == list(NAMES)
+
+
+@pytest.mark.parametrize("size", [500, 5000])
+def test_bare_sockets_deliver_as_many_bytes_as_the_size_asks_for(size: int, tmp_path: Path) -> None:
+    with Bare().start(tmp_path) as running:
+        reader, publisher = _connected(running.subscribe), _connected(running.publish)
+        with reader, publisher:
+            publisher.sendall(b"".join(publish_frames(deltas(0, 3, size), 1)))
+            expected, came = 3 * len(delivery(size)), b""
+            while len(came) < expected:
+                came += reader.recv(1 << 16)
+    assert came == 3 * delivery(size)
+
+
+def _systems(*options: str) -> list[str]:
+    return [system.name for system in systems_of(parser().parse_args(options))]
+
+
+def _connected(opening: Opening) -> socket.socket:
+    sock, _ = opening.connect()
+    sock.settimeout(30)
+    return sock
