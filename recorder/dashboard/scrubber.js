@@ -28,7 +28,7 @@ export class Scrubber {
       type: "range",
       min: 0,
       "aria-label": "Delta of the session",
-      on: { input: () => onMove(Number(this.input.value) / Math.max(1, Number(this.input.max))) },
+      on: { input: () => onMove(Number(this.input.value) / Number(this.input.max)) },
     });
     this.picture = svg("svg", {
       viewBox: `0 0 ${COLUMNS} ${HEIGHT}`,
@@ -47,7 +47,7 @@ export class Scrubber {
    */
   show(log, seq, text) {
     // By count an arrow key is a delta; by seq, where not all of them are here, a step is a column.
-    const steps = log.whole ? Math.max(0, log.entries.length - 1) : COLUMNS;
+    const steps = log.whole ? Math.max(1, log.entries.length - 1) : COLUMNS;
     this.input.max = String(steps);
     this.input.disabled = log.entries.length === 0;
     this.input.value = String(Math.round(log.fraction(seq) * steps));

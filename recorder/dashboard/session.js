@@ -66,6 +66,7 @@ export class SessionView {
     this.notice = el("div", { class: "notice", hidden: true });
     this.body = el("div", { class: "session-body" });
     this.copyButton = el("button", { type: "button", class: "quiet" }, "Copy state");
+    this.downloadButton = el("button", { type: "button", class: "quiet" }, "Download");
     this.element = this.page();
     this.unlisten = source.listen({
       onDeltas: (entries) => this.onDeltas(entries),
@@ -121,8 +122,7 @@ export class SessionView {
       el("section", { class: "card state-card", "aria-label": "State" }, this.panel.element, this.blame.element),
     );
     this.copyButton.addEventListener("click", () => void copy(this.panel.stateText(), this.copyButton));
-    const download = el("button", { type: "button", class: "quiet" }, "Download");
-    download.addEventListener("click", () => void this.download(download));
+    this.downloadButton.addEventListener("click", () => void this.download(this.downloadButton));
     return el(
       "div",
       { class: "session" },
@@ -132,7 +132,7 @@ export class SessionView {
         el("a", { href: "#/", class: "back" }, "← Now"),
         el("h1", { title: visible(this.id) }, visible(this.id)),
         this.facts,
-        el("div", { class: "actions" }, this.copyButton, download),
+        el("div", { class: "actions" }, this.copyButton, this.downloadButton),
       ),
       this.notice,
       this.transport.element,
@@ -298,8 +298,9 @@ export class SessionView {
       this.timeline.goTo(index);
     }
     const gone = atEnd && entries.at(-1)?.type === "deleted";
-    say(this.facts, [gone && "deleted", whole && several(entries.length, "delta")].filter(Boolean).join(" · "));
+    say(this.facts, [gone && "deleted", entry && whole && several(entries.length, "delta")].filter(Boolean).join(" · "));
     this.copyButton.hidden = !entry;
+    this.downloadButton.hidden = !entry;
     this.drawControls();
   }
 

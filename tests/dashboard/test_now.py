@@ -312,3 +312,30 @@ async def test_a_narrow_screen_scrolls_one_way_only(browser: Browser, tmp_path: 
                 )
                 assert await page.evaluate(wide) <= 0, route
                 assert await page.evaluate("document.documentElement.scrollWidth") <= 360, route
+
+
+# What reaches beyond the screen, and is not inside of something that is scrolled.
+BEYOND = """() => [...document.querySelectorAll("body *")].filter((node) =>
+    node.getBoundingClientRect().right > innerWidth
+    && !node.closest("pre, .scroll, .list, .unseen, .skip")).map((node) => node.outerHTML.slice(0, 200))"""
+
+
+@pytest.mark.parametrize("width", [360, 800])
+async def test_what_an_empty_page_teaches_fits_a_narrow_screen(
+    browser: Browser, tmp_path: Path, width: int
+) -> None:
+    async with running_app(tmp_path) as app:
+        view = {"width": width, "height": 740}
+        async with opened(browser, app.url, viewport=view) as page:
+            await expect(page.get_by_role("heading", name="Nothing is recorded yet")).to_be_visible()
+            await expect(page.get_by_role("button", name="Copy")).to_have_count(2)
+            assert await page.evaluate(BEYOND) == []
+            # The command scrolls inside of its box.
+            for box in await page.locator(".command pre").all():
+                within = "node => node.getBoundingClientRect().right <= node.parentNode.getBoundingClientRect().right"
+                assert await box.evaluate(within)
+            # Of a session that nobody knows there is nothing to be had.
+            await page.goto(f"{app.url}/#/session/nobody")
+            await expect(page.get_by_text("Nothing of a session with this id is recorded.")).to_be_visible()
+            await expect(page.get_by_role("button", name="Download")).to_be_hidden()
+            assert await page.evaluate(BEYOND) == []
