@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import quote
 
 import httpx
@@ -20,31 +19,14 @@ import pytest
 
 from recorder.cli import main
 from recorder.errors import SourceError
-from recorder.sources import SourceItem, open_source
+from recorder.sources import SourceItem
 from recorder.sources.rawjson import members
-from tests.support.logs import deltas_of
+from tests.support.logs import Told, expected, import_logs, logged
 from tests.support.server import ServerProcess
 from tests.support.wire import CLOSE, TEXT, Wire, connect
 
-LOGS = (
-    ("debezium", "debezium/*.json"),
-    ("swe-agent", "swe_agent/*.traj"),
-    ("claude-code", "claude_code/*.jsonl"),
-)
 # In two of the files, and in no other's neighbourhood.
 WATCHED = "todowrite_session"
-
-
-class Told(NamedTuple):
-    """What is told of a delta, wherever it is told; states as their very bytes."""
-
-    seq: int
-    type: str
-    session: str
-    before: bytes | None
-    after: bytes | None
-    timestamp: str
-    id: str | None
 
 
 class Watcher:
@@ -109,46 +91,12 @@ def told(entry: dict[str, bytes]) -> Told:
     )
 
 
-def files_of(shared_data: Path) -> list[tuple[str, list[str]]]:
-    """The formats with their files, in the order in which they are imported."""
-    found = [(form, [str(path) for path in sorted(shared_data.glob(pattern))]) for form, pattern in LOGS]
-    assert all(files for _, files in found)
-    return found
-
-
-def logged(shared_data: Path) -> Iterator[SourceItem]:
-    """What is in the logs."""
-    for form, files in files_of(shared_data):
-        for file in files:
-            yield from open_source(form, file)
-
-
-def expected(items: Sequence[SourceItem]) -> list[Told]:
-    """What has to be told of them: numbered in order, and with `before` filled in from what was told last."""
-    states: dict[str, bytes | None] = {}
-    found = []
-    for seq, delta in enumerate(deltas_of(items), 1):
-        after = None if delta.after is None else delta.after.encode()
-        before = None if delta.before is None else delta.before.encode()
-        if before is None and delta.type != "created":
-            before = states.get(delta.session_id)
-        states[delta.session_id] = after
-        found.append(Told(seq, delta.type, delta.session_id, before, after, delta.timestamp or "", delta.id))
-    return found
-
-
 def without_receipt(found: Sequence[Told], like: Sequence[Told]) -> list[Told]:
     """The same without times that only the recorder could know."""
     return [
         one._replace(timestamp=one.timestamp if other.timestamp else "")
         for one, other in zip(found, like, strict=True)
     ]
-
-
-def import_logs(shared_data: Path, url: str) -> None:
-    """Import everything, as a person does; not in the event loop."""
-    for form, files in files_of(shared_data):
-        assert main(["import", *files, "--format", form, "--skip-bad", "--url", url]) == 0
 
 
 def exported(url: str) -> bytes:

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from recorder.cli import main
 from recorder.errors import SourceError
 from recorder.model.delta import Delta
 from recorder.protocol.decode import decode_text
 from recorder.sources import FORMATS, SourceDelta, SourceItem, SourceOptions, open_source
+
+LOGS = (
+    ("debezium", "debezium/*.json"),
+    ("swe-agent", "swe_agent/*.traj"),
+    ("claude-code", "claude_code/*.jsonl"),
+)
+
+
+class Told(NamedTuple):
+    """What is told of a delta, wherever it is told; states as their very bytes."""
+
+    seq: int
+    type: str
+    session: str
+    before: bytes | None
+    after: bytes | None
+    timestamp: str
+    id: str | None
 
 
 def pieces(data: bytes, size: int) -> Iterator[bytes]:
@@ -73,3 +92,37 @@ def refusal(form: str, data: bytes | str, **options: Any) -> str:
     assert item.place is not None
     assert item.message.startswith(f"{item.place}: ")
     return item.message
+
+
+def files_of(shared_data: Path) -> list[tuple[str, list[str]]]:
+    """The formats with their files, in the order in which they are imported."""
+    found = [(form, [str(path) for path in sorted(shared_data.glob(pattern))]) for form, pattern in LOGS]
+    assert all(files for _, files in found)
+    return found
+
+
+def logged(shared_data: Path) -> Iterator[SourceItem]:
+    """What is in the logs."""
+    for form, files in files_of(shared_data):
+        for file in files:
+            yield from open_source(form, file)
+
+
+def expected(items: Sequence[SourceItem]) -> list[Told]:
+    """What has to be told of them: numbered in order, and with `before` filled in from what was told last."""
+    states: dict[str, bytes | None] = {}
+    found = []
+    for seq, delta in enumerate(deltas_of(items), 1):
+        after = None if delta.after is None else delta.after.encode()
+        before = None if delta.before is None else delta.before.encode()
+        if before is None and delta.type != "created":
+            before = states.get(delta.session_id)
+        states[delta.session_id] = after
+        found.append(Told(seq, delta.type, delta.session_id, before, after, delta.timestamp or "", delta.id))
+    return found
+
+
+def import_logs(shared_data: Path, url: str) -> None:
+    """Import everything, as a person does; not in the event loop."""
+    for form, files in files_of(shared_data):
+        assert main(["import", *files, "--format", form, "--skip-bad", "--url", url]) == 0
