@@ -208,6 +208,21 @@ class Recorder:
         if self._parts is not None:
             self._parts[1].close()
 
+    def renew_tokens(self) -> int:
+        """Read the files of tokens and of keys again. What was granted by one that is gone ends, with 4401.
+
+        Returns:
+            How many connections were closed for it. Answers under way end with their next piece.
+
+        Raises:
+            InvalidSetting: A file cannot be read or used; everything stays as it was.
+        """
+        authority = self.entrance.authority
+        authority.renew(authority_of(self.settings, self.clock.now_ms))
+        closed = 0 if self._parts is None else self._parts[0].revoke(authority.holds)
+        logger.bind(closed=closed).info("tokens and keys are read again")
+        return closed
+
     def end_streams(self) -> None:
         """Let every `/api/stream` end behind what is queued for it."""
         if self._parts is not None:

@@ -3,7 +3,8 @@
 uvicorn carries HTTP (Starlette) and hands WebSocket upgrades to `hub.socket.WebSocket`. It listens before the
 recording is loaded, so that /healthz and /readyz can tell. SIGTERM and SIGINT stop in order: no more intake,
 every connection closed with what it is owed, the queue recorded, a last snapshot; a second signal no longer
-waits for connections, and a stop that takes longer than SHUTDOWN_TIMEOUT is ended.
+waits for connections, and a stop that takes longer than SHUTDOWN_TIMEOUT is ended. SIGHUP reads the files of tokens,
+keys and certificates again; from a terminal that is gone it stops.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from recorder.errors import RecorderError
 from recorder.hub.socket import WebSocket
 from recorder.setting_kinds import is_loopback
 from recorder.settings import Settings
-from recorder.tls import tls_context
+from recorder.tls import renew_tls, tls_context
 
 if sys.platform != "win32":
     import resource
@@ -131,7 +132,7 @@ class UvicornServer(uvicorn.Server):
 
 
 class _Signals:
-    """SIGINT and SIGTERM while the block lasts: the first stops in order, the second hurries, a third ends.
+    """SIGINT and SIGTERM while the block lasts: the first stops in order, the second hurries, a third ends; and SIGHUP.
 
     Args:
         seconds: How long stopping may take; after that it is ended.
@@ -139,7 +140,9 @@ class _Signals:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._count = 0  # how many have come
+        self._count = 0  # how many have come that stop
+        self._had_terminal = _is_terminal()  # whether a SIGHUP may say that it is gone
+        self._renew: Callable[[], None] | None = None  # from `attach` on
         self._stop: Callable[[], None] | None = None  # from `attach` on
         self._hurry: Callable[[], None] | None = None  # from `attach` on
         self._deadline: asyncio.TimerHandle | None = None  # from the first signal on
@@ -148,22 +151,34 @@ class _Signals:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._on_signal, number)
+        if sys.platform != "win32":
+            loop.add_signal_handler(signal.SIGHUP, self._on_hang_up)
         return self
 
     def __exit__(self, *_: object) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
+        if sys.platform != "win32":
+            loop.remove_signal_handler(signal.SIGHUP)
         if self._deadline is not None:
             self._deadline.cancel()
 
-    def attach(self, stop: Callable[[], None], hurry: Callable[[], None]) -> None:
-        """What the first and the second signal do; at once, if they have come before."""
-        self._stop, self._hurry = stop, hurry
+    def attach(self, stop: Callable[[], None], hurry: Callable[[], None], renew: Callable[[], None]) -> None:
+        """What the first and the second signal do, at once if they have come before; and what SIGHUP does."""
+        self._stop, self._hurry, self._renew = stop, hurry, renew
         if self._count > 0:
             stop()
         if self._count > 1:
             hurry()
+
+    def _on_hang_up(self) -> None:
+        if self._had_terminal and not _is_terminal():
+            # Not from an operator: the window was closed that it ran in.
+            self._on_signal(signal.SIGHUP)
+        elif self._renew is not None:
+            # Before it is attached everything has only just been read.
+            self._renew()
 
     def _on_signal(self, number: int) -> None:
         self._count += 1
@@ -202,12 +217,13 @@ class _Run:
         self._listener = listener
         self._demo_rate = demo_rate
         self._code = 0
+        self._tls = tls
         self._server = UvicornServer(recorder, tls)
         self._url = base_url(listener, is_secure=tls is not None)
 
     async def run(self, signals: _Signals, on_ready: Callable[[str], None] | None) -> int:
         """Serve until stopped; the exit code."""
-        signals.attach(self._stop, self._hurry)
+        signals.attach(self._stop, self._hurry, self._renew)
         tasks = [asyncio.create_task(self._load(), name="server-load")]
         if self._demo_rate is not None:
             tasks.append(asyncio.create_task(self._demo(tasks[0], self._demo_rate), name="server-demo"))
@@ -252,6 +268,25 @@ class _Run:
 
     def _hurry(self) -> None:
         self._server.force_exit = True
+
+    def _renew(self) -> None:
+        for renew in (self._recorder.renew_tokens, self._renew_tls):
+            try:
+                renew()
+            except RecorderError as error:
+                logger.bind(error=str(error)).error("what could not be read again stays as it was")
+
+    def _renew_tls(self) -> None:
+        if self._tls is not None:
+            renew_tls(self._tls, self._recorder.settings)
+            logger.info("the certificate is read again")
+
+
+def _is_terminal() -> bool:
+    try:
+        return os.isatty(0)
+    except OSError:
+        return False
 
 
 def _give_up() -> None:

@@ -36,6 +36,22 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
+def renew_tls(context: ssl.SSLContext, settings: Settings) -> None:
+    """Read the certificate and the key again, for the connections that are still to come.
+
+    Args:
+        context: Of `tls_context`.
+        settings: The same.
+
+    Raises:
+        InvalidSetting: They cannot be used; the old ones stay.
+    """
+    # Tried apart first: one of two files that don't fit would leave the port without either.
+    tls_context(settings)
+    assert settings.tls_cert is not None
+    context.load_cert_chain(settings.tls_cert, settings.tls_key, _no_password)
+
+
 def _check_readable(path: Path, name: str) -> None:
     try:
         path.read_bytes()

@@ -5,22 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pty
 import signal
 import sqlite3
+import ssl
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from websockets.asyncio.client import connect as websocket
 
 from recorder.app import Recorder
 from recorder.errors import StoreLocked, StoreUnreadable
 from recorder.server import base_url, listen, serve
 from tests.support.app import running_app, settings_for, some, turn
 from tests.support.server import ServerProcess
+from tests.support.tls import certificate, trusting
 from tests.support.wire import PATIENCE, Wire, answer, connect, open_socket
 
 
@@ -281,3 +285,80 @@ async def test_turns_of_the_loop_are_not_held_up_by_stopping(tmp_path: Path) -> 
             await stopping
         await turn()
         assert ending.code == 1001
+
+
+async def test_sighup_reads_tokens_and_the_certificate_again_without_a_restart(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("goes\nstays\n")
+    files = certificate(tmp_path)
+    flags = [f"--{name.replace('_', '-')}={path}" for name, path in files.items()]
+    server = ServerProcess(tmp_path, f"--admin-tokens-file={tokens}", *flags)
+    server.start(ready=False)
+    with server_killed(server):
+        first = trusting(files)
+        async with (
+            dial(server, "goes", first) as going,
+            dial(server, "stays", first) as staying,
+        ):
+            await going.recv()
+            tokens.write_text("stays\n")
+            (tmp_path / "new").mkdir()
+            for name, path in certificate(tmp_path / "new").items():
+                files[name].write_bytes(path.read_bytes())
+            server.signal(signal.SIGHUP)
+            async with asyncio.timeout(PATIENCE):
+                await going.wait_closed()
+            assert going.close_code == 4401
+            await staying.send('{"op":"ping"}')
+            async with dial(server, "stays", trusting(files)) as fresh:
+                await fresh.recv()
+            with pytest.raises(ssl.SSLCertVerificationError):
+                async with dial(server, "stays", first):
+                    pass
+        assert await asyncio.to_thread(server.stop) == 0
+
+
+async def test_sighup_with_a_file_that_cannot_be_used_says_so_and_goes_on(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("one\n")
+    with ServerProcess(tmp_path, f"--admin-tokens-file={tokens}", "--log-format=json") as server:
+        headers = [("authorization", "Bearer one")]
+        async with connect(server.url, "/ws", headers) as wire:
+            await wire.until("live")
+            tokens.unlink()
+            server.signal(signal.SIGHUP)
+            while "stays as it was" not in server.log:  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.01)
+            async with connect(server.url, "/ws", headers) as again:
+                await again.until("live")
+            await wire.text({"op": "ping"})
+            assert (await wire.event())["event"] == "pong"
+
+
+def test_sighup_stops_one_whose_terminal_is_gone(tmp_path: Path) -> None:
+    """Closing the window that it runs in must not leave it behind, with the database in its hands."""
+    ours, its = pty.openpty()
+    server = ServerProcess(tmp_path, "--persist")
+    with server_killed(server):
+        server.start(terminal=its)
+        os.close(its)
+        os.close(ours)
+        server.signal(signal.SIGHUP)
+        assert server.wait() == 0
+        assert "stopped" in server.log
+
+
+@contextmanager
+def server_killed(server: ServerProcess) -> Iterator[None]:
+    """Nothing is left of it at the end, however that comes."""
+    try:
+        yield
+    finally:
+        server.__exit__(None, None, None)
+
+
+def dial(server: ServerProcess, token: str, trust: ssl.SSLContext) -> websocket:
+    headers = {"authorization": f"Bearer {token}"}
+    return websocket(
+        server.url.replace("https", "wss") + "/ws", additional_headers=headers, ssl=trust, proxy=None
+    )

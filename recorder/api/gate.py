@@ -89,13 +89,18 @@ class Gate:
             return error
 
     def _until(self, grant: Grant, send: Send) -> Send:
-        if grant.expires_ms is None:
+        authority = self._entrance.authority
+        if authority.is_open:
             return send
+        edition = authority.edition
 
         async def checked(message: Message) -> None:
             # Not at the end: what was done is done, and said.
-            if message.get("more_body") and grant.is_over(self._clock.now_ms()):
-                raise NotAuthenticated("the token has expired")
+            if message.get("more_body"):
+                if grant.is_over(self._clock.now_ms()):
+                    raise NotAuthenticated("the token has expired")
+                if edition != authority.edition and not authority.holds(grant):
+                    raise NotAuthenticated("the token is not valid any more")
             await send(message)
 
         return checked

@@ -16,6 +16,7 @@ from recorder.api import params
 from recorder.api.context import grant_of, recorder_of
 from recorder.errors import BadSubscription, Closed
 from recorder.hub.hub import Hub
+from recorder.protocol.grants import Grant
 from recorder.protocol.subscribe import Subscription, narrowed, parse_query, parse_since
 
 MEDIA_TYPE = "text/event-stream"
@@ -44,20 +45,20 @@ async def stream(request: Request) -> Response:
             )
     if request.method == "HEAD":
         return Response(headers=HEADERS, media_type=MEDIA_TYPE)
-    return _Stream(hub, subscription, is_scoped=grant.sessions is not None)
+    return _Stream(hub, subscription, grant)
 
 
 class _Stream(StreamingResponse):
     """An answer that subscribes when it begins and leaves the hub when it ends, however it ends."""
 
-    def __init__(self, hub: Hub, subscription: Subscription, *, is_scoped: bool) -> None:
-        self._is_scoped = is_scoped
+    def __init__(self, hub: Hub, subscription: Subscription, grant: Grant) -> None:
+        self._grant = grant
         self._hub = hub
         self._subscription = subscription
         super().__init__(iter(()), headers=HEADERS, media_type=MEDIA_TYPE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
-        with self._hub.stream(self._subscription, is_scoped=self._is_scoped) as events:
+        with self._hub.stream(self._subscription, self._grant) as events:
             self.body_iterator = events.chunks()
             await super().__call__(scope, receive, send)

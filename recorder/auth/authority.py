@@ -1,7 +1,8 @@
 """Who is who: from what a request carries to what it may do.
 
 Where no tokens are configured everyone may do everything; the settings see to it that only this machine can connect
-then. Where any are, whoever carries none is a stranger. Keys and tokens are read once, when the recorder is opened.
+then. Where any are, whoever carries none is a stranger. Keys and tokens are read when the recorder is opened, and again
+when it is told to (`renew`): what was granted before then counts only as long as `holds` says so.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Authority:
     def __init__(self, listed: ListedTokens, verifier: Verifier | None = None) -> None:
         self._listed = listed
         self._verifier = verifier
+        self.edition = 0  # how often it was renewed: what was granted in this one need not be looked at
 
     @property
     def is_open(self) -> bool:
@@ -60,6 +62,17 @@ class Authority:
         if grant is None:
             raise NotAuthenticated("the token is not known here", hint="was it made for this recorder?")
         return grant
+
+    def renew(self, other: Authority) -> None:
+        """Grant what another one grants, from now on."""
+        self._listed, self._verifier = other._listed, other._verifier
+        self.edition += 1
+
+    def holds(self, grant: Grant) -> bool:
+        """Whether something granted before would be granted again; that it may have expired aside."""
+        if self.is_open or self._listed.holds(grant):
+            return True
+        return self._verifier is not None and self._verifier.holds(grant)
 
 
 def authority_of(settings: Settings, now_ms: Callable[[], int]) -> Authority:

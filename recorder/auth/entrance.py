@@ -27,7 +27,7 @@ class Entrance:
     """
 
     def __init__(self, access: Access, proxies: Proxies, authority: Authority) -> None:
-        self._authority = authority
+        self.authority = authority
         self._access = access
         self._proxies = proxies
 
@@ -61,7 +61,7 @@ class Entrance:
     def grant(self, headers: Headers) -> Grant:
         """What its token grants. Raises NotAuthenticated."""
         offered = split_subprotocols(headers("sec-websocket-protocol"))
-        return self._authority.grant(headers("authorization"), offered)
+        return self.authority.grant(headers("authorization"), offered)
 
 
 def _one(values: Sequence[str]) -> str | None:

@@ -15,6 +15,7 @@ PyJWT does the signatures; times are compared here, with the recorder's own cloc
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jwt
@@ -58,21 +59,25 @@ class Verifier:
         Raises:
             NotAuthenticated: It is not valid, or not now.
         """
-        claims = self._claims(token)
+        claims, key = self._claims(token)
         expires_ms, begins_ms = _time(claims, "exp"), _time(claims, "nbf")
         now = self._now_ms()
         if expires_ms is not None and now >= expires_ms:
             raise NotAuthenticated("the token has expired", hint="get a new one")
         if begins_ms is not None and now < begins_ms:
             raise NotAuthenticated("the token is not valid yet")
-        return grant_of(claims, expires_ms)
+        return replace(grant_of(claims, expires_ms), by=key.identity)
 
-    def _claims(self, token: str) -> dict[str, Any]:
+    def holds(self, grant: Grant) -> bool:
+        """Whether the key that a grant was checked with is one of these."""
+        return any(key.identity == grant.by for key in self._keys)
+
+    def _claims(self, token: str) -> tuple[dict[str, Any], Key]:
         algorithm, kid = _header(token)
         for key in self._keys:
             if key.algorithm == algorithm and (None in (kid, key.kid) or kid == key.kid):
                 try:
-                    return jwt.decode(
+                    claims = jwt.decode(
                         token,
                         key.material,
                         algorithms=[key.algorithm],
@@ -80,6 +85,7 @@ class Verifier:
                         issuer=self._issuer,
                         options=_OPTIONS,  # type: ignore[arg-type]
                     )
+                    return claims, key
                 except jwt.DecodeError:
                     continue  # another key's, or no token at all
                 except (jwt.PyJWTError, ValueError, RecursionError) as error:

@@ -6,6 +6,7 @@ can never be taken for a secret.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,12 @@ class Key:
     algorithm: str
     material: Ed25519PublicKey | bytes
     kid: str | None = None
+
+    @property
+    def identity(self) -> tuple[str, bytes, str | None]:
+        """The same for the same key, whenever it was read; without the secret."""
+        raw = self.material if isinstance(self.material, bytes) else self.material.public_bytes_raw()
+        return self.algorithm, hashlib.sha256(raw).digest(), self.kid
 
     def __repr__(self) -> str:
         return f"Key({self.algorithm}, kid={self.kid})"  # never the secret

@@ -26,7 +26,7 @@ class ListedTokens:
             for token in listed:
                 roles.setdefault(_digest(token), set()).add(role)
         # By digest, all of one length: a comparison tells nothing about the token's.
-        self._grants = [(digest, Grant(frozenset(granted))) for digest, granted in roles.items()]
+        self._grants = [(digest, Grant(frozenset(granted), by=digest)) for digest, granted in roles.items()]
 
     def __len__(self) -> int:
         return len(self._grants)
@@ -39,6 +39,10 @@ class ListedTokens:
             if hmac.compare_digest(digest, given):
                 found = grant
         return found
+
+    def holds(self, grant: Grant) -> bool:
+        """Whether a grant of a listed token is one of these, with the same roles."""
+        return any(digest == grant.by and listed == grant for digest, listed in self._grants)
 
 
 def _digest(token: str) -> bytes:

@@ -88,7 +88,7 @@ class RecorderDoor:
                 raise
             self.metrics.turn_away(error.code)
             return TurnedAway(socket, error)
-        socket.end_at(grant.expires_ms)
+        socket.grant = grant
         if path == "/ws":
             return hub.subscriber(socket, _query(query, self.limits.sessions), grant)
         acks = _publish_acks(query)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from loguru import logger
 
 from recorder.clock import Clock
-from recorder.errors import Closed, RecorderError
+from recorder.errors import Closed, NotAuthenticated, RecorderError
 from recorder.hub.fanout import Fanout
 from recorder.hub.feed import History, Work
 from recorder.hub.heads import HeadAnnouncer
@@ -303,19 +303,19 @@ class Hub:
         return Publisher(self, intake, socket, acks=acks, pace=pace, sessions=sessions)
 
     @contextmanager
-    def stream(self, subscription: Subscription, *, is_scoped: bool = False) -> Iterator[EventStream]:
+    def stream(self, subscription: Subscription, grant: Grant = EVERYTHING) -> Iterator[EventStream]:
         """A subscription as Server-Sent Events, while the block lasts.
 
         Args:
             subscription: Narrowed to what the reader may see.
-            is_scoped: Whether that is some sessions only.
+            grant: What that is.
 
         Raises:
             Closed: None is taken any more.
         """
         if self._closed:
             raise Closed("the recorder has stopped")
-        stream = EventStream(self, subscription, self._limits, self._clock, is_scoped=is_scoped)
+        stream = EventStream(self, subscription, self._limits, self._clock, grant=grant)
         self._streams[stream] = None
         try:
             stream.start()
@@ -328,6 +328,21 @@ class Hub:
         """Let every stream end behind what is queued for it: HTTP has no goodbye to wait for."""
         for stream in list(self._streams):
             stream.shutdown()
+
+    def revoke(self, holds: Callable[[Grant], bool]) -> int:
+        """Close every connection whose right to be here has ended; how many there were.
+
+        Args:
+            holds: Whether a grant still counts.
+        """
+        reason = "the token is not valid any more"
+        sockets = [socket for socket in self._sockets if not holds(socket.grant)]
+        streams = [stream for stream in self._streams if not holds(stream.grant)]
+        for socket in sockets:
+            socket.send_away(reason)
+        for stream in streams:
+            stream.failed(NotAuthenticated(reason))
+        return len(sockets) + len(streams)
 
     def opened(self, socket: WebSocket) -> None:
         """Sweep this connection from now on."""

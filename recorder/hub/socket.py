@@ -35,6 +35,7 @@ from recorder.hub.machine import StateMachine
 from recorder.hub.plain import may_hold, take_messages
 from recorder.hub.role import Role
 from recorder.metrics import Metrics
+from recorder.protocol.grants import EVERYTHING
 from recorder.protocol.subscribe import MAX_SESSIONS
 
 HARD_GRACE_SECONDS = 0.25
@@ -130,7 +131,7 @@ class WebSocket(asyncio.Protocol):
         self._over_at: float | None = None  # since when unsent bytes are beyond the hard limit
         self._ping_at = door.clock.monotonic()  # when the last ping was sent
         self._pong_due = False  # whether nothing has been heard since
-        self._expires_ms: int | None = None  # when the right to be here ends, in milliseconds since 1970
+        self.grant = EVERYTHING  # the right to be here, from the door
         self._deadline: float | None = None  # when a closing connection is cut
         self._ended = False  # whether it is over for the role
         self._said_goodbye = False  # whether the close frame is written
@@ -150,10 +151,6 @@ class WebSocket(asyncio.Protocol):
     def is_secure(self) -> bool:
         """Whether it is TLS."""
         return self.transport.get_extra_info("sslcontext") is not None
-
-    def end_at(self, expires_ms: int | None) -> None:
-        """Close with 4401 at a time (milliseconds since 1970); None for never."""
-        self._expires_ms = expires_ms
 
     # uvicorn and asyncio call these.
 
@@ -306,8 +303,8 @@ class WebSocket(asyncio.Protocol):
         Args:
             now: The clock's monotonic seconds.
         """
-        if self._expires_ms is not None and self._door.clock.now_ms() >= self._expires_ms:
-            self._expire()
+        if self.grant.expires_ms is not None and self.grant.is_over(self._door.clock.now_ms()):
+            self.send_away("the token has expired")
         limits = self._limits
         # Not by what is unsent: while a reader takes a little, as much may be written.
         moved, self._taken_then = self._taken > self._taken_then, self._taken
@@ -328,11 +325,12 @@ class WebSocket(asyncio.Protocol):
             self._proto.send_ping(b"")
             self._flush_protocol()
 
-    def _expire(self) -> None:
-        self._expires_ms = None
+    def send_away(self, reason: str) -> None:
+        """Its right to be here has ended: close with 4401, once what was accepted is answered."""
+        self.grant = EVERYTHING  # said once
         if self._role is not None and not self._ended:
-            logger.info("connection closed: its token has expired")
-            self._role.on_shutdown(4401, "the token has expired")
+            logger.bind(reason=reason).info("connection closed: its token does not count any more")
+            self._role.on_shutdown(4401, reason)
 
     def _sweep_paused(self, now: float, moved: bool) -> None:
         assert self._paused_at is not None

@@ -27,6 +27,7 @@ from recorder.hub.subscriber import SubscriberHub
 from recorder.protocol import sse
 from recorder.protocol.events import event_frame, state_frame
 from recorder.protocol.frames import payload
+from recorder.protocol.grants import EVERYTHING, Grant
 from recorder.protocol.subscribe import Subscription
 
 RETRY_MS = (1000, 4000)
@@ -41,7 +42,7 @@ class EventStream:
         subscription: What it asked for.
         limits: How much may be unread, and for how long.
         clock: As everywhere.
-        is_scoped: Whether the reader may see some sessions only.
+        grant: What the reader may see.
     """
 
     def __init__(
@@ -51,13 +52,13 @@ class EventStream:
         limits: SocketLimits,
         clock: Clock,
         *,
-        is_scoped: bool = False,
+        grant: Grant = EVERYTHING,
     ) -> None:
         self._hub = hub
         self._subscription = subscription
         self._limits = limits
         self._clock = clock
-        self._is_scoped = is_scoped
+        self.grant = grant
         self._feed = Feed(hub, self)
         self._conflation = Conflation(hub, self)
         self._chunks: deque[bytes] = deque()  # not taken yet
@@ -72,7 +73,7 @@ class EventStream:
     def start(self) -> None:
         """Say hello, then begin."""
         self._put(sse.retry(random.randint(*RETRY_MS)))
-        self._put(sse.message(payload(self._hub.hello(is_scoped=self._is_scoped))))
+        self._put(sse.message(payload(self._hub.hello(is_scoped=self.is_scoped))))
         self._hub.add_subscriber(self)
         self._feed.start(self._subscription)
 
@@ -106,7 +107,7 @@ class EventStream:
     @property
     def is_scoped(self) -> bool:
         """Whether its reader may see some sessions only."""
-        return self._is_scoped
+        return self.grant.sessions is not None
 
     @property
     def lag_bytes(self) -> int:

@@ -7,7 +7,8 @@ about a foreign session is the same whether there is one or not.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, field
 from typing import Literal
 
 from recorder.errors import NotAllowed
@@ -26,11 +27,14 @@ class Grant:
         roles: Granted roles.
         sessions: The only sessions it may see or write; None for all.
         expires_ms: When it ends, in milliseconds since 1970; None for never.
+        by: What it comes from, so that it can be asked later whether that still counts: a listed token's digest, or
+            the key that a JWT was checked with. None where no token is needed.
     """
 
     roles: frozenset[Role]
     sessions: Sessions = None
     expires_ms: int | None = None
+    by: Hashable = field(default=None, compare=False, repr=False)
 
     def require(self, role: Role) -> None:
         """Raise NotAllowed unless the role is granted."""

@@ -10,7 +10,7 @@ from recorder.auth.authority import authority_of
 from recorder.errors import InvalidSetting, NotAuthenticated
 from recorder.protocol.grants import EVERYTHING
 from recorder.settings import load_settings
-from tests.support.tokens import key_file, signed
+from tests.support.tokens import SECRET, key_file, signed
 
 
 def test_without_tokens_everyone_may_do_everything_whatever_they_carry() -> None:
@@ -84,3 +84,45 @@ def test_where_others_can_try_tokens_short_ones_refuse_the_start(tmp_path: Path)
         with pytest.raises(InvalidSetting, match="PUBLISH_TOKENS: has a token of less than 16 characters"):
             authority_of(load_settings(host="0.0.0.0", **given), lambda: 0)
     assert authority_of(load_settings(host="0.0.0.0", publish_tokens="x" * 16), lambda: 0)
+
+
+def test_what_was_granted_holds_as_long_as_it_would_be_granted_again(tmp_path: Path) -> None:
+    tokens, keys = tmp_path / "tokens", key_file(tmp_path)
+    tokens.write_text("stays\ngoes\nmoves\n")
+    settings = load_settings(subscribe_tokens_file=tokens, publish_tokens="moves", jwt_key_file=keys)
+    authority = authority_of(settings, lambda: 0)
+    granted = {name: authority.grant([f"Bearer {name}"]) for name in ("stays", "goes", "moves")}
+    granted["signed"] = authority.grant([f"Bearer {signed(exp=60)}"])
+    assert all(authority.holds(grant) for grant in granted.values())
+    tokens.write_text("stays\n")
+    authority.renew(authority_of(settings, lambda: 0))
+    # One that has lost a role is to come again, for what it has left.
+    assert {name: authority.holds(grant) for name, grant in granted.items()} == {
+        "stays": True,
+        "goes": False,
+        "moves": False,
+        "signed": True,
+    }
+    assert authority.grant(["Bearer moves"]).roles == {"publish"}
+    keys.write_text("another-secret-of-thirty-two-bytes-or-more")
+    authority.renew(authority_of(settings, lambda: 0))
+    assert not authority.holds(granted["signed"])
+    with pytest.raises(NotAuthenticated):
+        authority.grant([f"Bearer {signed()}"])
+
+
+def test_an_open_recorder_stays_open() -> None:
+    authority = authority_of(load_settings(), lambda: 0)
+    granted = authority.grant([])
+    authority.renew(authority_of(load_settings(), lambda: 0))
+    assert authority.holds(granted)
+
+
+def test_no_secret_is_in_what_a_grant_remembers(tmp_path: Path) -> None:
+    authority = authority_of(
+        load_settings(admin_tokens="a-listed-token", jwt_key_file=key_file(tmp_path)), lambda: 0
+    )
+    for token in ("a-listed-token", signed("admin")):
+        grant = authority.grant([f"Bearer {token}"])
+        assert token not in repr((grant, grant.by))
+        assert SECRET not in repr((grant, grant.by))

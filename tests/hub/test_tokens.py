@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from recorder.clock import FakeClock
-from tests.support.app import App, delta, running_app, turn, turn_until
+from recorder.errors import InvalidSetting
+from tests.support.app import App, delta, running_app, some, turn, turn_until
+from tests.support.http import bare, request
 from tests.support.tokens import ADMIN, LISTED, PUBLISHER, SUBSCRIBER, bearer, key_file, signed
 from tests.support.wire import Ending, Refused
 
@@ -186,3 +189,104 @@ async def test_what_a_publisher_sent_before_its_token_ended_is_answered(tmp_path
             end = await wire.ending()
             assert end.code == 4401
             assert [event["seq"] for event in end.events] == list(range(1, 21))
+
+
+async def test_a_token_that_is_taken_out_of_its_file_ends_its_connections_and_no_others(
+    tmp_path: Path,
+) -> None:
+    files = {name: tmp_path / name for name in ("subscribe_tokens_file", "publish_tokens_file")}
+    for file in files.values():
+        file.write_text("goes\nstays\n")
+    async with (
+        running_app(tmp_path, **files) as app,
+        app.connect("/ws", shown("goes")) as going,
+        app.connect("/ws", shown("stays")) as staying,
+        app.connect("/publish", shown("goes")) as publishing,
+    ):
+        await going.until("live")
+        await staying.until("live")
+        await publishing.event()
+        await publishing.text(delta("s", 1))
+        assert (await publishing.event())["event"] == "ack"
+        for file in files.values():
+            file.write_text("stays\n")
+        # Nothing is looked at before it is told to.
+        await app.publish(delta("s", 2))
+        assert app.recorder.renew_tokens() == 2
+        for wire in (going, publishing):
+            ended = await wire.ending()
+            assert (ended.code, ended.reason) == (4401, "the token is not valid any more")
+        await app.publish(delta("s", 3))
+        assert await staying.deltas(3) == [1, 2, 3]
+        with pytest.raises(Refused, match="401"):
+            async with app.connect("/ws", shown("goes")):
+                pass
+        assert app.recorder.renew_tokens() == 0
+
+
+async def test_what_a_revoked_publisher_had_accepted_is_answered_first(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_text("goes\n")
+    async with (
+        running_app(tmp_path, publish_tokens_file=file) as app,
+        app.connect("/publish", shown("goes")) as wire,
+    ):
+        await wire.event()
+        await wire.texts([delta("s", n) for n in range(50)])
+        await turn_until(lambda: app.head == 50)
+        file.write_text("another\n")
+        app.recorder.renew_tokens()
+        ended = await wire.ending()
+        assert ended.code == 4401
+        assert ended.events[-1]["seq"] == 50
+
+
+async def test_a_file_that_cannot_be_used_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_text("one\n")
+    async with running_app(None, admin_tokens_file=file) as app, app.connect("/ws", shown("one")) as wire:
+        await wire.until("live")
+        file.write_text("\n")
+        with pytest.raises(InvalidSetting, match="ADMIN_TOKENS_FILE"):
+            app.recorder.renew_tokens()
+        await app.publish(delta())
+        assert (await wire.event())["event"] == "delta"
+        async with app.connect("/ws", shown("one")) as again:
+            await again.until("live")
+
+
+async def test_streams_and_answers_under_way_end_with_a_revoked_token(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_text("goes\nstays\n")
+    async with (
+        running_app(tmp_path, subscribe_tokens_file=file) as app,
+        bare(app) as going,
+        bare(app) as staying,
+    ):
+        for connection, token in ((going, "goes"), (staying, "stays")):
+            await connection.send(request(app, "GET /api/stream", [("authorization", f"Bearer {token}")]))
+            assert (await connection.head())[0] == 200
+            await connection.reader.readuntil(b'"live"')
+        file.write_text("stays\n")
+        assert app.recorder.renew_tokens() == 1
+        with pytest.raises(asyncio.IncompleteReadError):  # broken off, and not as if it were whole
+            await going.reader.readuntil(b"\r\n0\r\n\r\n")
+        await app.publish(delta())
+        await staying.reader.readuntil(b'"delta"')
+
+
+async def test_an_export_under_way_is_broken_off_where_its_token_is_revoked(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_text("goes\n")
+    async with (
+        running_app(tmp_path, subscribe_tokens_file=file) as app,
+        bare(app, receive_buffer=2048) as reader,
+    ):
+        await app.publish(*some(2000, size=4000))
+        await reader.send(request(app, "GET /api/export", [("authorization", "Bearer goes")]))
+        assert (await reader.head())[0] == 200
+        file.write_text("another\n")
+        app.recorder.renew_tokens()
+        with pytest.raises(asyncio.IncompleteReadError) as broken:
+            await reader.reader.readuntil(b"\r\n0\r\n\r\n")
+        assert b'"seq":2000' not in broken.value.partial
