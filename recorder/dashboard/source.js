@@ -88,9 +88,9 @@ export class Source {
     return () => this.listeners.delete(listener);
   }
 
-  /** Try at once where there is no connection: the client does so when the network comes back. */
+  /** Try at once where there is no connection; else ask whether the server is there. */
   retry() {
-    dispatchEvent(new Event("online"));
+    this.subscription?.retry();
   }
 
   /** @returns {import("/client.js").Status | null} How fresh what is shown is. */

@@ -141,6 +141,31 @@ test("after a sleep the server is asked at once", () => {
   assert.equal(Socket.all.length, 2);
 });
 
+test("where the network goes away the server is asked at once, where it is back it is tried", async () => {
+  const heard = new Map();
+  globalThis.addEventListener = (name, call) => heard.set(name, call);
+  globalThis.removeEventListener = (name) => heard.delete(name);
+  try {
+    const events = start({ backoffBaseMs: 60_000, backoffCapMs: 60_000, onEvent: () => {} });
+    Socket.last.open(live(0));
+    time.pass(1_000);
+    heard.get("offline")();
+    assert.deepEqual(Socket.last.sent, ['{"op":"ping"}']);
+    time.pass(3_000);
+    assert.equal(events.status.kind, "disconnected");
+    heard.get("online")();
+    assert.equal(Socket.all.length, 2);
+    // One that is not open yet cannot be asked.
+    heard.get("offline")();
+    assert.deepEqual(Socket.last.sent, []);
+    events.close();
+    assert.equal(heard.size, 0);
+  } finally {
+    delete globalThis.addEventListener;
+    delete globalThis.removeEventListener;
+  }
+});
+
 test("the delay doubles up to its bound, and a connection that held begins anew", async () => {
   const events = start({ backoffBaseMs: 1000, backoffCapMs: 6000, backoffStableMs: 10_000, onEvent: () => {} });
   const delays = [];

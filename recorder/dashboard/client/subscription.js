@@ -103,6 +103,7 @@ export class Subscription {
     // A failure that a callback or an iterator is told of is not to be reported a second time.
     if (wanted.onError !== undefined || wanted.onEvent === undefined) this.closed.catch(() => {});
     globalThis.addEventListener?.("online", this.#onWake);
+    globalThis.addEventListener?.("offline", this.#onDoubt);
     globalThis.addEventListener?.("pageshow", this.#onWake);
     globalThis.document?.addEventListener("visibilitychange", this.#onWake);
     this.#ticker = setInterval(() => this.#tick(), TICK_MS);
@@ -412,6 +413,7 @@ export class Subscription {
     this.#drop();
     this.#resume.phase = "down";
     globalThis.removeEventListener?.("online", this.#onWake);
+    globalThis.removeEventListener?.("offline", this.#onDoubt);
     globalThis.removeEventListener?.("pageshow", this.#onWake);
     globalThis.document?.removeEventListener("visibilitychange", this.#onWake);
     const takers = this.#takers.splice(0);
@@ -467,7 +469,12 @@ export class Subscription {
   #onWake = () => {
     if (globalThis.document?.visibilityState === "hidden") return;
     if (this.#retry !== null) this.#connect();
-    else if (this.#opened && this.#socket !== null && this.#asked === null) this.#ask(PATIENCE_MS);
+    else this.#onDoubt();
+  };
+
+  /** The server may be out of reach, and silence alone would tell only much later. */
+  #onDoubt = () => {
+    if (this.#opened && this.#socket !== null && this.#asked === null) this.#ask(PATIENCE_MS);
   };
 
   // Telling
