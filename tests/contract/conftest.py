@@ -36,7 +36,7 @@ class Stores:
     def put(self, *args: Any, **fields: Any) -> Entry:
         """Append the next entry; arguments as of `Feeder.entry`."""
         entry = self.feeder.entry(*args, **fields)
-        self.events.append(entry)
+        self.events.extend([entry])
         return entry
 
 

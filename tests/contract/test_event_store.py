@@ -291,7 +291,7 @@ async def test_once_closed_it_says_so_whatever_is_asked(open_stores: Factory, tm
         entry = stores.put()
         await stores.events.close()
         with pytest.raises(Closed):
-            stores.events.append(entry)
+            stores.events.extend([entry])
         with pytest.raises(Closed):
             await stores.events.read(Query(), 10)
         with pytest.raises(Closed):
