@@ -156,6 +156,8 @@ class Feed:
         self._sink = sink
         self._subscription = Subscription()  # the current one
         self._task: asyncio.Task[None] | None = None  # catching up
+        self._ahead: asyncio.Task[Slice] | None = None  # reading the slice that follows the one being written
+        self._erasures = 0  # how many there have been
         self._joined = False  # whether the fan-out serves the sink
         self._ended = False  # whether `stop` was called since the last `start`
         self._instead: str | None = None  # what to resume from while there is no position to resume from
@@ -184,6 +186,7 @@ class Feed:
         if self._task is not None:
             self._task.cancel()
             self._task = None
+        self._drop_ahead()
         if self._joined:
             self._joined = False
             self._source.fanout.leave(self._sink, self._subscription)
@@ -195,6 +198,9 @@ class Feed:
 
     def tell_erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
         """Content was erased: told to whoever may have seen it."""
+        # What was read ahead, or is being read, may still have it.
+        self._erasures += 1
+        self._drop_ahead()
         sessions = self._subscription.sessions
         if sessions is None or session_id in sessions:
             self._sink.send_event(
@@ -211,6 +217,8 @@ class Feed:
             # The boundary of a subscription: it must not stay open with a gap. The hub counts and logs it.
             self._sink.failed(Unavailable("the history cannot be read", hint="resume in a moment"))
             raise
+        finally:
+            self._drop_ahead()
 
     async def _run(self) -> None:
         since = self._subscription.since
@@ -301,7 +309,6 @@ class Feed:
     async def _catch_up(self) -> bool:
         """Follow the order from the sink's position to live; False where what follows it is gone."""
         source, sink, history = self._source, self._sink, self._source.history
-        sessions, types = self._subscription.sessions, self._subscription.types
         while True:
             # At least one turn of the loop per piece, however fast the reader is.
             await asyncio.sleep(0)
@@ -311,9 +318,12 @@ class Feed:
                 if history is None:
                     return False  # nothing is recorded, and the tail is not kept for those who fall behind
                 try:
-                    piece = await history.read_slice(sink.position, sessions, types)
+                    piece = await self._next(history)
                 except Pruned:
                     return False
+                if piece.through < source.tail.first_seq - 1:
+                    # What follows comes from history, too: it is read while this is written.
+                    self._read_ahead(history, piece.through)
                 if piece.items:
                     shown = self._subscription.with_hashes
                     sink.send_items(piece.items if shown else [without_hash(item) for item in piece.items])
@@ -325,6 +335,32 @@ class Feed:
                 return True
             self._hand_over(chunk)
             sink.position = chunk[-1].seq
+
+    def _read_ahead(self, history: History, after: int) -> None:
+        subscription = self._subscription
+        read = history.read_slice(after, subscription.sessions, subscription.types)
+        self._ahead = asyncio.create_task(read, name="hub-feed-ahead")
+        # Where nobody waits for it any more, what became of it is of no interest.
+        self._ahead.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    async def _next(self, history: History) -> Slice:
+        """The slice that follows the sink's position: the one that was read ahead, where there is one."""
+        subscription = self._subscription
+        while True:
+            erasures = self._erasures
+            ahead, self._ahead = self._ahead, None
+            if ahead is None:
+                after = self._sink.position
+                piece = await history.read_slice(after, subscription.sessions, subscription.types)
+            else:
+                piece = await ahead
+            if erasures == self._erasures:
+                return piece
+
+    def _drop_ahead(self) -> None:
+        if self._ahead is not None:
+            self._ahead.cancel()
+            self._ahead = None
 
     def _go_live(self, rest: list[Entry], head: int) -> None:
         # No await from here to the join: this is the seam.

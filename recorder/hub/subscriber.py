@@ -13,7 +13,7 @@ from recorder.hub.feed import CHUNK_BYTES, Feed, Source
 from recorder.hub.socket import WebSocket
 from recorder.model.bucket import TokenBucket
 from recorder.protocol.deflate import packed_frames
-from recorder.protocol.events import delta_frame, event_frame, state_frame
+from recorder.protocol.events import delta_frame, delta_frames, event_frame, state_frame
 from recorder.protocol.grants import EVERYTHING, Grant
 from recorder.protocol.subscribe import Subscription, narrowed, parse_op
 
@@ -171,7 +171,11 @@ class Subscriber:
 
     def send_items(self, items: Sequence[bytes]) -> None:
         """Deltas out of history."""
-        frames = self._joined([delta_frame(item) for item in items])
+        frames = (
+            packed_frames([delta_frame(item) for item in items])
+            if self._socket.compresses
+            else delta_frames(items)
+        )
         self._hub.metrics.delivered(len(items), len(frames))
         self._socket.write(frames)
 

@@ -7,6 +7,7 @@ many travel as one text: it is a control character that JSON forbids raw inside 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -112,6 +113,27 @@ def delta_frame(item: bytes) -> bytes:
         item: What `item_text` returns, or the same out of the store, as UTF-8.
     """
     return text_frame(_EVENT_OPENING + item[1:])
+
+
+_HEADS: dict[int, bytes] = {}
+"""What a delta event's frame begins with, header and opening, by the length of its item: lengths come again."""
+_MOST_HEADS = 4096
+
+
+def delta_frames(items: Iterable[bytes]) -> bytes:
+    """The same as `delta_frame` of each, joined: for many at once, at half the cost."""
+    parts: list[bytes] = []
+    for item in items:
+        head = _HEADS.get(len(item)) or _head(item)
+        parts += (head, item[1:])
+    return b"".join(parts)
+
+
+def _head(item: bytes) -> bytes:
+    head = delta_frame(item)[: 1 - len(item)]
+    if len(_HEADS) < _MOST_HEADS:
+        _HEADS[len(item)] = head
+    return head
 
 
 def state_frame(seq: int, session_id: str, state: str) -> bytes:

@@ -150,14 +150,14 @@ async def test_a_reader_whom_pruning_overtakes_is_told_and_goes_on_from_the_stat
     async with running_app(tmp_path) as app:
         app.recorder.hub.tail._max_bytes = 40_000
         load = Load(app, 2)
-        load.some(3000)
+        load.some(5000)
         await app.recorder.recording.flush()
         await app.recorder.recording.snapshot()
         async with app.connect("/ws?since=earliest", receive_buffer=2048) as wire:
             app.narrow()
             (connection,) = app.recorder.hub._sockets
             await turn_until(lambda: not connection.is_writable)
-            assert await app.recorder.recording.prune(2500, "test") == 2500
+            assert await app.recorder.recording.prune(4500, "test") == 4500
             load.some(10)
             await app.recorder.recording.flush()
             wire.open_wide()
@@ -166,12 +166,12 @@ async def test_a_reader_whom_pruning_overtakes_is_told_and_goes_on_from_the_stat
             at = kinds.index("reset")
             before = [event["seq"] for event in events[:at]]
             assert before == list(range(1, len(before) + 1))
-            assert before[-1] < 2500
-            reset = {"event": "reset", "reason": "pruned", "epoch": app.epoch, "oldest": 2501, "head": 3010}
+            assert before[-1] < 4500
+            reset = {"event": "reset", "reason": "pruned", "epoch": app.epoch, "oldest": 4501, "head": 5010}
             assert events[at] == reset
             states = {event["sessionId"] for event in events[at + 1 : -1]}
             last = dict(load.published)
             assert states == {session for session in SESSIONS if last[session] != "deleted"}
             assert set(kinds[at + 1 : -1]) == {"state"}
             load.some(1)
-            assert (await wire.event())["seq"] == 3011
+            assert (await wire.event())["seq"] == 5011

@@ -23,6 +23,7 @@ from recorder.model.delta import Delta, Entry
 from recorder.protocol.events import (
     SEPARATOR,
     delta_frame,
+    delta_frames,
     event_frame,
     item_text,
     quote,
@@ -210,3 +211,9 @@ def test_a_quoted_text_reads_back(text: str) -> None:
 def test_a_lone_surrogate_cannot_be_sent_and_says_so() -> None:
     with pytest.raises(TypeError):
         quote("\ud800")
+
+
+@given(st.lists(st.integers(1, 300) | st.integers(65_000, 66_000), max_size=8))
+def test_frames_of_many_items_are_those_of_each_whatever_their_lengths(sizes: list[int]) -> None:
+    items = [b"{" + b"x" * size + b"}" for size in sizes]
+    assert delta_frames(items) == b"".join([delta_frame(item) for item in items])

@@ -27,23 +27,27 @@ SCAN_ROWS = 20_000
 MERGED_SESSIONS = 50
 """Up to this many sessions are each read by the index and merged; more are looked for row by row."""
 
-ITEM = """'{"seq":'||id||',"recordedAt":"'||created_at||'"'
-||CASE WHEN hash IS NULL THEN '' ELSE ',"hash":"'||lower(hex(hash))||'"' END
-||CASE WHEN coalesce(lineage, id_digest) IS NULL AND NOT before_filled THEN ''
+ITEM = """printf('{"seq":%d,"recordedAt":"%s"'
+||'%s%s%s%s%s,"delta":{"type":"%s","sessionId":%s%s%s%s%s,"timestamp":"%s"%s}}',
+id, created_at,
+CASE WHEN hash IS NULL THEN '' ELSE ',"hash":"' END, lower(hex(hash)), CASE WHEN hash IS NULL THEN '' ELSE '"' END,
+CASE WHEN coalesce(lineage, id_digest) IS NULL AND NOT before_filled THEN ''
 ELSE CASE WHEN lineage IS NULL THEN '' ELSE ',"lineage":"'||lineage||'"' END
 ||CASE WHEN before_filled THEN ',"beforeFilled":true' ELSE '' END
-||CASE WHEN id_digest IS NULL THEN '' ELSE ',"idDigest":"'||lower(hex(id_digest))||'"' END END
-||CASE WHEN before_state IS NULL AND after_state IS NULL THEN ifnull((
+||CASE WHEN id_digest IS NULL THEN '' ELSE ',"idDigest":"'||lower(hex(id_digest))||'"' END END,
+CASE WHEN before_state IS NULL AND after_state IS NULL THEN (
 SELECT ',"erased":{'||CASE WHEN before_digest IS NULL THEN '' ELSE '"before":"'||lower(hex(before_digest))||'"' END
 ||CASE WHEN before_digest IS NULL OR after_digest IS NULL THEN '' ELSE ',' END
 ||CASE WHEN after_digest IS NULL THEN '' ELSE '"after":"'||lower(hex(after_digest))||'"' END||'}'
-FROM erased_states WHERE seq = session_deltas.id), '') ELSE '' END
-||',"delta":{"type":"'||delta_type||'","sessionId":'||json_quote(session_id)
-||CASE WHEN before_state IS NULL THEN '' ELSE ',"before":'||before_state END
-||CASE WHEN after_state IS NULL THEN '' ELSE ',"after":'||after_state END
-||',"timestamp":"'||timestamp||'"'
-||CASE WHEN delta_id IS NULL THEN '' ELSE ',"id":'||json_quote(delta_id) END||'}}'"""
-"""SQL: the same text that `protocol.events.item_text` makes of a live entry; FROM session_deltas, by that name."""
+FROM erased_states WHERE seq = session_deltas.id) ELSE '' END,
+delta_type, json_quote(session_id),
+CASE WHEN before_state IS NULL THEN '' ELSE ',"before":' END, before_state,
+CASE WHEN after_state IS NULL THEN '' ELSE ',"after":' END, after_state,
+timestamp, CASE WHEN delta_id IS NULL THEN '' ELSE ',"id":'||json_quote(delta_id) END)"""
+"""SQL: the same text that `protocol.events.item_text` makes of a live entry; FROM session_deltas, by that name.
+
+By `printf`, for which NULL is an empty text: it writes into one buffer, where a chain of `||` makes a text for each.
+"""
 # As blobs: the length of a text would be counted character by character.
 _SIZE = "ifnull(length(CAST(before_state AS BLOB)), 0) + ifnull(length(CAST(after_state AS BLOB)), 0)"
 Check = Callable[[sqlite3.Connection], None]
@@ -55,6 +59,16 @@ class _Range:
 
     low: int
     high: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows to return: SQL that tells them, its parameters, how many they are, and bytes of their states."""
+
+    where: str
+    params: tuple[object, ...]
+    count: int
+    size: int
 
 
 class HistoryReader:
@@ -180,17 +194,44 @@ def _read(conn: sqlite3.Connection, query: Query, limit: int, recorded: int) -> 
         return Piece((), bounds.low if query.descending else max(bounds.high, query.after), True), 0
     by_time = _is_served_by_time(conn, query)
     window = bounds if by_time else _window(query, bounds)
-    sql, params = _candidates(query, window, limit, by_time)
-    ids, found, size = conn.execute(sql, params).fetchone()
-    fitting = found if size <= SLICE_BYTES else _fitting(conn, query, ids)
-    data, lowest, highest = _items(conn, query, ids, fitting) if found else (b"", 0, 0)
-    if fitting < found or found == limit:
+    rows = (
+        _run(conn, query, window, limit)
+        if _is_whole(query)
+        else _matches(conn, query, window, limit, by_time)
+    )
+    fitting = rows.count if rows.size <= SLICE_BYTES else _fitting(conn, query, rows)
+    data, lowest, highest = _items(conn, query, rows, fitting) if rows.count else (b"", 0, 0)
+    if fitting < rows.count or rows.count == limit:
         through = lowest if query.descending else highest
     else:
         through = window.low if query.descending else window.high
     done = through <= bounds.low if query.descending else through >= bounds.high
     items = data.split(SEPARATOR.encode()) if data else ()
     return Piece(items, through, done), len(data)
+
+
+def _is_whole(query: Query) -> bool:
+    """Whether every entry within its bounds matches."""
+    return (
+        query.sessions is None
+        and query.types is None
+        and query.lineage is None
+        and query.happened_since is None
+        and query.happened_until is None
+    )
+
+
+def _run(conn: sqlite3.Connection, query: Query, window: _Range, limit: int) -> _Rows:
+    """The first rows of the window, in the query's direction: the log has no gaps, so they need not be looked for."""
+    if query.descending:
+        params = (max(window.low, window.high - limit + 1), window.high)
+    else:
+        params = (window.low, min(window.high, window.low + limit - 1))
+    where = "id BETWEEN ? AND ?"
+    count, size = conn.execute(
+        f"SELECT count(*), ifnull(sum({_SIZE}), 0) FROM session_deltas WHERE {where}", params
+    ).fetchone()
+    return _Rows(where, params, count, size)
 
 
 def _bounds(conn: sqlite3.Connection, query: Query, recorded: int) -> _Range:
@@ -230,34 +271,45 @@ def _is_served_by_time(conn: sqlite3.Connection, query: Query) -> bool:
     return int(conn.execute(sql, (*span, SCAN_ROWS + 1)).fetchone()[0]) <= SCAN_ROWS
 
 
-def _fitting(conn: sqlite3.Connection, query: Query, ids: str) -> int:
+def _fitting(conn: sqlite3.Connection, query: Query, rows: _Rows) -> int:
     """How many of these rows have room in a slice; at least one."""
     before = (
         f"sum({_SIZE}) OVER (ORDER BY id {_order(query)} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
     )
     sql = (
         f"SELECT count(*) FROM (SELECT {before} AS size FROM session_deltas"
-        f" WHERE id IN (SELECT value FROM json_each(?))) WHERE ifnull(size, 0) < {SLICE_BYTES}"
+        f" WHERE {rows.where}) WHERE ifnull(size, 0) < {SLICE_BYTES}"
     )
-    return int(conn.execute(sql, (ids,)).fetchone()[0])
+    return int(conn.execute(sql, rows.params).fetchone()[0])
 
 
-def _items(conn: sqlite3.Connection, query: Query, ids: str, count: int) -> tuple[bytes, int, int]:
+def _items(conn: sqlite3.Connection, query: Query, rows: _Rows, count: int) -> tuple[bytes, int, int]:
     """The items of the first `count` of these rows, joined; the lowest and the highest id among them."""
+    # As a blob: a text would be decoded on its way here, only to be encoded again.
     sql = (
-        f"SELECT group_concat(item, char({ord(SEPARATOR)})), min(id), max(id) FROM ("
-        f"SELECT id, {ITEM} AS item FROM session_deltas WHERE id IN (SELECT value FROM json_each(?))"
-        f" ORDER BY id {_order(query)} LIMIT ?)"
+        f"SELECT CAST(group_concat(item, char({ord(SEPARATOR)})) AS BLOB), min(id), max(id) FROM ("
+        f"SELECT id, {ITEM} AS item FROM session_deltas WHERE {rows.where} ORDER BY id {_order(query)} LIMIT ?)"
     )
-    text, lowest, highest = conn.execute(sql, (ids, count)).fetchone()
-    return text.encode(), lowest, highest
+    text, lowest, highest = conn.execute(sql, (*rows.params, count)).fetchone()
+    if not text.isascii():
+        text.decode()  # what is not UTF-8 must not get on the wire
+    return text, lowest, highest
 
 
 def _order(query: Query) -> str:
     return "DESC" if query.descending else "ASC"
 
 
-def _candidates(query: Query, window: _Range, limit: int, by_time: bool = False) -> tuple[str, list[object]]:
+def _matches(
+    conn: sqlite3.Connection, query: Query, window: _Range, limit: int, by_time: bool = False
+) -> _Rows:
+    """The first `limit` matches within the window."""
+    sql, params = _candidates(query, window, limit, by_time)
+    ids, count, size = conn.execute(sql, params).fetchone()
+    return _Rows("id IN (SELECT value FROM json_each(?))", (ids,), count, size)
+
+
+def _candidates(query: Query, window: _Range, limit: int, by_time: bool) -> tuple[str, list[object]]:
     """SQL for the first `limit` matches, and its parameters: their ids as a JSON array, how many, their bytes."""
     order = _order(query)
     where, values = _conditions(query, window)

@@ -243,3 +243,15 @@ async def test_order_is_by_seq_though_times_of_happening_are_not(path: Path) -> 
         assert sorted(entry.recorded_at for entry in it.feeder.entries) == [
             entry.recorded_at for entry in it.feeder.entries
         ]
+
+
+async def test_a_text_that_is_not_utf8_is_never_handed_out(path: Path) -> None:
+    update = "UPDATE session_deltas SET after_state = {} WHERE id = 2"
+    async with opened(path) as it:
+        await it.record(3)
+        await it.store._memory.run(lambda conn: conn.execute(update.format("CAST(x'22ff22' AS TEXT)")))
+        with pytest.raises(UnicodeDecodeError):
+            await it.store.read_slice(0, None, None)
+        assert len((await it.store.read_slice(2, None, None)).items) == 1
+        # Or the last snapshot would stumble over it.
+        await it.store._memory.run(lambda conn: conn.execute(update.format("'1'")))
