@@ -37,7 +37,7 @@ import msgspec
 
 from recorder.model.delta import Entry
 from recorder.store.sqlite.files import FILE_MODE, Identity, check_identity, sync
-from recorder.store.sqlite.rows import WIDTH, flat
+from recorder.store.sqlite.rows import WIDTH, flat, is_row
 
 Result = TypeVar("Result")
 
@@ -103,7 +103,15 @@ class SegmentReader:
             while (record := _read_record(file)) is not None:
                 kind, payload = record
                 if kind == GROUP:
-                    values: list[Any] = msgspec.msgpack.decode(payload)
+                    values = _group(payload)
+                    if values is None:
+                        # No crash leaves a right check behind a wrong record.
+                        self._end(file, self.good, size)
+                        self.torn = 0
+                        self.damage = (
+                            self.damage or f"{self.path.name}: no group of entries at byte {self.good}"
+                        )
+                        return
                     self.last = values[-WIDTH]
                     yield values
                 self.good = file.tell()
@@ -148,6 +156,16 @@ def _parse(record: bytes) -> tuple[bytes, bytes] | None:
     if kind not in (GROUP, MARK) or length != len(payload) or _check(kind, payload) != check:
         return None
     return kind, payload
+
+
+def _group(payload: bytes) -> list[Any] | None:
+    """The columns of a group's rows, one row after the other; None where it says something else."""
+    try:
+        values: list[Any] = msgspec.msgpack.decode(payload, type=list[Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    rows = [values[at : at + WIDTH] for at in range(0, len(values), WIDTH)]
+    return values if rows and all(map(is_row, rows)) else None
 
 
 def _record(kind: bytes, payload: bytes) -> bytes:

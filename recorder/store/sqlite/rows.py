@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec.structs import astuple
 
-from recorder.model.delta import Entry
+from recorder.model.delta import DELTA_TYPES, Entry
 from recorder.store.sqlite.schema import COLUMNS
 
 LARGEST = 512
@@ -34,6 +34,9 @@ def _inserts(columns: Sequence[str]) -> dict[int, str]:
 
 _INSERTS, _COMMON_INSERTS = _inserts(COLUMNS), _inserts(_COMMON)
 
+_TEXT, _BYTES = str | None, bytes | None
+_KINDS = (int, str, str, _TEXT, _TEXT, str, str, _TEXT, _BYTES, int, _TEXT, _BYTES)
+
 # The bare columns come from the row that has the maximum (SQLite, "bare columns in an aggregate query").
 _TOUCH_STATES = """
 INSERT INTO session_states(session_id, seq, recorded_at, count, deleted)
@@ -52,6 +55,17 @@ def flat(entries: Sequence[Entry]) -> list[Any]:
         # An entry's fields are the columns, in their order, but for the frame at its end.
         values += astuple(entry)[:WIDTH]
     return values
+
+
+def is_row(values: Sequence[Any]) -> bool:
+    """Whether values are of the types that the columns of a row have, as recorders write them."""
+    # A file may hold anything; what has a type of its own would fail where it is hashed or written.
+    return (
+        len(values) == WIDTH
+        and all(map(isinstance, values, _KINDS))
+        and values[2] in DELTA_TYPES
+        and values[9] in (0, 1)
+    )
 
 
 def append_rows(conn: sqlite3.Connection, values: Sequence[Any], first: int, last: int) -> None:

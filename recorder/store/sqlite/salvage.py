@@ -28,7 +28,15 @@ from recorder.store.sqlite.database import connect_sqlite
 from recorder.store.sqlite.files import publish
 from recorder.store.sqlite.replay import Replayed, end_of_log
 from recorder.store.sqlite.retention import Receipt, Slice, prune_slice
-from recorder.store.sqlite.rows import LARGEST, Transaction, append_rows, get_meta, rebuild_states, set_meta
+from recorder.store.sqlite.rows import (
+    LARGEST,
+    Transaction,
+    append_rows,
+    get_meta,
+    is_row,
+    rebuild_states,
+    set_meta,
+)
 
 POLICY = "lost with a damaged file"
 """What the receipt says of a beginning that is gone."""
@@ -45,21 +53,6 @@ _SMALL = (
     "meta",
 )
 """Saved row by row, before the log."""
-_KINDS = (
-    int,
-    str,
-    str,
-    str | None,
-    str | None,
-    str,
-    str,
-    str | None,
-    bytes | None,
-    int,
-    str | None,
-    bytes | None,
-)
-"""What a row's columns are."""
 _NUMBERS = (
     "SELECT max(seq) FROM sqlite_sequence WHERE name = 'session_deltas'",
     "SELECT max(last_seq) FROM prunes",
@@ -241,7 +234,7 @@ class _Saving:
         head = self._pruned
         with suppress(sqlite3.Error):
             for row in self._source.execute(sql, (head,)):
-                if not all(map(isinstance, row, _KINDS)) or row[2] not in ("created", "updated", "deleted"):
+                if not is_row(row):
                     return
                 if head == self._pruned and row[0] > head + 1:
                     self._first = (

@@ -8,7 +8,9 @@ import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +20,7 @@ from recorder.intake.sequencer import Sequencer
 from recorder.intake.states import CurrentStates
 from recorder.model.chain import GENESIS
 from recorder.model.delta import Entry
-from recorder.store.sqlite.commitlog import CommitLog, SegmentReader, segment_files
+from recorder.store.sqlite.commitlog import GROUP, MAGIC, CommitLog, SegmentReader, _record, segment_files
 from recorder.store.sqlite.rows import flat
 from tests.support.store import Feeder
 
@@ -203,3 +205,35 @@ async def test_a_call_that_is_cancelled_is_carried_out_and_in_its_turn(tmp_path:
         await log.append(group(feed, 1))
         assert log.durable == 2
     assert [reader.last for reader in read(path)] == [2]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"payload": b"\xc1"},
+        {"payload": b"\x91\xa1\xff"},
+        {"payload": msgspec.msgpack.encode({"a": 1})},
+        {"payload": msgspec.msgpack.encode([])},
+        {"payload": b"\x91" * 2000 + b"\x90"},
+        {"values": lambda values: values[:-1]},
+        {"values": lambda values: [*values[:1], 7, *values[2:]]},
+        {"values": lambda values: [*values[:2], "moved", *values[3:]]},
+        {"values": lambda values: [*values[:4], b"bytes", *values[5:]]},
+        {"values": lambda values: [*values[:9], 2, *values[10:]]},
+        {"values": lambda values: ["1", *values[1:]]},
+    ],
+)
+async def test_a_record_that_is_right_but_for_what_it_says_is_damage_and_no_crash(
+    tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    path = tmp_path / "x.sqlite"
+    async with written(path, 2, 1) as (_, groups):
+        pass
+    (segment,) = segment_files(path)
+    head = MAGIC + _record(GROUP, msgspec.msgpack.encode(flat(groups[0])))
+    payload = wrong.get("payload") or msgspec.msgpack.encode(wrong["values"](flat(groups[1])))
+    segment.path.write_bytes(head + _record(GROUP, payload) + _record(GROUP, payload))
+    reader = SegmentReader(segment.path)
+    assert list(reader) == [flat(groups[0])]
+    assert (reader.good, reader.torn) == (len(head), 0)
+    assert reader.damage == f"x.sqlite.commits.1: no group of entries at byte {len(head)}"
