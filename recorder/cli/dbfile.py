@@ -20,6 +20,7 @@ import typer
 from recorder.cli.filters import Filters
 from recorder.errors import NotFound, StoreUnreadable
 from recorder.protocol.export import COLUMNS, ExportRow
+from recorder.store.sqlite.database import connect_sqlite
 
 SLICE_ROWS, SLICE_CHARS = 1000, 8_388_608
 _ERASED = "".join(
@@ -48,7 +49,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
         raise NotFound(f"{path}: no such file")
     try:
         uri = f"{path.absolute().as_uri()}?mode=ro"
-        with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)) as conn:
+        with closing(connect_sqlite(uri, uri=True, timeout=BUSY_SECONDS)) as conn:
             if not _columns(conn):
                 raise StoreUnreadable(f"{path}: not a recorder's database (it has no table session_deltas)")
             yield conn

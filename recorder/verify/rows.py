@@ -17,6 +17,7 @@ from os import cpu_count
 from pathlib import Path
 
 from recorder.model.chain import GENESIS
+from recorder.store.sqlite.database import connect_sqlite
 from recorder.store.sqlite.schema import COLUMNS
 from recorder.verify.diagnosis import Placed
 from recorder.verify.links import Erased, Stored, Tally, check, content_of
@@ -46,7 +47,7 @@ _MISTYPED = (
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
     """A database file, read-only; texts come as bytes."""
     uri = f"{path.absolute().as_uri()}?mode=ro"
-    with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)) as conn:
+    with closing(connect_sqlite(uri, uri=True, timeout=BUSY_SECONDS)) as conn:
         conn.text_factory = bytes
         # A part is read twice, first by SQLite for types: the second time it should be in memory.
         conn.execute(f"PRAGMA cache_size = -{CACHE_KIB}")

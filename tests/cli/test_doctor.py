@@ -77,6 +77,16 @@ def test_what_cannot_be_told_exits_with_three(
     assert not (tmp_path / "nobody").exists()
 
 
+def test_a_schema_that_is_no_text_cannot_be_told(invoke: Invoke, recording: Recording) -> None:
+    damage = "UPDATE sqlite_master SET name = CAST(x'ff' AS TEXT) WHERE name = 'session_deltas'"
+    run_sql("PRAGMA writable_schema = ON", damage)(recording)
+    code, out, _ = invoke("doctor", "--json")
+    assert (code, json.loads(out)["verdict"]) == (3, "cannot tell")
+    assert "malformed database schema" in out.decode()
+    code, _, err = invoke("stats", "--db", str(recording.path))
+    assert (code, "malformed database schema" in err) == (1, True)
+
+
 def test_keys_are_believed_that_are_named_or_that_signed_what_is_expected(
     invoke: Invoke, recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -148,10 +148,30 @@ def connect_file(path: Path, *, busy_seconds: float = 5.0) -> sqlite3.Connection
     return conn
 
 
+class Connection(sqlite3.Connection):
+    """A connection whose errors are SQLite's, whatever is in the file.
+
+    What SQLite says of a damaged schema repeats bytes of it. Where these are not UTF-8, Python's module fails to make
+    a message of them and raises that in place of the error.
+    """
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        """As ever. Raises sqlite3.DatabaseError (SQLITE_CORRUPT) where UnicodeDecodeError would be raised."""
+        try:
+            return super().execute(sql, parameters)
+        except UnicodeDecodeError as error:
+            said = bytes(error.object).decode(errors="backslashreplace")
+            damage = sqlite3.DatabaseError(said)
+            damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise damage from None
+
+
 def connect_sqlite(database: str, **options: Any) -> sqlite3.Connection:
+    """A connection without transactions of its own making, to be used by one thread at a time."""
     # Loading copies from one connection's thread into the other's; each is used by one thread at a time.
     conn: sqlite3.Connection = sqlite3.connect(
         database,
+        factory=Connection,
         isolation_level=None,
         check_same_thread=False,
         cached_statements=CACHED_STATEMENTS,

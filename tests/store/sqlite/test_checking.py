@@ -177,3 +177,17 @@ async def test_a_value_of_another_type_is_damage_and_no_crash(tmp_path: Path, co
     with pytest.raises(StoreDamaged, match="entry 2 is not what its hash says"):
         async with opened(path):
             pass
+
+
+async def test_a_schema_that_is_no_text_is_damage_and_no_crash(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "s.sqlite"
+    async with opened(path) as it:
+        await it.record(3)
+    with closing(sqlite3.connect(path)) as conn, conn:
+        conn.execute("PRAGMA writable_schema = ON")
+        conn.execute("UPDATE sqlite_master SET name = CAST(x'ff' AS TEXT) WHERE name = 'session_deltas'")
+    before = path.read_bytes()
+    with pytest.raises(StoreDamaged, match="malformed database schema"):
+        async with opened(path):
+            pass
+    assert path.read_bytes() == before

@@ -6,13 +6,14 @@ import asyncio
 import os
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from recorder.errors import Closed
 from recorder.store.sqlite import files
-from recorder.store.sqlite.database import open_file, open_memory
+from recorder.store.sqlite.database import connect_file, connect_sqlite, open_file, open_memory
 
 
 async def test_functions_run_whole_in_turn_on_a_thread_of_their_own() -> None:
@@ -94,3 +95,18 @@ async def test_a_file_is_written_with_a_journal_that_is_gone_and_synced_after_ea
     async with open_file(path) as database:
         for name, value in (("journal_mode", "delete"), ("synchronous", 3), ("auto_vacuum", 2)):
             assert await database.run(lambda conn, n=name: conn.execute(f"PRAGMA {n}").fetchone()) == (value,)
+
+
+def test_a_schema_that_is_no_text_is_damage_and_no_error_of_the_decoding(tmp_path: Path) -> None:
+    path = tmp_path / "s.sqlite"
+    with closing(connect_sqlite(str(path))) as conn:
+        conn.execute("CREATE TABLE named(x)")
+        conn.execute("PRAGMA writable_schema = ON")
+        conn.execute("UPDATE sqlite_master SET name = CAST(x'6e61ff' AS TEXT), sql = CAST(x'ff' AS TEXT)")
+    for connect in (lambda: connect_sqlite(str(path)), lambda: connect_file(path)):
+        with (
+            pytest.raises(sqlite3.DatabaseError, match=r"malformed database schema \(na\\xff\)") as caught,
+            closing(connect()) as conn,
+        ):
+            conn.execute("SELECT * FROM named")
+        assert caught.value.sqlite_errorcode == sqlite3.SQLITE_CORRUPT
