@@ -1,8 +1,9 @@
-"""Fuzzes the recorder for a while: hypothesis over the wire, atheris on the decoders, schemathesis on the HTTP API.
+"""Fuzzes the recorder for a while: hypothesis over the wire, schemathesis on the HTTP API, atheris on the decoders.
 
-A third of the time each. atheris and schemathesis are installed into an environment of their own, so that the project's
-lock knows nothing of them; where they cannot be, their part is left out and said to be. Ends with 1 where something was
-found: what it was stands in the output, and an input that atheris found in a file `crash-…`.
+Each part gets an equal share of the time, each of the decoders an equal share of its part. atheris and schemathesis are
+installed into an environment of their own, so that the project's lock knows nothing of them; where they cannot be, their
+part is left out and said to be. Ends with 1 where something was found: what it was stands in the output; an input that
+did it to a decoder is kept in a file that is named there.
 """
 
 from __future__ import annotations
@@ -10,32 +11,47 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
 import venv
 from pathlib import Path
 
-from doorlib import fuzz_wire
-from doorlib.soak import Server
+from doorlib import fuzz_http, fuzz_wire
+from doorlib.fuzz_targets import TARGETS
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / ".venv" / "fuzz"
 WANTED = ("atheris", "schemathesis")
+PARTS = ("wire", "http", "decoders")
+HANG_SECONDS, MAX_MB, MAX_BYTES = 20, 2048, 4096
+"""What one input may take, and how long one is."""
+
+_COVERAGE = re.compile(r"^#(\d+)\s+(INITED|DONE)\s+cov: (\d+)", re.MULTILINE)
 
 
 def main() -> int:
     """From the command line."""
     parser = argparse.ArgumentParser(prog="scripts/fuzz", description=__doc__)
     parser.add_argument("--seconds", type=float, default=3600, help="in all (default: an hour)")
-    share = parser.parse_args().seconds / 3
-    tools = environment()
+    parser.add_argument("--part", action="append", choices=PARTS, help="only this one; may be repeated")
+    parser.add_argument(
+        "--target", action="append", choices=[*TARGETS], help="of the decoders only this one; may be repeated"
+    )
+    asked = parser.parse_args()
+    parts = asked.part or PARTS
+    share = asked.seconds / len(parts)
+    tools = environment() if {"http", "decoders"} & set(parts) else None
+    found = False
     with tempfile.TemporaryDirectory(prefix="recorder-fuzz-") as folder:
-        found = asyncio.run(against_server(Path(folder), share, tools))
-        if tools is not None:
-            found |= decoders(tools, share, Path(folder))
+        if "wire" in parts:
+            found |= asyncio.run(fuzz_wire.for_seconds(share, Path(folder) / "wire"))
+        if "http" in parts and tools is not None:
+            found |= asyncio.run(fuzz_http.for_seconds(share, Path(folder) / "http", tools / "schemathesis"))
+        if "decoders" in parts and tools is not None:
+            found |= decoders(tools / "python", share, Path(folder), asked.target or list(TARGETS))
     print("fuzz: " + ("something was found" if found else "nothing was found"))
     return int(found)
 
@@ -55,35 +71,51 @@ def environment() -> Path | None:
     return programs
 
 
-async def against_server(folder: Path, share: float, tools: Path | None) -> bool:
-    """The parts that need a running recorder; whether something was found."""
-    async with Server(folder) as server:
-        until = time.monotonic() + share
-        count = await asyncio.to_thread(fuzz_wire.run, server.url, lambda _: time.monotonic() < until)
-        print(f"fuzz: {count} connections made up, and a healthy publisher beside them noticed nothing")
-        if tools is None:
-            return False
-        command = [
-            str(tools / "schemathesis"), "run", f"{server.url}/api/openapi.json", "--checks", "not_a_server_error",
-            "--exclude-path", "/api/stream", "--max-examples", str(max(1, int(share / 4))),
-        ]  # fmt: skip
-        # It leaves a cache where it runs.
-        process = await asyncio.create_subprocess_exec(*command, cwd=folder)
-        return bool(await process.wait())
+def decoders(python: Path, share: float, folder: Path, names: list[str]) -> bool:
+    """atheris on each target; whether something was found.
 
-
-def decoders(tools: Path, share: float, folder: Path) -> bool:
-    """atheris; whether something was found."""
+    Args:
+        python: That has it.
+        share: Seconds in all.
+        folder: For what is needed meanwhile. What was found, and what has led further, is kept beside the tools.
+        names: The targets.
+    """
+    run = [str(python), "-m", "doorlib.fuzz_decoders"]
     paths = [str(ROOT), str(ROOT / "scripts"), sysconfig.get_path("purelib")]
-    command = [
-        str(tools / "python"),
-        "-m",
-        "doorlib.fuzz_decoders",
-        f"-max_total_time={int(share)}",
-        "-max_len=4096",
-    ]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    return bool(subprocess.run([*command, str(folder)], env=env).returncode)
+    seeds = folder / "seeds"
+    subprocess.run([*run, "seeds", str(seeds)], env=env, check=True, stderr=subprocess.DEVNULL)
+    found = False
+    for name in names:
+        corpus, finds = HOME / "corpus" / name, HOME / "found"
+        for place in (corpus, finds):
+            place.mkdir(parents=True, exist_ok=True)
+        limits = [
+            f"-max_total_time={max(1, int(share / len(names)))}",
+            f"-max_len={MAX_BYTES}",
+            f"-timeout={HANG_SECONDS}",
+        ]
+        limits += [
+            f"-rss_limit_mb={MAX_MB}",
+            f"-dict={seeds / 'words.dict'}",
+            f"-artifact_prefix={finds}/{name}-",
+        ]
+        command = [*run, name, *limits, str(corpus), str(seeds / name)]
+        done = subprocess.run(command, env=env, stderr=subprocess.PIPE, text=True, errors="replace")
+        print(f"fuzz: {name}: {coverage(done.stderr)}", flush=True)
+        if done.returncode:
+            print("\n".join(done.stderr.splitlines()[-60:]), flush=True)
+            found = True
+    return found
+
+
+def coverage(said: str) -> str:
+    """What libFuzzer says of a run, in a line: how many inputs, and how much was reached by the first and by all."""
+    counts = {kind: (int(runs), int(reached)) for runs, kind, reached in _COVERAGE.findall(said)}
+    if counts.keys() != {"INITED", "DONE"}:
+        return "ended before its time"
+    (_, before), (runs, after) = counts["INITED"], counts["DONE"]
+    return f"{runs:,} inputs; coverage {before} with what it began with, {after} at the end"
 
 
 if __name__ == "__main__":

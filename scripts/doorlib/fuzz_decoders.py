@@ -1,66 +1,43 @@
-"""atheris on everything that takes bytes from outside: a value or an error of ours comes out, never anything else.
+"""atheris on one target: `python -m doorlib.fuzz_decoders NAME …`, the rest being libFuzzer's arguments.
 
-Run by `scripts/fuzz`, in an environment that has atheris; arguments are libFuzzer's.
+Run by `scripts/fuzz`, in an environment that has atheris. `seeds FOLDER` in the place of a name writes down what each
+target begins with, and the dictionary.
 """
 
-import json
+from __future__ import annotations
+
 import sys
+from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["recorder"]):
-    from recorder.api import cursors
-    from recorder.errors import RecorderError
-    from recorder.hub.machine import StateMachine
-    from recorder.hub.plain import take_messages
-    from recorder.known_secrets import DEFAULT_KEYS, DEFAULT_PATTERNS
-    from recorder.model.redaction import Redactor
-    from recorder.protocol.decode import decode_lines, decode_text
-    from recorder.protocol.subscribe import parse_op, parse_query
+# What the targets read with, too: else a byte that matters there looks like one that does not.
+INSTRUMENTED = ["recorder", "websockets", "jwt"]
 
-REDACTOR = Redactor(DEFAULT_KEYS, DEFAULT_PATTERNS, b"salt")
+with atheris.instrument_imports(include=INSTRUMENTED):
+    from doorlib.fuzz_seeds import dictionary, seeds
+    from doorlib.fuzz_targets import TARGETS
 
 
-def publish(data: bytes) -> None:
-    """As a publisher's message; what is taken is redacted, too, and stays JSON."""
-    for delta in [*decode_text(data, 10_000)]:
-        for state in (delta.before, delta.after):
-            if state is not None:
-                json.loads(REDACTOR.redact(state)[0], parse_int=len, parse_float=len)
+def write_seeds(folder: Path) -> None:
+    """Write a folder of inputs for each target, and `words.dict`."""
+    for name in TARGETS:
+        place = folder / name
+        place.mkdir(parents=True, exist_ok=True)
+        for number, seed in enumerate(seeds(name)):
+            (place / f"{number:03}").write_bytes(seed)
+    (folder / "words.dict").write_text(dictionary())
 
 
-def cursor(data: bytes) -> None:
-    """As a cursor of history."""
-    cursors.decode(data.decode("latin-1"), cursors.DeltasCursor, "epoch")
-
-
-def frames(data: bytes) -> None:
-    """As the bytes of a connection."""
-    machine = StateMachine(compression=True)
-    take_messages(data, 1000)
-    machine.receive_data(data)
-    machine.events_received()
-
-
-TARGETS = [
-    publish,
-    lambda data: decode_lines(data, 10_000),
-    parse_op,
-    lambda data: parse_query(data.decode("latin-1")),
-    cursor,
-    frames,
-]
-
-
-def one_input(data: bytes) -> None:
-    """The first byte chooses whom the rest is for."""
-    if data:
-        try:
-            TARGETS[data[0] % len(TARGETS)](data[1:])
-        except RecorderError:
-            return
+def main() -> None:
+    """From the command line."""
+    program, name, *rest = sys.argv
+    if name == "seeds":
+        write_seeds(Path(rest[0]))
+        return
+    atheris.Setup([program, *rest], TARGETS[name])
+    atheris.Fuzz()
 
 
 if __name__ == "__main__":
-    atheris.Setup(sys.argv, one_input)
-    atheris.Fuzz()
+    main()
