@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 import tempfile
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -69,7 +71,11 @@ def torture(
     )
     console.say(f"seed {plan.seed}, in {folder}")
     parts = [part for part in PARTS if not only or part in only]
-    verdict = asyncio.run(run_campaign(plan, parts, _Telling().on_case))
+    try:
+        verdict = asyncio.run(_until_terminated(run_campaign(plan, parts, _Telling().on_case)))
+    except asyncio.CancelledError:
+        console.say("terminated: the recorders are ended, what they left is removed; there is no verdict")
+        return 128 + signal.SIGTERM
     text = orjson.dumps(verdict.document(), option=orjson.OPT_INDENT_2) + b"\n"
     if json is None:
         console.out(text)
@@ -77,6 +83,13 @@ def torture(
         json.write_bytes(text)
     _summarise(verdict)
     return 0 if verdict.passed else 1
+
+
+async def _until_terminated(campaign: Coroutine[Any, Any, Verdict]) -> Verdict:
+    """Run it; SIGTERM breaks it off as Ctrl-C does, so that nothing is left behind."""
+    task = asyncio.create_task(campaign, name="torture-campaign")
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await task
 
 
 class _Telling:

@@ -143,7 +143,7 @@ class Maintenance:
         """
         if not (self._store.is_dirty or even_if_clean or self.snapshot_error):
             return None
-        return await self._noted("snapshot", self._save, _snapshot_counts)
+        return await self._save()
 
     async def prune(self, older_than: str | None = None) -> int:
         """Remove what need not be kept.
@@ -193,6 +193,9 @@ class Maintenance:
         return limit is not None and await self._store.used_bytes() > limit * (1 + HEADROOM)
 
     async def _save(self) -> SnapshotResult:
+        return await self._noted("snapshot", self._write, _snapshot_counts)
+
+    async def _write(self) -> SnapshotResult:
         begin = self._clock.monotonic()
         try:
             result = await self._store.snapshot()

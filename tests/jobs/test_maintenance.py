@@ -335,9 +335,10 @@ async def test_every_run_is_kept_with_its_figures_across_a_restart(path: Path) -
         await it.upkeep.snapshot()
         await it.upkeep.prune()
     async with kept(path) as it:
-        (snapshot, prune) = await it.runs()
-        assert snapshot[:2] == ("snapshot", "ok")
+        (snapshot, after, prune) = await it.runs()
+        assert snapshot[:2] == after[:2] == ("snapshot", "ok")
         assert (snapshot[2]["rows"], snapshot[2]["head"]) == (8, 8)
+        assert (after[2]["rows"], after[2]["head"]) == (0, 8)
         assert prune == ("prune", "ok", {"deleted": 3}, None)
 
 
