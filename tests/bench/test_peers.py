@@ -107,8 +107,8 @@ class TestSocketIO:
 def test_a_short_run_gives_every_figure(name: str, tmp_path: Path) -> None:
     kept = tmp_path / "figures.json"
     command = [
-        BENCH, "deliveries", "ingest", "latency", "--quick", "--seconds", "0.02", "--subscribers", "3", "--rate", "200", "--systems", name, "--json",
-        str(kept),
+        BENCH, "deliveries", "ingest", "latency", "--quick", "--seconds", "0.02", "--subscribers", "3",
+        "--rate", "200", "--systems", name, "--json", str(kept),
     ]  # fmt: skip
     env = {**os.environ, "BENCH_PYTHON": sys.executable, "TMPDIR": str(tmp_path)}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
