@@ -6,6 +6,9 @@ about is kept. When it has taken what was written, `conflated` says what it skip
 reader's pace. What comes meanwhile is skipped in the same way, so it may take several rounds until `live` says that it
 is over. It can fetch what it skipped, from `from` on.
 
+All readers of an audience that are being moved on share one account of what they miss (`fanout.Skipped`): a delta costs
+the same whether there is one of them or a thousand.
+
 Kept true: a reader sees every delta that matches, or a `conflated` whose range covers it; never half of it. One that
 takes nothing at all is closed as ever: that is for its socket to see.
 """
@@ -17,7 +20,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from recorder.errors import RecorderError, Unavailable
-from recorder.hub.fanout import Batch
+from recorder.hub.fanout import Batch, Skipped
 from recorder.hub.feed import Source, states_at_once
 
 State = tuple[int, str, str]
@@ -46,6 +49,14 @@ class Reader(Protocol):
         """From here on deltas come as they happen."""
         ...
 
+    def set_aside(self) -> Skipped | None:
+        """Be handed nothing for now; where to see what it misses. None while it is not live yet."""
+        ...
+
+    def take_back(self) -> None:
+        """Be handed what comes again."""
+        ...
+
     def failed(self, error: RecorderError) -> None:
         """It is over."""
         ...
@@ -67,8 +78,11 @@ class Conflation:
         self._source = source
         self._reader = reader
         self._task: asyncio.Task[None] | None = None  # while the reader is behind
-        self._count = 0  # deltas skipped and not told of
+        # What was skipped and is not told of: what it was handed all the same, and from where on in the account.
+        self._count = 0  # deltas
         self._touched: dict[str, tuple[int, bool]] = {}  # their sessions: the last seq, whether it deleted
+        self._skipped: Skipped | None = None  # the account, while it is set aside
+        self._mark = 0, 0  # the account's count and seq then
         self._erased: dict[str, Erased] = {}  # sessions whose content was erased, and that is not told of
 
     @property
@@ -80,6 +94,7 @@ class Conflation:
         """The reader is too slow."""
         if self._task is None:
             self._source.metrics.conflations += 1
+            self._set_aside()
             self._task = self._source.spawn(self)
 
     def stop(self) -> None:
@@ -87,10 +102,15 @@ class Conflation:
         if self._task is not None:
             self._task.cancel()
             self._task = None
+            self._skipped = None
+            self._reader.take_back()
         self._count, self._touched, self._erased = 0, {}, {}
 
     def skip(self, batch: Batch) -> None:
-        """Count what is not written."""
+        """Count what it was handed and is not written."""
+        # It has become live since, perhaps.
+        if self._skipped is None:
+            self._set_aside()
         self._count += len(batch.entries)
         for entry in batch.entries:
             self._touched[entry.session_id] = entry.seq, entry.type == "deleted"
@@ -98,6 +118,28 @@ class Conflation:
     def erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
         """A session's content was erased, which is told in its turn: the reader may not have seen it yet."""
         self._erased[session_id] = through, count, erased_at
+
+    def _set_aside(self) -> None:
+        self._skipped = self._reader.set_aside()
+        if self._skipped is not None:
+            self._mark = self._skipped.count, self._skipped.seq
+
+    @property
+    def _has_news(self) -> bool:
+        """Whether there is something to tell."""
+        account = self._skipped
+        return bool(self._count or self._erased or (account is not None and account.count > self._mark[0]))
+
+    def _take_news(self) -> tuple[int, dict[str, tuple[int, bool]], dict[str, Erased]]:
+        """What is to be told: how many deltas, their sessions, and what was erased."""
+        count, self._count = self._count, 0
+        touched, self._touched = self._touched, {}
+        erased, self._erased = self._erased, {}
+        if self._skipped is not None:
+            count += self._skipped.count - self._mark[0]
+            touched |= self._skipped.touched(self._mark[1])
+            self._mark = self._skipped.count, self._skipped.seq
+        return count, touched, erased
 
     async def run(self) -> None:
         """Catch up, round by round."""
@@ -112,13 +154,14 @@ class Conflation:
         reader, fanout = self._reader, self._source.fanout
         await reader.wait_writable()
         fanout.flush()
-        while self._count or self._erased:
+        while self._has_news:
             await self._round()
             await reader.wait_writable()
             # What this tick has collected would otherwise be written behind our back, in front of what we have to say.
             fanout.flush()
         # No await since: from the next batch on it is live.
-        self._task = None
+        self._task = self._skipped = None
+        reader.take_back()
         reader.position = self._source.head
         reader.send_live(self._source.head)
 
@@ -126,9 +169,7 @@ class Conflation:
         """Say what was skipped, and how the sessions are that it was about."""
         reader = self._reader
         head = self._source.head
-        count, self._count = self._count, 0
-        touched, self._touched = self._touched, {}
-        erased, self._erased = self._erased, {}
+        count, touched, erased = self._take_news()
         # One instant, as the states of a reset: what follows it is skipped anew, or live.
         living = self._source.states(frozenset(touched))
         if count:

@@ -2,12 +2,14 @@
 
 Subscribers with the same filter form an audience. What is published during one tick of the event loop is collected; at
 its end each audience gets the frames that match it joined into one `bytes`, and each subscriber of it writes that same
-object. So the cost of a subscriber is one write per tick, whatever the number of deltas.
+object. So the cost of a subscriber is one write per tick, whatever the number of deltas. One that is set aside, being
+too slow, costs nothing at all: what it is not handed is counted once for all of them.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
@@ -69,14 +71,47 @@ class Receiver(Protocol):
         ...
 
 
+class Skipped:
+    """What an audience was handed while some of it were set aside: how much, and about which sessions.
+
+    One for all of them, so that however many there are, an entry costs one note.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0  # entries
+        self.seq = 0  # of the last one
+        # Session → the last seq, and whether it deleted; in the order of these seqs.
+        self._latest: OrderedDict[str, tuple[int, bool]] = OrderedDict()
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Note entries, at least one."""
+        self.count += len(entries)
+        self.seq = entries[-1].seq
+        for entry in entries:
+            self._latest[entry.session_id] = entry.seq, entry.type == "deleted"
+            self._latest.move_to_end(entry.session_id)
+
+    def touched(self, after: int) -> dict[str, tuple[int, bool]]:
+        """Sessions that had entries after a seq: the last seq of each, and whether it deleted."""
+        found: dict[str, tuple[int, bool]] = {}
+        for session_id in reversed(self._latest):
+            last = self._latest[session_id]
+            if last[0] <= after:
+                break
+            found[session_id] = last
+        return found
+
+
 class Audience:
     """Everyone who is live with one and the same filter."""
 
-    __slots__ = ("members", "pending", "sessions", "types", "with_hashes")
+    __slots__ = ("aside", "members", "pending", "sessions", "skipped", "types", "with_hashes")
 
     def __init__(self, key: Filter) -> None:
         self.sessions, self.types, self.with_hashes = key
         self.members: dict[Receiver, None] = {}  # ordered, so that service is fair and repeatable
+        self.aside: dict[Receiver, None] = {}  # those who are not handed anything for now
+        self.skipped = Skipped()  # what those have missed, and those before them since there were none
         self.pending: list[Entry] = []  # matched in the tick that is being flushed
 
     def wants(self, entry: Entry) -> bool:
@@ -85,8 +120,14 @@ class Audience:
             self.types is None or entry.type in self.types
         )
 
-    def deliver(self, packs: dict[int, bytes]) -> Batch:
+    def deliver(self, packs: dict[int, bytes]) -> Batch | None:
         """Hand the pending entries to every member; `packs` as in `Batch`, for those who are shown hashes."""
+        if self.aside:
+            # First: who is set aside while being handed this batch has a count of its own of it.
+            self.skipped.add(self.pending)
+        if not self.members:
+            self.pending = []
+            return None
         batch = Batch(self.pending, packs) if self.with_hashes else batch_without_hashes(self.pending)
         self.pending = []
         for member in list(self.members):
@@ -118,7 +159,7 @@ class Fanout:
 
     @property
     def receivers(self) -> int:
-        """How many receivers are live."""
+        """How many receivers are live, and not set aside."""
         return sum(len(audience.members) for audience in self._audiences.values())
 
     def publish(self, entries: Sequence[Entry]) -> None:
@@ -151,8 +192,36 @@ class Fanout:
         if audience is None:
             return
         audience.members.pop(receiver, None)
-        if not audience.members:
+        self._back(audience, receiver)
+        if not audience.members and not audience.aside:
             self._drop(key, audience)
+
+    def set_aside(self, receiver: Receiver, subscription: Subscription) -> Skipped | None:
+        """Hand a receiver nothing until `take_back`. None where it is not served.
+
+        Returns:
+            Where to see what it misses. If it is being handed a batch now, that one is not counted there.
+        """
+        audience = self._audiences.get(_filter(subscription))
+        if audience is None or receiver not in audience.members:
+            return None
+        del audience.members[receiver]
+        audience.aside[receiver] = None
+        return audience.skipped
+
+    def take_back(self, receiver: Receiver, subscription: Subscription) -> None:
+        """Serve a receiver again that was set aside. What was published before now must have been flushed."""
+        audience = self._audiences.get(_filter(subscription))
+        if audience is not None and receiver in audience.aside:
+            self._back(audience, receiver)
+            audience.members[receiver] = None
+
+    @staticmethod
+    def _back(audience: Audience, receiver: Receiver) -> None:
+        if receiver in audience.aside:
+            del audience.aside[receiver]
+            if not audience.aside:
+                audience.skipped = Skipped()
 
     def flush(self) -> None:
         """Hand out now what the tick has collected."""
@@ -163,7 +232,8 @@ class Fanout:
         for audience in self._match(entries):
             members = len(audience.members)
             batch = audience.deliver(packs)
-            self._metrics.delivered(len(batch.entries) * members, len(batch.wire) * members)
+            if batch is not None:
+                self._metrics.delivered(len(batch.entries) * members, len(batch.wire) * members)
 
     def _on_tick(self) -> None:
         self._scheduled = False

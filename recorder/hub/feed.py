@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from loguru import logger
 
 from recorder.errors import Pruned, RecorderError, Unavailable
-from recorder.hub.fanout import Batch, Fanout, batch_without_hashes
+from recorder.hub.fanout import Batch, Fanout, Skipped, batch_without_hashes
 from recorder.hub.tail import Tail
 from recorder.metrics import Metrics
 from recorder.model.chain import GENESIS
@@ -190,6 +190,15 @@ class Feed:
         if self._joined:
             self._joined = False
             self._source.fanout.leave(self._sink, self._subscription)
+
+    def set_aside(self) -> Skipped | None:
+        """Have the sink handed nothing until `take_back`; where to see what it misses. None where it is not live."""
+        return self._source.fanout.set_aside(self._sink, self._subscription) if self._joined else None
+
+    def take_back(self) -> None:
+        """Have the sink handed what comes again."""
+        if self._joined:
+            self._source.fanout.take_back(self._sink, self._subscription)
 
     def tell_live(self, head: int) -> None:
         """From here on deltas come as they happen. Only at the head, with everything before it handed out."""

@@ -20,7 +20,7 @@ from loguru import logger
 from recorder.clock import Clock
 from recorder.errors import Closed, RecorderError, TooSlow
 from recorder.hub.conflation import Conflation
-from recorder.hub.fanout import Batch
+from recorder.hub.fanout import Batch, Skipped
 from recorder.hub.feed import CHUNK_BYTES, Feed
 from recorder.hub.socket import HARD_GRACE_SECONDS, SocketLimits
 from recorder.hub.subscriber import SubscriberHub
@@ -124,6 +124,14 @@ class EventStream:
     def send_erased_now(self, session_id: str, through: int, count: int, erased_at: str) -> None:
         """The same, whatever is under way."""
         self._feed.tell_erased(session_id, through, count, erased_at)
+
+    def set_aside(self) -> Skipped | None:
+        """Be handed nothing for now."""
+        return self._feed.set_aside()
+
+    def take_back(self) -> None:
+        """Be handed what comes again."""
+        self._feed.take_back()
 
     def send_live(self, seq: int) -> None:
         """It is live again."""

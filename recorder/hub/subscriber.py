@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from recorder.errors import BadSubscription, NotAllowed, RateLimited, RecorderError
 from recorder.hub.conflation import Conflation
-from recorder.hub.fanout import Batch
+from recorder.hub.fanout import Batch, Skipped
 from recorder.hub.feed import CHUNK_BYTES, Feed, Source
 from recorder.hub.socket import WebSocket
 from recorder.model.bucket import TokenBucket
@@ -200,6 +200,14 @@ class Subscriber:
     def send_erased_now(self, session_id: str, through: int, count: int, erased_at: str) -> None:
         """The same, whatever is under way."""
         self._feed.tell_erased(session_id, through, count, erased_at)
+
+    def set_aside(self) -> Skipped | None:
+        """Be handed nothing for now."""
+        return self._feed.set_aside()
+
+    def take_back(self) -> None:
+        """Be handed what comes again."""
+        self._feed.take_back()
 
     def send_live(self, seq: int) -> None:
         """It is live again."""

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from recorder.clock import FakeClock
+from recorder.hub.fanout import Batch
+from recorder.hub.subscriber import Subscriber
 from tests.support.app import App, delta, running_app, some, turn, turn_until
 from tests.support.http import client, seqs
 from tests.support.wire import Wire
@@ -186,6 +188,23 @@ async def test_a_session_that_is_being_erased_is_not_shown_as_deleted(tmp_path: 
         assert "secret" not in {event["sessionId"] for event in events if event["event"] == "state"}
         app.recorder.hub.erased("secret", through, 1, "2026-11-20T12:00:00.000Z")
         assert (await wire.event())["event"] == "erased"
+
+
+async def test_a_reader_that_is_being_moved_on_is_handed_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand of them must cost a publisher no more than one."""
+    async with slow_reader(tmp_path) as (app, wire, clock):
+        await fall_behind(app, clock)
+        handed: list[Batch] = []
+        monkeypatch.setattr(Subscriber, "deliver", lambda self, batch: handed.append(batch))
+        for _ in range(20):
+            app.publish_nowait(delta())
+            await turn()
+        assert handed == []
+        monkeypatch.undo()
+        wire.open_wide()
+        assert covered(await wire.until("live")) == list(range(1, app.head + 1))
 
 
 async def test_without_it_a_slow_reader_is_closed_and_odd_wishes_are_refused(tmp_path: Path) -> None:
