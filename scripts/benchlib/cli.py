@@ -12,7 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+from benchlib.compare import as_text as compared
+from benchlib.errors import BenchError
 from benchlib.installing import install
+from benchlib.kept import load
 from benchlib.measures import growing
 from benchlib.measures.deliveries import Deliveries
 from benchlib.measures.ingest import Ingest
@@ -20,7 +23,9 @@ from benchlib.measures.latency import Latency
 from benchlib.measures.plan import USUAL_SIZE, Plan
 from benchlib.needs import missing
 from benchlib.payload import MAX_SIZE, MIN_SIZE
+from benchlib.plot import as_svg
 from benchlib.recordings import Shelf
+from benchlib.render import as_markdown, write_into
 from benchlib.report import as_json, as_text
 from benchlib.run import Measure, run
 from benchlib.systems import NAMES, named
@@ -111,6 +116,15 @@ def parser() -> argparse.ArgumentParser:
     add("--rows", type=_numbers, metavar="N,M", help="recorded already, ascending, where growth is measured")
     add("--quick", action="store_true", help="a short look whether everything works; its figures mean little")
     add("--json", type=Path, metavar="FILE", help="keep all figures, every round, in this file")
+    add("--compare", type=Path, metavar="FILE", help="ratios to an earlier run, kept by --json")
+    add("--plot", type=Path, metavar="FILE.svg", help="draw the figures")
+    add(
+        "--render",
+        type=Path,
+        metavar="FILE",
+        help="measure nothing: a kept run as the README's section on speed",
+    )
+    add("--into", type=Path, metavar="README.md", help="with --render: write it there, between the markers")
     add(
         "--set",
         type=_setting,
@@ -173,6 +187,8 @@ def _check(made: argparse.ArgumentParser, arguments: argparse.Namespace) -> None
         made.error(f"--size must be even, {MIN_SIZE} to {MAX_SIZE}")
     if arguments.rows and (len(arguments.rows) < 2 or arguments.rows != sorted(set(arguments.rows))):
         made.error("--rows must be two numbers or more, ascending")
+    if arguments.into and not arguments.render:
+        made.error("--into goes with --render")
     for name in ("rounds", "rate", "readers", "preload", "seconds"):
         if (value := getattr(arguments, name)) is not None and value <= 0:
             made.error(f"--{name} must be above 0")
@@ -193,22 +209,46 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = made.parse_args(argv)
     _check(made, arguments)
     signal.signal(signal.SIGTERM, _stop)
-    plan = plan_of(arguments)
-    rounds = arguments.rounds or (1 if arguments.quick else 3)
-    systems = systems_of(arguments)
     try:
         if arguments.install:
-            return 0 if install(systems, lambda line: sys.stdout.write(f"{line}\n")) else 1
-        return _measure(arguments, plan, rounds, systems)
+            return 0 if install(systems_of(arguments), lambda line: sys.stdout.write(f"{line}\n")) else 1
+        # Read first: whether it can be read is better known before a long run than after it.
+        earlier = load(arguments.compare) if arguments.compare else None
+        if arguments.render:
+            return _render(arguments, earlier)
+        return _measure(arguments, earlier)
+    except BenchError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     except KeyboardInterrupt:
         return 130
 
 
-def _measure(arguments: argparse.Namespace, plan: Plan, rounds: int, systems: list[System]) -> int:
+def _render(arguments: argparse.Namespace, earlier: dict[str, Any] | None) -> int:
+    kept = load(arguments.render)
+    section = as_markdown(kept)
+    if arguments.into:
+        write_into(arguments.into, section)
+    else:
+        sys.stdout.write(section)
+    _afterwards(arguments, kept, earlier)
+    return 0
+
+
+def _afterwards(arguments: argparse.Namespace, kept: dict[str, Any], earlier: dict[str, Any] | None) -> None:
+    if earlier is not None:
+        sys.stdout.write("\n" + compared(kept, earlier))
+    if arguments.plot:
+        arguments.plot.write_text(as_svg(kept))
+
+
+def _measure(arguments: argparse.Namespace, earlier: dict[str, Any] | None) -> int:
+    plan, systems = plan_of(arguments), systems_of(arguments)
+    rounds = arguments.rounds or (1 if arguments.quick else 3)
     lacks = {system.name: "; ".join(missing(system.needs)) for system in systems}
     systems = [system for system in systems if not lacks[system.name]]
-    with tempfile.TemporaryDirectory(prefix="recorder-bench-") as kept:
-        shelf = Shelf(Path(kept), plan)
+    with tempfile.TemporaryDirectory(prefix="recorder-bench-") as folder:
+        shelf = Shelf(Path(folder), plan)
         results = run(measures_of(arguments, plan, shelf), systems, rounds, ONLY, growing.OF)
     results.skipped = {name: lacking for name, lacking in lacks.items() if lacking}
     if not systems:
@@ -222,6 +262,8 @@ def _measure(arguments: argparse.Namespace, plan: Plan, rounds: int, systems: li
         **{name: getattr(plan, name) for name in Plan.__dataclass_fields__},
     }
     sys.stdout.write(as_text(results, systems, options))
+    kept = as_json(results, systems, options)
     if arguments.json:
-        arguments.json.write_text(json.dumps(as_json(results, systems, options), indent=1) + "\n")
+        arguments.json.write_text(json.dumps(kept, indent=1) + "\n")
+    _afterwards(arguments, kept, earlier)
     return 1 if results.problems else 0

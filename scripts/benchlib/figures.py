@@ -57,3 +57,12 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
         ValueError: no rounds, or not as many on one side as on the other.
     """
     return Spread.of([a / b if b else math.inf for a, b in zip(ours, theirs, strict=True)])
+
+
+def number(value: float) -> str:
+    """A figure with the three digits that count, in a form that is short: `2,230,000` or `0.0123`."""
+    if value == 0:
+        return "0"
+    digits = 2 - math.floor(math.log10(abs(value)))
+    rounded = round(value, digits)
+    return f"{rounded:,.0f}" if digits <= 0 else f"{rounded:.{digits}f}".rstrip("0").rstrip(".")
