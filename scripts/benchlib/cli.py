@@ -36,16 +36,17 @@ QUICK = Plan(
     seconds=0.2, most=20_000, rate=1000, preload=4000, quiet_s=0.8, busy_s=1.5, rows=(1000, 3000), new=(100, 500),
     burst=500, queries=10, idle=(10, 30), kept=(1000, 3000), sessions=(1000,),
 )  # fmt: skip
+IDLE = "memory, idle connections"
 # The bare server knows no acks and no numbers: there is nothing to be measured but deliveries. What records nothing
-# is not asked for ingest, and what isn't a WebSocket not for latency.
+# is not asked for ingest or the memory of what is kept, and what isn't a WebSocket not for latency.
 ONLY = {
     "bare": ("deliveries",),
-    "redis-everysec": ("deliveries", "ingest"),
+    "redis-everysec": ("deliveries", "ingest", "memory"),
     "redis-always": ("deliveries", "ingest"),
-    "nats": ("deliveries", "latency"),
-    "mosquitto": ("deliveries", "latency"),
-    "mosquitto-tcp": ("deliveries",),
-    "socketio": ("deliveries", "latency"),
+    "nats": ("deliveries", "latency", IDLE),
+    "mosquitto": ("deliveries", "latency", IDLE),
+    "mosquitto-tcp": ("deliveries", IDLE),
+    "socketio": ("deliveries", "latency", IDLE),
 }
 
 

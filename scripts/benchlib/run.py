@@ -65,7 +65,8 @@ def run(
 ) -> Results:
     """Runs every measure `rounds` times over all systems, in turn.
 
-    Systems named in `only` take part in those measures alone; measures named in `of` are taken of those systems
+    Systems named in `only` take part in those measures alone (`ingest`), or in those cases of one (`memory, idle
+    connections`); measures named in `of` are taken of those systems
     alone.
 
     A system that fails in a case is left out of the rest of that case, and what happened is a problem of the
@@ -73,7 +74,8 @@ def run(
     """
     results = Results()
     for measure in measures:
-        alive = [each for each in systems if measure.name in (only or {}).get(each.name, (measure.name,))]
+        names = {measure.name, f"{measure.name}, {measure.case}"}
+        alive = [each for each in systems if names & set((only or {}).get(each.name, names))]
         alive = [each for each in alive if each.name in (of or {}).get(measure.name, (each.name,))]
         if not alive:
             continue

@@ -310,6 +310,12 @@ class TestRun:
         run([measure], systems, 1, {"bare": ("ingest", "latency"), "obvious": ("latency", "deliveries")})
         assert measure.ran == ["obvious"]
 
+    def test_a_system_may_take_part_in_some_cases_of_a_measure_alone(self) -> None:
+        measure = _Counting()
+        systems = [named("obvious", Options()), named("bare", Options())]
+        run([measure], systems, 1, {"bare": ("deliveries, 1 subscriber",), "obvious": ("deliveries, 2",)})
+        assert measure.ran == ["bare"]
+
 
 class TestProcesses:
     def test_a_server_that_does_not_start_is_told_with_its_log(self, tmp_path: Path) -> None:
