@@ -139,12 +139,18 @@ class HttpConnection(HttpToolsProtocol):
         """From here on the socket is somebody else's."""
         self._stop_timers()
         super().handle_websocket_upgrade()
+        self._let_go()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed; never called after an upgrade."""
         self._stop_timers()
         self._admission.leave(self.transport)
         super().connection_lost(exc)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        # It and we hold each other: without this the memory of both waits for the garbage collector, which is seldom.
+        self.parser = None  # type: ignore[assignment]
 
     def _on_head_late(self) -> None:
         self._metrics.turn_away("handshake_timeout")

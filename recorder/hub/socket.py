@@ -44,6 +44,9 @@ HARD_GRACE_SECONDS = 0.25
 RUN_BYTES = 256 << 10
 """How much of messages a role gets at once, at most, beside the first: the loop has others to serve."""
 
+_NOTHING: deque[Frame | bytes] = deque(maxlen=0)
+"""The inbox of a connection that has nothing in it: an empty one of its own would take 760 bytes of each."""
+
 MAX_REASON_BYTES = 123
 """A close frame's payload is at most 125 bytes (RFC 6455, section 5.5), two of them the code."""
 
@@ -120,7 +123,7 @@ class WebSocket(asyncio.Protocol):
         self._proto = StateMachine(compression=door.limits.compression)  # Sans-I/O
         self.compresses = False  # whether the other side takes frames that are compressed for all
         self._role: Role | None = None  # what the connection is for, once admitted
-        self._inbox: deque[Frame | bytes] = deque()  # read, not handled yet: frames, or whole messages
+        self._inbox = _NOTHING  # read, not handled yet: frames, or whole messages
         self._held = b""  # the beginning of a plain frame, not given to the state machine yet
         self._partial: bytearray | None = None  # the message whose fragments are coming
         self._reading = True  # False while the role has paused it
@@ -386,7 +389,7 @@ class WebSocket(asyncio.Protocol):
         if self._held:
             data, self._held = self._held + data, b""
         messages, taken = take_messages(data, self._role.max_message_bytes)
-        self._inbox.extend(messages)
+        self._keep(messages)
         rest = data[taken:]
         if may_hold(rest, self._role.max_message_bytes):
             self._held = rest
@@ -398,7 +401,14 @@ class WebSocket(asyncio.Protocol):
         self._proto.receive_data(data)
         frames = self._proto.events_received()
         if not self._ended:
-            self._inbox.extend(cast(list[Frame], frames))
+            self._keep(cast(list[Frame], frames))
+
+    def _keep(self, frames: Sequence[Frame | bytes]) -> None:
+        """Note what is to be handled."""
+        if self._inbox:
+            self._inbox.extend(frames)
+        elif frames:
+            self._inbox = deque(frames)
 
     def _take_head(self, data: bytes) -> None:
         """Answer the request, which comes in one piece."""
@@ -425,6 +435,8 @@ class WebSocket(asyncio.Protocol):
         self._proto.send_response(response)
         self._flush_protocol()
         if self._proto.state is OPEN:
+            if data.find(b"\r\n\r\n") == len(data) - 4:
+                self._proto.forget_request()
             self._open(role)
 
     def _open(self, role: Role) -> None:
@@ -448,6 +460,8 @@ class WebSocket(asyncio.Protocol):
             # The boundary of a connection: whoever lets it go on (the recording, too) must not suffer from it.
             logger.exception("a message could not be handled")
             self.close(CloseCode.INTERNAL_ERROR, "a message could not be handled")
+        if not self._inbox:
+            self._inbox = _NOTHING
 
     def _run(self, first: bytes) -> list[bytes]:
         """A message, and those whole ones that follow it at once."""

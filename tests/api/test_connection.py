@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from websockets.http11 import Request
 
+from recorder.api.connection import HttpConnection
 from tests.support.app import App, running_app, some, turn_until
 from tests.support.http import JSON, bare, client, request
+from tests.support.wire import TEXT
 
 STILL = {"stall_timeout": 60}
 
@@ -48,3 +54,46 @@ async def test_what_moves_is_left_alone(tmp_path: Path) -> None:
         async with app.connect() as wire:
             await wire.until("live")
         assert app.recorder.metrics.turned_away == {}
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """What nobody holds any more goes at once, or stays."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def alive(kind: type) -> int:
+    """How many of a kind there are."""
+    return sum(type(each) is kind for each in gc.get_objects())
+
+
+async def test_what_answered_a_request_is_gone_with_it_and_waits_for_no_collector() -> None:
+    with without_collector():
+        async with running_app(None) as app:
+            async with app.connect() as wire:
+                await wire.until("live")
+                assert alive(HttpConnection) == 0
+            async with bare(app) as wire:
+                await turn_until(lambda: alive(HttpConnection) == 1)
+                await wire.send(request(app, "GET /healthz", [("Connection", "close")]))
+                assert (await wire.head())[0] == 200
+            await until_left(app)
+            await turn_until(lambda: alive(HttpConnection) == 0)
+
+
+async def test_an_open_websocket_does_not_hold_its_request_or_an_inbox_of_its_own() -> None:
+    with without_collector():
+        async with running_app(None) as app, app.connect() as one, app.connect("/publish") as other:
+            await one.until("live")
+            await other.send(TEXT, b'{"type":"created","sessionId":"s","after":1}')
+            await other.until("ack")
+            assert alive(Request) == 0
+            inboxes = {id(connection._inbox) for connection in app.recorder.hub._sockets}
+            assert len(inboxes) == 1
+            await other.send(TEXT, b'{"type":"created","sessionId":"s","after":1}')
+            assert (await other.until("ack"))[-1]["seq"] == 2
