@@ -1,4 +1,5 @@
-"""Smoke test of an installed recorder: serve, publish a delta, read it back, stop, find it in the file.
+"""Smoke test of an installed recorder: serve, publish a delta, read it back, stop, find it in the file; the dashboard
+and the JavaScript client with everything that they import.
 
     python scripts/smoke.py path/to/recorder
 
@@ -19,6 +20,7 @@ import tempfile
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -31,6 +33,13 @@ SESSION = "smoke"
 AFTER = '{"n": 123456789012345678901234567890, "e": 1.0e+2}'
 DELTA = f'{{"type":"created","sessionId":"{SESSION}","after":{AFTER}}}'
 ROWS = "SELECT id, session_id, delta_type, after_state FROM session_deltas"
+
+# What a page loads, and what a module imports; comments may speak of other modules and are left out.
+LOADS = re.compile(r"""<(?:link|script|img)\b[^>]*\b(?:href|src)="([^"]+)""")
+IMPORTS = re.compile(
+    r"""^\s*(?:import\s*|(?:import|export)\b[^;"'=]*?\bfrom\s*)["']([^"']+)["'];""", re.MULTILINE
+)
+COMMENTS = re.compile(r"/\*.*?\*/|^\s*//.*?$", re.DOTALL | re.MULTILINE)
 
 
 class Failed(Exception):
@@ -81,13 +90,18 @@ class Server:
 
 def get(url: str) -> tuple[int, str]:
     """Status and body of a GET that no proxy of the environment gets to see."""
+    return get_typed(url)[:2]
+
+
+def get_typed(url: str) -> tuple[int, str, str]:
+    """The same, and the kind of content."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=TIMEOUT_S) as answer:
-            return answer.status, answer.read().decode()
+            return answer.status, answer.read().decode(), answer.headers.get_content_type()
     except urllib.error.HTTPError as error:
         with error:
-            return error.code, error.read().decode()
+            return error.code, error.read().decode(), error.headers.get_content_type()
 
 
 @contextmanager
@@ -142,6 +156,25 @@ def check_history(url: str) -> None:
         raise Failed(f"GET /api/deltas/{SESSION}: not the one delta, byte for byte: {body}")
 
 
+def check_page(url: str) -> int:
+    """The page, the client, and whatever they load or import, are served as what they are; how many files that is."""
+    waiting, seen = [f"{url}/", f"{url}/client.js"], set()
+    while waiting:
+        address = waiting.pop()
+        if address in seen:
+            continue
+        seen.add(address)
+        status, body, kind = get_typed(address)
+        wanted = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+        if status != 200 or kind != wanted.get(os.path.splitext(address)[1], "text/html"):
+            raise Failed(f"GET {address}: {status} {kind}")
+        found = LOADS.findall(body) if kind == "text/html" else IMPORTS.findall(COMMENTS.sub("", body))
+        waiting += [urllib.parse.urljoin(address, name) for name in found if not kind.startswith("image/")]
+    if f"{url}/assets/main.js" not in seen or f"{url}/client/subscription.js" not in seen:
+        raise Failed(f"the page or the client loads nothing: {sorted(seen)}")
+    return len(seen)
+
+
 def check_file(path: Path) -> None:
     if not path.exists():
         raise Failed(f"no {path.name} after the stop")
@@ -153,8 +186,8 @@ def check_file(path: Path) -> None:
         raise Failed(f"{path.name} holds {rows}")
 
 
-def smoke(program: str) -> None:
-    """The whole way of one delta.
+def smoke(program: str) -> int:
+    """The whole way of one delta, and the page; of how many files that is made.
 
     Raises:
         Failed: Where something is not as a user has it promised.
@@ -167,8 +200,10 @@ def smoke(program: str) -> None:
             url = server.wait_until_ready()
             publish(program, url, folder, environment)
             check_history(url)
+            files = check_page(url)
             server.stop()
         check_file(folder / "data" / "sessions.sqlite")
+    return files
 
 
 def main() -> int:
@@ -176,11 +211,13 @@ def main() -> int:
         print("usage: python scripts/smoke.py path/to/recorder", file=sys.stderr)
         return 2
     try:
-        smoke(os.path.abspath(sys.argv[1]))
+        files = smoke(os.path.abspath(sys.argv[1]))
     except Failed as failure:
         print(f"smoke: {failure}", file=sys.stderr)
         return 1
-    print("smoke: served, published, read back, stopped, found on disk")
+    print(
+        f"smoke: served, published, read back, stopped, found on disk; the dashboard and its client: {files} files"
+    )
     return 0
 
 
