@@ -26,7 +26,15 @@ export class Blame {
     this.asked = 0; // which question is the last one
     this.list = el("ol", { class: "blame-list" }); // of what was found
     this.more = el("p", {}); // what is said below it
-    this.element = el("aside", { class: "blame", hidden: true, tabindex: -1, "aria-label": "Who changed this" });
+    this.element = el("aside", {
+      class: "blame",
+      hidden: true,
+      tabindex: -1,
+      "aria-label": "Who changed this",
+      on: { keydown: (/** @type {KeyboardEvent} */ event) => event.key === "Escape" && this.hide() },
+    });
+    /** @type {HTMLElement | null} */
+    this.from = null; // where the keyboard was when it was asked
   }
 
   /**
@@ -42,9 +50,10 @@ export class Blame {
     this.more = el("p", { class: "dim" });
     fill(
       this.element,
-      el("div", { class: "card-head" }, el("h3", {}, "Who changed ", el("code", {}, visible(name))), close),
+      el("div", { class: "card-head" }, el("h2", { class: "minor" }, "Who changed ", el("code", {}, visible(name))), close),
       el("div", { class: "blame-body" }, this.list, this.more),
     );
+    if (!this.element.contains(document.activeElement)) this.from = /** @type {HTMLElement} */ (document.activeElement);
     this.element.hidden = false;
     this.element.focus();
     await this.read(path, at + 1, ++this.asked);
@@ -52,7 +61,13 @@ export class Blame {
 
   hide() {
     this.asked++;
+    const inside = this.element.contains(document.activeElement);
     this.element.hidden = true;
+    // Whoever came by the keyboard goes on where the question was asked.
+    if (!inside) return;
+    const state = /** @type {HTMLElement | null | undefined} */ (this.element.parentElement?.querySelector(".state-body"));
+    if (this.from?.isConnected) this.from.focus();
+    else state?.focus();
   }
 
   /**

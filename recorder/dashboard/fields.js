@@ -106,13 +106,7 @@ function fieldRow(field, options, depth) {
       type: "button",
       class: `key ${field.indexed ? "indexed" : ""}`,
       title: `Who changed ${field.path || "this"}?`,
-      on: {
-        click: (/** @type {MouseEvent} */ event) => {
-          // Inside a summary it would open or close the field as well.
-          event.preventDefault();
-          options.onAsk(field.path);
-        },
-      },
+      on: { click: () => options.onAsk(field.path) },
     },
     field.path ? visible(field.key) : "(the whole state)",
   );
@@ -126,18 +120,22 @@ function fieldRow(field, options, depth) {
   }
   const whole = /** @type {Json} */ (field.after ?? field.before);
   const body = el("div", { class: "inner" });
-  const summary = el("summary", { class: "line" }, sign, name, word || "", el("span", { class: "outline dim" }, visible(outline(whole))));
-  const details = el("details", {}, summary, body);
-  let filled = false;
-  const open = () => {
-    if (filled || !details.open) return;
-    filled = true;
-    fill(body, listOf(field, options, depth + 1));
+  const summary = el("button", { type: "button", class: "outline dim", tabindex: -1 }, visible(outline(whole)));
+  const fold = el("button", { type: "button", class: "fold", "aria-label": `Fields of ${field.path ? visible(field.key) : "the state"}` });
+  const open = (/** @type {boolean} */ wanted) => {
+    fold.setAttribute("aria-expanded", String(wanted));
+    body.hidden = !wanted;
+    summary.hidden = wanted;
+    if (wanted && !body.hasChildNodes()) fill(body, listOf(field, options, depth + 1));
   };
-  details.addEventListener("toggle", open);
-  details.open = isOpen(field, inner, depth);
-  open();
-  item.append(details);
+  fold.addEventListener("click", () => open(body.hidden));
+  summary.addEventListener("click", () => {
+    open(true);
+    // What was clicked is gone, and whoever goes on by the keyboard is not to lose the place.
+    fold.focus();
+  });
+  open(isOpen(field, inner, depth));
+  item.append(el("div", { class: "line folds" }, fold, sign, name, word || "", summary), body);
   return item;
 }
 

@@ -102,7 +102,7 @@ export class SessionView {
    * @returns {boolean} Whether it was for this view.
    */
   onKey(event) {
-    const onButton = /** @type {HTMLElement} */ (event.target).closest("button, a, summary, select") !== null;
+    const onButton = /** @type {HTMLElement} */ (event.target).closest("button, a, select") !== null;
     if (event.key === " " && onButton) return false;
     const steps = event.shiftKey ? 10 : 1;
     if (event.key === "ArrowLeft") this.step(-steps);

@@ -171,7 +171,7 @@ function textOf(name, json) {
   return el(
     "section",
     { class: "as-sent" },
-    el("h3", {}, name, json && el("span", { class: "dim" }, ` ${size(new TextEncoder().encode(text).length)}`)),
+    el("h2", { class: "minor" }, name, json && el("span", { class: "dim" }, ` ${size(new TextEncoder().encode(text).length)}`)),
     json ? el("pre", {}, whole) : el("p", { class: "dim" }, "none"),
   );
 }

@@ -179,7 +179,7 @@ export class TrustView {
       rows.length
         ? el(
             "div",
-            { class: "scroll", tabindex: 0, role: "region", "aria-labelledby": "runs-head" },
+            { class: "scroll", tabindex: 0, role: "region", "aria-label": "What ran last" },
             el(
               "table",
               {},
