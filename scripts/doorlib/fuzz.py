@@ -104,7 +104,8 @@ def decoders(python: Path, share: float, folder: Path, names: list[str]) -> bool
         done = subprocess.run(command, env=env, stderr=subprocess.PIPE, text=True, errors="replace")
         print(f"fuzz: {name}: {coverage(done.stderr)}", flush=True)
         if done.returncode:
-            print("\n".join(done.stderr.splitlines()[-60:]), flush=True)
+            told = [line for line in done.stderr.splitlines() if not line.startswith(("#", "INFO:"))]
+            print("\n".join(told[-40:]), flush=True)
             found = True
     return found
 
