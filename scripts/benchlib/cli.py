@@ -41,7 +41,7 @@ IDLE = "memory, idle connections"
 # is not asked for ingest or the memory of what is kept, and what isn't a WebSocket not for latency.
 ONLY = {
     "bare": ("deliveries",),
-    "redis-everysec": ("deliveries", "ingest", "memory"),
+    "redis-everysec": ("deliveries", "ingest", "memory", "catch-up"),
     "redis-always": ("deliveries", "ingest"),
     "nats": ("deliveries", "latency", IDLE),
     "mosquitto": ("deliveries", "latency", IDLE),

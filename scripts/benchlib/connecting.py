@@ -18,7 +18,7 @@ TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """An address and the steps that make a connection ready: (bytes to send, bytes to read up to)."""
+    """An address and the steps that make a connection ready: (bytes to send, bytes to read up to; empty: none)."""
 
     host: str
     port: int
@@ -58,7 +58,8 @@ class Opening:
             rest = b""
             for send, until in self.steps:
                 sock.sendall(send)
-                rest = _read_until(sock, rest, until).partition(until)[2]
+                if until:
+                    rest = _read_until(sock, rest, until).partition(until)[2]
             rest = _read_until(sock, rest, self.greeting)
             sock.setblocking(False)
         except BaseException:

@@ -83,3 +83,10 @@ class PollingCounter(MarkerCounter):
     def _ask(self) -> None:
         self._asked_at, self._head, self._due = self.count, b"", None
         self._sock.sendall(self._polling.ask % self.count)
+
+
+def counter_of(
+    polling: Polling | None, marker: bytes, buffer: bytearray, sock: socket.socket
+) -> MarkerCounter:
+    """What counts a reader's deliveries, and asks for them where that has to be."""
+    return PollingCounter(marker, buffer, polling, sock) if polling else MarkerCounter(marker, buffer)

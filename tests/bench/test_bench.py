@@ -375,6 +375,12 @@ class TestOpening:
         assert b"\r\nSec-WebSocket-Protocol: mqtt\r\n" in opening.steps[0][0]
         assert rest.startswith(b" and")
 
+    def test_a_step_without_an_answer_is_not_waited_for(self) -> None:
+        with Scripted(UPGRADED) as server:
+            sock, rest = websocket("127.0.0.1", server.port, "/", then=((b"listen", b""),)).connect()
+            sock.close()
+        assert rest == b""
+
     def test_the_greeting_is_waited_for_and_left_to_the_reader(self) -> None:
         with Scripted(UPGRADED, b'{"event":', b'"hello"}rest') as server:
             sock, rest = websocket("127.0.0.1", server.port, "/ws", greeting=b'"event":"hello"').connect()

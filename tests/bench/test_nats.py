@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 from benchlib.errors import BenchError
 from benchlib.frames import BINARY
+from benchlib.measures.catch_up import CatchUp
 from benchlib.measures.deliveries import Deliveries
 from benchlib.measures.ingest import Ingest
 from benchlib.measures.latency import Latency
 from benchlib.measures.plan import Plan, publisher_to
 from benchlib.needs import missing
 from benchlib.payload import SESSIONS, deltas
+from benchlib.recordings import Shelf
 from benchlib.systems.nats import STREAM, Nats, RunningNats
 from websockets.frames import Frame
 from websockets.streams import StreamReader
@@ -100,6 +102,13 @@ def test_a_stream_records_what_was_published_byte_for_byte(tmp_path: Path) -> No
         with pytest.raises(BenchError, match=r"refuses STREAM\.INFO\.OTHER"):
             running.ask("STREAM.INFO.OTHER")
     assert [base64.b64decode(data) for data in kept] == list(deltas(0, 5))
+
+
+@real
+def test_all_that_a_stream_has_is_read_again_however_much_that_is(tmp_path: Path) -> None:
+    plan = Plan(rows=(100, 450))
+    curve = CatchUp(plan, Shelf(tmp_path, plan)).round(Nats(jetstream=True))["curves"][0]
+    assert [point["size"] for point in curve["points"]] == [100, 450]
 
 
 @real

@@ -12,6 +12,7 @@ import pytest
 from benchlib.connecting import Opening
 from benchlib.errors import BenchError
 from benchlib.goals import comparisons
+from benchlib.measures.catch_up import CatchUp
 from benchlib.measures.deliveries import Deliveries
 from benchlib.measures.ingest import Ingest
 from benchlib.measures.plan import Plan
@@ -19,6 +20,7 @@ from benchlib.needs import missing
 from benchlib.payload import SESSIONS, deltas
 from benchlib.polling import PollingCounter
 from benchlib.processes import Server, child_environment
+from benchlib.recordings import Shelf
 from benchlib.run import run
 from benchlib.systems import named
 from benchlib.systems.base import Options
@@ -130,6 +132,22 @@ def test_every_reader_gets_every_delta_once(policy: str) -> None:
 def test_more_than_one_answer_can_hold_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchlib.systems.redis.CHUNK", 7)
     assert Deliveries(SHORT, 2).round(Redis("everysec"))["deltas"] >= 64
+
+
+@real
+def test_all_that_a_stream_has_is_read_again_in_as_many_answers_as_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchlib.systems.redis.CHUNK", 40)
+    plan = Plan(rows=(100, 450))
+    curve = CatchUp(plan, Shelf(tmp_path, plan)).round(Redis("everysec"))["curves"][0]
+    assert [point["size"] for point in curve["points"]] == [100, 450]
+
+
+def test_what_gives_nothing_again_is_not_taken_for_a_stream(tmp_path: Path) -> None:
+    plan = Plan(rows=(10,))
+    with pytest.raises(BenchError, match="nothing that was before"):
+        CatchUp(plan, Shelf(tmp_path, plan)).round(named("obvious", Options()))
 
 
 @real

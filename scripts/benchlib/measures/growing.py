@@ -14,7 +14,10 @@ from benchlib.run import Measure
 
 NAMES = ("catch-up", "snapshot", "load", "query", "memory", "growth")
 # Others keep nothing that they could load, copy, or be asked about.
-OF = {name: ("recorder",) for name in ("catch-up", "snapshot", "load", "query", "growth")}
+OF = {
+    "catch-up": ("recorder", "redis-everysec", "nats-jetstream"),
+    **{name: ("recorder",) for name in ("snapshot", "load", "query", "growth")},
+}
 
 
 def growing(plan: Plan, shelf: Shelf) -> dict[str, list[Measure]]:

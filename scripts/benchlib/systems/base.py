@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from benchlib.connecting import Opening
 from benchlib.needs import Needs
@@ -48,6 +48,17 @@ class Running(Protocol):
 
     def recorded_count(self) -> int | None:
         """How many deltas are recorded by now; None where nothing is recorded."""
+
+
+@runtime_checkable
+class Replays(Protocol):
+    """A running system that is no recorder, but gives what was before, too."""
+
+    # Occurs once in every delta that `history` brings.
+    history_marker: bytes
+
+    def history(self) -> Opening:
+        """How one reads everything that is recorded, from the first."""
 
 
 class System(Protocol):

@@ -17,6 +17,7 @@ import signal
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from benchlib.systems.base import About
 PROGRAM = "nats-server"
 SUBJECT = b"deltas"
 STREAM = "RECORDED"
+CONSUMER = "reader"
 CONNECT = (
     b'CONNECT {"verbose":false,"pedantic":false,"echo":false,"protocol":1,"lang":"bench","version":"1"}\r\n'
 )
@@ -55,6 +57,7 @@ class RunningNats:
 
     # A delta's JSON text has no such thing, and frames aren't cut within what announces a message.
     delivery_marker = b"MSG deltas 1 "
+    history_marker = b"MSG deltas 4 "
     # It can't snapshot, prune, export or resume as the recorder does.
     chores: dict[str, Any] | None = None
 
@@ -62,11 +65,23 @@ class RunningNats:
         """Takes the process, where it listens (host:port) for plain clients and WebSockets, and whether it records."""
         self.server = server
         self._clients = _address(clients)
+        self._websockets = websockets
         self._jetstream = jetstream
         self.ack_marker = b"MSG answers 2 " if jetstream else b""
         self.error_marker = b'"error":' if jetstream else b"-ERR "
         self.subscribe = _opening(websockets, b"SUB deltas 1\r\n")
         self.publish = _opening(websockets, ANSWERS if jetstream else b"")
+
+    def history(self) -> Opening:
+        """How one reads all that the stream has: a consumer of its own, which begins once somebody listens.
+
+        Raises:
+            BenchError: JetStream refuses, or there is none.
+        """
+        self.ask(f"CONSUMER.DURABLE.CREATE.{STREAM}.{CONSUMER}", _WHOLE_STREAM)
+        listen = client_frame(b"SUB history 4\r\n", opcode=BINARY)
+        ready = _opening(self._websockets, b"")
+        return replace(ready, steps=(*ready.steps, (listen, b"")))
 
     def recorded_count(self) -> int | None:
         """How many messages the stream has; None without one."""
@@ -160,6 +175,17 @@ _STREAM = {
     "max_consumers": -1,
     # None is to be taken for a repeated one: deltas carry no message id.
     "duplicate_window": 0,
+}
+
+_WHOLE_STREAM = {
+    "stream_name": STREAM,
+    "config": {
+        "durable_name": CONSUMER,
+        "deliver_subject": "history",
+        "deliver_policy": "all",
+        "ack_policy": "none",
+        "replay_policy": "instant",
+    },
 }
 
 

@@ -43,6 +43,7 @@ class RunningRedis:
     delivery_marker = b"*2\r\n$1\r\nd\r\n"
     ack_marker = b"-7\r\n"
     error_marker = b"-ERR "
+    history_marker = delivery_marker
     # It can't snapshot, prune, export or resume as the recorder does.
     chores: dict[str, Any] | None = None
 
@@ -51,6 +52,10 @@ class RunningRedis:
         self.server = server
         self.publish = Opening("127.0.0.1", port, ((command(b"PING"), b"+PONG\r\n"),))
         self.subscribe = replace(self.publish, polling=_polling())
+
+    def history(self) -> Opening:
+        """How one reads all entries from the first: as a reader that has none yet."""
+        return self.subscribe
 
     def recorded_count(self) -> int | None:
         """XLEN of the stream."""

@@ -15,7 +15,7 @@ from typing import Any
 from benchlib.connecting import Opening
 from benchlib.errors import BenchError
 from benchlib.frames import MarkerCounter
-from benchlib.polling import PollingCounter
+from benchlib.polling import counter_of
 from benchlib.workers.commands import obey, reply
 
 BUFFER_BYTES = 1 << 18
@@ -38,11 +38,7 @@ class Readers:
         made = Opening.from_json(opening)
         with ThreadPoolExecutor(min(count, AT_A_TIME)) as pool:
             for sock, rest in pool.map(lambda _: made.connect(), range(count)):
-                counter = (
-                    PollingCounter(marker.encode(), buffer, made.polling, sock)
-                    if made.polling
-                    else MarkerCounter(marker.encode(), buffer)
-                )
+                counter = counter_of(made.polling, marker.encode(), buffer, sock)
                 counter.feed(rest)
                 self._readers[sock.fileno()] = (sock, counter)
                 self._epoll.register(sock, select.EPOLLIN)
