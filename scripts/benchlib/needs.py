@@ -113,9 +113,10 @@ def _npm_versions() -> dict[str, str]:
 
 
 def _pip_versions() -> dict[str, str]:
-    places = [str(place) for place in (home() / "python" / "lib").glob("python3*/site-packages")]
-    if not places:
+    # Without its interpreter (a newer one took its place, say) an environment is of no use.
+    if not python().exists():
         return {}
+    places = [str(place) for place in (home() / "python" / "lib").glob("python3*/site-packages")]
     installed: Iterable[Distribution] = distributions(path=places)
     return {each.name: each.version for each in installed}
 

@@ -61,6 +61,12 @@ class TestMissing:
             "pip's package aiohttp==3.0.1",
         ]
 
+    def test_an_environment_that_has_lost_its_interpreter_has_nothing(self, bench_home: Path) -> None:
+        _pip_package(bench_home, "aiohttp", "3.0.0")
+        assert missing(Needs(pip=("aiohttp==3.0.0",))) == []
+        (bench_home / "python" / "bin" / "python").unlink()
+        assert missing(Needs(pip=("aiohttp==3.0.0",)))
+
 
 @pytest.mark.usefixtures("bench_home")
 class TestInstall:
@@ -128,6 +134,9 @@ def _npm_package(home: Path, name: str, version: str) -> None:
 
 
 def _pip_package(home: Path, name: str, version: str) -> None:
+    interpreter = home / "python" / "bin" / "python"
+    interpreter.parent.mkdir(parents=True, exist_ok=True)
+    interpreter.touch()
     folder = home / "python" / "lib" / "python3.11" / "site-packages" / f"{name}-{version}.dist-info"
     folder.mkdir(parents=True)
     (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
