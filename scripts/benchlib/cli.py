@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import signal
 import sys
 import tempfile
@@ -31,6 +32,7 @@ from benchlib.run import Measure, run
 from benchlib.systems import NAMES, named
 from benchlib.systems.base import Options, System
 
+MOST_FILES = 16_384
 MEASURES = ("deliveries", "ingest", "latency", *growing.NAMES)
 QUICK = Plan(
     seconds=0.2, most=20_000, rate=1000, preload=4000, quiet_s=0.8, busy_s=1.5, rows=(1000, 3000), new=(100, 500),
@@ -200,6 +202,14 @@ def _stop(number: int, _: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
+def _allow_many_files() -> None:
+    """Lets the processes of the run, which inherit it, have thousands of connections, as far as the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
+    # Not simply the hard limit, which may be a billion: some servers reserve memory for each file they may have.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the benchmark.
 
@@ -210,6 +220,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = made.parse_args(argv)
     _check(made, arguments)
     signal.signal(signal.SIGTERM, _stop)
+    _allow_many_files()
     try:
         if arguments.install:
             return 0 if install(systems_of(arguments), lambda line: sys.stdout.write(f"{line}\n")) else 1

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,3 +90,14 @@ def _connected(opening: Opening) -> socket.socket:
     sock, _ = opening.connect()
     sock.settimeout(30)
     return sock
+
+
+def test_a_thousand_subscribers_may_be_had_where_the_usual_limit_is_lower() -> None:
+    """A shell's usual 1024 files are too few for a thousand connections and what else is open."""
+    code = (
+        "import resource as r; from benchlib.cli import main; _, hard = r.getrlimit(r.RLIMIT_NOFILE);"
+        "r.setrlimit(r.RLIMIT_NOFILE, (256, hard)); main(['--install', '--systems', 'obvious']);"
+        "assert r.getrlimit(r.RLIMIT_NOFILE)[0] == min(hard, 16384)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2] / "scripts")}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)
