@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import signal
 import sys
@@ -257,6 +258,8 @@ def _afterwards(arguments: argparse.Namespace, kept: dict[str, Any], earlier: di
 def _measure(arguments: argparse.Namespace, earlier: dict[str, Any] | None) -> int:
     plan, systems = plan_of(arguments), systems_of(arguments)
     rounds = arguments.rounds or (1 if arguments.quick else 3)
+    # Whether the machine had other things to do; at the end, it would be the benchmark's own.
+    load_at_start = round(os.getloadavg()[0], 1)
     lacks = {system.name: "; ".join(missing(system.needs)) for system in systems}
     systems = [system for system in systems if not lacks[system.name]]
     with tempfile.TemporaryDirectory(prefix="recorder-bench-") as folder:
@@ -271,6 +274,7 @@ def _measure(arguments: argparse.Namespace, earlier: dict[str, Any] | None) -> i
         "recorder_settings": dict(arguments.set),
         "baseline_uvloop": arguments.baseline_uvloop,
         "sizes": sizes_of(arguments),
+        "load_at_start": load_at_start,
         **{name: getattr(plan, name) for name in Plan.__dataclass_fields__},
     }
     sys.stdout.write(as_text(results, systems, options))

@@ -15,7 +15,7 @@ from benchlib.kept import LESS_IS_BETTER, Figure, figures
 
 # Options without which the same name would mean another figure. Sizes are in the cases' names.
 _NOTED = ("rounds", "recorder_settings", "baseline_uvloop")
-_FREE = ("sizes",)
+_FREE = ("sizes", "load_at_start")
 _MACHINE = ("cpus", "cpu", "system", "python", "sqlite", "packages")
 
 

@@ -85,6 +85,8 @@ def _measured(run: dict[str, Any]) -> str:
         f"{here['python']}, over loopback: {rounds}, systems in turn; deltas of {options['size']} bytes unless said "
         "otherwise. In parentheses: how many times that the recorder does."
     )
+    if (load := options.get("load_at_start", 0)) > here["cpus"] / 2:
+        said += f" The machine was busy with other things: a load of {load} when it began."
     if options["quick"]:
         said += " A quick run: its figures mean little."
     if run["skipped"]:

@@ -106,7 +106,7 @@ def as_text(results: Results, systems: Sequence[System], options: dict[str, Any]
     lines = [
         f"{here['cpus']} × {here['cpu']}, {here['system']}, Python {here['python']}",
         f"deltas of {options['size']} bytes unless a case says otherwise; {options['rounds']} round(s), systems "
-        "in turn; loopback",
+        f"in turn; loopback; load {options.get('load_at_start', 'unknown')} at the start",
         *(f"  {system.name:16}{_described(system)}" for system in systems),
         *(f"  {name:16}SKIPPED: lacks {lacking}" for name, lacking in results.skipped.items()),
     ]

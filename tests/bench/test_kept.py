@@ -184,6 +184,9 @@ class TestCompare:
     def test_further_sizes_do_not_matter_since_cases_name_theirs(self) -> None:
         assert "NOT COMPARED" not in as_text(a_run(sizes=[500, 5000]), a_run())
 
+    def test_neither_does_how_busy_the_machine_was(self) -> None:
+        assert "NOT COMPARED" not in as_text(a_run(load_at_start=3.0), a_run(load_at_start=0.1))
+
     def test_runs_without_a_common_figure_say_so(self) -> None:
         earlier = a_run()
         earlier["figures"] = []
@@ -248,6 +251,10 @@ class TestRender:
         )
         assert met in lines
         assert "| catch-up, resume | 250 rows/s | at the largest ≥ 300,000 | not met |" in lines
+
+    @pytest.mark.parametrize(("load", "said"), [(0.4, False), (3.5, True)])
+    def test_a_busy_machine_is_said(self, load: float, said: bool) -> None:
+        assert (f"a load of {load} when it began" in as_markdown(a_run(load_at_start=load))) == said
 
     def test_what_was_skipped_and_what_means_little_is_said(self) -> None:
         text = as_markdown(a_run(quick=True))
