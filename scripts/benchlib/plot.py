@@ -72,7 +72,8 @@ def as_svg(run: dict[str, Any]) -> str:
             parts.append("\n".join(_panel(bars, axis, top, unrecorded)))
             top += PANEL_HEAD + ROW * len(bars) + PANEL_FOOT
     title = f"{run['at'][:10]}, {here['cpus']} × {here['cpu']}, Python {here['python']}"
-    under = f"median of {options['rounds']} round(s), the line from lowest to highest; pale: records nothing"
+    rounds = "one round" if options["rounds"] == 1 else f"medians of {options['rounds']} rounds"
+    under = f"{rounds}, the line from the lowest to the highest; pale: records nothing"
     return "\n".join([
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top}" width="{WIDTH}" height="{top}" '
         'role="img">',

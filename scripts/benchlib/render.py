@@ -8,16 +8,19 @@ their names on the command line. Figures have three digits; in parentheses stand
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from benchlib.errors import BenchError
 from benchlib.figures import number
+from benchlib.goals import CPU, WALL
 from benchlib.kept import Figure, figures
 
 T = TypeVar("T")
 BEGIN, END = "<!-- speed -->", "<!-- /speed -->"
+COLUMNS = 120
 OURS = "recorder"
 UNRECORDED = ", records nothing"
 DELIVERIES = "Deliveries per second, until everything is recorded where anything is"
@@ -37,11 +40,10 @@ def as_markdown(run: dict[str, Any]) -> str:
         run: as `--json` keeps it.
     """
     every = list(figures(run))
-    recording = {name for name, about in run["systems"].items() if not about["records"].startswith("no")}
     tables = {
-        DELIVERIES: _by_case(every, "deliveries", "", recording),
-        PER_CPU: _by_case(every, "deliveries", "per CPU s", recording),
-        INGEST: _by_case(every, "ingest", "", recording),
+        DELIVERIES: _by_case(run, every, "deliveries", ""),
+        PER_CPU: _by_case(run, every, "deliveries", "per CPU s"),
+        INGEST: _by_case(run, every, "ingest", ""),
         LATENCY: _latency(every),
         GROWTH: _growth(run),
         GOALS: _goals(run),
@@ -91,27 +93,39 @@ def _measured(run: dict[str, Any]) -> str:
         said += " A quick run: its figures mean little."
     if run["skipped"]:
         said += f" Not measured, as not installed there: {', '.join(run['skipped'])}."
-    return said
+    return textwrap.fill(said, COLUMNS, break_long_words=False, break_on_hyphens=False)
 
 
-def _by_case(every: list[Figure], measure: str, what: str, recording: set[str]) -> list[list[str]]:
+def _by_case(run: dict[str, Any], every: list[Figure], measure: str, what: str) -> list[list[str]]:
     """A row a system, a column a case."""
+    recording = {name for name, about in run["systems"].items() if not about["records"].startswith("no")}
     found = {
         (each.case, each.system): each for each in every if each.measure == measure and each.what == what
     }
+    figure = CPU if what else WALL
+    # Those of rounds that ran one after the other, as far as there are any: they are what goals are held against.
+    paired = {
+        (ratio["case"], ratio["over"]): ratio["median"]
+        for ratio in run["ratios"]
+        if (ratio["measure"], ratio["of"], ratio.get("figure")) == (measure, OURS, figure)
+    }
     cases, systems = _unique(case for case, _ in found), _unique(system for _, system in found)
     rows = [["", *cases]]
-    labels = {name: name if name in recording else name + UNRECORDED for name in systems}
-    return rows + [[labels[name], *(_cell(found, case, name) for case in cases)] for name in systems]
+    for name in systems:
+        cells = [_cell(found, paired, case, name) for case in cases]
+        rows.append([name if name in recording else name + UNRECORDED, *cells])
+    return rows
 
 
-def _cell(found: dict[tuple[str, str], Figure], case: str, system: str) -> str:
+def _cell(
+    found: dict[tuple[str, str], Figure], paired: dict[tuple[str, str], float], case: str, system: str
+) -> str:
     if (figure := found.get((case, system))) is None:
         return "–"
     ours, theirs = found.get((case, OURS)), figure.spread.mid
     if ours is None or system.startswith(OURS) or not theirs:
         return number(theirs)
-    return f"{number(theirs)} ({_roughly(ours.spread.mid / theirs)})"
+    return f"{number(theirs)} ({_roughly(paired.get((case, system), ours.spread.mid / theirs))})"
 
 
 def _latency(every: list[Figure]) -> list[list[str]]:
@@ -199,7 +213,7 @@ def wrong_with(section: str, known: Iterable[str]) -> Iterator[str]:
         known: the names that a first cell of a table by system may have.
     """
     first, _, rest = section.partition("\n\n")
-    if not _FIRST.fullmatch(first):
+    if not _FIRST.fullmatch(" ".join(first.split())):
         yield f"does not begin with what it was measured on and when: {first[:80]!r}"
     names, places = set(known), []
     for part in re.split(r"\n\n(?=[^|])", rest.strip()):

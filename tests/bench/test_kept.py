@@ -233,7 +233,8 @@ class TestPlot:
 
 class TestRender:
     def test_the_section_says_on_what_and_when(self) -> None:
-        assert as_markdown(a_run()).startswith(
+        said = " ".join(as_markdown(a_run()).partition("\n\n")[0].split())
+        assert said.startswith(
             "Measured on 2026-11-20 by `scripts/bench` on 2 × Some <CPU>, Python 3.11.7, over loopback: medians of 3"
         )
 
@@ -243,6 +244,11 @@ class TestRender:
         assert "| obvious | 10 (10×) | – |" in lines
         assert "| bare, records nothing | 1,230,000 (0.000081×) | – |" in lines
         assert "| recorder at 5000 deltas/s, busy | 4.5 | 9 | 18 | 6 to 12 |" in lines
+
+    def test_the_ratio_is_that_of_rounds_that_ran_one_after_the_other_where_there_is_one(self) -> None:
+        # 13 in what was kept of the pairs; the medians alone would give 10.
+        lines = as_markdown(a_run()).partition("per CPU second of the server")[2].splitlines()
+        assert "| obvious | 20 (13×) | – |" in lines
 
     def test_goals_that_are_met_and_not_met_are_there(self) -> None:
         lines = as_markdown(a_run()).splitlines()
@@ -254,10 +260,11 @@ class TestRender:
 
     @pytest.mark.parametrize(("load", "said"), [(0.4, False), (3.5, True)])
     def test_a_busy_machine_is_said(self, load: float, said: bool) -> None:
-        assert (f"a load of {load} when it began" in as_markdown(a_run(load_at_start=load))) == said
+        text = " ".join(as_markdown(a_run(load_at_start=load)).split())
+        assert (f"a load of {load} when it began" in text) == said
 
     def test_what_was_skipped_and_what_means_little_is_said(self) -> None:
-        text = as_markdown(a_run(quick=True))
+        text = " ".join(as_markdown(a_run(quick=True)).split())
         assert "Not measured, as not installed there: nats." in text
         assert "its figures mean little" in text
 
@@ -284,6 +291,11 @@ class TestRender:
     def test_a_text_without_markers_is_refused(self) -> None:
         with pytest.raises(BenchError, match="to write between"):
             put_into("a\n", "new\n")
+
+
+def test_the_readme_has_what_the_command_prints() -> None:
+    section = (ROOT / "README.md").read_text().partition(BEGIN + "\n")[2].partition(END)[0]
+    assert list(wrong_with(section, NAMES)) == []
 
 
 def test_a_kept_run_is_rendered_compared_and_drawn_by_the_command(tmp_path: Path) -> None:
