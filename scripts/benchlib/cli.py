@@ -39,6 +39,10 @@ QUICK = Plan(
     seconds=0.2, most=20_000, rate=1000, preload=4000, quiet_s=0.8, busy_s=1.5, rows=(1000, 3000), new=(100, 500),
     burst=500, queries=10, idle=(10, 30), kept=(1000, 3000), sessions=(1000,),
 )  # fmt: skip
+FULL = Plan(
+    rows=(100_000, 1_000_000), new=(1000, 10_000, 100_000), burst=100_000, kept=(100_000, 200_000),
+    sessions=(100_000,),
+)  # fmt: skip
 IDLE = "memory, idle connections"
 # The bare server knows no acks and no numbers: there is nothing to be measured but deliveries. What records nothing
 # is not asked for ingest or the memory of what is kept, and what isn't a WebSocket not for latency.
@@ -111,13 +115,18 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--full",
         action="store_true",
-        help="all systems, 1,100,1000 subscribers and sizes 500,5000 unless other ones are asked for",
+        help="all systems, 1,100,1000 subscribers, sizes 500,5000 and rows 100000,1000000 unless others are asked for",
     )
     add("--seconds", type=float, metavar="S", help=f"of each throughput measurement, about ({plan.seconds})")
     add("--rate", type=int, metavar="N", help=f"latency: deltas/s ({plan.rate})")
     add("--readers", type=int, metavar="N", help=f"latency: how many ({plan.readers})")
     add("--preload", type=int, metavar="N", help=f"latency: deltas recorded beforehand ({plan.preload})")
-    add("--rows", type=_numbers, metavar="N,M", help="recorded already, ascending, where growth is measured")
+    add(
+        "--rows",
+        type=_numbers,
+        metavar="N,M",
+        help="recorded already, ascending, for what could grow with them (10000,100000)",
+    )
     add("--quick", action="store_true", help="a short look whether everything works; its figures mean little")
     add("--json", type=Path, metavar="FILE", help="keep all figures, every round, in this file")
     add("--compare", type=Path, metavar="FILE", help="ratios to an earlier run, kept by --json")
@@ -143,7 +152,7 @@ def parser() -> argparse.ArgumentParser:
 
 def plan_of(arguments: argparse.Namespace) -> Plan:
     """The plan that the options ask for."""
-    base = QUICK if arguments.quick else Plan()
+    base = QUICK if arguments.quick else FULL if arguments.full else Plan()
     chosen = {
         name: value
         for name in ("seconds", "rate", "readers", "preload")

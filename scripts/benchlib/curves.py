@@ -23,6 +23,8 @@ class Goal:
     figure: str
     bound: float
     at_least: bool
+    # The largest size that it is for; None for any.
+    at: int | None = None
 
     def met(self, value: float) -> bool:
         """Whether a figure is good enough."""
@@ -36,7 +38,7 @@ class Goal:
 _NOT_FALLING = Goal(GROWTH, 0.9, True)
 GOALS = {
     ("catch-up", "resume"): Goal(LAST, 300_000, True),
-    ("snapshot", "1,000 new / full copy"): Goal(LAST, 1 / 20, False),
+    ("snapshot", "1,000 new / full copy"): Goal(LAST, 1 / 20, False, 1_000_000),
     ("memory", "idle connections"): Goal(SLOPE, 8000, False),
     ("growth", "arrays of 100"): _NOT_FALLING,
     ("growth", "one delta a frame"): _NOT_FALLING,
@@ -112,6 +114,8 @@ def _drawn(case: Case, system: str, rounds: tuple[dict[str, Any], ...], size: in
     sizes = [point["size"] for point in first["points"]]
     lines = [[float(point["value"]) for point in curve["points"]] for curve in rounds]
     goal = GOALS.get((case.measure, first["name"]), GOALS.get((case.measure, case.case)))
+    if goal is not None and goal.at not in (None, sizes[-1]):
+        goal = None
     return Drawn(
         case.measure, system, first["name"], first["by"], first["unit"], first["per"], tuple(sizes),
         tuple(Spread.of(at) for at in zip(*lines, strict=True)),

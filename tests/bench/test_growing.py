@@ -53,8 +53,10 @@ class TestSlope:
             slope([5, 5], [1.0, 2.0])
 
 
-def _case(measure: str, case: str, curve: str, rounds: list[list[float]], unit: str = "rows/s") -> Case:
-    sizes = (100, 1000)
+def _case(
+    measure: str, case: str, curve: str, rounds: list[list[float]], sizes: tuple[int, int] = (100, 1000)
+) -> Case:
+    unit = "rows/s"
     made = [
         round_of([Curve(curve, "rows recorded", unit, tuple(map(Point, sizes, values)))], values[-1])
         for values in rounds
@@ -75,8 +77,6 @@ class TestCurves:
         [
             ("catch-up", "since=earliest", "resume", [1.0, 300_000.0], True),
             ("catch-up", "since=earliest", "resume", [900_000.0, 299_999.0], False),
-            ("snapshot", "on demand", "1,000 new / full copy", [9.0, 0.05], True),
-            ("snapshot", "on demand", "1,000 new / full copy", [0.01, 0.06], False),
             ("memory", "idle connections", "server", [1e6, 1e6 + 900 * 8000], True),
             ("memory", "idle connections", "server", [1e6, 1e6 + 900 * 8001], False),
             ("growth", "with what is there", "one delta a frame", [100.0, 90.0], True),
@@ -90,6 +90,15 @@ class TestCurves:
         found = _case(measure, case, curve, [values])
         assert next(drawn(found, 500)).met is met
         assert next(drawn(found, 5000)).goal is None
+
+    @pytest.mark.parametrize(
+        ("rows", "share", "met"), [(10**6, 0.05, True), (10**6, 0.06, False), (10**5, 0.06, None)]
+    )
+    def test_a_snapshot_has_a_goal_in_a_million_rows_alone(
+        self, rows: int, share: float, met: bool | None
+    ) -> None:
+        found = _case("snapshot", "on demand", "1,000 new / full copy", [[9.0, share]], (1000, rows))
+        assert next(drawn(found, 500)).met is met
 
     def test_a_line_has_every_size_the_growth_the_slope_and_the_goal(self) -> None:
         found = _case("catch-up", "since=earliest", "resume", [[250_000, 200_000], [250_000, 300_000]])
@@ -237,12 +246,16 @@ def test_rows_that_do_not_ascend_are_refused() -> None:
 
 
 CURVES = {
-    "catch-up": {"resume"},
+    "catch-up": {"resume", "resume, CPU"},
     "snapshot": {"100 new", "500 new", "in 1,000", "in 3,000", "full copy", "100 new / full copy"},
     "load": {"start"},
     "query": {f"{kind}, {name}" for kind in KINDS for name in ("p50", "p99")},
     "memory": {"server"},
-    "growth": {"arrays of 100", "one delta a frame", "100 subscribers"},
+    "growth": {
+        f"{name}{by}"
+        for name in ("arrays of 100", "one delta a frame", "100 subscribers")
+        for by in ("", ", CPU")
+    },
 }
 
 

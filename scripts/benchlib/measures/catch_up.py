@@ -40,7 +40,12 @@ class CatchUp:
             BenchError: a row was lost or came twice, or it took far too long.
         """
         points = tuple(self._point(system, rows) for rows in self._plan.rows)
-        return round_of([Curve("resume", "rows recorded", self.unit, points)], points[-1].value)
+        by_cpu = tuple(Point(point.size, point.beside["per_cpu_s"]) for point in points)
+        curves = [
+            Curve("resume", "rows recorded", self.unit, points),
+            Curve("resume, CPU", "rows recorded", "rows/CPU s", by_cpu),
+        ]
+        return round_of(curves, points[-1].value)
 
     def _point(self, system: System, rows: int) -> Point:
         with self._stage(system, rows) as running, Worker("benchlib.workers.resuming") as worker:

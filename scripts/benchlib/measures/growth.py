@@ -35,26 +35,27 @@ class Growth:
         """Measures once at each size.
 
         Returns:
-            Curves of ingest, one delta a frame and in arrays, and of deliveries, by rows; and of ingest in arrays, by
-            sessions. The figure is the rate of ingest in arrays with the most rows, as a share of that with none.
+            Curves of ingest, one delta a frame and in arrays, and of deliveries, by rows; and of ingest in arrays,
+            by sessions; each by CPU seconds of the server, too. The figure is the rate of ingest in arrays with the
+            most rows, as a share of that with none.
         Raises:
             BenchError: something was refused, lost or recorded twice, or took far too long.
         """
         at = {rows: self._rates(system, rows) for rows in (0, *self._plan.rows)}
-        arrays, single, deliveries = (
+        curves = [
             Curve(name, "rows recorded", unit, tuple(Point(rows, *rates[name]) for rows, rates in at.items()))
             for name, unit in (
                 ("arrays of 100", "deltas/s"),
                 ("one delta a frame", "deltas/s"),
                 (f"{READERS} subscribers", "deliveries/s"),
             )
-        )
+        ]
         rows = self._plan.rows[0]
         few = Point(SESSIONS, *at[rows]["arrays of 100"])
         many = tuple(self._with_sessions(system, rows, count) for count in self._plan.sessions)
-        known = Curve("arrays of 100", "sessions", "deltas/s", (few, *many))
-        share = arrays.points[-1].value / arrays.points[0].value
-        return round_of([arrays, single, deliveries, known], share)
+        curves.append(Curve("arrays of 100", "sessions", "deltas/s", (few, *many)))
+        share = curves[0].points[-1].value / curves[0].points[0].value
+        return round_of([each for curve in curves for each in (curve, _by_cpu(curve))], share)
 
     def _with_sessions(self, system: System, rows: int, sessions: int) -> Point:
         with self._shelf.stage(system, rows, sessions) as running, publisher_to(running) as publisher:
@@ -79,6 +80,12 @@ class Growth:
                 course.deliveries(readers, burst // 50)
                 rates[f"{READERS} subscribers"] = course.deliveries(readers, burst // 5)
         return rates
+
+
+def _by_cpu(curve: Curve) -> Curve:
+    """The same by CPU seconds of the server: what a machine that is busy otherwise leaves of the truth."""
+    points = tuple(Point(point.size, point.beside["per_cpu_s"]) for point in curve.points)
+    return Curve(f"{curve.name}, CPU", curve.by, curve.unit.replace("/s", "/CPU s"), points)
 
 
 class _Course:

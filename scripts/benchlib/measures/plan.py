@@ -35,16 +35,16 @@ class Plan:
     quiet_s: float = 4.0
     busy_s: float = 6.0
     # What grows: how many rows are there already, ascending.
-    rows: tuple[int, ...] = (100_000, 1_000_000)
+    rows: tuple[int, ...] = (10_000, 100_000)
     # Snapshots: how many rows are new. Growth: deltas in a burst. Queries: how many of each kind.
-    new: tuple[int, ...] = (1000, 10_000, 100_000)
-    burst: int = 100_000
+    new: tuple[int, ...] = (1000, 10_000)
+    burst: int = 50_000
     queries: int = 300
     # Memory: idle connections, and rows recorded.
     idle: tuple[int, ...] = (500, 1500)
-    kept: tuple[int, ...] = (100_000, 200_000)
+    kept: tuple[int, ...] = (50_000, 100_000)
     # Growth: how many sessions a recording of the first size of `rows` has, beside that of all other measures.
-    sessions: tuple[int, ...] = (100_000,)
+    sessions: tuple[int, ...] = (10_000,)
 
 
 def of_size(case: str, plan: Plan) -> str:
