@@ -25,7 +25,7 @@
  *   types      `created`, `updated`, `deleted`, or a list of these; left out: all.
  *   since      `latest` (default), `earliest`, `state`, `epoch:seq`, a seq (number), an RFC 3339 time, a `Date`.
  *   token      Sent as the WebSocket subprotocol `bearer.TOKEN`; never in a URL.
- *   verify     Whether each delta's hash is computed anew, with WebCrypto: `event.proof` says what is known of it
+ *   verify     Whether each delta's hash is computed anew: `event.proof` says what is known of it
  *              (`linked`, or in words why not), and a hash that is wrong ends it with a `ChainBroken`.
  *   notices    Whether `hello`, `heartbeat`, `head` and `disconnected` are handed out too.
  *   onEvent    Gets every event; then nothing is left for an iterator.

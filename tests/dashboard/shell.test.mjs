@@ -1,9 +1,11 @@
 // The shell of the JavaScript client, with a clock and sockets that do what a test says.
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { afterEach, beforeEach, test } from "node:test";
 
 import { ClientError, ExactNumber, parseExact, subscribe } from "../../recorder/dashboard/client.js";
 import { members } from "../../recorder/dashboard/client/json.js";
+import { sha256 } from "../../recorder/dashboard/client/sha256.js";
 
 /** Time that passes when it is told to. */
 const time = {
@@ -70,6 +72,32 @@ const delta = (seq) => ({
   recordedAt: "",
   delta: { type: "updated", sessionId: "s", after: { n: seq }, timestamp: "" },
 });
+const digest = (data) => createHash("sha256").update(data).digest();
+
+/** What a recorder sends of deltas with states of these sizes, with the chain that it computes. */
+function chained(sizes) {
+  const field = (value) => {
+    const bytes = Buffer.from(value ?? "");
+    const size = Buffer.alloc(4);
+    size.writeUInt32BE(value === null ? 0xffffffff : bytes.length);
+    return Buffer.concat([size, bytes]);
+  };
+  let [link, before] = [Buffer.alloc(32), null];
+  return sizes.map((size, index) => {
+    const [seq, type] = [index + 1, index ? "updated" : "created"];
+    const after = JSON.stringify({ n: seq, "ä": "é".repeat(size) });
+    const states = [before, after].map((state) => state && digest(state));
+    const values = ["recorder/chain/1", String(seq), "s", type, ...states, "then", "now", null, null, "0", null];
+    link = digest(Buffer.concat([link, ...values.map(field)]));
+    const had = before === null ? "" : `"before":${before},`;
+    before = after;
+    return (
+      `{"event":"delta","seq":${seq},"recordedAt":"now","hash":"${link.toString("hex")}",` +
+      `"delta":{"type":"${type}","sessionId":"s",${had}"after":${after},"timestamp":"then"}}`
+    );
+  });
+}
+
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 const open = [];
 const kept = {};
@@ -227,13 +255,54 @@ test("what an iterator leaves unread is bounded, and comes when it is taken", as
 test("what is being verified is bounded, too", async () => {
   const seen = [];
   start({ since: "earliest", verify: true, maxWaiting: 10, onEvent: (event) => seen.push(event.seq) });
-  Socket.last.open();
-  for (let seq = 1; seq <= 20; seq++) Socket.last.say(delta(seq));
+  Socket.last.open(...chained(Array(20).fill(2000)));
   assert.equal(Socket.all[0].closed, true);
-  await settled();
-  assert.equal(Socket.all.length, 2);
-  assert.equal(Socket.last.since, "E:10"); // hello counts, too
-  assert.deepEqual(seen, Array.from({ length: 10 }, (_, number) => number + 1));
+  while (Socket.all.length < 2) await settled();
+  while (seen.length < 11) await settled();
+  assert.equal(Socket.last.since.split(":")[1], "11");
+  assert.deepEqual(seen, Array.from({ length: 11 }, (_, number) => number + 1));
+});
+
+/** Long states take their time; what is short is verified at once, and still waits its turn. */
+const MIXED = [2000, 1, 1, 3000, 0, 500, 600, 1, 70_000, 1];
+
+test("deltas are verified in order, whatever their size, and what is wrong is told in its place", async () => {
+  const seen = [];
+  start({ since: "earliest", verify: true, onEvent: ({ seq, proof }) => seen.push(`${seq} ${proof}`) });
+  Socket.last.open(...chained(MIXED));
+  while (seen.length < MIXED.length) await settled();
+  assert.deepEqual(seen, MIXED.map((_, index) => `${index + 1} linked`));
+  for (let bad = 1; bad <= MIXED.length; bad++) {
+    const messages = chained(MIXED);
+    messages[bad - 1] = messages[bad - 1].replace('"n":', '"N":');
+    const events = start({ since: "earliest", verify: true });
+    Socket.last.open(...messages);
+    const got = [];
+    await assert.rejects(async () => { for await (const { seq } of events) got.push(seq); }, { name: "ChainBroken", seq: bad });
+    assert.deepEqual(got, Array.from({ length: bad - 1 }, (_, index) => index + 1));
+  }
+});
+
+test("where there is no WebCrypto it verifies by itself", async () => {
+  const found = Object.getOwnPropertyDescriptor(globalThis, "crypto");
+  Object.defineProperty(globalThis, "crypto", { value: {}, configurable: true });
+  try {
+    const seen = [];
+    start({ since: "earliest", verify: true, onEvent: ({ proof }) => seen.push(proof) });
+    Socket.last.open(...chained(MIXED));
+    assert.deepEqual(seen, MIXED.map(() => "linked")); // at once
+  } finally {
+    Object.defineProperty(globalThis, "crypto", found);
+  }
+});
+
+test("a digest is SHA-256, of any size", () => {
+  const bytes = Uint8Array.from({ length: 100_000 }, (_, index) => (index * 31) ^ (index >> 7));
+  for (const size of [...Array(260).keys(), 4095, 4096, 65_535, 100_000]) {
+    const part = bytes.subarray(0, size);
+    assert.equal(Buffer.from(sha256(part)).toString("hex"), digest(part).toString("hex"), `${size} bytes`);
+  }
+  assert.equal(Buffer.from(sha256(new Uint8Array())).toString("hex").slice(0, 8), "e3b0c442");
 });
 
 test("a list of states is taken whole, however long", async () => {

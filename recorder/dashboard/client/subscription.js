@@ -335,20 +335,26 @@ export class Subscription {
   #received(event) {
     const verifier = this.#verifier;
     if (verifier === null) return this.#handOut(event);
+    const proof = verifier.follow(event);
+    if (!(proof instanceof Promise) && this.#verifying === 0) return this.#proven(event, proof);
+    // It waits its turn; what is wrong here is told in its turn, too, behind everything before it.
+    if (proof instanceof Promise) proof.catch(() => {});
     this.#verifying++;
     this.#holdIfFull();
-    const follows = verifier.follow(event);
-    // What is wrong here is told in its turn, behind everything before it.
-    follows.catch(() => {});
     this.#verified = this.#verified
-      .then(() => follows)
-      .then((proof) => {
+      .then(() => proof)
+      .then((known) => {
         this.#verifying--;
-        if (event.event === "delta") event.proof = proof;
-        this.#handOut(event);
+        this.#proven(event, known);
         this.#goOn();
       })
       .catch((error) => this.#end(error));
+  }
+
+  /** @param {Event} event @param {string | null} proof */
+  #proven(event, proof) {
+    if (event.event === "delta") event.proof = proof;
+    this.#handOut(event);
   }
 
   /** @param {Event} event */

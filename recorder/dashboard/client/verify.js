@@ -35,7 +35,7 @@ const PAGE = 500;
  *
  * @param {VerifyOptions} options
  * @returns {Promise<Report>}
- * @throws {ClientError} The recorder cannot be asked, or nothing can be verified here.
+ * @throws {ClientError} The recorder cannot be asked.
  */
 export async function verify({ url, token, after = 0, signal, onProgress }) {
   const { http } = address(url);
@@ -62,7 +62,10 @@ export async function verify({ url, token, after = 0, signal, onProgress }) {
  */
 async function judge(report, verifier, deltas) {
   // All at once: what each is verified against is settled in order, before any digest is there.
-  const proofs = deltas.map((delta) => verifier.follow(delta).catch((error) => error));
+  const proofs = deltas.map((delta) => {
+    const proof = verifier.follow(delta);
+    return proof instanceof Promise ? proof.catch((error) => error) : proof;
+  });
   for (const [number, proof] of (await Promise.all(proofs)).entries()) {
     const { seq } = deltas[number];
     const expected = report.last === null ? seq : report.last + 1;
@@ -79,7 +82,7 @@ async function judge(report, verifier, deltas) {
     }
     if (proof instanceof Error) throw proof;
     if (proof === PROOFS.LINKED || proof === PROOFS.BY_DIGEST) report.proven++;
-    else report.unproven[proof] = (report.unproven[proof] ?? 0) + 1;
+    else if (proof !== null) report.unproven[proof] = (report.unproven[proof] ?? 0) + 1;
   }
 }
 
