@@ -188,7 +188,9 @@ class WebSocket(asyncio.Protocol):
         if held:
             self._take_frames(held)
         self._proto.receive_eof()
-        if self._proto.close_rcvd is None:
+        # Behind a frame that broke a rule nothing is looked at, so a goodbye would not have been seen: what came before
+        # it is still answered.
+        if self._proto.close_rcvd is None and self._proto.close_sent is None:
             self._end()  # it went without a goodbye
         self._flush_protocol()
         return not self._ended

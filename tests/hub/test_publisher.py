@@ -13,7 +13,7 @@ from recorder.errors import StoreError
 from recorder.hub import publisher
 from tests.support.app import delta, running_app, some, turn, turn_until
 from tests.support.trouble import break_recording, recording_held_up
-from tests.support.wire import CLOSE, TEXT, Wire, close_payload, frame
+from tests.support.wire import BINARY, CLOSE, TEXT, Wire, close_payload, frame
 
 BAD = {"type": "updated", "sessionId": "s"}
 
@@ -121,6 +121,28 @@ async def test_of_frames_that_come_at_once_those_before_a_broken_one_are_taken_a
         ending = await wire.ending()
         assert ([event["seq"] for event in ending.events], ending.code) == ([1, 2, 3], 1007)
         assert app.head == 3
+
+
+@pytest.mark.parametrize(
+    ("broken", "code"),
+    [(frame(TEXT, b"\xff"), 1007), (frame(BINARY, b"x"), 1003), (frame(TEXT, b"{}", masked=False), 1002)],
+)
+async def test_who_half_closes_behind_a_broken_frame_still_gets_the_answers_to_those_before_it(
+    tmp_path: Path, broken: bytes, code: int
+) -> None:
+    async with running_app(tmp_path) as app, app.connect("/publish") as wire:
+        await hello(wire)
+        async with recording_held_up(app):
+            (connection,) = app.recorder.hub._sockets
+            await wire.raw(frame(TEXT, orjson.dumps(delta())) + broken)
+            await turn_until(lambda: connection._proto.close_sent)
+            await wire.send(CLOSE, close_payload(1000))
+            wire.half_close()
+            await turn_until(lambda: connection._proto.reader.eof)
+            await turn()
+        ending = await wire.ending()
+        assert ([event["seq"] for event in ending.events], ending.code) == ([1], code)
+        await app.until_gone()
 
 
 async def test_much_that_comes_at_once_is_taken_in_pieces_and_answered_in_order(tmp_path: Path) -> None:
