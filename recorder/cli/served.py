@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
+import msgspec
 import orjson
 
 from recorder.cli.expected import ROUTE
@@ -51,6 +53,21 @@ class _Session:
     seq: int
     deleted: bool
     count: int
+
+
+class _ListedSession(msgspec.Struct, rename="camel"):
+    session_id: str
+    seq: int
+    deleted: bool
+    count: int
+
+
+class _Listing(msgspec.Struct):
+    sessions: list[_ListedSession]
+    next: str | None
+
+
+_decode_listing = msgspec.json.Decoder(_Listing).decode
 
 
 @dataclass(slots=True)
@@ -98,8 +115,8 @@ def _facts(remote: Remote) -> _Served:
     except NotFound:  # it signs nothing
         head = None
     told = remote.get_json("/api/receipts")
-    end = head.said.seq if head is not None else int(remote.get_json("/api/stats").get("recorded", 0))
     try:
+        end = head.said.seq if head is not None else int(remote.get_json("/api/stats").get("recorded", 0))
         epochs = [Epoch(str(epoch["epoch"]), int(epoch["firstSeq"])) for epoch in told["epochs"]]
         receipts = [_statement(PruneReceipt, item) for item in told["prunes"]]
         erasures = [_statement(ErasureReceipt, item) for item in told["erasures"]]
@@ -155,6 +172,7 @@ def _verify(
 def _pages(remote: Remote, after: int, end: int) -> Iterator[tuple[list[ExportRow], Erased]]:
     """The entries behind a seq up to another, page by page, with the digests of what was erased."""
     following: list[tuple[str, str]] = []
+    reached = after
     while True:
         question = [("after", str(after)), ("before", str(end + 1)), ("order", "asc"), ("limit", str(PAGE))]
         body = remote.get("/api/deltas", following + question[3:] if following else question)
@@ -164,25 +182,25 @@ def _pages(remote: Remote, after: int, end: int) -> Iterator[tuple[list[ExportRo
             rows, cursor = [row_of_item(item) for item in items], orjson.loads(page["next"])
         except (jsontext.BadJson, KeyError, ValueError):
             raise _not_ours() from None
+        # One that gives the same again and again would be examined for ever.
+        if cursor is not None and not (isinstance(cursor, str) and _is_ascending(reached, rows)):
+            raise _not_ours()
         if rows:
-            yield (
-                rows,
-                {row.seq: _digests(item) for row, item in zip(rows, items, strict=True) if _is_erased(item)},
-            )
+            reached = rows[-1].seq
+            yield rows, {row.seq: (row.erased_before, row.erased_after) for row in rows if _is_erased(row)}
         if cursor is None:
             return
         following = [("cursor", cursor)]
 
 
-def _is_erased(item: bytes) -> bool:
-    # In a state the name would stand there, too: only the members of the item itself count.
-    return b'"erased":' in item and "erased" in jsontext.members(item)
+def _is_ascending(after: int, rows: Sequence[ExportRow]) -> bool:
+    """Whether numbers rise, from behind a seq on."""
+    seqs = [after, *(row.seq for row in rows)]
+    return all(one < other for one, other in pairwise(seqs))
 
 
-def _digests(item: bytes) -> tuple[bytes | None, bytes | None]:
-    erased = orjson.loads(jsontext.members(item)["erased"])
-    before, after = (erased.get(name) for name in ("before", "after"))
-    return bytes.fromhex(before) if before else None, bytes.fromhex(after) if after else None
+def _is_erased(row: ExportRow) -> bool:
+    return row.erased_before is not None or row.erased_after is not None
 
 
 def _stored(row: ExportRow) -> Stored:
@@ -224,12 +242,19 @@ def _check_sessions(report: Report, remote: Remote, log: _Log, end: int) -> None
     listed: dict[str, _Session] = {}
     params = [("limit", str(PAGE))]
     while True:
-        page = remote.get_json("/api/sessions", params)
-        for row in page["sessions"]:
-            listed[row["sessionId"]] = _Session(row["seq"], row["deleted"], row["count"])
-        if page["next"] is None:
+        try:
+            page = _decode_listing(remote.get("/api/sessions", params))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise _not_ours() from None
+        found = {row.session_id: _Session(row.seq, row.deleted, row.count) for row in page.sessions}
+        is_new = listed | found != listed
+        listed |= found
+        if page.next is None:
             break
-        params = [("limit", str(PAGE)), ("cursor", page["next"])]
+        # A round is made only of what has moved: one that gives the same again and again would go on for ever.
+        if not is_new:
+            raise _not_ours()
+        params = [("limit", str(PAGE)), ("cursor", page.next)]
     for name, made in log.sessions.items():
         told = listed.get(name)
         if told is None or (told.seq <= end and told != made):

@@ -12,7 +12,7 @@ HTTP.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
@@ -130,12 +130,12 @@ def row_of_item(item: bytes) -> ExportRow:
     try:
         return ExportRow(
             seq=int(entry["seq"]),
-            recorded_at=orjson.loads(entry["recordedAt"]),
-            type=orjson.loads(delta["type"]),
-            session_id=orjson.loads(delta["sessionId"]),
+            recorded_at=_string(entry["recordedAt"]),
+            type=_string(delta["type"]),
+            session_id=_string(delta["sessionId"]),
             before=delta["before"].decode() if "before" in delta else None,
             after=delta["after"].decode() if "after" in delta else None,
-            timestamp=orjson.loads(delta["timestamp"]),
+            timestamp=_string(delta["timestamp"]),
             delta_id=_text(delta, "id"),
             lineage=_text(entry, "lineage"),
             hash=_bytes(entry, "hash"),
@@ -148,12 +148,19 @@ def row_of_item(item: bytes) -> ExportRow:
         raise ValueError(f"not an entry: it has no {error}") from None
 
 
-def _text(members: dict[str, bytes], name: str) -> Any:
-    return orjson.loads(members[name]) if name in members else None
+def _text(members: dict[str, bytes], name: str) -> str | None:
+    return _string(members[name]) if name in members else None
+
+
+def _string(text: bytes) -> str:
+    value = orjson.loads(text)
+    if not isinstance(value, str):
+        raise ValueError("not an entry: a text is something else")
+    return value
 
 
 def _bytes(members: dict[str, bytes], name: str) -> bytes | None:
-    return bytes.fromhex(_text(members, name)) if name in members else None
+    return bytes.fromhex(_string(members[name])) if name in members else None
 
 
 def _hex(value: bytes | None) -> str | None:
