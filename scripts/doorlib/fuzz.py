@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / ".venv" / "fuzz"
 WANTED = ("atheris", "schemathesis")
 PARTS = ("wire", "http", "decoders")
-HANG_SECONDS, MAX_MB, MAX_BYTES = 20, 2048, 4096
+HANG_SECONDS, MAX_MB, MAX_BYTES = 20, 2048, 16_384
 """What one input may take, and how long one is."""
 
 _COVERAGE = re.compile(r"^#(\d+)\s+(INITED|DONE)\s+cov: (\d+)", re.MULTILINE)

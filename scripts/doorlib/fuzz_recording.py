@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import httpx
 import orjson
 from loguru import logger
 
-from recorder.app import open_recorder
+from recorder.api.routes import application
+from recorder.app import Recorder, open_recorder
 from recorder.clock import FakeClock
 from recorder.model.timestamps import format_ms
 from recorder.protocol.signed import signed_members
@@ -27,6 +29,8 @@ DATABASE = "sessions.sqlite"
 """The name of the file."""
 IN_FILE = 30
 """The last entry that the file has; what follows is in the commit log."""
+SERVED = ("/api/head", "/api/receipts", "/api/stats", "/api/sessions", "/api/deltas?order=asc")
+"""What `recorder doctor --url` asks a recorder for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class Recording:
         commits: Those of its commit log, by the name of the segment.
         events: What a subscriber was sent, one message each.
         heads: Its signed heads, one a line.
+        served: What `SERVED` answers, by path.
         trusted: The ids of the keys it was signed with.
     """
 
@@ -45,6 +50,7 @@ class Recording:
     commits: dict[str, bytes]
     events: tuple[bytes, ...]
     heads: bytes
+    served: dict[str, bytes]
     trusted: frozenset[str]
 
 
@@ -83,8 +89,15 @@ async def _made(folder: Path) -> Recording:
                     break
         # Copied while it runs: a stop would bring everything into the file.
         commits = {part.path.name: part.path.read_bytes() for part in segment_files(path)}
+        served = await _served(recorder)
         heads = orjson.dumps(signed_members(head)) + b"\n"
-        return Recording(path.read_bytes(), commits, tuple(events), heads, known_keys(key))
+        return Recording(path.read_bytes(), commits, tuple(events), heads, served, known_keys(key))
+
+
+async def _served(recorder: Recorder) -> dict[str, bytes]:
+    transport = httpx.ASGITransport(application(recorder))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        return {path: (await http.get(path)).content for path in SERVED}
 
 
 def _deltas(numbers: range) -> bytes:

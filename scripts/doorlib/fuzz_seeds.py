@@ -305,6 +305,20 @@ def _served() -> Iterator[bytes]:
     yield hello + b'\n{"event":"state","seq":3,"sessionId":"\\ud83d","state":"\\ud83d"}\n{"event":"future"}'
 
 
+def _bodies() -> Iterator[bytes]:
+    answers = list(recording().served.values())
+    yield b"\n".join(answers)
+    # In pages, as of one that gives few at once.
+    page = json.loads(answers[-1])
+    items = page["deltas"]
+    for kept, following in ((items[:9], "more"), (items[9:], None)):
+        cut = {**page, "deltas": kept, "next": following}
+        answers.append(json.dumps(cut, separators=(",", ":"), ensure_ascii=False).encode())
+    del answers[-3]  # the whole
+    yield b"\n".join(answers)
+    yield b"\n".join([b'{"title":"none","status":404,"code":"not_found"}', *answers[1:]])
+
+
 def _commit_logs() -> Iterator[bytes]:
     (segment,) = recording().commits.values()
     for first in (b"\0", b"\x80"):
@@ -316,9 +330,10 @@ def _commit_logs() -> Iterator[bytes]:
 def _file_changes() -> Iterator[bytes]:
     yield b""
     # Pages of 4 kB: the file's head, the schema, and something on each page behind them.
-    yield from (
-        (page * 4096 + at).to_bytes(3, "big") + b"\xff" for page in range(30) for at in (0, 3, 8, 2000)
-    )
+    places = [page * 4096 + at for page in range(30) for at in (0, 3, 8, 2000)]
+    yield from (place.to_bytes(3, "big") + b"\xff" for place in places)
+    # So many at once that longer inputs are tried, too.
+    yield b"".join([place.to_bytes(3, "big") + b"\0" for place in places[::7]])
 
 
 def _packed() -> Iterator[bytes]:
@@ -350,6 +365,7 @@ _SEEDS: dict[str, Callable[[], Iterable[str | bytes]]] = {
     "pointers": _pointers,
     "heads": lambda: [recording().heads, recording().heads * 2, b"{}\n"],
     "client": _served,
+    "served": _bodies,
     "commits": _commit_logs,
     "database": _file_changes,
     "packed": _packed,

@@ -23,6 +23,7 @@ from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request
 
 from doorlib.fuzz_files import damaged_commits, damaged_database, packed_file
+from doorlib.fuzz_recording import SERVED
 from recorder.api import admin, cursors, params
 from recorder.auth.authority import Authority
 from recorder.auth.entrance import Entrance
@@ -30,6 +31,8 @@ from recorder.auth.jwts import Verifier
 from recorder.auth.keys import EDDSA, HS256, Key
 from recorder.auth.tokens import ListedTokens
 from recorder.cli.expected import parse_heads
+from recorder.cli.remote import Params, Remote
+from recorder.cli.served import verify_server
 from recorder.client.decode import Violation
 from recorder.client.resume import Resume
 from recorder.errors import RecorderError
@@ -357,6 +360,34 @@ def client(data: bytes) -> None:
             return
 
 
+class Served(Remote):
+    """A server that answers so, page after page, and then no more.
+
+    Args:
+        answers: The bodies of `fuzz_recording.SERVED`, in that order; further ones are further pages of deltas.
+    """
+
+    def __init__(self, answers: list[bytes]) -> None:
+        # Without the connection that it would make.
+        self.url = "http://localhost"
+        self._answers = dict(zip((path.partition("?")[0] for path in SERVED), answers, strict=False))
+        self._pages = answers[len(SERVED) :]
+        self._next = 0  # of the pages that a cursor asks for
+
+    def get(self, path: str, params: Params = ()) -> bytes:
+        """The body of an answer."""
+        if not any(name == "cursor" for name, _ in params):
+            self._next = 0
+            return self._answers.get(path, b"")
+        self._next += 1
+        return self._pages[self._next - 1] if self._next <= len(self._pages) else b""
+
+
+def served(data: bytes) -> None:
+    """What a recorder serves that `recorder doctor` is to examine, a line feed between answers."""
+    each(lambda: verify_server(Served(data.split(b"\n")), frozenset()))
+
+
 def with_true_checks(data: bytes) -> bytes:
     """A segment of the commit log whose records have the right lengths and checks, whatever they say."""
     opening, rest = data[:19], data[19:]
@@ -389,7 +420,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
     for target in (
         publish, lines, ops, frames, query, cursor, times, bodies, token, claims, entrance, texts, patches, pointers,
-        heads, client, commits, database, packed,
+        heads, client, served, commits, database, packed,
     )
 } | {name: source(name) for name in FORMATS}  # fmt: skip
 """By name."""
