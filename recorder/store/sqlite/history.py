@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 from recorder.errors import Pruned
@@ -50,6 +50,8 @@ By `printf`, for which NULL is an empty text: it writes into one buffer, where a
 """
 # As blobs: the length of a text would be counted character by character.
 _SIZE = "ifnull(length(CAST(before_state AS BLOB)), 0) + ifnull(length(CAST(after_state AS BLOB)), 0)"
+_UNUSUAL = frozenset(("created", "deleted"))
+"""The types that have an index."""
 Check = Callable[[sqlite3.Connection], None]
 
 
@@ -249,6 +251,8 @@ def _bounds(conn: sqlite3.Connection, query: Query, recorded: int) -> _Range:
 
 def _window(query: Query, bounds: _Range) -> _Range:
     """The part of the bounds that this turn may look at."""
+    if _is_by_type(query):
+        return bounds
     filtered = query.types or query.happened_since or query.happened_until
     if not filtered and (query.sessions is None or (_is_merged(query) and query.lineage is None)):
         return bounds
@@ -260,6 +264,12 @@ def _window(query: Query, bounds: _Range) -> _Range:
 def _is_merged(query: Query) -> bool:
     """Whether each session is read by its index."""
     return isinstance(query.sessions, frozenset) and len(query.sessions) <= MERGED_SESSIONS
+
+
+def _is_by_type(query: Query) -> bool:
+    """Whether each type is read by its index, and nothing else is asked for."""
+    types = query.types
+    return types is not None and bool(types) and types <= _UNUSUAL and _is_whole(replace(query, types=None))
 
 
 def _is_served_by_time(conn: sqlite3.Connection, query: Query) -> bool:
@@ -314,7 +324,9 @@ def _candidates(query: Query, window: _Range, limit: int, by_time: bool) -> tupl
     order = _order(query)
     where, values = _conditions(query, window)
     table = "session_deltas INDEXED BY session_deltas_timestamp" if by_time else "session_deltas"
-    if query.sessions is None:
+    if query.types is not None and _is_by_type(query):
+        inner, params = _by_type(sorted(query.types), window, order, limit)
+    elif query.sessions is None:
         inner, params = f"SELECT id FROM {table} WHERE {where}", values
     elif isinstance(query.sessions, frozenset) and _is_merged(query):
         sessions = sorted(query.sessions)
@@ -337,6 +349,18 @@ def _candidates(query: Query, window: _Range, limit: int, by_time: bool) -> tupl
         f" WHERE id IN (SELECT id FROM ({inner}) ORDER BY id {order} LIMIT {limit}))"
     )
     return sql, params
+
+
+def _by_type(types: list[str], window: _Range, order: str, limit: int) -> tuple[str, list[object]]:
+    """SQL for the next rows of each type, by its index, and its parameters."""
+    # The index's own condition stands there in its words, or SQLite would not take it.
+    part = (
+        "SELECT id FROM (SELECT id FROM session_deltas INDEXED BY session_deltas_type"
+        " WHERE delta_type <> 'updated' AND delta_type = ? AND id BETWEEN ? AND ?"
+        f" ORDER BY id {order} LIMIT {limit})"
+    )
+    params: list[object] = [value for kind in types for value in (kind, window.low, window.high)]
+    return " UNION ALL ".join([part] * len(types)), params
 
 
 def _conditions(query: Query, window: _Range) -> tuple[str, list[object]]:

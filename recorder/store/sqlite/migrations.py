@@ -30,11 +30,14 @@ class Step:
 
     Args:
         up: Makes the older one the newer.
-        down: Makes the newer one the older. Raises StoreUnreadable where something would be lost that may not be.
+        down: Makes the newer one the older.
+        check_down: Raises StoreUnreadable where something would be lost on the way back that may not be. Asked before
+            the first step of a way: no file is left in its middle.
     """
 
     up: Callable[[sqlite3.Connection], None]
     down: Callable[[sqlite3.Connection], None]
+    check_down: Callable[[sqlite3.Connection], None] = lambda conn: None
 
 
 def migrate(conn: sqlite3.Connection, path: Path, to: int, now_ms: int) -> Path | None:
@@ -75,8 +78,15 @@ def migrate(conn: sqlite3.Connection, path: Path, to: int, now_ms: int) -> Path 
 
 
 def take_steps(conn: sqlite3.Connection, to: int) -> None:
-    """Bring a database of a known version to another known one, each step in a transaction."""
-    for step, version in _way(schema.version(conn), to):
+    """Bring a database of a known version to another known one, each step in a transaction.
+
+    Raises:
+        StoreUnreadable: It may not go there; it is as it was.
+    """
+    have = schema.version(conn)
+    for version in range(to, have):
+        STEPS[version - schema.OLDEST_VERSION].check_down(conn)
+    for step, version in _way(have, to):
         with Transaction(conn):
             step(conn)
             conn.execute(f"PRAGMA user_version = {version}")
@@ -174,18 +184,34 @@ def _up_2(conn: sqlite3.Connection) -> None:
         conn.execute(statement)
 
 
-def _down_2(conn: sqlite3.Connection) -> None:
+def _check_down_2(conn: sqlite3.Connection) -> None:
     erased = conn.execute("SELECT count(*) FROM erasures").fetchone()[0]
     if erased:
         raise StoreUnreadable(
             f"{erased} erasure(s) have taken content away, and schema 1 has no place for the digests that are left",
             hint="its chain could not be verified any more; it stays at schema 2",
         )
+
+
+def _down_2(conn: sqlite3.Connection) -> None:
     for table in ("heads", "erased_states", "erasures"):
         conn.execute(f"DROP TABLE {table}")
     _remake(conn, "prunes", _PRUNES_1, _PRUNES_COLUMNS)
     _remake(conn, "session_bases", _BASES_1, _BASES_COLUMNS)
 
 
-STEPS = (Step(_up_2, _down_2),)
+# 2 <-> 3: what is not an update is found by an index.
+
+_TYPE_3 = "CREATE INDEX session_deltas_type ON session_deltas(delta_type) WHERE delta_type <> 'updated'"
+
+
+def _up_3(conn: sqlite3.Connection) -> None:
+    conn.execute(_TYPE_3)
+
+
+def _down_3(conn: sqlite3.Connection) -> None:
+    conn.execute("DROP INDEX session_deltas_type")
+
+
+STEPS = (Step(_up_2, _down_2, _check_down_2), Step(_up_3, _down_3))
 """The first leads from `OLDEST_VERSION` to the version after it, and so on."""

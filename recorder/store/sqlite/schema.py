@@ -5,13 +5,16 @@ pruning cut it off. `session_states` is a cache of both. `prunes` and `erasures`
 when; `erased_states` keeps the digests of the states that an erasure took, so that the chain still verifies (a base
 keeps its own). `heads` are signed statements of where the log ended. `PRAGMA user_version` carries the schema's
 version; `migrations.py` says how a file of one version becomes one of another.
+
+Types have an index but for the usual one, `updated`: whoever looks for the others looks for few among many, and those
+few pay for it.
 """
 
 from __future__ import annotations
 
 import sqlite3
 
-USER_VERSION = 2
+USER_VERSION = 3
 OLDEST_VERSION = 1
 """The first that there has been; files of it and of all that followed can be migrated."""
 APPLICATION_ID = 0x52444C54  # "RDLT", so that file(1) and we can tell our files from others
@@ -35,6 +38,7 @@ CREATE INDEX session_deltas_timestamp ON session_deltas(timestamp);
 CREATE INDEX session_deltas_created_at ON session_deltas(created_at);
 CREATE INDEX session_deltas_with_id ON session_deltas(id) WHERE delta_id IS NOT NULL;
 CREATE INDEX session_deltas_lineage ON session_deltas(id) WHERE lineage IS NOT NULL;
+CREATE INDEX session_deltas_type ON session_deltas(delta_type) WHERE delta_type <> 'updated';
 CREATE TABLE session_states(
   session_id  TEXT PRIMARY KEY,
   seq         INTEGER NOT NULL,

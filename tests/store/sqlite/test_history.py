@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -63,6 +64,11 @@ def plan(conn: sqlite3.Connection, query: Query, *, by_time: bool = False) -> li
             "SEARCH session_deltas USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
         ),
         (
+            {"types": {"deleted", "created"}},
+            False,
+            "SEARCH session_deltas USING COVERING INDEX session_deltas_type (delta_type=? AND rowid>? AND rowid<?)",
+        ),
+        (
             {"sessions": {"a"}},
             False,
             "SEARCH session_deltas USING COVERING INDEX session_deltas_session (session_id=? AND rowid>? AND rowid<?)",
@@ -100,6 +106,7 @@ def test_no_slice_scans_or_sorts_the_whole_log(conn: sqlite3.Connection) -> None
     for query in (
         Query(),
         Query(types=frozenset({"updated"})),
+        Query(types=frozenset({"created", "deleted"})),
         Query(sessions=frozenset("abc")),
         Query(sessions=frozenset(str(n) for n in range(60))),
         Query(happened_since="x"),
@@ -107,7 +114,8 @@ def test_no_slice_scans_or_sorts_the_whole_log(conn: sqlite3.Connection) -> None
     ):
         steps = plan(conn, query)
         assert not [step for step in steps if step.startswith("SCAN session_deltas")], steps
-        if query.sessions is None:
+        # Those are merged out of as many as are asked for.
+        if query.sessions is None and (query.types is None or "updated" in query.types):
             assert "USE TEMP B-TREE FOR ORDER BY" not in steps
 
 
@@ -154,20 +162,49 @@ async def test_one_row_larger_than_a_slice_still_comes(path: Path) -> None:
 
 async def test_a_rare_match_is_looked_for_in_windows(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history, "SCAN_ROWS", 100)
+    many = frozenset(f"absent-{n}" for n in range(60)) | {"gone"}
     async with opened(path) as it:
         await it.record(950)
         it.put("gone", None)
         await it.record(49)
-        for descending, windows in ((False, 10), (True, 10)):
-            query = Query(types=frozenset({"deleted"}), descending=descending)
-            looked, found = 0, 0
-            while True:
-                piece = await it.store.read(query, 1000)
-                looked, found = looked + 1, found + len(piece.items)
-                if piece.done:
-                    break
-                query = replace(query, **{"before" if descending else "after": piece.through})
-            assert (looked, found) == (windows, 1)
+        for descending in (False, True):
+            assert await _walk(it, Query(sessions=many, descending=descending)) == (10, [951])
+
+
+async def test_types_but_the_usual_one_are_found_at_once_whatever_else_is_there(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "SCAN_ROWS", 100)
+    async with opened(path) as it:
+        for number in range(1000):
+            it.put(
+                f"s{number % 5}", None if number in (300, 950) else "1", before=None if number == 500 else "0"
+            )
+        await it.store.flush()
+        kinds = [entry.type for entry in it.feeder.entries]
+        wanted = {
+            kind: [seq for seq, each in enumerate(kinds, 1) if each == kind]
+            for kind in ("created", "deleted")
+        }
+        assert len(wanted["deleted"]) == 2
+        both = sorted(wanted["created"] + wanted["deleted"])
+        for descending in (False, True):
+            for types, seqs in ((("deleted",), wanted["deleted"]), (("created", "deleted"), both)):
+                query = Query(types=frozenset(types), descending=descending)
+                assert await _walk(it, query) == (1, seqs[::-1] if descending else seqs)
+        some = await it.store.read(Query(types=frozenset(("created", "deleted"))), 2)
+        assert (len(some.items), some.through, some.done) == (2, both[1], False)
+
+
+async def _walk(it: Opened, query: Query) -> tuple[int, list[int]]:
+    """How many slices a query takes, and the seqs that it finds."""
+    looked, found = 0, list[int]()
+    while True:
+        piece = await it.store.read(query, 1000)
+        looked, found = looked + 1, [*found, *(json.loads(item)["seq"] for item in piece.items)]
+        if piece.done:
+            return looked, found
+        query = replace(query, **{"before" if query.descending else "after": piece.through})
 
 
 async def test_few_that_happened_then_are_found_at_once_and_many_in_windows(
