@@ -92,6 +92,7 @@ class Recorder:
                 settings.max_upgrades_per_minute,
             ),
             publish_rate(settings),
+            settings.max_unfinished_bytes,
             clock,
             metrics,
         )

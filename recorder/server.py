@@ -106,6 +106,7 @@ class UvicornServer(uvicorn.Server):
                 http=partial(  # type: ignore[arg-type]
                     HttpConnection,
                     admission=recorder.door.admission,
+                    unfinished=recorder.door.unfinished,
                     limits=HttpLimits.of(recorder.settings),
                     metrics=recorder.metrics,
                 ),

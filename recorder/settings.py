@@ -192,6 +192,11 @@ class Settings(BaseSettings):
     max_message_bytes: _Bytes = _setting(
         16_777_216, "The largest WebSocket message and the largest HTTP body"
     )
+    max_unfinished_bytes: Annotated[int, Whole(65_536, MAX_INT64, "bytes")] = _setting(
+        268_435_456,
+        "How much may be held of messages and requests that are not whole yet, of all connections together: the"
+        " largest gives way; at least MAX_MESSAGE_BYTES",
+    )
     compression: Annotated[bool, OnOff()] = _setting(
         False, "Whether WebSockets that offer permessage-deflate, as those of browsers do, get it"
     )
@@ -263,6 +268,12 @@ class Settings(BaseSettings):
             raise Refused(
                 f"SLOW_HARD_BYTES: {hard} is less than SLOW_SOFT_BYTES, which is {soft}",
                 hint="raise SLOW_HARD_BYTES or lower SLOW_SOFT_BYTES",
+            )
+        if self.max_unfinished_bytes < self.max_message_bytes:
+            whole, begun = self.max_message_bytes, self.max_unfinished_bytes
+            raise Refused(
+                f"MAX_UNFINISHED_BYTES: {begun} is less than MAX_MESSAGE_BYTES, which is {whole}",
+                hint="raise MAX_UNFINISHED_BYTES or lower MAX_MESSAGE_BYTES",
             )
         return self
 

@@ -67,7 +67,7 @@ def test_every_setting_can_be_given_in_the_environment(name: str, monkeypatch: p
         "ALLOWED_ORIGINS": "https://a.example", "ALLOWED_HOSTS": "a.example", "LOG_LEVEL": "DEBUG",
         "LOG_FORMAT": "json", "SLOW_HARD_BYTES": "99999999", "MAX_DB_BYTES": "70000",
         "MAX_MEMORY": "70000", "REDACT_KEYS": "default", "REDACT_PATTERNS": "default", "WHEN_FULL": "refuse",
-        "TRUSTED_PROXIES": "10.0.0.0/8",
+        "TRUSTED_PROXIES": "10.0.0.0/8", "MAX_UNFINISHED_BYTES": "99999999",
     }  # fmt: skip
     default = getattr(load_settings(), name.lower())
     for variable in (name, f"RECORDER_{name}"):

@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from recorder.api.problems import raw_problem
 from recorder.errors import InvalidRequest, RecorderError, RequestTimeout, TooMany
 from recorder.hub.admission import Admission
+from recorder.hub.unfinished import Unfinished
 from recorder.metrics import Metrics
 from recorder.settings import Settings
 
@@ -53,20 +54,29 @@ class HttpConnection(HttpToolsProtocol):
     Args:
         args, options: uvicorn's.
         admission: Counts it in and out.
+        unfinished: Bounds what all of them hold of heads that are not whole.
         limits: Of each request.
         metrics: Counts those that are ended for their head.
     """
 
     def __init__(
-        self, *args: Any, admission: Admission, limits: HttpLimits, metrics: Metrics, **options: Any
+        self,
+        *args: Any,
+        admission: Admission,
+        unfinished: Unfinished,
+        limits: HttpLimits,
+        metrics: Metrics,
+        **options: Any,
     ) -> None:
         super().__init__(*args, **options)
         self._admission = admission
+        self._unfinished = unfinished
         self._limits = limits
         self._metrics = metrics
         self._one_too_many: TooMany | None = None  # why it is, to be told once it asks for something
         self._head_timer = _Timer(self.loop)  # while a head is coming, or due
         self._head_bytes = 0  # of the head that is coming
+        self._is_held = False  # whether the beginning of one counts as unfinished
         self._body_timer = _Timer(self.loop)  # while more of a body is due
         self._unread_timer = _Timer(self.loop)  # while the answer is not being read
         self._unread_then = 0  # how many bytes of it were unread when that was set
@@ -102,6 +112,14 @@ class HttpConnection(HttpToolsProtocol):
                 )
                 return
         super().data_received(data)
+        if self._head_timer.is_running and data:
+            self._is_held = True
+            # Counted from the second piece on: the parser says that a head begins once it has read of it.
+            self._unfinished.hold(self, self._head_bytes or len(data))
+
+    def give_up(self, error: TooMany) -> None:
+        """Let go of the beginning of a head."""
+        self._refuse(error)
 
     def send_400_response(self, msg: str, *, hint: str | None = None) -> None:
         """Tell what cannot be read, and close."""
@@ -112,6 +130,7 @@ class HttpConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is there."""
         self._head_timer.stop()
+        self._let_go()
         super().on_headers_complete()
         self._expect_body()
 
@@ -144,6 +163,7 @@ class HttpConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed; never called after an upgrade."""
         self._stop_timers()
+        self._let_go()
         self._admission.leave(self.transport)
         super().connection_lost(exc)
         self._let_go()
@@ -184,6 +204,11 @@ class HttpConnection(HttpToolsProtocol):
         logger.info("connection closed: the answer is not being read")
         # Not `close`, which would wait for the reader.
         self.transport.abort()
+
+    def _let_go(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            self._unfinished.hold(self, 0)
 
     def _stop_timers(self) -> None:
         for timer in (self._head_timer, self._body_timer, self._unread_timer):

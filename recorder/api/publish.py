@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Self
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -12,9 +14,10 @@ from recorder.api.context import grant_of, recorder_of
 from recorder.api.gate import JSON, NDJSON
 from recorder.api.params import check_names
 from recorder.api.problems import json_response
-from recorder.errors import MessageTooLarge, RecorderError, UnsupportedMediaType
+from recorder.errors import MessageTooLarge, RecorderError, TooMany, UnsupportedMediaType
 from recorder.hub.admission import network_of
 from recorder.hub.pace import Pace
+from recorder.hub.unfinished import Unfinished
 
 
 async def publish(request: Request) -> Response:
@@ -27,15 +30,17 @@ async def publish(request: Request) -> Response:
     # Held back before the body is read too: what has to wait waits at the publisher's, not in our memory.
     await intake.room()
     await _keep(pace)
-    body = await read_body(request, intake.max_message_bytes)
-    await intake.room()
     accept = intake.accept_lines if are_lines else intake.accept
-    try:
-        accepted = accept(body, None if pace is None else pace.take, grant_of(request).sessions)
-    except RecorderError:
-        if pace is not None:
-            pace.charge()
-        raise
+    # It counts as unfinished as long as it waits for room, too.
+    with Body(recorder.door.unfinished) as body:
+        await body.read(request, intake.max_message_bytes)
+        await intake.room()
+        try:
+            accepted = accept(body.take(), None if pace is None else pace.take, grant_of(request).sessions)
+        except RecorderError:
+            if pace is not None:
+                pace.charge()
+            raise
     await intake.until_recorded(accepted.through)
     return json_response(accepted.fields(intake.durable), 201)
 
@@ -46,8 +51,61 @@ async def _keep(pace: Pace | None) -> None:
         await asyncio.sleep(delay)
 
 
-async def read_body(request: Request, max_bytes: int) -> bytes:
+class Body:
+    """The body of a request while it comes, counted as unfinished until the block is left.
+
+    Args:
+        unfinished: Bounds what all of them hold.
+    """
+
+    def __init__(self, unfinished: Unfinished) -> None:
+        self._unfinished = unfinished
+        self._parts: list[bytes] = []  # what has come
+        self._refusal: TooMany | None = None  # why it was given up
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._unfinished.hold(self, 0)
+
+    async def read(self, request: Request, max_bytes: int) -> None:
+        """Have all of it come. Raises as `read_body`, and TooMany where it had to give way."""
+        self._parts[:] = [await read_body(request, max_bytes, self._parts, self._note)]
+
+    def take(self) -> bytes:
+        """What has come. Raises TooMany where it had to give way while it waited."""
+        self._check()
+        return self._parts.pop()
+
+    def give_up(self, error: TooMany) -> None:
+        """Hold nothing of it any more; whoever sends it is told with its next piece."""
+        self._refusal = error
+        self._parts.clear()
+
+    def _note(self, size: int) -> None:
+        self._check()
+        self._unfinished.hold(self, size)
+        self._check()
+
+    def _check(self) -> None:
+        if self._refusal is not None:
+            raise self._refusal
+
+
+async def read_body(
+    request: Request,
+    max_bytes: int,
+    parts: list[bytes] | None = None,
+    note: Callable[[int], None] = lambda size: None,
+) -> bytes:
     """A request's body.
+
+    Args:
+        request: Whose.
+        max_bytes: How long it may be.
+        parts: Where what has come is kept meanwhile.
+        note: Gets the size of that before each piece is put there.
 
     Raises:
         MessageTooLarge: It is longer than `max_bytes`; no more than that was held.
@@ -57,7 +115,7 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
     if coding.strip().lower() != "identity":
         raise UnsupportedMediaType(f"Content-Encoding {coding[:80]!r} is not taken", hint="send it as it is")
     said = request.headers.get("content-length", "")
-    parts: list[bytes] = []
+    parts = [] if parts is None else parts
     size = int(said) if said.isascii() and said.isdigit() else 0
     if size <= max_bytes:
         size = 0
@@ -65,6 +123,7 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
             size += len(part)
             if size > max_bytes:
                 break
+            note(size)
             parts.append(part)
     if size > max_bytes:
         raise MessageTooLarge(

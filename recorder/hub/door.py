@@ -21,6 +21,7 @@ from recorder.hub.publisher import Intake
 from recorder.hub.role import Role
 from recorder.hub.socket import SocketLimits, WebSocket
 from recorder.hub.turned_away import TurnedAway
+from recorder.hub.unfinished import Unfinished
 from recorder.metrics import Metrics
 from recorder.protocol.subscribe import Subscription, parse_query
 
@@ -33,6 +34,7 @@ class RecorderDoor:
         limits: Of connections.
         admission: How many of them.
         rate: How fast a publisher may go.
+        unfinished: How much may be held of what is not whole yet, in bytes.
         clock, metrics: As everywhere.
     """
 
@@ -42,12 +44,14 @@ class RecorderDoor:
         limits: SocketLimits,
         admission: AdmissionLimits,
         rate: PublishRate,
+        unfinished: int,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
         self.limits = limits
         self.admission = Admission(admission, clock, metrics, entrance.is_proxy)
         self.paces = Paces(rate, clock, metrics)  # of those who publish
+        self.unfinished = Unfinished(unfinished, metrics)  # of WebSockets and of HTTP
         self.clock = clock
         self.metrics = metrics
         self._entrance = entrance

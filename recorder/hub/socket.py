@@ -34,6 +34,7 @@ from recorder.errors import NotAuthenticated, RecorderError, TooMany
 from recorder.hub.machine import StateMachine
 from recorder.hub.plain import may_hold, take_messages
 from recorder.hub.role import Role
+from recorder.hub.unfinished import Unfinished
 from recorder.metrics import Metrics
 from recorder.protocol.grants import EVERYTHING
 from recorder.protocol.subscribe import MAX_SESSIONS
@@ -94,6 +95,7 @@ class Door(Protocol):
     limits: SocketLimits
     clock: Clock
     metrics: Metrics
+    unfinished: Unfinished
 
     def admit(self, socket: WebSocket, request: Request) -> Role:
         """The role for a request. Raises RecorderError to refuse before the upgrade."""
@@ -126,6 +128,8 @@ class WebSocket(asyncio.Protocol):
         self._inbox = _NOTHING  # read, not handled yet: frames, or whole messages
         self._held = b""  # the beginning of a plain frame, not given to the state machine yet
         self._partial: bytearray | None = None  # the message whose fragments are coming
+        self._unfinished = 0  # bytes that are held of what is not whole yet
+        self._is_deaf = False  # whether what comes is thrown away
         self._reading = True  # False while the role has paused it
         self._paused_at: float | None = None  # since when unsent bytes are above the mark
         self._written = 0  # bytes given to the transport since the handshake
@@ -174,6 +178,8 @@ class WebSocket(asyncio.Protocol):
                 self.connection_lost(None)
             return
         self._pong_due = False
+        if self._is_deaf:
+            return
         data = self._take_plain(data)
         if data:
             self._take_frames(data)
@@ -181,6 +187,23 @@ class WebSocket(asyncio.Protocol):
             self._flush_protocol()
         self._handle_inbox()
         self._flush_protocol()
+        self._note_unfinished()
+
+    def give_up(self, error: TooMany) -> None:
+        """Hold nothing any more of what has been begun; answer what was whole before it, and close."""
+        self._is_deaf, self._held, self._partial = True, b"", None
+        self._proto.reader.buffer.clear()
+        self._unfinished = 0
+        logger.bind(address=self.address).warning("connection closed: its unfinished message is one too many")
+        if self._role is not None and not self._ended:
+            self._role.on_shutdown(cast(int, error.close_code), f"unfinished message: {error.hint}")
+
+    def _note_unfinished(self) -> None:
+        partial = self._partial
+        size = len(self._held) + len(self._proto.reader.buffer) + (0 if partial is None else len(partial))
+        if size != self._unfinished:
+            self._unfinished = size
+            self._door.unfinished.hold(self, size)
 
     def eof_received(self) -> bool:
         """The other side will send nothing more; True keeps our side open for what it is still owed."""
@@ -210,6 +233,7 @@ class WebSocket(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed."""
         self._connections.discard(self)
+        self._door.unfinished.hold(self, 0)
         self._door.gone(self)
         self._end()
 
@@ -524,7 +548,8 @@ class WebSocket(asyncio.Protocol):
                 self.transport.write(said)
             else:
                 self._close_slow()  # it asks for pongs and does not read them
-        if b"" in chunks:
+        # Who is not listened to cannot say goodbye.
+        if b"" in chunks or (self._is_deaf and self._said_goodbye):
             self._end_stream()
 
     def _end_stream(self) -> None:

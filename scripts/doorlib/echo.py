@@ -19,6 +19,7 @@ from websockets.http11 import Request
 
 from recorder.clock import SystemClock
 from recorder.hub.socket import SocketLimits, WebSocket
+from recorder.hub.unfinished import Unfinished
 from recorder.metrics import Metrics
 from recorder.protocol.deflate import packed_frame
 from recorder.protocol.frames import text_frame
@@ -107,6 +108,7 @@ class EchoDoor:
         self.limits = SocketLimits(soft_bytes=MAX_MESSAGE, hard_bytes=4 * MAX_MESSAGE, compression=True)
         self.clock = SystemClock()
         self.metrics = Metrics()
+        self.unfinished = Unfinished(4 * MAX_MESSAGE, self.metrics)
         self.sockets: set[WebSocket] = set()
 
     def admit(self, socket: WebSocket, request: Request) -> Echo:
