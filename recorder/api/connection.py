@@ -130,7 +130,7 @@ class HttpConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is there."""
         self._head_timer.stop()
-        self._let_go()
+        self._release_head()
         super().on_headers_complete()
         self._expect_body()
 
@@ -163,7 +163,7 @@ class HttpConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed; never called after an upgrade."""
         self._stop_timers()
-        self._let_go()
+        self._release_head()
         self._admission.leave(self.transport)
         super().connection_lost(exc)
         self._let_go()
@@ -205,7 +205,7 @@ class HttpConnection(HttpToolsProtocol):
         # Not `close`, which would wait for the reader.
         self.transport.abort()
 
-    def _let_go(self) -> None:
+    def _release_head(self) -> None:
         if self._is_held:
             self._is_held = False
             self._unfinished.hold(self, 0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 from websockets.extensions.permessage_deflate import PerMessageDeflate
@@ -60,7 +61,15 @@ class StateMachine(ServerProtocol):
         """A whole frame has come."""
         if frame.opcode is Opcode.CLOSE:
             self.current_size = None
-        super().recv_frame(frame)
+        # The generator that has read it holds it until the next one comes: only its shell.
+        data, frame.data = frame.data, b""
+        super().recv_frame(replace(frame, data=data))
+
+    def forget_unread(self) -> None:
+        """Let go of the beginning of a frame, and of what was wrong with one: nothing more is to be read."""
+        self.reader.buffer.clear()
+        if self.parser_exc is not None:
+            self.parser_exc.__traceback__ = None
 
 
 def _select_subprotocol(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:

@@ -191,12 +191,15 @@ class WebSocket(asyncio.Protocol):
 
     def give_up(self, error: TooMany) -> None:
         """Hold nothing any more of what has been begun; answer what was whole before it, and close."""
-        self._is_deaf, self._held, self._partial = True, b"", None
-        self._proto.reader.buffer.clear()
-        self._unfinished = 0
+        self._is_deaf = True
+        self._forget_unfinished()
         logger.bind(address=self.address).warning("connection closed: its unfinished message is one too many")
         if self._role is not None and not self._ended:
             self._role.on_shutdown(cast(int, error.close_code), f"unfinished message: {error.hint}")
+
+    def _forget_unfinished(self) -> None:
+        self._held, self._partial, self._unfinished = b"", None, 0
+        self._proto.forget_unread()
 
     def _note_unfinished(self) -> None:
         partial = self._partial
@@ -234,6 +237,8 @@ class WebSocket(asyncio.Protocol):
         """The socket is closed."""
         self._connections.discard(self)
         self._door.unfinished.hold(self, 0)
+        # Some of what we are made of goes in circles, and waits for the garbage collector: not with these on board.
+        self._forget_unfinished()
         self._door.gone(self)
         self._end()
 

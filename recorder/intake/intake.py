@@ -346,6 +346,8 @@ class Intake:
                         spend(len(deltas))
                 except RecorderError as error:
                     self._metrics.refuse(error.code)
+                    # Its traceback holds the text, in a circle that would wait for the garbage collector.
+                    error.__traceback__ = error.__context__ = None
                     outcomes.append(error)
                 else:
                     outcomes.append(self._sequence(deltas, known, now_ms, entries))
@@ -474,7 +476,12 @@ class Intake:
 
 def _raised(outcome: Accepted | RecorderError) -> Accepted:
     if isinstance(outcome, RecorderError):
-        raise outcome
+        try:
+            raise outcome
+        finally:
+            # It will know this frame, and this frame must not know it: they would wait for the garbage collector,
+            # and with them the callers' frames, which have the text.
+            del outcome
     return outcome
 
 

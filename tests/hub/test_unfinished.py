@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+import gc
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -182,3 +185,66 @@ def test_the_largest_go_until_the_rest_has_room() -> None:
 def test_a_limit_below_one_message_is_refused() -> None:
     with pytest.raises(InvalidSetting, match="MAX_UNFINISHED_BYTES"):
         load_settings(max_message_bytes=200_000, max_unfinished_bytes=100_000)
+
+
+def traced() -> int:
+    """Bytes that Python holds."""
+    return tracemalloc.get_traced_memory()[0]
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """What nobody holds any more goes at once, or stays; traced."""
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        yield
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+
+
+@pytest.mark.parametrize("compression", [False, True])
+async def test_a_connection_holds_nothing_of_the_last_message_that_it_has_read(compression: bool) -> None:
+    """The parser would hold its last frame as long as it waits for the next: a thousand idle ones, as many messages."""
+    with without_collector():
+        async with running_app(None, compression=compression) as app, AsyncExitStack() as stack:
+            offer = [("sec-websocket-extensions", "permessage-deflate")] if compression else []
+            before = traced()
+            for size in (70 * KIB, 1024 * KIB, 1024 * KIB, 1024 * KIB):
+                wire = await stack.enter_async_context(app.connect("/publish", offer))
+                await wire.event()
+                await wire.raw(frame(TEXT, b" " * size))
+                assert (await wire.event())["code"] == "invalid_json"
+                await wire.raw(frame(TEXT, b" " * size, fin=False) + frame(CONT))
+                assert (await wire.event())["code"] == "invalid_json"
+            assert traced() - before < 700 * KIB
+
+
+async def test_a_request_holds_nothing_of_a_body_that_was_refused() -> None:
+    with without_collector():
+        async with running_app(None) as app, httpx.AsyncClient(base_url=app.url, trust_env=False) as http:
+            body = b" " * (1024 * KIB)
+            before = traced()
+            for _ in range(3):
+                assert (await http.post("/api/deltas", content=body)).status_code == 400
+            assert traced() - before < 700 * KIB
+
+
+async def test_a_connection_that_is_gone_leaves_nothing_of_what_it_had_begun() -> None:
+    with without_collector():
+        async with running_app(None) as app:
+            before = traced()
+            for whole in (True, False):
+                async with AsyncExitStack() as stack:
+                    for _ in range(3):
+                        wire = await stack.enter_async_context(app.connect("/publish"))
+                        sent = frame(TEXT, b" " * (1024 * KIB), fin=False)
+                        already = unfinished(app).total
+                        await wire.raw(sent if whole else sent[:-1])
+                        await turn_until(lambda already=already: unfinished(app).total > already + 1000 * KIB)  # type: ignore[misc]
+                        del sent
+                    assert traced() - before > 3_000 * KIB
+                await app.until_gone()
+                assert traced() - before < 700 * KIB
