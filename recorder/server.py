@@ -29,6 +29,7 @@ from recorder.api.routes import application
 from recorder.app import Recorder, prepare_recorder
 from recorder.errors import RecorderError
 from recorder.hub.socket import WebSocket
+from recorder.memory import settle_allocator
 from recorder.setting_kinds import is_loopback
 from recorder.settings import Settings
 from recorder.tls import renew_tls, tls_context
@@ -71,6 +72,7 @@ async def serve(
     """
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.set_threshold(*GC_THRESHOLDS)
+    settle_allocator()
     allow_files(settings.max_connections + SPARE_FILES)
     tls = tls_context(settings)
     warn_of_clear_tokens(settings)

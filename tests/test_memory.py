@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
+
 from recorder.memory import available_memory
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_the_least_of_what_machine_and_container_give_counts(tmp_path: Path) -> None:
@@ -18,3 +25,31 @@ def test_the_least_of_what_machine_and_container_give_counts(tmp_path: Path) -> 
     assert available_memory(files) == machine
     (tmp_path / "v2").write_text("1048576\n")
     assert available_memory(files) == 1_048_576
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+def test_buffers_that_grow_side_by_side_leave_nothing_behind() -> None:
+    """In a process of its own, since it holds for a whole one."""
+    script = """
+import sys
+from recorder.memory import settle_allocator
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+assert settle_allocator()
+del bytearray(24 << 20)[:]
+buffers = [bytearray() for _ in range(12)]
+kept = []
+before = resident()
+for _ in range(80):
+    for buffer in buffers:
+        buffer += bytes(100_000)
+        kept.append(bytearray(600))
+grown = resident() - before
+buffers.clear()
+print(grown, resident() - before)
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    grown, left = map(int, ran.stdout.split())
+    assert grown > 90_000_000
+    assert left < 60_000_000

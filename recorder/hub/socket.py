@@ -51,7 +51,6 @@ _NOTHING: deque[Frame | bytes] = deque(maxlen=0)
 MAX_REASON_BYTES = 123
 """A close frame's payload is at most 125 bytes (RFC 6455, section 5.5), two of them the code."""
 
-
 _UNREADABLE = (
     b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n"
     b"content-length: 103\r\n\r\n"
@@ -202,8 +201,7 @@ class WebSocket(asyncio.Protocol):
         self._proto.forget_unread()
 
     def _note_unfinished(self) -> None:
-        partial = self._partial
-        size = len(self._held) + len(self._proto.reader.buffer) + (0 if partial is None else len(partial))
+        size = len(self._held) + len(self._proto.reader.buffer) + len(self._partial or b"")
         if size != self._unfinished:
             self._unfinished = size
             self._door.unfinished.hold(self, size)
@@ -237,7 +235,7 @@ class WebSocket(asyncio.Protocol):
         """The socket is closed."""
         self._connections.discard(self)
         self._door.unfinished.hold(self, 0)
-        # Some of what we are made of goes in circles, and waits for the garbage collector: not with these on board.
+        # Some of us goes in circles, and waits for the garbage collector: not with these on board.
         self._forget_unfinished()
         self._door.gone(self)
         self._end()
