@@ -13,6 +13,8 @@ from benchlib.bare import delivery
 from benchlib.cli import measures_of, parser, plan_of, systems_of
 from benchlib.connecting import Opening
 from benchlib.frames import publish_frames
+from benchlib.measures.deliveries import _Burst, _Course
+from benchlib.measures.plan import Plan
 from benchlib.payload import deltas
 from benchlib.recordings import Shelf
 from benchlib.systems import NAMES
@@ -80,6 +82,31 @@ def test_bare_sockets_deliver_as_many_bytes_as_the_size_asks_for(size: int, tmp_
             while len(came) < expected:
                 came += reader.recv(1 << 16)
     assert came == 3 * delivery(size)
+
+
+class _Paced(_Course):
+    """Bursts that are not sent: each takes as long as at a given rate."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__(Bare(), None, None, None, Plan())  # type: ignore[arg-type]
+        self.rate = rate
+        self.counts: list[int] = []
+
+    def _burst(self, count: int) -> _Burst:
+        self.counts.append(count)
+        return _Burst(0, 0, int(count / self.rate * 1e9))
+
+
+def test_the_slowest_are_warmed_up_with_what_they_can_deliver_in_seconds() -> None:
+    slow = _Paced(rate=14)
+    assert slow.warm_up() == pytest.approx(14)
+    assert sum(slow.counts) / slow.rate < 10
+
+
+def test_the_fastest_are_warmed_up_until_a_burst_takes_a_moment() -> None:
+    fast = _Paced(rate=100_000)
+    assert fast.warm_up() == pytest.approx(100_000)
+    assert fast.counts == [32, 32, 128, 512, 2048, 8192, 32_768]
 
 
 def _systems(*options: str) -> list[str]:

@@ -14,6 +14,8 @@ from benchlib.processes import Worker, cpu_seconds, peak_memory_mb
 from benchlib.systems.base import Running, System
 
 WARM_S = 0.2
+# Few enough for one that makes a dozen deliveries in a second, as Mosquitto's WebSockets do with large ones.
+WARM_COUNT = 32
 
 
 class Deliveries:
@@ -49,7 +51,7 @@ class Deliveries:
                 count=self._subscribers,
             )
             course = _Course(system, running, readers, publisher, self._plan)
-            rate = course.warm_up(max(32, min(1000, 20_000 // self._subscribers)))
+            rate = course.warm_up()
             if system.name not in self._counts:
                 # A burst of a moment says too little of a long one: some servers take more at once the more there is.
                 self._counts[system.name] = enough(course.rehearse(enough(rate, self._plan)), self._plan)
@@ -88,9 +90,10 @@ class _Course:
         # Deltas published so far.
         self._published = 0
 
-    def warm_up(self, count: int) -> float:
+    def warm_up(self) -> float:
         """Sends bursts, each larger than the one before, until one takes a moment; its speed in deltas/s."""
         # The first one is not looked at: a cold server is much slower, and too few deltas would follow from that.
+        count = WARM_COUNT
         self._burst(count)
         while True:
             rate = self.rehearse(count)
