@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from benchlib.connecting import Opening
 from benchlib.errors import BenchError
 from benchlib.measures.deliveries import Deliveries
 from benchlib.measures.latency import Latency
@@ -13,10 +14,10 @@ from benchlib.measures.plan import Plan
 from benchlib.needs import missing
 from benchlib.payload import SESSIONS, deltas
 from benchlib.systems import ports
-from benchlib.systems.mosquitto import Mosquitto, RunningMosquitto, packet, publish
+from benchlib.systems.mosquitto import PINGREQ, Mosquitto, RunningMosquitto, _kept_awake, packet, publish
 from benchlib.systems.ports import free_port
 
-# Over WebSockets Debian's build answers some ten times a second: nothing here may need many turns.
+# Over WebSockets Debian's build takes its time: nothing here may need many turns.
 SHORT = Plan(seconds=0.02, most=300, rate=200, readers=2, quiet_s=0.2)
 real = pytest.mark.skipif(
     bool(missing(Mosquitto.needs)), reason="; ".join(missing(Mosquitto.needs)) or "it is installed"
@@ -63,11 +64,25 @@ def test_its_latency_is_measured() -> None:
     assert (quiet["missing"], quiet["twice"], quiet["out_of_order"], quiet["closed"]) == (0, 0, 0, [])
 
 
+def test_it_is_pinged_all_the_while_and_no_longer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with _kept_awake(Opening("127.0.0.1", listener.getsockname()[1], ())):
+            sock, _ = listener.accept()
+            sock.settimeout(30)
+            pings = b""
+            while len(pings) < 3 * len(PINGREQ):
+                pings += sock.recv(2)
+        with sock:
+            while data := sock.recv(1 << 10):
+                pings += data
+    assert pings == PINGREQ * (len(pings) // 2)
+
+
 @real
 def test_a_server_that_ends_at_once_is_told_with_its_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchlib.systems.mosquitto.CONFIG", "no_such_setting {port}\n")
+    monkeypatch.setattr("benchlib.systems.mosquitto.CONFIG", "no_such_setting {plain}\n")
     with pytest.raises(BenchError, match="no_such_setting"), Mosquitto().start(tmp_path):
         pass
 

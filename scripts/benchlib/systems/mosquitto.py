@@ -1,9 +1,10 @@
-"""Mosquitto as a peer for deliveries: MQTT 3.1.1 over WebSockets or plain TCP, one topic, QoS 0.
+"""Mosquitto as a peer for deliveries: MQTT 3.1.1, one topic, QoS 0; its subscribers over WebSockets or plain TCP.
 
-A delta is one PUBLISH, in a WebSocket frame of its own. QoS 0 answers nothing and stores nothing: it is what
-Mosquitto is fastest at. Over WebSockets a build like Debian's 2.0 looks after them only when its loop comes by (its
-libwebsockets lacks external polling: eclipse-mosquitto/mosquitto#2578), which costs waiting, not CPU time; plain TCP,
-which no browser speaks, stands beside it, so that nobody takes that for what MQTT costs.
+A delta is one PUBLISH. QoS 0 answers nothing and stores nothing: it is what Mosquitto is fastest at. A build like
+Debian's 2.0 looks after WebSockets only when something else wakes its loop, or ten times a second (its libwebsockets
+lacks external polling: eclipse-mosquitto/mosquitto#2578); what it has queued for them may then take minutes. So the
+publisher speaks plain TCP, and a client of plain TCP pings all the while and keeps that loop awake. Subscribers of plain
+TCP, which no browser speaks, stand beside the others, so that nobody takes the rest of that for what MQTT costs.
 
 Set up in its favour: nothing is dropped for a slow reader (its queues have no limit), no persistence, no
 keep-alive, no TCP_NODELAY (with it, it makes half as many deliveries per CPU second).
@@ -13,9 +14,9 @@ from __future__ import annotations
 
 import os
 import pwd
+import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,15 @@ from benchlib.systems.base import About
 from benchlib.systems.ports import await_answer, free_port
 
 PROGRAM = "mosquitto"
+PINGREQ = b"\xc0\x00"
+PING_S = 0.001
 TOPIC = b"deltas"
-# As root it would look for a user of its own. With a WebSocket listener alone Debian's does not start: hence the
-# socket file.
+# As root it would look for a user of its own.
 CONFIG = """\
 user {user}
-listener 0 native.sock
-listener {port} 127.0.0.1
-protocol {protocol}
+listener {plain} 127.0.0.1
+listener {websockets} 127.0.0.1
+protocol websockets
 socket_domain ipv4
 allow_anonymous true
 persistence false
@@ -61,12 +63,15 @@ class RunningMosquitto:
     # It can't snapshot, prune, export or resume.
     chores: dict[str, Any] | None = None
 
-    def __init__(self, server: Server, port: int, websockets: bool) -> None:
-        """Takes the process, where it listens, and whether for WebSockets."""
+    def __init__(self, server: Server, plain: int, websockets: int, over_websockets: bool) -> None:
+        """Takes the process, its ports, and which of them subscribers use."""
         self.server = server
-        opened = partial(_websocket if websockets else _plain, port)
-        self.publish = opened((CONNECT, CONNECTED))
-        self.subscribe = opened((CONNECT, CONNECTED), (subscribe(), SUBSCRIBED))
+        self.publish = _plain(plain, CONNECTING)
+        self.subscribe = (
+            _websocket(websockets, CONNECTING, SUBSCRIBING)
+            if over_websockets
+            else _plain(plain, CONNECTING, SUBSCRIBING)
+        )
 
     def recorded_count(self) -> int | None:
         """It records nothing."""
@@ -79,10 +84,10 @@ class Mosquitto:
     needs = Needs(program=PROGRAM, apt="mosquitto")
 
     def __init__(self, websockets: bool = True) -> None:
-        """Takes whether it is spoken to over WebSockets, or plainly."""
+        """Takes whether its subscribers are WebSockets, or plain ones."""
         self._websockets = websockets
         self.name = "mosquitto" if websockets else "mosquitto-tcp"
-        slow = "Debian's build makes WebSockets wait, see mosquitto-tcp"
+        slow = "published over TCP, and kept awake by a client that pings: Debian's build would make WebSockets wait"
         self.about = About(
             records="no",
             durable="no",
@@ -102,24 +107,24 @@ class Mosquitto:
         program = find_program(PROGRAM)
         if program is None:
             raise BenchError(f"{PROGRAM} is not installed (Debian: apt-get install {self.needs.apt})")
-        port, user = free_port(), pwd.getpwuid(os.geteuid()).pw_name
-        protocol = "websockets" if self._websockets else "mqtt"
-        (workdir / "mosquitto.conf").write_text(CONFIG.format(user=user, port=port, protocol=protocol))
+        plain, websockets, user = free_port(), free_port(), pwd.getpwuid(os.geteuid()).pw_name
+        config = CONFIG.format(user=user, plain=plain, websockets=websockets)
+        (workdir / "mosquitto.conf").write_text(config)
         with Server([program, "-c", "mosquitto.conf"], child_environment(), workdir) as server:
-            running = RunningMosquitto(server, port, self._websockets)
+            running = RunningMosquitto(server, plain, websockets, self._websockets)
             await_answer(server, running.publish)
-            yield running
+            with _kept_awake(running.publish) if self._websockets else nullcontext():
+                yield running
 
     def encode(self, deltas: Iterable[bytes], per_frame: int) -> list[bytes]:
-        """PUBLISH packets, over WebSockets each in a binary frame.
+        """PUBLISH packets.
 
         Raises:
             ValueError: more than one a frame; nothing answers that could be counted.
         """
         if per_frame != 1:
             raise ValueError("frames of one delta only")
-        packets = map(publish, deltas)
-        return list(map(_framed, packets) if self._websockets else packets)
+        return list(map(publish, deltas))
 
 
 def packet(kind: int, body: bytes) -> bytes:
@@ -145,14 +150,37 @@ def _text(text: bytes) -> bytes:
     return len(text).to_bytes(2, "big") + text
 
 
-def _framed(data: bytes) -> bytes:
-    return client_frame(data, opcode=BINARY)
+@contextmanager
+def _kept_awake(opening: Opening) -> Iterator[None]:
+    """A client beside all others that pings until the context is left; the server's answers are not looked at."""
+    over = threading.Event()
+
+    def ping() -> None:
+        while not over.wait(PING_S):
+            # Not sent where the server is gone, which others tell, or slow, which is no reason to wait.
+            with suppress(OSError):
+                sock.send(PINGREQ)
+                sock.recv(1 << 16)
+
+    sock, _ = opening.connect()
+    thread = threading.Thread(target=ping, name="mosquitto-pings")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        sock.close()
 
 
 def _websocket(port: int, *steps: tuple[bytes, bytes]) -> Opening:
-    framed = tuple((_framed(send), until) for send, until in steps)
+    framed = tuple((client_frame(send, opcode=BINARY), until) for send, until in steps)
     return websocket("127.0.0.1", port, "/mqtt", subprotocol="mqtt", then=framed)
 
 
 def _plain(port: int, *steps: tuple[bytes, bytes]) -> Opening:
     return Opening("127.0.0.1", port, steps)
+
+
+CONNECTING = (CONNECT, CONNECTED)
+SUBSCRIBING = (subscribe(), SUBSCRIBED)
