@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.support.app import App, delta, running_app
-from tests.support.browser import needs_chromium, opened
+from tests.support.browser import BEYOND, needs_chromium, opened
 
 pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="session")]
 
@@ -312,12 +312,6 @@ async def test_a_narrow_screen_scrolls_one_way_only(browser: Browser, tmp_path: 
                 )
                 assert await page.evaluate(wide) <= 0, route
                 assert await page.evaluate("document.documentElement.scrollWidth") <= 360, route
-
-
-# What reaches beyond the screen, and is not inside of something that is scrolled.
-BEYOND = """() => [...document.querySelectorAll("body *")].filter((node) =>
-    node.getBoundingClientRect().right > innerWidth
-    && !node.closest("pre, .scroll, .list, .unseen, .skip")).map((node) => node.outerHTML.slice(0, 200))"""
 
 
 @pytest.mark.parametrize("width", [360, 800])

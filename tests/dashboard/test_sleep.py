@@ -11,7 +11,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.support.app import delta, running_app
-from tests.support.browser import UNREACHABLE, needs_chromium, opened
+from tests.support.browser import BEYOND, UNREACHABLE, needs_chromium, opened
 from tests.support.proxy import Proxy
 from tests.support.server import ServerProcess
 
@@ -109,12 +109,17 @@ async def test_a_recorder_killed_in_commit_mode_is_resumed_in_its_epoch(
     with ServerProcess(tmp_path, "--persist", "--durability", "commit") as server:
         port = httpx.URL(server.url).port
         await publish(server.url, 3)
-        async with opened(browser, server.url, expected=UNREACHABLE) as page:
+        phone = {"width": 360, "height": 740}
+        async with opened(browser, server.url, expected=UNREACHABLE, viewport=phone) as page:
             await shows_all(page, 3)
             asked: list[str] = []
             page.on("request", lambda request: asked.append(request.url))
             server.kill()
             await expect(page.locator("#freshness")).to_contain_text("disconnected")
+            # It is told in whole on a phone, too, and covers no control.
+            assert await page.evaluate(BEYOND) == []
+            await page.get_by_role("button", name="Keys").click()
+            await page.keyboard.press("Escape")
             server.flags = ("--persist", "--durability", "commit", "--port", str(port))
             await asyncio.to_thread(server.start)
             await publish(server.url, 4)

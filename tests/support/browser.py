@@ -23,6 +23,11 @@ UNREACHABLE = (
 REFUSED = r"the server responded with a status of 4\d\d"
 """What a browser logs by itself where a request is refused."""
 
+BEYOND = """() => [...document.querySelectorAll("body *")].filter((node) =>
+    node.getBoundingClientRect().right > innerWidth
+    && !node.closest("pre, .scroll, .list, .unseen, .skip")).map((node) => node.outerHTML.slice(0, 200))"""
+"""What of a page reaches beyond the screen, and is not inside of something that is scrolled."""
+
 # What does not come at all fails a test; a machine that is busy must not.
 expect.set_options(timeout=30_000)
 
