@@ -21,9 +21,10 @@ const freshness = new FreshnessMark(byId("freshness"), () => source.status, () =
 /** @type {View | null} */
 let view = null;
 let lead = ""; // the key that begins a sequence of two
+let shown = 0; // changes of the address that are shown already, and that the browser has still to tell of
 
 startTheme();
-addEventListener("hashchange", () => show());
+addEventListener("hashchange", () => (shown > 0 ? shown-- : show()));
 document.addEventListener("keydown", onKey);
 byId("keys").addEventListener("click", showKeys);
 byId("skip").addEventListener("click", (event) => {
@@ -63,9 +64,16 @@ async function onEnd(error) {
   } else freshness.end(error.message);
 }
 
-/** @param {string} address */
+/**
+ * Show what is at an address, at once: the next key is for the view that is there then.
+ * @param {string} address
+ */
 function go(address) {
+  const before = location.href;
   location.hash = address;
+  if (location.href === before) return;
+  shown++;
+  show();
 }
 
 /** Show the view that the address names. */
@@ -73,6 +81,7 @@ function show() {
   const route = parseRoute(location.hash);
   // A session that is shown already moves to another of its deltas by itself.
   if (view instanceof SessionView && route.view === "session" && view.goTo(route)) return;
+  const inside = byId("main").contains(document.activeElement);
   view?.close();
   if (route.view === "session") view = new SessionView(route, { api, source, go });
   else if (route.view === "trust") view = new TrustView({ api, source, go });
@@ -81,6 +90,8 @@ function show() {
   document.title = `${name} · Recorder`;
   announce(name);
   fill(byId("main"), view.element);
+  // The keyboard goes on in the view, not from the top of the page.
+  if (inside) byId("main").focus({ preventScroll: true });
   for (const link of document.querySelectorAll("nav a")) {
     const here = /** @type {HTMLElement} */ (link).dataset.view === route.view;
     if (here) link.setAttribute("aria-current", "page");

@@ -228,3 +228,33 @@ async def test_whoever_leaves_a_panel_by_keyboard_is_where_the_question_was_aske
             await expect(page.locator(".where")).to_contain_text("seq 1")
             await page.keyboard.press("Escape")
             await expect(page.get_by_role("region", name="The state", exact=True)).to_be_focused()
+
+
+async def test_keys_are_for_the_view_that_was_asked_for_last_and_tab_goes_on_in_it(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with running_app(tmp_path) as app:
+        await app.publish(*[delta("s", n) for n in range(3)])
+        async with opened(browser, app.url, "#/trust") as page:
+            await expect(page.get_by_role("heading", name="Recording", exact=True)).to_be_visible()
+            # All in one turn of the page's own loop: faster than any hand.
+            await page.evaluate(
+                """() => {
+                    for (const key of ["g", "n", "/"])
+                        document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+                }"""
+            )
+            await expect(page.get_by_label("Only deltas that hold this text")).to_be_focused()
+            # It is shown once, not again when the browser tells of the change.
+            await page.locator(".feed-list").focus()
+            await expect(page.locator(".feed-list .row")).to_have_count(3)
+            await page.keyboard.press("ArrowDown")
+            await page.keyboard.press("Enter")
+            await expect(page.locator("h1")).to_have_text("s")
+            await expect(page.locator("main")).to_be_focused()
+            await page.keyboard.press("Tab")
+            await expect(page.get_by_role("link", name="← Now")).to_be_focused()
+            await page.go_back()
+            await expect(page.locator(".feed-list .row")).to_have_count(3)
+            await page.go_back()
+            await expect(page.get_by_role("heading", name="Recording", exact=True)).to_be_visible()
