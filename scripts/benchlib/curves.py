@@ -67,10 +67,18 @@ class Drawn:
     @property
     def met(self) -> bool | None:
         """Whether the goal is met, by the median; None where there is none."""
+        return None if self.goal is None else self.goal.met(self._reached(self.goal).mid)
+
+    @property
+    def reached(self) -> str | None:
+        """The figure that the goal is for, to read; None where there is none."""
         if self.goal is None:
             return None
-        found = {LAST: self.values[-1], GROWTH: self.growth, SLOPE: self.slope}[self.goal.figure]
-        return self.goal.met(found.mid)
+        unit = "×" if self.goal.figure == GROWTH else self.unit
+        return f"{_all(self._reached(self.goal))} {unit}"
+
+    def _reached(self, goal: Goal) -> Spread:
+        return {LAST: self.values[-1], GROWTH: self.growth, SLOPE: self.slope}[goal.figure]
 
     def as_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -79,11 +87,13 @@ class Drawn:
             "curve": self.name,
             "by": self.by,
             "unit": self.unit,
+            "per": self.per,
             "sizes": self.sizes,
             "values": [_spread(value) for value in self.values],
             "growth": _spread(self.growth),
             "slope": _spread(self.slope),
             "goal": None if self.goal is None else str(self.goal),
+            "reached": self.reached,
             "met": self.met,
         }
 

@@ -143,7 +143,7 @@ def _latency(every: list[Figure]) -> list[list[str]]:
 
 
 def _growth(run: dict[str, Any]) -> list[list[str]]:
-    rows = [["", "at the smallest", "at the largest", "largest / smallest"]]
+    rows = [["", "at the smallest", "at the largest", "what it grows by"]]
     for curve in run.get("curves", ()):
         if curve["system"] != OURS:
             continue
@@ -152,7 +152,9 @@ def _growth(run: dict[str, Any]) -> list[list[str]]:
             for end in (0, -1)
         ]
         name = f"{curve['measure']}, {curve['curve']}, by {curve['by']}"
-        rows.append([name, *ends, _times(curve["growth"]["median"])])
+        # Of what is there once and what each takes, only that can be compared.
+        each = f"{number(curve['slope']['median'])} {curve['unit']} for each more"
+        rows.append([name, *ends, each if curve["per"] == 1 else _times(curve["growth"]["median"])])
     return rows
 
 
@@ -168,8 +170,7 @@ def _goals(run: dict[str, Any]) -> list[list[str]]:
     for curve in run.get("curves", ()):
         if curve["goal"] is not None:
             name = f"{curve['measure']}, {curve['curve']}"
-            reached = f"{number(curve['values'][-1]['median'])} {curve['unit']}"
-            rows.append([name, reached, curve["goal"], "met" if curve["met"] else "not met"])
+            rows.append([name, curve["reached"], curve["goal"], "met" if curve["met"] else "not met"])
     return rows
 
 

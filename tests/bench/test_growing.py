@@ -91,6 +91,12 @@ class TestCurves:
         assert next(drawn(found, 500)).met is met
         assert next(drawn(found, 5000)).goal is None
 
+    def test_what_was_reached_is_the_figure_that_the_goal_is_for(self) -> None:
+        memory = _case("memory", "idle connections", "server", [[1e6, 1e6 + 900 * 4000]])
+        assert next(drawn(memory, 500)).as_json()["reached"] == "4,000 rows/s"
+        falling = _case("growth", "with what is there", "arrays of 100", [[100.0, 50.0], [100.0, 70.0]])
+        assert next(drawn(falling, 500)).as_json()["reached"] == "0.6 (0.5 to 0.7) ×"
+
     @pytest.mark.parametrize(
         ("rows", "share", "met"), [(10**6, 0.05, True), (10**6, 0.06, False), (10**5, 0.06, None)]
     )
