@@ -200,8 +200,14 @@ class Intake:
 
     @property
     def durable(self) -> int:
-        """The highest seq known to be on disk."""
-        return 0 if self._log is None else self._log.durable
+        """Acks up to this seq say that it is on disk.
+
+        Where an ack means that, each is given for a group that was: also while the next one has just found out that the
+        file is there no more.
+        """
+        if self._log is None:
+            return 0
+        return self._log.recorded if self.may_withdraw else self._log.durable
 
     @property
     def failure(self) -> str | None:

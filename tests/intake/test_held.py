@@ -138,3 +138,10 @@ def test_entries_are_handed_out_in_order_and_once() -> None:
     setup.reach(5)
     assert [entry.seq for entry in setup.wire.entries] == [1, 2, 3, 4, 5]
     assert all(isinstance(entry, Entry) for entry in setup.wire.entries)
+
+
+def test_an_ack_says_on_disk_also_where_the_group_after_it_has_found_the_file_gone() -> None:
+    setup = Setup()
+    setup.put("a", "1")
+    setup.reach(1)
+    assert (setup.log.durable, setup.intake.durable) == (0, 1)
