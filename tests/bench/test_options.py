@@ -12,13 +12,14 @@ import pytest
 from benchlib.bare import delivery
 from benchlib.cli import measures_of, parser, plan_of, systems_of
 from benchlib.connecting import Opening
-from benchlib.frames import publish_frames
+from benchlib.frames import MarkerCounter, publish_frames
 from benchlib.measures.deliveries import _Burst, _Course
-from benchlib.measures.plan import Plan
+from benchlib.measures.plan import Plan, await_recorded
 from benchlib.payload import deltas
 from benchlib.recordings import Shelf
-from benchlib.systems import NAMES
+from benchlib.systems import NAMES, named
 from benchlib.systems.bare import Bare
+from benchlib.systems.base import Options
 
 
 def asked(*options: str) -> list[tuple[str, str]]:
@@ -82,6 +83,22 @@ def test_bare_sockets_deliver_as_many_bytes_as_the_size_asks_for(size: int, tmp_
             while len(came) < expected:
                 came += reader.recv(1 << 16)
     assert came == 3 * delivery(size)
+
+
+def test_a_reader_that_falls_far_behind_a_flood_is_not_cut(tmp_path: Path) -> None:
+    """60 MB: more than the recorder leaves unsent by default and the kernel, told to be frugal, takes up."""
+    count, size = 1000, 60_000
+    recorder = named("recorder", Options())
+    with recorder.start(tmp_path) as running:
+        reader, publisher = _connected(running.subscribe), _connected(running.publish)
+        with reader, publisher:
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+            for frame in recorder.encode(deltas(0, count, size), 20):
+                publisher.sendall(frame)
+            await_recorded(running, count)
+            counter = MarkerCounter(running.delivery_marker, bytearray(1 << 18))
+            while counter.count < count:
+                assert counter.receive(reader.recv_into), f"closed after {counter.count} deliveries"
 
 
 class _Paced(_Course):
