@@ -35,6 +35,10 @@ MAX_STATES = 500
 """How many states are written at once, at most."""
 
 
+MAX_AHEAD = 16
+"""How many slices are held at once that were read ahead: a thousand slow readers must not take one each."""
+
+
 class Slice(Protocol):
     """A piece of history."""
 
@@ -89,6 +93,7 @@ class Source(Protocol):
     tail: Tail
     metrics: Metrics
     history: History | None  # None where nothing is recorded
+    ahead: int  # slices that were read ahead, or are being read, and are not written yet
 
     @property
     def epoch(self) -> str:
@@ -346,18 +351,31 @@ class Feed:
             sink.position = chunk[-1].seq
 
     def _read_ahead(self, history: History, after: int) -> None:
+        if self._source.ahead >= MAX_AHEAD:
+            return
+        self._source.ahead += 1
         subscription = self._subscription
         read = history.read_slice(after, subscription.sessions, subscription.types)
         self._ahead = asyncio.create_task(read, name="hub-feed-ahead")
         # Where nobody waits for it any more, what became of it is of no interest.
         self._ahead.add_done_callback(lambda task: task.cancelled() or task.exception())
 
+    def _take_ahead(self) -> asyncio.Task[Slice] | None:
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            self._source.ahead -= 1
+        return ahead
+
+    def _drop_ahead(self) -> None:
+        ahead = self._take_ahead()
+        if ahead is not None:
+            ahead.cancel()
+
     async def _next(self, history: History) -> Slice:
         """The slice that follows the sink's position: the one that was read ahead, where there is one."""
         subscription = self._subscription
         while True:
-            erasures = self._erasures
-            ahead, self._ahead = self._ahead, None
+            erasures, ahead = self._erasures, self._take_ahead()
             if ahead is None:
                 after = self._sink.position
                 piece = await history.read_slice(after, subscription.sessions, subscription.types)
@@ -365,11 +383,6 @@ class Feed:
                 piece = await ahead
             if erasures == self._erasures:
                 return piece
-
-    def _drop_ahead(self) -> None:
-        if self._ahead is not None:
-            self._ahead.cancel()
-            self._ahead = None
 
     def _go_live(self, rest: list[Entry], head: int) -> None:
         # No await from here to the join: this is the seam.

@@ -156,6 +156,7 @@ class Hub:
         self._closed = False
         self.metrics = metrics
         self.history = history
+        self.ahead = 0  # slices of history that feeds have read ahead
         self.tail = Tail(order.head, head_hash=order.hash)
         self.fanout = Fanout(self.tail, metrics)
 

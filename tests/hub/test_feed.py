@@ -16,7 +16,7 @@ from hypothesis import given, settings
 
 from recorder.errors import Pruned, RecorderError, Unavailable
 from recorder.hub.fanout import Batch, Fanout
-from recorder.hub.feed import Feed
+from recorder.hub.feed import MAX_AHEAD, Feed
 from recorder.hub.tail import Tail
 from recorder.metrics import Metrics
 from recorder.model.delta import Entry
@@ -151,6 +151,7 @@ class World:
         self.store = Store(self)
         self.history = self.store if recording else None
         self.metrics = Metrics()
+        self.ahead = 0
         self.tail = Tail(0, tail_bytes)
         self.due: list[Callable[[], None]] = []
         self.fanout = Fanout(self.tail, self.metrics, self.due.append)
@@ -533,6 +534,25 @@ def test_the_next_slice_is_read_while_the_reader_takes_the_one_before_and_no_mor
         assert [event[1] for event in scene.sink.told[0].events] == [1, 2, 3, 4, 5]
         await scene.settle()
         check(scene.world, scene.sink.told[0], is_last=True)
+        assert scene.world.ahead == 0
+        scene.close()
+
+    asyncio.run(run())
+
+
+def test_only_so_many_slices_are_held_that_were_read_ahead() -> None:
+    async def run() -> None:
+        scene = Scene(recording=True, tail_bytes=0)
+        scene.world.ahead = MAX_AHEAD
+        for step in (*filled(9), ("subscribe", Subscription(since=Since("earliest"))), ("turn", 3)):
+            await scene.do(*step)
+        await scene.do("writable", False)
+        await scene.do("serve", 2)
+        await scene.do("turn", 4)
+        assert scene.world.store.asked == []
+        await scene.settle()
+        check(scene.world, scene.sink.told[0], is_last=True)
+        assert scene.world.ahead == MAX_AHEAD
         scene.close()
 
     asyncio.run(run())
@@ -560,9 +580,11 @@ def test_what_is_read_ahead_when_a_subscription_ends_is_let_go() -> None:
     async def run() -> None:
         scene = await _ahead_by_a_slice()
         ((future, _),) = scene.world.store.asked
+        assert scene.world.ahead == 1
         scene.feed.stop()
         await scene.do("turn", 3)
         assert future.cancelled()
+        assert scene.world.ahead == 0
         scene.close()
 
     asyncio.run(run())
