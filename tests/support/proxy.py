@@ -55,6 +55,11 @@ class Proxy:
         """Forward again."""
         self._flows.set()
 
+    def cut(self) -> None:
+        """Cut every connection, without a goodbye."""
+        for task in self._running:
+            task.cancel()
+
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(self._serve(reader, writer), name="proxy")
         self._running.add(task)
