@@ -33,13 +33,17 @@ _NEEDS_VALUES = re.compile(r"(?<!\[)\^|\$|\\[AZzB]|\(\?(?:P?[<=!>(]|[a-zA-Z]*x)|
 _SHORT = dict(zip('"\\/bfnrt', '"\\/\b\f\n\r\t', strict=True))
 
 
+Way = tuple["Way", str | int] | tuple[()]
+"""The way to a value: that to what holds it, and its name or index there. Written out only where somebody asks."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """Something that goes.
 
     Args:
         start, end: Where it stands in the text.
-        path: Which value it is, or is part of: `.env.password`, `.lines[3]`.
+        way: To the value that it is, or is part of.
         why: The key or the pattern.
         digest_of: The text that the marker's digest is of.
         is_part: Whether it stands within a string.
@@ -47,10 +51,20 @@ class Hit:
 
     start: int
     end: int
-    path: str
+    way: Way
     why: str
     digest_of: str
     is_part: bool
+
+    @property
+    def path(self) -> str:
+        """Which value it is, or is part of: `.env.password`, `.lines[3]`."""
+        steps: list[str] = []
+        way = self.way
+        while way:
+            way, step = way
+            steps.append(f"[{step}]" if isinstance(step, int) else f".{step}")
+        return "".join(reversed(steps))
 
 
 class Redactor:
@@ -98,19 +112,19 @@ class Redactor:
 
     def find(self, text: str) -> Iterator[Hit]:
         """What would go of a state, in order."""
-        for start, end, path, key in _values(text, self._keys):
+        for start, end, way, key in _values(text, self._keys):
             value = text[start:end]
             if key is not None:
                 if value != "null":
                     whole = json.loads(value) if value[0] == '"' else value
                     if not (value[0] == '"' and MARKER.fullmatch(whole)):
-                        yield Hit(start, end, path, f"key {key}", whole, is_part=False)
+                        yield Hit(start, end, way, f"key {key}", whole, is_part=False)
             elif value[0] == '"':
-                yield from self._in_string(text, start, end, path)
+                yield from self._in_string(text, start, end, way)
             else:
                 why = next((p.pattern for p in self._patterns if p.search(value)), None)
                 if why is not None:
-                    yield Hit(start, end, path, f"pattern {why}", value, is_part=False)
+                    yield Hit(start, end, way, f"pattern {why}", value, is_part=False)
 
     def _may_hit(self, text: str) -> bool:
         """Whether it is worth a walk. Never False where there is a hit."""
@@ -123,21 +137,24 @@ class Redactor:
                 return True
         return any(pattern.search(plain) is not None for pattern in self._searches)
 
-    def _in_string(self, text: str, start: int, end: int, path: str) -> Iterator[Hit]:
+    def _in_string(self, text: str, start: int, end: int, way: Way) -> Iterator[Hit]:
         raw = text[start + 1 : end - 1]
         value, places = _decoded(raw)
-        taken = [match.span() for match in MARKER.finditer(value)]
+        # Which characters are spoken for, one byte each: a string may hold thousands of hits.
+        taken = bytearray(len(value))
+        for match in MARKER.finditer(value):
+            taken[match.start() : match.end()] = b"\1" * (match.end() - match.start())
         found: list[tuple[int, int, str]] = []
         for pattern in self._patterns:
             for match in pattern.finditer(value):
                 low, high = match.span()
-                if low < high and all(high <= a or low >= b for a, b in taken):
-                    taken.append((low, high))
+                if low < high and taken.find(1, low, high) < 0:
+                    taken[low:high] = b"\1" * (high - low)
                     found.append((low, high, pattern.pattern))
         for low, high, why in sorted(found):
             first, last = (low, high) if places is None else (places[low], places[high])
             offset = start + 1
-            yield Hit(offset + first, offset + last, path, f"pattern {why}", value[low:high], is_part=True)
+            yield Hit(offset + first, offset + last, way, f"pattern {why}", value[low:high], is_part=True)
 
 
 def _ends(keys: frozenset[str]) -> tuple[str, ...]:
@@ -168,15 +185,16 @@ def _decoded(raw: str) -> tuple[str, list[int] | None]:
     return "".join(chars), [*places, len(raw)]
 
 
-def _values(text: str, keys: frozenset[str]) -> Iterator[tuple[int, int, str, str | None]]:
+def _values(text: str, keys: frozenset[str]) -> Iterator[tuple[int, int, Way, str | None]]:
     """The values of a JSON text: those under a key whole, else the strings and numbers.
 
     Yields:
-        Start, end, path, and the key's name where the value is under one.
+        Start, end, the way to it, and the key's name where the value is under one.
     """
-    # For each array and object that is open: its path, and how many elements there were (None: an object).
-    stack: list[tuple[str, int | None]] = []
-    path, key, is_name = "", None, False
+    # For each array and object that is open: the way to it, and how many elements there were (None: an object).
+    stack: list[tuple[Way, int | None]] = []
+    way: Way = ()
+    key, is_name = None, False
     hidden, hidden_start = 0, 0  # how deep within a value under a key, and where that began
     for match in _TOKEN.finditer(text):
         token = match[0]
@@ -184,29 +202,29 @@ def _values(text: str, keys: frozenset[str]) -> Iterator[tuple[int, int, str, st
         if hidden:
             hidden += (first in "{[") - (first in "}]")
             if not hidden:
-                yield hidden_start, match.end(), path, key
+                yield hidden_start, match.end(), way, key
                 key = None
         elif first in "{[":
             if key is not None:
                 hidden, hidden_start = 1, match.start()
             else:
-                stack.append((path, None if first == "{" else 0))
+                stack.append((way, None if first == "{" else 0))
                 is_name = first == "{"
-                path = path if is_name else f"{path}[0]"
+                way = way if is_name else (way, 0)
         elif first in "}]":
-            path = stack.pop()[0]
+            way = stack.pop()[0]
         elif first == ",":
             base, index = stack[-1]
             is_name = index is None
             if index is not None:
                 stack[-1] = (base, index + 1)
-                path = f"{base}[{index + 1}]"
+                way = (base, index + 1)
         elif first == ":":
             is_name = False
         elif is_name:
             name = json.loads(token)
-            path = f"{stack[-1][0]}.{name}"
+            way = (stack[-1][0], name)
             key = name.lower() if name.lower() in keys else None
         else:
-            yield match.start(), match.end(), path, key
+            yield match.start(), match.end(), way, key
             key = None

@@ -63,6 +63,38 @@ def test_what_a_pattern_finds_in_a_string_goes_and_the_rest_of_it_stays(text: st
     assert redacted(text, BOTH) == expected
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,0F\n\nab/c+d=="
+        "\n-----END RSA PRIVATE KEY-----",
+        "-----BEGIN OPENSSH PRIVATE KEY-----\r\nb3Blb\r\n-----END OPENSSH PRIVATE KEY-----",
+        "-----BEGIN PRIVATE KEY-----\n-MIIE\n--vQ\n----x\n------END PRIVATE KEY-----",  # as a diff shows its removal
+    ],
+)
+def test_private_keys_go_whole_in_the_ways_they_are_written(key: str) -> None:
+    text = json.dumps({"log": f"before {key} after", "other": "-----BEGIN CERTIFICATE-----"})
+    assert redacted(text, BOTH) == '{"log": "before # after", "other": "-----BEGIN CERTIFICATE-----"}'
+
+
+@pytest.mark.parametrize(
+    ("piece", "hits"),
+    [
+        ("-----BEGIN PRIVATE KEY-----", 0),
+        ("-----BEGIN PRIVATE KEY------", 0),
+        ("-----BEGIN A ", 0),
+        ("eyJ", 0),
+        ("eyJaaaaaaaaaa-", 0),
+        ("xoxa-", 1),
+        (f"{SECRET} ", 40_000),
+    ],
+)
+def test_what_looks_like_the_beginnings_of_many_secrets_is_searched_once(piece: str, hits: int) -> None:
+    # A million characters: where each beginning reads on to the end it takes minutes, and the suite's limit ends it.
+    text = f'"{piece * (hits if hits > 1 else 1_000_000 // len(piece))}"'
+    assert BOTH.redact(text)[1] == hits
+
+
 def test_a_number_that_a_pattern_finds_goes_whole() -> None:
     cards = Redactor([], [r"\b4[0-9]{15}\b"], SALT)
     assert (
