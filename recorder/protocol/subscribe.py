@@ -169,7 +169,7 @@ def parse_op(message: bytes, max_sessions: int = MAX_SESSIONS) -> Subscription |
     """
     try:
         op = _decode_op.decode(message)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadSubscription(
             f"not a message of the protocol: {str(error)[:200]}", hint='{"op":"subscribe",…} or {"op":"ping"}'
         ) from None

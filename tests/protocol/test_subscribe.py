@@ -96,6 +96,12 @@ def test_a_since_of_another_kind_is_refused(since: Any) -> None:
         parse_op(message(since=since))
 
 
+def test_what_is_no_utf_8_is_refused_like_what_is_no_json() -> None:
+    for text in (b'{"op":"\xc3"}', b'{"op":"subscribe","sessions":["\xff"]}', b"\xff"):
+        with pytest.raises(BadSubscription, match="not a message of the protocol"):
+            parse_op(text)
+
+
 def test_nothing_asked_for_is_everything_from_now_on() -> None:
     assert parse_query("") == parse_op(message()) == Subscription(None, None, LATEST)
 
