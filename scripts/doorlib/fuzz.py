@@ -1,4 +1,5 @@
-"""Fuzzes the recorder for a while: hypothesis over the wire, schemathesis on the HTTP API, atheris on the decoders.
+"""Fuzzes the recorder for a while: hypothesis over the wire, schemathesis on the HTTP API, and on the decoders long
+inputs and atheris.
 
 Each part gets an equal share of the time, each of the decoders an equal share of its part. atheris and schemathesis are
 installed into an environment of their own, so that the project's lock knows nothing of them; where they cannot be, their
@@ -19,13 +20,13 @@ import tempfile
 import venv
 from pathlib import Path
 
-from doorlib import fuzz_http, fuzz_wire
+from doorlib import fuzz_http, fuzz_long, fuzz_wire
 from doorlib.fuzz_targets import TARGETS
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / ".venv" / "fuzz"
 WANTED = ("atheris", "schemathesis")
-PARTS = ("wire", "http", "decoders")
+PARTS = ("wire", "http", "long", "decoders")
 HANG_SECONDS, MAX_MB, MAX_BYTES = 20, 2048, 16_384
 """What one input may take, and how long one is."""
 
@@ -50,6 +51,10 @@ def main() -> int:
             found |= asyncio.run(fuzz_wire.for_seconds(share, Path(folder) / "wire"))
         if "http" in parts and tools is not None:
             found |= asyncio.run(fuzz_http.for_seconds(share, Path(folder) / "http", tools / "schemathesis"))
+        if "long" in parts:
+            seed = int.from_bytes(os.urandom(4))
+            print(f"fuzz: long inputs by the seed {seed}", flush=True)
+            found |= fuzz_long.for_seconds(share, seed)
         if "decoders" in parts and tools is not None:
             found |= decoders(tools / "python", share, Path(folder), asked.target or list(TARGETS))
     print("fuzz: " + ("something was found" if found else "nothing was found"))

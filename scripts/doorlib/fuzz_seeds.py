@@ -40,6 +40,7 @@ WORDS = (
     "[::1]", "127.0.0.1", "::ffff:10.0.0.1", "x-forwarded-for:", "x-forwarded-proto:", "host:", "origin:",
     "authorization:", "sec-websocket-protocol:", "olderThan", "reason", "payload", "before", "after", "source", "ts_ms",
     "trajectory", "history", "info", "message", "uuid", "parentUuid", "timestamp", "~0", "~1", "%00", "+00:00",
+    "-----BEGIN PRIVATE KEY-----", "eyJ", "sk-", "ghp_", "AKIA", "xoxb-",
 )  # fmt: skip
 """What the protocol, and the formats around it, are written with."""
 

@@ -55,8 +55,8 @@ EPOCH = "01JD3K9V2M"
 SECRET = b"a secret of thirty-two bytes or more"
 ED25519 = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 NOW = 1_763_640_000
-MAX_DELTA = 10_000
-"""Bytes of a delta's text; inputs may be longer."""
+MAX_DELTA = 262_144
+"""Bytes of a delta's text, as by default."""
 MAX_MESSAGE = 1000
 """Bytes of a message; frames may be longer."""
 HEAD = (
@@ -73,7 +73,7 @@ _entrance = Entrance(
     Proxies(("10.0.0.0/8", "::1")),
     _authority,
 )
-_options = SourceOptions(max_delta_bytes=MAX_DELTA, max_line_bytes=20_000, max_file_bytes=100_000)
+_options = SourceOptions(max_delta_bytes=MAX_DELTA, max_line_bytes=1 << 20, max_file_bytes=1 << 20)
 
 
 def each(*calls: Callable[[], object], fine: tuple[type[Exception], ...] = (RecorderError,)) -> None:

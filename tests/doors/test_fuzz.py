@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import pytest
-from doorlib import fuzz, fuzz_targets, fuzz_wire
+from doorlib import fuzz, fuzz_long, fuzz_targets, fuzz_wire
 from doorlib.fuzz_made_up import Visit, Way, deflated, frame
 from doorlib.fuzz_seeds import dictionary, seeds
 from doorlib.fuzz_targets import TARGETS
@@ -61,6 +62,24 @@ def test_what_a_run_has_reached_is_told() -> None:
     said = "#35\tINITED cov: 391 ft: 664\n#40\tNEW    cov: 395 ft: 9\n#1999\tDONE   cov: 408 ft: 835 corp: 63/6116b\n"
     assert fuzz.coverage(said) == "1,999 inputs; coverage 391 with what it began with, 408 at the end"
     assert fuzz.coverage(said[:30]) == "ended before its time"
+
+
+def test_an_input_that_takes_too_long_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang(data: bytes) -> None:
+        while data:
+            pass
+
+    monkeypatch.setitem(TARGETS, "ops", hang)
+    assert fuzz_long.fault_of("ops", b"x", cpu_seconds=0.05) == "takes more than 0.05 seconds for 1 bytes"
+    assert fuzz_long.fault_of("ops", b"", cpu_seconds=0.05) is None
+    monkeypatch.setitem(TARGETS, "ops", lambda data: data[9])
+    assert fuzz_long.fault_of("ops", b"") == "raises IndexError('index out of range')"
+
+
+def test_long_inputs_of_one_piece_are_fine() -> None:
+    for name, data, what in islice(fuzz_long.inputs(seed=1), 40):
+        assert len(data) > fuzz_long.SIZE / 2
+        assert fuzz_long.fault_of(name, data, cpu_seconds=30) is None, what
 
 
 def test_a_packed_bomb_is_refused_before_it_is_whole() -> None:
