@@ -154,7 +154,11 @@ async def _browser(folder: Path) -> AsyncIterator[str]:
         yield line.decode().rpartition("ws://")[2].partition("/")[0]
     finally:
         process.terminate()
-        await process.wait()
+        try:
+            await asyncio.wait_for(process.wait(), PATIENCE)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
         if draining is not None:
             await draining
 
