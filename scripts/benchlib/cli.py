@@ -41,7 +41,7 @@ QUICK = Plan(
 )  # fmt: skip
 FULL = Plan(
     rows=(100_000, 1_000_000), new=(1000, 10_000, 100_000), burst=100_000, kept=(100_000, 200_000),
-    sessions=(100_000,),
+    sessions=(10_000, 100_000),
 )  # fmt: skip
 IDLE = "memory, idle connections"
 # The bare server knows no acks and no numbers: there is nothing to be measured but deliveries. What records nothing

@@ -2,6 +2,9 @@
 
 Ingest and deliveries are measured as everywhere: from the first byte sent (from the first delivery) until everything
 is recorded. Each size is a fresh server with a copy of a recording, warmed up by a first burst of a tenth.
+
+Deltas come of all sessions in turn. Of few, many of a group change the same session's entry in the cache of states; of
+many, each its own: from few to many there is a step, and what grows shows behind it.
 """
 
 from __future__ import annotations
