@@ -171,6 +171,43 @@ async def test_controls_stay_what_and_where_they_are_while_deltas_come(
             assert place.count("|") >= 10
 
 
+SAY = """async (status) => {
+    const { FreshnessMark } = await import("/assets/freshness.js");
+    const place = document.createElement("div");
+    place.className = "freshness";
+    document.getElementById("freshness").replaceWith(place);
+    place.id = "freshness";
+    new FreshnessMark(place, () => status, () => {});
+    const head = document.querySelector(".top");
+    return [head.getBoundingClientRect().height, head.scrollWidth <= innerWidth, place.children[1].scrollWidth
+        <= place.children[1].clientWidth];
+}"""
+
+
+async def test_the_head_of_a_phone_keeps_its_height_while_all_is_well(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with running_app(tmp_path) as app:
+        phone = {"width": 360, "height": 740}
+        async with opened(browser, app.url, viewport=phone) as page:
+            told = [
+                await page.evaluate(SAY, status)
+                for status in (
+                    {"kind": "live"},
+                    {"kind": "behind", "behind": 0},
+                    {"kind": "behind", "behind": 12_345},
+                    None,
+                )
+            ]
+            assert len({height for height, *_ in told}) == 1
+            assert [whole for _, *whole in told] == [[True, True]] * 4
+            # What is wrong has a line of its own, in whole.
+            taller, *whole = await page.evaluate(SAY, {"kind": "disconnected", "retrySeconds": 12})
+            assert taller > told[0][0]
+            assert whole == [True, True]
+            assert await page.evaluate(BEYOND) == []
+
+
 async def test_a_press_opens_what_was_under_it_whatever_comes_before_it_is_let_go(
     browser: Browser, tmp_path: Path
 ) -> None:

@@ -135,8 +135,7 @@ async def test_a_recorder_killed_in_commit_mode_is_resumed_in_its_epoch(
             await expect(page.locator("#freshness")).to_contain_text("disconnected")
             # It is told in whole on a phone, too, and covers no control.
             assert await page.evaluate(BEYOND) == []
-            await page.get_by_role("button", name="Keys").click()
-            await page.keyboard.press("Escape")
+            await page.get_by_role("button", name="Theme").click()
             server.flags = ("--persist", "--durability", "commit", "--port", str(port))
             await asyncio.to_thread(server.start)
             await publish(server.url, 4)
