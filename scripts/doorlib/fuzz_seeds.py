@@ -106,7 +106,7 @@ def _frames() -> Iterator[bytes]:
     plain = [
         frame(text),
         frame(b"x" * 200),
-        frame(b"\x03\xe8bye", 0x88),
+        frame(b"\x03\xf3bye", 0x88),
         frame(b"hi", 0x89),
         frame(b"", 0x8A),
     ]

@@ -40,6 +40,8 @@ HEAD = (
     "sec-websocket-extensions: permessage-deflate\r\n\r\n"
 )
 CODES = {1000, 1001, 1002, 1003, 1007, 1009, 1012, 4400, 4408, 4429, *range(3000, 5000)}
+ECHOED = {1008, 1010, 1011, 1013, 1014}
+"""Codes that a client may send, and the recorder does not send by itself."""
 EVENTS = {
     "hello",
     "delta",
@@ -63,9 +65,10 @@ class Answers:
 
     Args:
         data: All bytes, with the head of the answer to the upgrade.
+        echoes: Whether it may have sent a close frame of any code, which is answered in kind.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, *, echoes: bool = False) -> None:
         assert data.startswith(b"HTTP/1.1 101"), data[:200]
         self.code: int | None = None
         self.events: list[dict[str, object]] = []
@@ -78,7 +81,8 @@ class Answers:
                 # Numbers that nobody can hold are passed on as they are.
                 text = inflated(payload) if first & 0x40 else payload
                 self.events.append(json.loads(text, parse_int=len, parse_float=len))
-        assert self.code is None or self.code in CODES or self.code == 1005, self.code
+        known = CODES | ECHOED if echoes else CODES
+        assert self.code is None or self.code in known or self.code == 1005, self.code
         for event in self.events:
             assert event["event"] in EVENTS, event
             assert event["event"] != "error" or event["code"] in BY_CODE.keys() - {"internal_error"}, event
@@ -152,7 +156,7 @@ class Connection:
         if self._visit.ending == "reset":
             return
         with self._sock:
-            answers = Answers(self._data + everything(self._sock))
+            answers = Answers(self._data + everything(self._sock), echoes=bool(self._visit.rest))
         if self._visit.publishes:
             _check_publisher(self._visit, answers)
         elif self._visit.ending == "close":
