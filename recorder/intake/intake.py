@@ -346,7 +346,7 @@ class Intake:
                 try:
                     if closed is not None:
                         raise closed
-                    deltas = decode(text, self._limits.max_delta_bytes)
+                    deltas = decode(text, self._limits.max_delta_bytes, self._limits.max_deltas)
                     known = self._look_into(deltas, text, sessions, lines=lines)
                     if spend is not None:
                         spend(len(deltas))
@@ -519,7 +519,7 @@ _NOTHING_KNOWN: dict[int, _Known] = {}
 
 
 class _Decode(Protocol):
-    def __call__(self, data: bytes, max_delta_bytes: int) -> list[Delta]: ...
+    def __call__(self, data: bytes, max_delta_bytes: int, max_deltas: int | None) -> list[Delta]: ...
 
 
 class _Future:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from recorder.errors import TooMany
 from recorder.model import jsontext
 from recorder.model.delta import MAX_DEPTH, Delta
 from recorder.protocol.decode import place_of
@@ -29,7 +28,7 @@ class PublishLimits:
     max_depth: int = MAX_DEPTH
 
     def check(self, deltas: Sequence[Delta], text: bytes, *, lines: bool) -> None:
-        """Check what was decoded.
+        """Check what was decoded (how many there are has been, while that was done).
 
         Args:
             deltas: What was decoded.
@@ -37,14 +36,8 @@ class PublishLimits:
             lines: Whether that is NDJSON.
 
         Raises:
-            TooMany: There are more deltas than allowed.
             InvalidDelta: A state nests too deeply.
         """
-        if len(deltas) > self.max_deltas:
-            raise TooMany(
-                f"{len(deltas)} deltas in one publish, at most {self.max_deltas} are taken",
-                hint="send them in pieces; MAX_DELTAS_PER_MESSAGE sets the limit",
-            )
         if self.max_depth < MAX_DEPTH:  # which decoding has checked
             for index, delta in enumerate(deltas):
                 for name, state in (("before", delta.before), ("after", delta.after)):

@@ -18,7 +18,7 @@ from typing import Literal
 
 import msgspec
 
-from recorder.errors import DeltaTooLarge, InvalidDelta, InvalidJson
+from recorder.errors import DeltaTooLarge, InvalidDelta, InvalidJson, TooMany
 from recorder.model import jsontext
 from recorder.model.delta import CREATED, DELETED, MAX_DEPTH, MAX_ID, MAX_SESSION_ID, Delta
 from recorder.model.timestamps import normalise
@@ -46,12 +46,13 @@ _many = msgspec.json.Decoder(list[_Wire])
 _texts = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def decode_text(data: bytes, max_delta_bytes: int) -> list[Delta]:
+def decode_text(data: bytes, max_delta_bytes: int, max_deltas: int | None = None) -> list[Delta]:
     """The deltas of a JSON text that is one delta or an array of deltas.
 
     Args:
         data: The text, UTF-8.
         max_delta_bytes: The most the JSON text of one delta may take, in bytes.
+        max_deltas: How many there may be; None for any number. Behind them nothing is looked at.
 
     Returns:
         At least one delta.
@@ -60,6 +61,7 @@ def decode_text(data: bytes, max_delta_bytes: int) -> list[Delta]:
         InvalidJson: It is not UTF-8 or not JSON.
         InvalidDelta: A delta breaks a rule; `index` and `place` say which.
         DeltaTooLarge: A delta is longer than `max_delta_bytes`.
+        TooMany: There are more than `max_deltas`.
     """
     check_utf8(data)
     start = data.lstrip(b" \t\r\n")[:1] if data[:1] in b" \t\r\n" else data[:1]
@@ -68,21 +70,25 @@ def decode_text(data: bytes, max_delta_bytes: int) -> list[Delta]:
             check_size(data.strip(b" \t\r\n"), max_delta_bytes, None)
         return [_decode_one(data, None)]
     try:
-        wires: Iterable[_Wire] = _many.decode(data)
+        found = _many.decode(data)
     except (msgspec.MsgspecError, RecursionError):
-        texts = enumerate(explain.elements(data))
-        return [_checked(text, max_delta_bytes, index) for index, text in texts] or _nothing()
+        texts = _bounded(explain.elements(data), max_deltas)
+        return [_checked(text, max_delta_bytes, index) for index, text in enumerate(texts)] or _nothing()
+    if max_deltas is not None and len(found) > max_deltas:
+        raise _too_many(max_deltas)
+    wires: Iterable[_Wire] = found
     if len(data) > max_delta_bytes:
         wires = _sized(wires, data, max_delta_bytes)
     return [_validate(wire, index) for index, wire in enumerate(wires)] or _nothing()
 
 
-def decode_lines(data: bytes, max_delta_bytes: int) -> list[Delta]:
+def decode_lines(data: bytes, max_delta_bytes: int, max_deltas: int | None = None) -> list[Delta]:
     """The deltas of an NDJSON text, one a line; blank lines are passed over.
 
     Args:
         data: The text, UTF-8.
         max_delta_bytes: The most the JSON text of one delta may take, in bytes.
+        max_deltas: How many there may be; None for any number. Behind them nothing is looked at.
 
     Raises:
         As `decode_text`; `index` counts deltas from 0, the message names the line from 1.
@@ -93,6 +99,8 @@ def decode_lines(data: bytes, max_delta_bytes: int) -> list[Delta]:
     for number, line in enumerate(BytesIO(data), 1):
         text = line.strip(b" \t\r\n")
         if text:
+            if max_deltas is not None and len(deltas) == max_deltas:
+                raise _too_many(max_deltas)
             try:
                 deltas.append(_checked(text, max_delta_bytes, None))
             except InvalidDelta as error:
@@ -158,6 +166,21 @@ def _sized(wires: Iterable[_Wire], data: bytes, max_delta_bytes: int) -> Iterato
     for index, (wire, text) in enumerate(zip(wires, _texts.decode(data), strict=True)):
         check_size(text, max_delta_bytes, index)
         yield wire
+
+
+def _bounded(texts: Iterable[bytes], most: int | None) -> Iterator[bytes]:
+    """The texts as they are found; one too many is found no more."""
+    for count, text in enumerate(texts):
+        if count == most:
+            raise _too_many(most)
+        yield text
+
+
+def _too_many(most: int) -> TooMany:
+    return TooMany(
+        f"more than {most} deltas in one publish",
+        hint="send them in pieces; MAX_DELTAS_PER_MESSAGE sets the limit",
+    )
 
 
 def _nothing() -> list[Delta]:

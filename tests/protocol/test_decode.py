@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from recorder.errors import DeltaTooLarge, InvalidDelta, InvalidJson, RecorderError
+from recorder.errors import DeltaTooLarge, InvalidDelta, InvalidJson, RecorderError, TooMany
 from recorder.model.delta import MAX_DEPTH, Delta
 from recorder.protocol import decode, explain
 from recorder.protocol.decode import decode_lines, decode_text
@@ -569,3 +569,21 @@ def test_a_hostile_text_is_refused_without_walking_through_all_of_it(hostile: by
     for lines in (False, True):
         error = refusal(hostile, lines=lines)
         assert len(str(error)) < 200
+
+
+@pytest.mark.parametrize("lines", [False, True])
+@pytest.mark.parametrize("state", ["1", r'"\ud83d"'])
+def test_behind_as_many_deltas_as_allowed_nothing_is_looked_at(state: str, lines: bool) -> None:
+    decode = decode_lines if lines else decode_text
+    fits = [with_states(after=state)] * 3
+
+    def joined(*texts: bytes) -> bytes:
+        return b"\n".join(texts) if lines else b"[" + b",".join(texts) + b"]"
+
+    assert len(decode(joined(*fits), LIMIT, 3)) == 3
+    for further in (fits[:1], [b"{}"]):
+        with pytest.raises(TooMany, match=r"more than 3 deltas in one publish .*MAX_DELTAS_PER_MESSAGE"):
+            decode(joined(*fits, *further), LIMIT, 3)
+    # What is wrong in front of that is told as ever.
+    with pytest.raises(InvalidDelta):
+        decode(joined(b"{}", *fits), LIMIT, 3)
