@@ -75,7 +75,7 @@ async def test_a_server_that_dies_is_seen_to_be_gone_and_its_new_epoch_begins_an
             await expect(fresh).to_contain_text("disconnected")
             server.start()
             publish("later")
-            await expect(fresh).to_contain_text("live", timeout=20_000)
+            await expect(fresh).to_contain_text("live", timeout=60_000)
             await expect(page.locator(".feed-list .row")).to_have_count(3)
             await expect(page.locator(".feed-list .row[aria-posinset='1']")).to_contain_text("later")
 
