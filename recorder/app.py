@@ -27,8 +27,8 @@ from recorder.errors import BadSubscription, Closed, NotRecording, Unavailable
 from recorder.hub.admission import AdmissionLimits
 from recorder.hub.door import RecorderDoor
 from recorder.hub.hub import Hub
+from recorder.hub.limits import SocketLimits
 from recorder.hub.pace import PublishRate
-from recorder.hub.socket import SocketLimits
 from recorder.intake.dedupe import RecentIds
 from recorder.intake.held import Held
 from recorder.intake.intake import Accepted, Intake

@@ -19,12 +19,13 @@ import ssl
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 import uvicorn
 from loguru import logger
 
 from recorder.api.connection import HttpConnection, HttpLimits
+from recorder.api.handshake import TlsHandshake
 from recorder.api.routes import application
 from recorder.app import Recorder, prepare_recorder
 from recorder.errors import RecorderError
@@ -100,18 +101,28 @@ class UvicornServer(uvicorn.Server):
         self._recorder = recorder
         # A third each for the connections, for recording what is queued, and for the last snapshot.
         seconds = min(CONNECTIONS_SECONDS, recorder.settings.shutdown_timeout / 3000)
+        # Any callable with the contract of a protocol class will do.
+        http: Callable[..., Any] = partial(
+            HttpConnection,
+            admission=recorder.door.admission,
+            unfinished=recorder.door.unfinished,
+            limits=HttpLimits.of(recorder.settings),
+            metrics=recorder.metrics,
+        )
+        if tls is not None:
+            http = partial(
+                TlsHandshake,
+                http,
+                tls,
+                recorder.settings.handshake_timeout / 1000,
+                recorder.door.admission,
+                recorder.metrics,
+            )
         super().__init__(
             uvicorn.Config(
                 application(recorder),
-                # Any callable with the contract of a protocol class will do.
                 ws=partial(WebSocket, door=recorder.door),  # type: ignore[arg-type]
-                http=partial(  # type: ignore[arg-type]
-                    HttpConnection,
-                    admission=recorder.door.admission,
-                    unfinished=recorder.door.unfinished,
-                    limits=HttpLimits.of(recorder.settings),
-                    metrics=recorder.metrics,
-                ),
+                http=http,  # type: ignore[arg-type]
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -119,7 +130,6 @@ class UvicornServer(uvicorn.Server):
                 proxy_headers=False,
                 timeout_graceful_shutdown=seconds,  # type: ignore[arg-type]
                 timeout_keep_alive=30,
-                ssl_context_factory=None if tls is None else lambda *_: tls,
             )
         )
 

@@ -73,6 +73,9 @@ class HttpConnection(HttpToolsProtocol):
         self._unfinished = unfinished
         self._limits = limits
         self._metrics = metrics
+        self.came_as: asyncio.Transport | None = (
+            None  # what it was counted in as, where TLS made another of it
+        )
         self._one_too_many: TooMany | None = None  # why it is, to be told once it asks for something
         self._head_timer = _Timer(self.loop)  # while a head is coming, or due
         self._head_bytes = 0  # of the head that is coming
@@ -84,6 +87,11 @@ class HttpConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The socket is open."""
         super().connection_made(transport)
+        if self.came_as is not None:
+            self._one_too_many = self._admission.pass_on(self.came_as, transport)
+            self.came_as = None
+            self.on_message_begin()
+            return
         try:
             self._one_too_many = self._admission.enter(transport, self.client[0] if self.client else "")
         except TooMany:

@@ -58,7 +58,7 @@ class Admission:
         self._metrics = metrics
         self._inside: dict[object, str] = {}  # connection → the network it comes from
         self._per_network: Counter[str] = Counter()  # the same, counted
-        self._turned_away: set[object] = set()  # too many, and waiting to be told
+        self._turned_away: dict[object, TooMany] = {}  # too many, and waiting to be told
         self._upgrades = BucketTable(limits.upgrades_per_minute / 60, limits.upgrades_per_minute)
 
     @property
@@ -99,12 +99,26 @@ class Admission:
         self._metrics.turn_away(reason)
         if len(self._turned_away) >= MAX_TURNED_AWAY:
             raise refusal
-        self._turned_away.add(connection)
+        self._turned_away[connection] = refusal
+        return refusal
+
+    def pass_on(self, connection: object, to: object) -> TooMany | None:
+        """Count a connection as another one from now on, as TLS makes of one.
+
+        Returns:
+            As `enter`.
+        """
+        network = self._inside.pop(connection, None)
+        if network is not None:
+            self._inside[to] = network
+        refusal = self._turned_away.pop(connection, None)
+        if refusal is not None:
+            self._turned_away[to] = refusal
         return refusal
 
     def leave(self, connection: object) -> None:
         """Count a connection out. Harmless if it is not inside."""
-        self._turned_away.discard(connection)
+        self._turned_away.pop(connection, None)
         network = self._inside.pop(connection, None)
         if network is not None:
             self._per_network[network] -= 1

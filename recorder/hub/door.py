@@ -16,10 +16,11 @@ from recorder.clock import Clock
 from recorder.errors import BadSubscription, NotAllowed, NotAuthenticated, NotFound, Unavailable
 from recorder.hub.admission import Admission, AdmissionLimits
 from recorder.hub.hub import Hub
+from recorder.hub.limits import SocketLimits
 from recorder.hub.pace import Paces, PublishRate
 from recorder.hub.publisher import Intake
 from recorder.hub.role import Role
-from recorder.hub.socket import SocketLimits, WebSocket
+from recorder.hub.socket import WebSocket
 from recorder.hub.turned_away import TurnedAway
 from recorder.hub.unfinished import Unfinished
 from recorder.metrics import Metrics

@@ -18,9 +18,10 @@ from recorder.errors import Closed, NotAuthenticated, RecorderError
 from recorder.hub.fanout import Fanout
 from recorder.hub.feed import History, Work
 from recorder.hub.heads import HeadAnnouncer
+from recorder.hub.limits import SocketLimits
 from recorder.hub.pace import Pace
 from recorder.hub.publisher import Intake, Publisher
-from recorder.hub.socket import SocketLimits, WebSocket
+from recorder.hub.socket import WebSocket
 from recorder.hub.stream import EventStream
 from recorder.hub.subscriber import Subscriber
 from recorder.hub.tail import Tail

@@ -20,7 +20,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Protocol, cast
 
@@ -31,13 +30,14 @@ from websockets.protocol import OPEN
 
 from recorder.clock import Clock
 from recorder.errors import NotAuthenticated, RecorderError, TooMany
+from recorder.hub.limits import SocketLimits
 from recorder.hub.machine import StateMachine
 from recorder.hub.plain import may_hold, take_messages
 from recorder.hub.role import Role
 from recorder.hub.unfinished import Unfinished
+from recorder.hub.vanished import End, end_of
 from recorder.metrics import Metrics
 from recorder.protocol.grants import EVERYTHING
-from recorder.protocol.subscribe import MAX_SESSIONS
 
 HARD_GRACE_SECONDS = 0.25
 """What came within this time counts as one burst, which nobody can have read yet."""
@@ -57,35 +57,6 @@ _UNREADABLE = (
     b"the request cannot be read: it is too long, or has a body (many sessions fit into a subscribe message)\n"
 )
 """The answer to a head that the state machine does not read: a line beyond 8 KiB, more than 128 of them, a body."""
-
-
-@dataclass(frozen=True, slots=True)
-class SocketLimits:
-    """What a connection may do, and for how long; times in seconds, sizes in bytes.
-
-    Args:
-        soft_bytes: Unsent bytes beyond which a reader is slow.
-        soft_seconds: How long it may stay beyond that. One that gets history at its own pace may be slow, but not
-            stand still for longer than this and `ping_timeout`.
-        hard_bytes: Unsent bytes beyond which it is closed at once (`HARD_GRACE_SECONDS` aside).
-        linger_seconds: How long a slow reader may still fetch what was sent before its close frame.
-        ping_interval, ping_timeout: When a ping is sent, and how long its pong may take.
-        close_seconds: How long closing may take, on either side.
-        compression: Whether messages are compressed for those who offer it.
-        sessions: How many a subscription may name.
-        subscribes_per_minute: How often a subscription may be replaced.
-    """
-
-    soft_bytes: int = 1 << 20
-    soft_seconds: float = 5.0
-    hard_bytes: int = 16 << 20
-    linger_seconds: float = 30.0
-    ping_interval: float = 20.0
-    ping_timeout: float = 20.0
-    close_seconds: float = 10.0
-    compression: bool = False
-    sessions: int = MAX_SESSIONS
-    subscribes_per_minute: int = 600
 
 
 class Door(Protocol):
@@ -301,6 +272,8 @@ class WebSocket(asyncio.Protocol):
         """Handle messages again, first those already read."""
         if not self._reading and not self._ended:
             self._reading = True
+            # What it was asked meanwhile it may have answered: that is still to be read.
+            self._ping_at, self._pong_due = self._door.clock.monotonic(), False
             self._handle_inbox()
             self._flush_protocol()
             if self._reading and not self.transport.is_closing():
@@ -345,17 +318,32 @@ class WebSocket(asyncio.Protocol):
                 self.transport.abort()
         elif self._paused_at is not None:
             self._sweep_paused(now, moved)
-        elif (moved and self.unsent) or not self._reading:
-            # It takes what a pong would have to wait for; or it is we who don't read, and could not see its pong.
+        elif not self._reading:
+            self._sweep_unread(now)
+        elif moved and self.unsent:
+            # It takes what a pong would have to wait for.
             self._ping_at, self._pong_due = now, False
         elif self._pong_due:
             if now - self._ping_at >= limits.ping_timeout:
                 logger.info("connection closed: no answer to a ping")
                 self.close(CloseCode.GOING_AWAY, "no answer to a ping")
         elif now - self._ping_at >= limits.ping_interval:
-            self._ping_at, self._pong_due = now, True
-            self._proto.send_ping(b"")
-            self._flush_protocol()
+            self._ping(now)
+
+    def _ping(self, now: float) -> None:
+        self._ping_at, self._pong_due = now, True
+        self._proto.send_ping(b"")
+        self._flush_protocol()
+
+    def _sweep_unread(self, now: float) -> None:
+        """It is we who don't read: no pong could be seen, nor that it is gone, but for what the kernel knows."""
+        end = end_of(self.transport)
+        if end is End.GONE:
+            logger.info("connection ended: the other side has gone while it was held back")
+            self.transport.abort()
+        elif (end is End.CLOSING and not self._pong_due) or now - self._ping_at >= self._limits.ping_interval:
+            # What is written to one that is gone comes back as a reset.
+            self._ping(now)
 
     def send_away(self, reason: str) -> None:
         """Its right to be here has ended: close with 4401, once what was accepted is answered."""

@@ -22,7 +22,8 @@ from recorder.errors import Closed, RecorderError, TooSlow
 from recorder.hub.conflation import Conflation
 from recorder.hub.fanout import Batch, Skipped
 from recorder.hub.feed import CHUNK_BYTES, Feed
-from recorder.hub.socket import HARD_GRACE_SECONDS, SocketLimits
+from recorder.hub.limits import SocketLimits
+from recorder.hub.socket import HARD_GRACE_SECONDS
 from recorder.hub.subscriber import SubscriberHub
 from recorder.protocol import sse
 from recorder.protocol.events import event_frame, state_frame

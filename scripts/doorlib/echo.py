@@ -18,7 +18,8 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 
 from recorder.clock import SystemClock
-from recorder.hub.socket import SocketLimits, WebSocket
+from recorder.hub.limits import SocketLimits
+from recorder.hub.socket import WebSocket
 from recorder.hub.unfinished import Unfinished
 from recorder.metrics import Metrics
 from recorder.protocol.deflate import packed_frame
