@@ -14,7 +14,6 @@ from pathlib import Path
 
 import httpx
 import orjson
-from loguru import logger
 
 from recorder.api.routes import application
 from recorder.app import Recorder, open_recorder
@@ -57,7 +56,6 @@ class Recording:
 @cache
 def recording() -> Recording:
     """The one of this process."""
-    logger.disable("recorder")
     with tempfile.TemporaryDirectory(prefix="recorder-fuzz-") as folder:
         return asyncio.run(_made(Path(folder)))
 

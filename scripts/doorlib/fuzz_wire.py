@@ -258,13 +258,14 @@ def visit_all(url: str, made_up: list[Visit], heads: list[str]) -> None:
         connection.check()
 
 
-def run(url: str, go_on: Callable[[int], bool], *, examples: int = 200) -> int:
+def run(url: str, go_on: Callable[[int], bool], *, examples: int = 200, same: bool = False) -> int:
     """Make connections up.
 
     Args:
         url: Where they go.
         go_on: Asked with their count whether there shall be more.
         examples: How many hypothesis makes up at a time; with more it looks more closely around each.
+        same: Whether they are the same each time.
 
     Returns:
         How many connections there were.
@@ -273,7 +274,7 @@ def run(url: str, go_on: Callable[[int], bool], *, examples: int = 200) -> int:
     with Neighbour.at(url) as neighbour:
 
         @settings(
-            max_examples=examples, deadline=None, database=None, report_multiple_bugs=False,
+            max_examples=examples, deadline=None, database=None, derandomize=same, report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
         )  # fmt: skip
         @given(st.lists(visits(), min_size=1, max_size=3), st.lists(requests(), max_size=2))
