@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
 import ssl
 from pathlib import Path
 
@@ -22,7 +20,6 @@ from recorder.tls import tls_context
 from tests.support.app import delta, running_app, some, turn_until
 from tests.support.tls import certificate, trusting
 from tests.support.tokens import LISTED, SUBSCRIBER, bearer
-from tests.support.wire import PATIENCE, open_socket
 
 
 async def test_http_goes_by_tls_and_only_by_tls(tmp_path: Path) -> None:
@@ -126,60 +123,3 @@ def test_a_wrong_file_stops_the_start_in_one_line(tmp_path: Path) -> None:
             tls_context(load_settings(**wrong))
         assert said in str(refused.value)
         assert "\n" not in str(refused.value)
-
-
-async def test_a_handshake_that_is_never_finished_is_counted_in_and_ended(tmp_path: Path) -> None:
-    async with running_app(None, **certificate(tmp_path), handshake_timeout=300) as app:
-        silent = await open_socket(app.url)
-        with silent:
-            await turn_until(lambda: app.recorder.door.admission.connections == 1)
-            async with asyncio.timeout(PATIENCE):
-                with contextlib.suppress(ConnectionResetError):
-                    assert await asyncio.get_running_loop().sock_recv(silent, 100) == b""
-        await turn_until(lambda: app.recorder.door.admission.connections == 0)
-        assert app.recorder.metrics.turned_away == {"handshake_timeout": 1}
-        assert not app.server.server_state.connections
-
-
-@pytest.mark.parametrize("sent", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\x00\x01", b""])
-async def test_a_handshake_that_fails_or_is_left_is_counted(sent: bytes, tmp_path: Path) -> None:
-    files = certificate(tmp_path)
-    async with running_app(None, **files) as app:
-        with await open_socket(app.url) as sock:
-            await asyncio.get_running_loop().sock_sendall(sock, sent)
-            if sent[:1] != b"G":
-                sock.shutdown(socket.SHUT_WR)
-            await turn_until(lambda: app.recorder.metrics.turned_away)
-        assert app.recorder.metrics.turned_away == {"tls_handshake": 1}
-        await turn_until(lambda: app.recorder.door.admission.connections == 0)
-        async with httpx.AsyncClient(verify=trusting(files), base_url=app.url, trust_env=False) as http:
-            assert (await http.get("/healthz")).status_code == 200
-            assert 'reason="tls_handshake"} 1.0' in (await http.get("/metrics")).text
-
-
-async def test_handshakes_under_way_count_among_the_connections_and_one_too_many_is_told(
-    tmp_path: Path,
-) -> None:
-    files = certificate(tmp_path)
-    async with running_app(None, **files, max_connections=2) as app:
-        with await open_socket(app.url), await open_socket(app.url):
-            await turn_until(lambda: app.recorder.door.admission.connections == 2)
-            async with httpx.AsyncClient(verify=trusting(files), base_url=app.url, trust_env=False) as http:
-                assert (await http.get("/healthz")).status_code == 429
-            assert app.recorder.metrics.turned_away == {"connections": 1}
-        await turn_until(lambda: app.recorder.door.admission.connections == 0)
-        async with httpx.AsyncClient(verify=trusting(files), base_url=app.url, trust_env=False) as http:
-            assert (await http.get("/healthz")).status_code == 200
-            assert app.recorder.door.admission.connections == 1
-        await turn_until(lambda: app.recorder.door.admission.connections == 0)
-
-
-async def test_stopping_does_not_wait_for_handshakes(tmp_path: Path) -> None:
-    async with running_app(None, **certificate(tmp_path)) as app:
-        with await open_socket(app.url):
-            await turn_until(lambda: app.recorder.door.admission.connections == 1)
-            async with asyncio.timeout(PATIENCE):
-                await app.server.shutdown()
-        await turn_until(lambda: app.recorder.door.admission.connections == 0)
-        # Nobody failed: it was we who ended it.
-        assert app.recorder.metrics.turned_away == {}

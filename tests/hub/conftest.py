@@ -15,6 +15,8 @@ ON_BOTH = {
     "test_slow_readers",
     "test_seam",
     "test_hub",
+    "test_unfinished",
+    "test_vanished",
 }
 
 Factory = Callable[[], asyncio.AbstractEventLoop]
