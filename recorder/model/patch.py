@@ -7,6 +7,10 @@ are spelled the same; strings, spacing and the order of members as JSON means th
 In an array, elements that occur once on either side hold their places; what lies between them is compared in pairs, and
 what is left over is removed or added. That is linear and never wrong, and for lists that grow at their end, lose an
 element or change one it is also the shortest.
+
+Each operation names its whole way, so that thousands of changes below a name of thousands of characters would make a
+patch that no memory holds out of two states that it does. Ways are written out one at a time, and a patch that grows
+many times as long as the states (`GROWTH`) gives way to one that replaces the whole.
 """
 
 from __future__ import annotations
@@ -46,15 +50,31 @@ class Operation(NamedTuple):
         return head + b"}" if self.value is None else b'%b,"value":%b}' % (head, self.value)
 
 
+GROWTH = 16
+"""How many times as long as both states a JSON Patch may get; where all digits in a list change it is eleven."""
+_SPARE = 1024
+
+_Way = tuple["_Way", str] | tuple[()]
+"""The way to a value: that to what holds it, and the last step, as it stands in a path."""
+
+
+class _Change(NamedTuple):
+    """An operation, its way not written out."""
+
+    op: str
+    way: _Way
+    value: bytes | None = None
+
+
 class _Pair(NamedTuple):
     """Two texts that are still to be compared."""
 
-    path: str
+    way: _Way
     before: bytes
     after: bytes
 
 
-_Step = Operation | _Pair
+_Step = _Change | _Pair
 
 
 def diff(before: bytes, after: bytes) -> Iterator[Operation]:
@@ -65,18 +85,26 @@ def diff(before: bytes, after: bytes) -> Iterator[Operation]:
         after: The same.
     """
     # A stack and no recursion: states nest deeper than calls may.
-    left: list[_Step] = [_Pair("", before.strip(), after.strip())]
+    left: list[_Step] = [_Pair((), before.strip(), after.strip())]
     while left:
         step = left.pop()
-        if isinstance(step, Operation):
-            yield step
+        if isinstance(step, _Change):
+            yield Operation(step.op, _path(step.way), step.value)
         elif step.before != step.after:
             left += reversed(_compare(step))
 
 
 def json_patch(before: bytes, after: bytes) -> bytes:
     """The JSON Patch that makes one JSON text into the other."""
-    return b"[%b]" % b",".join([operation.text for operation in diff(before, after)])
+    texts: list[bytes] = []
+    room = GROWTH * (len(before) + len(after)) + _SPARE
+    for operation in diff(before, after):
+        texts.append(operation.text)
+        room -= len(texts[-1])
+        if room < 0:
+            texts = [Operation("replace", "", after.strip()).text]
+            break
+    return b"[%b]" % b",".join(texts)
 
 
 def same(one: bytes | None, other: bytes | None) -> bool:
@@ -100,6 +128,14 @@ def merge_patch(before: bytes, after: bytes) -> bytes:
     return new
 
 
+def _path(way: _Way) -> str:
+    steps: list[str] = []
+    while way:
+        way, step = way
+        steps.append(f"/{step}")
+    return "".join(reversed(steps))
+
+
 def _compare(pair: _Pair) -> list[_Step]:
     kinds = pair.before[:1], pair.after[:1]
     if kinds == (b"{", b"{"):
@@ -108,18 +144,16 @@ def _compare(pair: _Pair) -> list[_Step]:
         return _compare_arrays(pair)
     if kinds == (b'"', b'"') and json.loads(pair.before) == json.loads(pair.after):
         return []
-    return [Operation("replace", pair.path, pair.after)]
+    return [_Change("replace", pair.way, pair.after)]
 
 
 def _compare_objects(pair: _Pair) -> list[_Step]:
     old = jsontext.members(pair.before, trusted=True)
     new = jsontext.members(pair.after, trusted=True)
-    steps: list[_Step] = [
-        Operation("remove", f"{pair.path}/{escape(name)}") for name in old if name not in new
-    ]
+    steps: list[_Step] = [_Change("remove", (pair.way, escape(name))) for name in old if name not in new]
     for name, value in new.items():
-        path = f"{pair.path}/{escape(name)}"
-        steps.append(_Pair(path, old[name], value) if name in old else Operation("add", path, value))
+        way = (pair.way, escape(name))
+        steps.append(_Pair(way, old[name], value) if name in old else _Change("add", way, value))
     return steps
 
 
@@ -130,10 +164,10 @@ def _compare_arrays(pair: _Pair) -> list[_Step]:
     # Everything in front of place j is as it will be: so j is right for each operation, whatever follows.
     for anchor_i, anchor_j in [*_anchors(old, new), (len(old), len(new))]:
         while i < anchor_i and j < anchor_j:
-            steps.append(_Pair(f"{pair.path}/{j}", old[i], new[j]))
+            steps.append(_Pair((pair.way, str(j)), old[i], new[j]))
             i, j = i + 1, j + 1
-        steps += [Operation("remove", f"{pair.path}/{j}")] * (anchor_i - i)
-        steps += [Operation("add", f"{pair.path}/{place}", new[place]) for place in range(j, anchor_j)]
+        steps += [_Change("remove", (pair.way, str(j)))] * (anchor_i - i)
+        steps += [_Change("add", (pair.way, str(place)), new[place]) for place in range(j, anchor_j)]
         i, j = anchor_i + 1, anchor_j + 1
     return steps
 

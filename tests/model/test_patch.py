@@ -139,3 +139,20 @@ def test_long_lists_are_compared_in_linear_time() -> None:
 def test_half_of_a_surrogate_pair_is_a_name_like_any_other() -> None:
     patch = json_patch(b'{"\\ud800":1}', b'{"\\ud800":2}')
     assert json.loads(patch) == [{"op": "replace", "path": "/\ud800", "value": 2}]
+
+
+def test_many_changes_below_a_long_name_make_no_patch_many_times_as_long_as_the_states() -> None:
+    name = "x" * 20_000
+    for change in (lambda n: n + 1, lambda n: [n], str):
+        before = text({name: list(range(4_000)), "kept": 1})
+        after = text({name: [change(n) for n in range(4_000)], "kept": 1})
+        patch = json_patch(before, after)
+        assert len(patch) < 17 * (len(before) + len(after))
+        assert apply(json.loads(patch), json.loads(before)) == json.loads(after)
+
+
+def test_lists_of_which_every_element_changes_are_told_element_by_element() -> None:
+    before, after = text([0] * 3_000), text([1] * 3_000)
+    patch = json.loads(json_patch(before, after))
+    assert [operation["op"] for operation in patch] == ["replace"] * 3_000
+    assert apply(patch, json.loads(before)) == json.loads(after)
