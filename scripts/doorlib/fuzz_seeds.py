@@ -361,7 +361,7 @@ _SEEDS: dict[str, Callable[[], Iterable[str | bytes]]] = {
     "token": _tokens,
     "claims": _claims,
     "entrance": _heads_of_requests,
-    "texts": lambda: [*STATES, *_pairs()],
+    "texts": lambda: [*STATES, *_pairs(), b"\0\0\0" + b"9", "\ufeff1"],
     "patches": _pairs,
     "pointers": _pointers,
     "heads": lambda: [recording().heads, recording().heads * 2, b"{}\n"],
