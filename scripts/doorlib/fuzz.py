@@ -21,6 +21,7 @@ import venv
 from pathlib import Path
 
 from doorlib import fuzz_http, fuzz_long, fuzz_wire
+from doorlib.fuzz_files import FOLDER_VARIABLE, in_memory
 from doorlib.fuzz_targets import TARGETS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,7 +47,12 @@ def main() -> int:
     share = asked.seconds / len(parts)
     tools = environment() if {"http", "decoders"} & set(parts) else None
     found = False
-    with tempfile.TemporaryDirectory(prefix="recorder-fuzz-") as folder:
+    prefix = "recorder-fuzz-"
+    with (
+        tempfile.TemporaryDirectory(prefix=prefix) as folder,
+        tempfile.TemporaryDirectory(prefix=prefix, dir=in_memory()) as scratch,
+    ):
+        os.environ[FOLDER_VARIABLE] = scratch
         if "wire" in parts:
             found |= asyncio.run(fuzz_wire.for_seconds(share, Path(folder) / "wire"))
         if "http" in parts and tools is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -22,13 +23,24 @@ from recorder.verify.findings import Verdict
 _ENTRIES = "SELECT * FROM session_deltas ORDER BY id"
 
 
+FOLDER_VARIABLE = "RECORDER_FUZZ_FOLDER"
+"""Says where to write; whoever sets it cleans up. A fuzzer that has found something ends without doing so."""
+
+
 @cache
 def folder() -> Path:
-    """Where this process writes; in memory where the machine has such a place."""
-    shm = Path("/dev/shm")
-    place = Path(tempfile.mkdtemp(prefix="recorder-fuzz-", dir=shm if shm.is_dir() else None))
+    """Where this process writes."""
+    if given := os.environ.get(FOLDER_VARIABLE):
+        return Path(given)
+    place = Path(tempfile.mkdtemp(prefix="recorder-fuzz-", dir=in_memory()))
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     return place
+
+
+def in_memory() -> Path | None:
+    """Where files are in memory, if the machine has such a place."""
+    shm = Path("/dev/shm")
+    return shm if shm.is_dir() else None
 
 
 def damaged_commits(segment: bytes) -> None:

@@ -229,6 +229,7 @@ PATHS = (
     "/api/export", "/api/export?format=csv&session=%D8", "/client.js", "/assets/..%2f..%2fx", "/ws", "/publish",
     "/ws?since=%00", "/metrics", "/api/sessions/s/blame?path=/n/~2", "/api/sessions/s/diff?from=0", "*", "//", "http://x/",
     "/%", "/api/deltas?" + "a=1&" * 900,
+    "/api/stream?since=earliest", "/api/stream?since=state&type=moved", "/api/receipts",
 )  # fmt: skip
 FIELDS = (
     ("host", ("{host}", "{host}, {host}", "evil.example", "[::1", "127.0.0.1:99999", "localhost", "")),
