@@ -483,7 +483,7 @@ async def test_a_page_that_takes_too_long_ends_with_what_was_found_and_says_wher
     monkeypatch.setattr(reading, "SCAN_ROWS", 100)
     async with running(tmp_path) as (app, _):
         await app.publish(*some(500))
-        store, query = app.recorder.recording, Query(types=frozenset(["deleted"]))
+        store, query = app.recorder.recording, Query(types=frozenset(["deleted"]), lineage="broken")
         pages, through = 0, 0
         while through is not None:
             items, through = await collect(store, query, 100, clock=FakeClock(), seconds=0)
