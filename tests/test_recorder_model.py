@@ -1,7 +1,7 @@
 """Publish, subscribe, cut, resume, prune, erase and restart in any order, over real sockets, against a plain model.
 
 The model is a list of entries, how many of them are gone from its beginning, and whose content was erased. From it
-follows every event that a reader must be sent, whenever it comes and from wherever it resumes. `RECORDER_MODEL_EXAMPLES`
+follows every event that a reader must be sent, whenever it comes and from wherever it resumes. `MODEL_EXAMPLES`
 sets how many orders are tried (many need `--timeout 0`); without it they are the same each time.
 """
 
@@ -25,7 +25,7 @@ from recorder.model.timestamps import format_ms
 from tests.support.app import App, running_app
 from tests.support.wire import Wire
 
-EXAMPLES = int(os.environ.get("RECORDER_MODEL_EXAMPLES", "4"))
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "4"))
 SESSIONS = ("a", "b", "\u202e")
 Found = TypeVar("Found")
 
@@ -295,7 +295,7 @@ def _sorted(events: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 
 RecorderMachine.TestCase.settings = settings(
     max_examples=EXAMPLES,
-    derandomize="RECORDER_MODEL_EXAMPLES" not in os.environ,
+    derandomize="MODEL_EXAMPLES" not in os.environ,
     stateful_step_count=20,
     deadline=None,
     database=None,

@@ -95,7 +95,10 @@ def decoders(python: Path, share: float, folder: Path, names: list[str]) -> bool
     paths = [str(ROOT), str(ROOT / "scripts"), sysconfig.get_path("purelib")]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     seeds = folder / "seeds"
-    subprocess.run([*run, "seeds", str(seeds)], env=env, check=True, stderr=subprocess.DEVNULL)
+    made = subprocess.run([*run, "seeds", str(seeds)], env=env, stderr=subprocess.PIPE, text=True)
+    if made.returncode:
+        print(f"fuzz: no decoder can be begun with:\n{made.stderr[-2000:]}", flush=True)
+        return True
     found = False
     for name in names:
         corpus, finds = HOME / "corpus" / name, HOME / "found"

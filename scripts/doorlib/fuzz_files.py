@@ -23,7 +23,7 @@ from recorder.verify.findings import Verdict
 _ENTRIES = "SELECT * FROM session_deltas ORDER BY id"
 
 
-FOLDER_VARIABLE = "RECORDER_FUZZ_FOLDER"
+FOLDER_VARIABLE = "FUZZ_FOLDER"
 """Says where to write; whoever sets it cleans up. A fuzzer that has found something ends without doing so."""
 
 

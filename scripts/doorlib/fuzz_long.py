@@ -64,7 +64,7 @@ def inputs(seed: int) -> Iterator[tuple[str, bytes, str]]:
         start, piece = dice.choice(begun[name]), b"".join(dice.choices(PIECES, k=dice.choice([1, 1, 2, 3])))
         at = dice.randrange(len(start) + 1)
         made = start[:at] + piece * (SIZE // len(piece)) + start[at:]
-        yield name, made, f"{piece!r} over and over at {at} in {start[:300]!r}"
+        yield name, made, f"{piece!r} over and over at {at} in {start[:80]!r}"
 
 
 def fault_of(name: str, data: bytes, *, cpu_seconds: float = CPU_SECONDS) -> str | None:

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 from doorlib import fuzz, fuzz_long, fuzz_targets, fuzz_wire
+from doorlib.fuzz_files import FOLDER_VARIABLE
 from doorlib.fuzz_made_up import Visit, Way, deflated, frame
 from doorlib.fuzz_seeds import dictionary, seeds
 from doorlib.fuzz_targets import TARGETS
 
+from recorder.settings import load_settings
 from tests.support.app import running_app
 
 HEAD = b"HTTP/1.1 101 x\r\n\r\n"
@@ -50,6 +52,11 @@ def test_what_a_decoder_promises_is_looked_at(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(fuzz_targets.patch, "json_patch", lambda before, after: b"[]")
     with pytest.raises(AssertionError):
         TARGETS["patches"](b'{"a":1}\n{"a":2}')
+
+
+def test_what_says_where_to_write_is_not_taken_for_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FOLDER_VARIABLE, "anywhere")
+    assert load_settings().persist is False
 
 
 def test_the_dictionary_is_one_that_libfuzzer_reads() -> None:
