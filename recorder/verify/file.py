@@ -356,15 +356,11 @@ def _cache(conn: sqlite3.Connection, report: Report) -> None:
                 " (the table session_states can be made anew from the log)",
             )
             return
-    counted, told = (
-        conn.execute(sql).fetchone()[0]
-        for sql in (
-            "SELECT count(*) FROM session_states",
-            "SELECT value FROM counters WHERE name = 'sessions'",
-        )
-    )
-    if counted != told:
-        report.broken("cache", f"there are {counted:,} sessions, and the counter says {told:,}")
+    counted = _count(conn, "session_states")
+    told = conn.execute("SELECT value FROM counters WHERE name = 'sessions'").fetchone()
+    if told is None or counted != told[0]:
+        says = "is gone" if told is None else f"says {told[0]!r}"
+        report.broken("cache", f"there are {counted:,} sessions, and the counter {says}")
     if not has_table(conn, "erased_states"):
         return
     back = conn.execute(

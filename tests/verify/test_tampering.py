@@ -278,6 +278,8 @@ CASES = [
             run_sql("UPDATE session_states SET count = 0"),
             run_sql("UPDATE session_states SET deleted = 1 - deleted"),
             run_sql("UPDATE counters SET value = 9"),
+            run_sql("UPDATE counters SET value = 'nine'"),
+            run_sql("DELETE FROM counters"),
         ),
     ),
     Case(

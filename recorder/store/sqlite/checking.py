@@ -43,7 +43,9 @@ def states_fit(conn: sqlite3.Connection) -> bool:
         "SELECT ifnull(sum(count), 0), ifnull(max(seq), 0) FROM session_states"
     ).fetchone()
     kept, last = conn.execute("SELECT count(*), max(id) FROM session_deltas").fetchone()
-    return counted == kept and (last is None or seq == last)
+    sessions = conn.execute("SELECT count(*) FROM session_states").fetchone()
+    told = conn.execute("SELECT value FROM counters WHERE name = 'sessions'").fetchone()
+    return bool(counted == kept and (last is None or seq == last) and sessions == told)
 
 
 def erased_digests(conn: sqlite3.Connection, after: int = 0) -> Erased:

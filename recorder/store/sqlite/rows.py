@@ -116,7 +116,10 @@ def rebuild_states(conn: sqlite3.Connection) -> int:
         " SELECT session_id, seq, recorded_at, 0, 0 FROM session_bases"
     )
     conn.execute(_TOUCH_STATES, (0, 2**63 - 1))
-    return int(conn.execute("SELECT count(*) FROM session_states").fetchone()[0])
+    count = int(conn.execute("SELECT count(*) FROM session_states").fetchone()[0])
+    # The triggers have counted, but from what was there.
+    conn.execute("INSERT OR REPLACE INTO counters VALUES ('sessions', ?)", (count,))
+    return count
 
 
 def get_meta(conn: sqlite3.Connection) -> dict[str, str]:

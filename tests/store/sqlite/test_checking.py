@@ -148,6 +148,8 @@ async def test_a_damaged_older_file_is_refused_before_it_is_migrated(tmp_path: P
         "DELETE FROM session_states WHERE session_id = 's2'",
         "UPDATE session_states SET count = 0 WHERE session_id = 's1'",
         "UPDATE session_states SET seq = seq + 100 WHERE session_id = 's1'",
+        "UPDATE counters SET value = 9",
+        "DELETE FROM counters",
     ],
 )
 async def test_a_cache_that_does_not_fit_the_log_is_made_anew(tmp_path: Path, statement: str) -> None:
@@ -164,7 +166,9 @@ async def test_a_cache_that_does_not_fit_the_log_is_made_anew(tmp_path: Path, st
             ("s1", 29, 10),
             ("s0", 28, 10),
         ]
+        assert await it.store.states.count() == 3
     assert file_rows(path, "SELECT * FROM session_states ORDER BY 1") == right
+    assert file_rows(path, "SELECT * FROM counters") == [("sessions", 3)]
 
 
 @pytest.mark.parametrize("column", ["session_id", "after_state", "timestamp"])
