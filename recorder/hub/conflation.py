@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from recorder.errors import RecorderError, Unavailable
 from recorder.hub.fanout import Batch, Skipped
-from recorder.hub.feed import Source, states_at_once
+from recorder.hub.feed import NOBODY, Source, states_at_once
 
 State = tuple[int, str, str]
 Erased = tuple[int, int, str]
@@ -105,6 +105,10 @@ class Conflation:
             self._skipped = None
             self._reader.take_back()
         self._count, self._touched, self._erased = 0, {}, {}
+
+    def end(self) -> None:
+        """After `stop`: let go of the reader, for good."""
+        self._reader = NOBODY
 
     def skip(self, batch: Batch) -> None:
         """Count what it was handed and is not written."""

@@ -148,6 +148,49 @@ class Sink(Protocol):
         ...
 
 
+class Nobody:
+    """A sink, or a reader that is being moved on, in the place of one that is gone: nothing reaches it."""
+
+    position = 0
+
+    def deliver(self, batch: Batch) -> None:
+        """Nothing."""
+
+    def send_items(self, items: Sequence[bytes]) -> None:
+        """Nothing."""
+
+    def send_states(self, states: Sequence[tuple[int, str, str]]) -> None:
+        """Nothing."""
+
+    def send_event(self, event: str, **fields: Any) -> None:
+        """Nothing."""
+
+    def send_erased_now(self, session_id: str, through: int, count: int, erased_at: str) -> None:
+        """Nothing."""
+
+    def send_live(self, seq: int) -> None:
+        """Nothing."""
+
+    def set_aside(self) -> Skipped | None:
+        """Nothing."""
+        return None
+
+    def take_back(self) -> None:
+        """Nothing."""
+
+    async def wait_writable(self) -> None:
+        """Nothing."""
+
+    def failed(self, error: RecorderError) -> None:
+        """Nothing."""
+
+    def catching_up(self, yes: bool) -> None:
+        """Nothing."""
+
+
+NOBODY = Nobody()
+
+
 class Feed:
     """Runs one sink's subscription; `start` again replaces it.
 
@@ -195,6 +238,10 @@ class Feed:
         if self._joined:
             self._joined = False
             self._source.fanout.leave(self._sink, self._subscription)
+
+    def end(self) -> None:
+        """After `stop`: let go of the sink, for good."""
+        self._sink = NOBODY
 
     def set_aside(self) -> Skipped | None:
         """Have the sink handed nothing until `take_back`; where to see what it misses. None where it is not live."""

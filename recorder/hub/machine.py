@@ -7,7 +7,7 @@ message is given up and the close answered. websockets calls that a broken rule.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -39,7 +39,6 @@ class StateMachine(ServerProtocol):
         super().__init__(
             logger=_quiet,
             max_size=MAX_HEAD_BYTES,
-            select_subprotocol=_select_subprotocol,
             extensions=[EXTENSION] if compression else None,
         )
 
@@ -65,6 +64,16 @@ class StateMachine(ServerProtocol):
         data, frame.data = frame.data, b""
         super().recv_frame(replace(frame, data=data))
 
+    def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:
+        """The one that the answer names. A browser gives up where none of what it offered comes back."""
+        chosen = chosen_subprotocol(subprotocols)
+        return None if chosen is None else Subprotocol(chosen)
+
+    def end(self) -> None:
+        """Nothing comes any more: let go of the generator that reads, which holds us as we hold it."""
+        self.forget_unread()
+        self.parser = _nothing()
+
     def forget_unread(self) -> None:
         """Let go of the beginning of a frame, and of what was wrong with one: nothing more is to be read."""
         self.reader.buffer.clear()
@@ -72,7 +81,7 @@ class StateMachine(ServerProtocol):
             self.parser_exc.__traceback__ = None
 
 
-def _select_subprotocol(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    # A browser gives up where none of what it offered comes back.
-    chosen = chosen_subprotocol(offered)
-    return None if chosen is None else Subprotocol(chosen)
+def _nothing() -> Generator[None, None, None]:
+    """Reads nothing."""
+    while True:
+        yield

@@ -206,10 +206,12 @@ class WebSocket(asyncio.Protocol):
         """The socket is closed."""
         self._connections.discard(self)
         self._door.unfinished.hold(self, 0)
-        # Some of us goes in circles, and waits for the garbage collector: not with these on board.
         self._forget_unfinished()
         self._door.gone(self)
         self._end()
+        # What holds us is let go of, too: circles would wait for the garbage collector, which comes once in millions.
+        self._proto.end()
+        self._role = None
 
     def shutdown(self) -> None:
         """The server stops."""

@@ -125,6 +125,9 @@ class Subscriber:
         self._feed.stop()
         self._conflation.stop()
         self._hub.remove_subscriber(self)
+        # They hold us as we hold them: without this all of it would wait for the garbage collector.
+        self._feed.end()
+        self._conflation.end()
 
     def on_shutdown(self, code: int = 1001, reason: str = "going away") -> None:
         """Say goodbye, after what was written."""

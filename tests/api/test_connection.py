@@ -11,6 +11,12 @@ import pytest
 from websockets.http11 import Request
 
 from recorder.api.connection import HttpConnection
+from recorder.hub.conflation import Conflation
+from recorder.hub.feed import Feed
+from recorder.hub.machine import StateMachine
+from recorder.hub.publisher import Publisher
+from recorder.hub.socket import WebSocket
+from recorder.hub.subscriber import Subscriber
 from tests.support.app import App, running_app, some, turn_until
 from tests.support.http import JSON, bare, client, request
 from tests.support.wire import TEXT
@@ -97,3 +103,26 @@ async def test_an_open_websocket_does_not_hold_its_request_or_an_inbox_of_its_ow
             assert len(inboxes) == 1
             await other.send(TEXT, b'{"type":"created","sessionId":"s","after":1}')
             assert (await other.until("ack"))[-1]["seq"] == 2
+
+
+async def test_what_a_websocket_was_made_of_is_gone_with_it_and_waits_for_no_collector(
+    tmp_path: Path,
+) -> None:
+    """Full collections are seldom, on purpose: each connection would leave some kilobytes behind for hours."""
+    kinds = (WebSocket, StateMachine, Subscriber, Publisher, Feed, Conflation)
+    with without_collector():
+        async with running_app(tmp_path) as app:
+            await app.publish(*some(3))
+            for _ in range(3):
+                async with (
+                    app.connect("/ws?since=earliest&slow=conflate") as one,
+                    app.connect("/publish") as other,
+                ):
+                    await one.until("live")
+                    await other.send(TEXT, b'{"type":"created","sessionId":"s","after":1}')
+                    await other.until("ack")
+                async with app.connect() as closed:
+                    await closed.until("live")
+                    await closed.close()
+            await app.until_gone()
+            await turn_until(lambda: not any(alive(kind) for kind in kinds))
