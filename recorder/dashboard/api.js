@@ -20,8 +20,8 @@ export class ApiError extends Error {
 /** What asks. */
 export class Api {
   /**
-   * @param {(wrong: boolean) => Promise<string>} onTokenNeeded Asks for a token; `wrong`: there was one, and it does not
-   *   do.
+   * @param {(wrong: string) => Promise<string>} onTokenNeeded Asks for a token; `wrong`: what is wrong with the one
+   *   there was, in words, or "".
    */
   constructor(onTokenNeeded) {
     this.onTokenNeeded = onTokenNeeded;
@@ -37,12 +37,13 @@ export class Api {
   /**
    * Ask for a token, or wait for who asks already.
    * @param {string | null} refused The one that does not do.
+   * @param {string} [why] Why it does not.
    * @returns {Promise<string>}
    */
-  async needToken(refused) {
+  async needToken(refused, why = "That token was not accepted.") {
     // Another question may have got one meanwhile.
     if (this.token !== null && this.token !== refused) return this.token;
-    this.asking ??= this.onTokenNeeded(refused !== null).finally(() => {
+    this.asking ??= this.onTokenNeeded(refused === null ? "" : why).finally(() => {
       this.asking = null;
     });
     const token = await this.asking;

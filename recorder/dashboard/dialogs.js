@@ -4,7 +4,7 @@ import { el } from "./dom.js";
 
 /**
  * Ask for a token.
- * @param {boolean} wrong Whether there was one that does not do.
+ * @param {string} wrong What is wrong with the one there was; "" where there was none.
  * @returns {Promise<string>}
  */
 export function askForToken(wrong) {
@@ -21,7 +21,7 @@ export function askForToken(wrong) {
       "form",
       { class: "token" },
       el("h2", {}, "This recorder wants a token"),
-      wrong && el("p", { class: "bad-text", role: "alert" }, "That token was not accepted."),
+      wrong && el("p", { class: "bad-text", role: "alert" }, wrong),
       el("label", { for: "token" }, "Token"),
       input,
       el(

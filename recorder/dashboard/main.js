@@ -1,6 +1,6 @@
 /** The dashboard begins here: what lasts as long as the page, and which view is shown. */
 
-import { Api } from "./api.js";
+import { Api, ApiError } from "./api.js";
 import { askForToken, showKeys } from "./dialogs.js";
 import { announce, byId, fill } from "./dom.js";
 import { FreshnessMark } from "./freshness.js";
@@ -53,12 +53,18 @@ async function begin() {
 async function onEnd(error) {
   // A browser is not told why an upgrade was refused; a question over HTTP is, and asks for a token where one is wanted.
   const before = api.token;
+  let asked = false;
   try {
     await api.text("/api/stats");
-  } catch {
-    // Then the error itself says best what is wrong.
+  } catch (refused) {
+    // A token that is valid and not for reading: without another one there is nothing to see, and no way to give it.
+    if (before !== null && refused instanceof ApiError && refused.status === 403) {
+      await api.needToken(before, `That token does not do here: ${refused.message}.`);
+      asked = true;
+    }
+    // Else the error itself says best what is wrong.
   }
-  if (api.token !== before) {
+  if (asked || api.token !== before) {
     freshness.end("");
     source.start();
   } else freshness.end(error.message);

@@ -9,7 +9,7 @@ from playwright.async_api import Browser, expect
 
 from tests.support.app import delta, running_app
 from tests.support.browser import REFUSED, UNREACHABLE, needs_chromium, opened
-from tests.support.tokens import LISTED, SUBSCRIBER, key_file, signed
+from tests.support.tokens import LISTED, PUBLISHER, SUBSCRIBER, key_file, signed
 
 pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="session")]
 
@@ -70,3 +70,24 @@ async def test_a_token_for_some_sessions_shows_them_and_nothing_breaks(
             assert "NaN" not in (await page.locator("main").inner_text())
             await page.get_by_role("button", name="Verify the chain").click()
             await expect(page.locator(".verdict")).to_contain_text("a token for all sessions")
+
+
+@pytest.mark.parametrize("route", ["#/", "#/session/s", "#/trust"])
+async def test_a_token_of_another_role_is_said_to_be_one_and_another_is_asked_for(
+    browser: Browser, tmp_path: Path, route: str
+) -> None:
+    async with running_app(tmp_path, **LISTED) as app:
+        await app.publish(delta("s", 1))
+        async with opened(browser, app.url, route, expected=LOGGED) as page:
+            asked = page.get_by_role("textbox", name="Token")
+            # The same one again gets the same answer, not a page that stays empty.
+            for _ in range(2):
+                await asked.fill(PUBLISHER)
+                await page.keyboard.press("Enter")
+                await expect(page.get_by_role("alert")).to_contain_text("the role 'subscribe' is needed")
+            await asked.fill(SUBSCRIBER)
+            await page.keyboard.press("Enter")
+            await expect(page.locator("#freshness")).to_contain_text("live")
+            await expect(page.get_by_role("dialog")).to_have_count(0)
+            shown = {"#/": ".feed-list .row", "#/session/s": ".state-body .field", "#/trust": "main dd"}
+            await expect(page.locator(shown[route]).first).to_be_visible()
