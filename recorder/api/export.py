@@ -6,6 +6,7 @@ retention removes what it has not read yet, it breaks off instead of leaving a h
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
@@ -21,6 +22,10 @@ from recorder.store.base import Query
 from recorder.store.sqlite.store import SqliteStore
 
 EXPORT_ROWS = 1000
+MAX_NAME = 80
+"""The most characters that a file's name has of its session's id."""
+
+_UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 async def export_all(request: Request) -> Response:
@@ -31,7 +36,7 @@ async def export_all(request: Request) -> Response:
     store = await recording_of(request)
     end = store.recorded + 1
     bounded = replace(query, before=end if query.before is None else min(end, query.before))
-    headers = {"Content-Disposition": f'attachment; filename="deltas.{format_}"'}
+    headers = {"Content-Disposition": f'attachment; filename="{_name(given.get("session"))}.{format_}"'}
     media_type = export.MEDIA_TYPES[format_]
     if request.method == "HEAD":
         return Response(headers=headers, media_type=media_type)
@@ -39,6 +44,13 @@ async def export_all(request: Request) -> Response:
     return StreamingResponse(
         writer(_shown(request, pieces(store, bounded))), headers=headers, media_type=media_type
     )
+
+
+def _name(sessions: list[str] | None) -> str:
+    """What a file of it is called: by its session, where that is one, in letters that every disk takes."""
+    if sessions is None or len(sessions) != 1:
+        return "deltas"
+    return _UNFIT.sub("_", sessions[0])[:MAX_NAME].lstrip(".") or "deltas"
 
 
 async def pieces(store: SqliteStore, query: Query) -> AsyncIterator[list[bytes]]:

@@ -9,7 +9,7 @@ import { el, fill } from "./dom.js";
 import { count, several, visible } from "./format.js";
 import { plain, raw } from "./json.js";
 import { seam } from "./diff.js";
-import { outline } from "./summary.js";
+import { NO_NAME, outline } from "./summary.js";
 
 /** @typedef {import("./diff.js").Field} Field */
 /** @typedef {import("./json.js").Json} Json */
@@ -108,7 +108,7 @@ function fieldRow(field, options, depth) {
       title: `Who changed ${field.path || "this"}?`,
       on: { click: () => options.onAsk(field.path) },
     },
-    field.path ? visible(field.key) : "(the whole state)",
+    field.path ? visible(field.key) || NO_NAME : "(the whole state)",
   );
   const sign = el("span", { class: "sign", "aria-hidden": true }, SIGNS[field.what]);
   const word = WORDS[field.what] && el("span", { class: "unseen" }, ` ${WORDS[field.what]} `);
@@ -121,7 +121,7 @@ function fieldRow(field, options, depth) {
   const whole = /** @type {Json} */ (field.after ?? field.before);
   const body = el("div", { class: "inner" });
   const summary = el("button", { type: "button", class: "outline dim", tabindex: -1 }, visible(outline(whole)));
-  const fold = el("button", { type: "button", class: "fold", "aria-label": `Fields of ${field.path ? visible(field.key) : "the state"}` });
+  const fold = el("button", { type: "button", class: "fold", "aria-label": `Fields of ${field.path ? visible(field.key) || NO_NAME : "the state"}` });
   const open = (/** @type {boolean} */ wanted) => {
     fold.setAttribute("aria-expanded", String(wanted));
     body.hidden = !wanted;

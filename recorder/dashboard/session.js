@@ -336,12 +336,13 @@ export class SessionView {
   /** @param {HTMLElement} button */
   async download(button) {
     const path = `/api/export?${new URLSearchParams({ session: this.id, format: "ndjson" })}`;
-    const name = `${this.id.replace(/[^\w.-]+/g, "_").slice(0, 80)}.ndjson`;
-    const link = el("a", { href: path, download: name });
+    const link = el("a", { href: path, download: "" }); // the recorder names it, after the session
     // A link carries no token, so where there is one the file comes through the page.
     if (this.api.token !== null) {
       try {
-        link.href = URL.createObjectURL(await (await this.api.response(path)).blob());
+        const response = await this.api.response(path);
+        link.download = /filename="([^"]+)"/.exec(response.headers.get("Content-Disposition") ?? "")?.[1] ?? "deltas.ndjson";
+        link.href = URL.createObjectURL(await response.blob());
       } catch (error) {
         say(button, /** @type {Error} */ (error).message);
         return;

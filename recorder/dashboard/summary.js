@@ -8,6 +8,8 @@ import { changes, diff } from "./diff.js";
 
 const MOST_CHANGES = 3;
 const MOST_VALUE = 48;
+/** The name of a member whose name is empty, as people see it. */
+export const NO_NAME = '""';
 
 /**
  * An entry of history or a delta event, read.
@@ -90,8 +92,8 @@ export function outline(json) {
   if (json.items.length === 0) return "{}";
   const told = json.names.slice(0, 4).map((name, index) => {
     const value = json.items[index];
-    if (value.items.length > 0) return `${name}: ${value.kind === "array" ? "[…]" : "{…}"}`;
-    return `${name}: ${short(value)}`;
+    const said = value.items.length === 0 ? short(value) : value.kind === "array" ? "[…]" : "{…}";
+    return `${name || NO_NAME}: ${said}`;
   });
   return told.join(" · ") + (json.names.length > 4 ? ` · ${count(json.names.length - 4)} more` : "");
 }
@@ -116,7 +118,7 @@ export function pathInWords(pointer) {
   return pointer
     .split("/")
     .slice(1)
-    .map((key) => key.replaceAll("~1", "/").replaceAll("~0", "~"))
+    .map((key) => key.replaceAll("~1", "/").replaceAll("~0", "~") || NO_NAME)
     .reduce((path, key) => (/^\d+$/.test(key) ? `${path}[${key}]` : path ? `${path}.${key}` : key), "");
 }
 

@@ -248,3 +248,22 @@ async def test_the_head_of_an_export_costs_no_reading(tmp_path: Path) -> None:
         reads = [line for line in before.splitlines() if b"history_seconds_count" in line]
         assert all(line in app.recorder.metrics.render() for line in reads)
         await refused(await http.get("/api/export?format=xml"), 400, "invalid_query")
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ("", "deltas"),
+        ("?session=s", "s"),
+        ("?session=a%2Fb%22%3B%20c", "a_b_c"),
+        ("?session=..", "deltas"),
+        ("?session=.ssh%2Fid", "ssh_id"),
+        (f"?session={'x' * 256}", "x" * 80),
+        ("?session=%E6%97%A5%E6%9C%AC", "_"),
+        ("?session=a&session=b", "deltas"),
+    ],
+)
+async def test_the_file_of_one_session_is_called_after_it(tmp_path: Path, asked: str, name: str) -> None:
+    async with running_app(tmp_path) as app, client(app) as http:
+        response = await http.head(f"/api/export{asked}")
+        assert response.headers["content-disposition"] == f'attachment; filename="{name}.ndjson"'

@@ -203,7 +203,7 @@ async def test_a_state_is_copied_and_a_session_downloaded_byte_for_byte(
             async with page.expect_download() as waiting:
                 await page.get_by_role("button", name="Download").click()
             download = await waiting.value
-            assert download.suggested_filename == "deltas.ndjson"
+            assert download.suggested_filename == "s_1.ndjson"
             line = (await asyncio.to_thread(Path(await download.path()).read_text)).strip()
             assert f'"after":{state}' in line
 
@@ -267,3 +267,34 @@ async def test_what_was_erased_is_marked_and_gone_from_every_view(browser: Brows
             await page.goto(f"{app.url}/#/trust")
             await page.get_by_role("button", name="Verify the chain").click()
             await expect(page.locator(".verdict")).to_contain_text("4 links verified")
+
+
+async def test_a_member_without_a_name_has_one_to_be_seen_and_asked_about(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with running_app(tmp_path) as app:
+        await app.publish({"type": "created", "sessionId": "s", "after": {"": 1, "a": {"": 2}}})
+        await app.publish({"type": "updated", "sessionId": "s", "after": {"": 3, "a": {"": 2}}})
+        await app.publish({"type": "updated", "sessionId": "s", "after": {"a": {"": 2}}})
+        async with opened(browser, app.url, "#/session/s") as page:
+            told = ['"": 1 · a: {…}', '"": 1 → 3', '− ""']
+            await expect(page.locator(".timeline-card .row")).to_have_count(3)
+            for number, text in enumerate(told):
+                await expect(page.locator(".timeline-card .row").nth(number)).to_contain_text(text)
+            await page.locator(".state-body .key").first.click()
+            await expect(page.locator(".state-body .key").first).to_have_text('""')
+            panel = page.get_by_role("complementary", name="Who changed this")
+            await expect(panel.locator("code")).to_have_text('""')
+            await expect(panel.locator(".blame-row")).to_have_count(3)
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+async def test_of_a_session_that_no_url_can_name_the_page_says_who_can_be_asked(
+    browser: Browser, tmp_path: Path, name: str
+) -> None:
+    async with running_app(tmp_path) as app:
+        await app.publish(delta(name, 1))
+        async with opened(browser, app.url, f"#/session/{name}") as page:
+            await page.locator(".state-body .key").first.click()
+            panel = page.get_by_role("complementary", name="Who changed this")
+            await expect(panel.get_by_text(f"recorder blame {name} /n")).to_be_visible()
