@@ -139,7 +139,7 @@ async def point(store: SqliteStore, text: str, name: str) -> int:
     """The seq that a parameter of this name names, by itself or by a time. Raises InvalidQuery."""
     if text.isascii() and text.isdigit():
         return params.parse_seq(text, name)
-    return await store.last_at(params.parse_time(text, name))
+    return await store.last_at(params.parse_time(text, name, hint="a seq does, too"))
 
 
 def _session_fields(row: SessionRow) -> dict[str, object]:

@@ -157,13 +157,13 @@ def parse_seq(text: str, name: str) -> int:
     raise InvalidQuery(f"{name}: {text[:40]!r} is not a seq", place=name)
 
 
-def parse_time(text: str, name: str) -> str:
-    """A time in the fixed-width form. Raises InvalidQuery unless it is one."""
+def parse_time(text: str, name: str, hint: str | None = None) -> str:
+    """A time in the fixed-width form. Raises InvalidQuery, with a hint, unless it is one."""
     try:
         # A "+" in a query string arrives as a space; a time has none anywhere else.
         return normalise(text.replace(" ", "+"))
     except ValueError as error:
-        raise InvalidQuery(f"{name}: {text[:60]!r}: {error}", place=name) from None
+        raise InvalidQuery(f"{name}: {text[:60]!r}: {error}", hint=hint, place=name) from None
 
 
 def parse_path(values: list[str] | None) -> tuple[str, pointer.Steps]:

@@ -59,7 +59,10 @@ def point(typed: str | None, option: str) -> Point | None:
     if typed is None:
         return None
     if not (typed.isascii() and typed.isdigit()):
-        return Point(time=moment(typed, option))
+        try:
+            return Point(time=moment(typed, option))
+        except InvalidQuery:
+            raise InvalidQuery(f"{option}: {typed[:60]!r} is not {POINT_HELP}") from None
     if len(typed) > 19 or int(typed) > MAX_SEQ:
         raise InvalidQuery(f"{option}: {typed[:40]} is not a seq")
     return Point(seq=int(typed))
@@ -67,7 +70,11 @@ def point(typed: str | None, option: str) -> Point | None:
 
 def path(session: str, *more: str) -> str:
     """The path of a session's route."""
-    return "/".join(("/api/sessions", quote(session, safe=""), *more))
+    name = quote(session, safe="")
+    if name in (".", ".."):
+        # As they stand they mean directories, which are taken out of a path before it is asked for.
+        name = name.replace(".", "%2E")
+    return "/".join(("/api/sessions", name, *more))
 
 
 def state_in(conn: sqlite3.Connection, session: str, at: Point | None) -> StateOf | None:

@@ -77,6 +77,12 @@ export class Blame {
    * @param {number} mine Which question.
    */
   async read(path, before, mine) {
+    if (this.id === "." || this.id === "..") {
+      // In a URL these mean directories, however they are spelled, and a browser takes them out.
+      const command = el("code", {}, visible(`recorder blame ${this.id} ${path}`));
+      fill(this.more, "A browser cannot ask this of a session with such a name. ", command, " can.");
+      return;
+    }
     fill(this.more, "Looking …");
     try {
       const query = new URLSearchParams({ path, before: String(before), limit: String(PAGE) });

@@ -102,6 +102,13 @@ async def test_what_makes_no_sense_is_refused(tmp_path: Path, target: str, statu
         await refused(await http.get(f"/api/sessions/{target}"), status, code)
 
 
+@pytest.mark.parametrize("target", ["s?at=x", "s/diff?from=x", "s/diff?to=-1"])
+async def test_what_is_no_point_is_told_that_a_seq_is_one(tmp_path: Path, target: str) -> None:
+    async with running_app(tmp_path) as app, client(app) as http:
+        response = await http.get(f"/api/sessions/{target}")
+        assert (response.status_code, response.json()["hint"]) == (400, "a seq does, too")
+
+
 async def test_a_session_named_like_the_route_is_itself_where_its_slash_is_encoded(tmp_path: Path) -> None:
     async with running_app(tmp_path) as app, client(app) as http:
         await app.publish(delta("a/diff", 7), delta("a", 1))

@@ -119,3 +119,18 @@ def test_a_point_is_a_seq_a_time_or_how_long_ago() -> None:
     with pytest.raises(InvalidQuery, match="--at"):
         point("-3", "--at")
     assert path("a/ü?", "diff") == "/api/sessions/a%2F%C3%BC%3F/diff"
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_session_named_like_a_directory_is_found(invoke: Invoke, server: Any, name: str) -> None:
+    body = json.dumps({"type": "created", "sessionId": name, "after": {"n": 1}})
+    httpx.post(f"{server.url}/api/deltas", content=body, trust_env=False).raise_for_status()
+    assert invoke("state", name, "--url", server.url)[:2] == (0, b'{"n": 1}\n')
+    assert invoke("diff", name, "--url", server.url)[0] == 0
+    status, out, _ = invoke("blame", name, "/n", "--url", server.url)
+    assert (status, json.loads(out)["after"]) == (0, 1)
+
+
+def test_what_is_no_point_is_told_that_a_seq_is_one() -> None:
+    with pytest.raises(InvalidQuery, match=r"^--at: 'soon' is not a seq, a time \(.*\) or how long ago"):
+        point("soon", "--at")
