@@ -10,6 +10,7 @@ from typing import Any
 from recorder.store.sqlite.store import SqliteStore
 from tests.support.app import App, delta, running_app, some
 from tests.support.node import running
+from tests.support.tokens import LISTED
 
 VERIFY = Path(__file__).parent / "verify.mjs"
 ODD = [
@@ -78,3 +79,13 @@ async def test_without_a_chain_there_is_nothing_to_prove(tmp_path: Path) -> None
         found = await report(app)
         assert (found["checked"], found["proven"], found["bad"]) == (3, 0, None)
         assert found["unproven"] == {"the chain is off": 3}
+
+
+async def test_what_refuses_says_why_in_words(tmp_path: Path) -> None:
+    async with running_app(tmp_path, **LISTED) as app:
+        found = await report(app, token="wrong")
+        where = f"{app.url}/api/receipts answered 401"
+        assert found == {
+            "failed": f"{where}: the token is not known here (was it made for this recorder?)",
+            "name": "ClientError",
+        }

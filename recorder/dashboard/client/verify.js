@@ -110,7 +110,24 @@ function asker(http, token, signal) {
   return async (/** @type {string} */ path) => {
     const answer = await fetch(http + path, { headers, signal, cache: "no-store" });
     const text = await answer.text();
-    if (!answer.ok) throw new ClientError(`${http}${path} answered ${answer.status}: ${text.slice(0, 300)}`);
+    if (!answer.ok) throw refusal(`${http}${path} answered ${answer.status}`, text);
     return text;
   };
+}
+
+/**
+ * Why it was not answered, in the server's own words where it gave some.
+ *
+ * @param {string} what
+ * @param {string} text The body: a problem document, or whatever stands between.
+ * @returns {ClientError}
+ */
+function refusal(what, text) {
+  try {
+    const { title, detail, hint } = JSON.parse(text);
+    if (detail ?? title) return new ClientError(`${what}: ${detail ?? title}`, hint);
+  } catch {
+    // Not a recorder's answer: its beginning says best what it is.
+  }
+  return new ClientError(`${what}: ${text.slice(0, 300)}`);
 }
