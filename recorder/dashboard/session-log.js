@@ -26,6 +26,9 @@ export class SessionLog {
     this.atEnd = false; // whether it ends with the last
     /** @type {Promise<void> | null} */
     this.busy = null; // while something is read
+    this.opens = 0; // how often it was opened
+    /** @type {Entry[] | null} */
+    this.coming = null; // what came while it is opened: it may be in none of what is read then
   }
 
   /** @returns {boolean} Whether everything there is is here. */
@@ -38,19 +41,43 @@ export class SessionLog {
    * @param {number} at
    */
   async open(at) {
-    const [older, newer] = await Promise.all([
-      this.read({ before: at + 1, limit: PAGE }),
-      this.read({ after: at, order: "asc", limit: PAGE }),
-    ]);
-    this.entries = [...older.entries, ...newer.entries];
-    this.atStart = !older.more;
-    this.atEnd = !newer.more;
-    const [first, last] = await Promise.all([
-      this.atStart ? this.entries[0] : this.read({ order: "asc", limit: 1 }).then((page) => page.entries[0]),
-      this.atEnd ? this.entries.at(-1) : this.read({ limit: 1 }).then((page) => page.entries[0]),
-    ]);
+    const mine = ++this.opens;
+    this.coming = [];
+    try {
+      const [older, newer] = await Promise.all([
+        this.read({ before: at + 1, limit: PAGE }),
+        this.read({ after: at, order: "asc", limit: PAGE }),
+      ]);
+      const entries = [...older.entries, ...newer.entries];
+      const [first, last] = await Promise.all([
+        older.more ? this.read({ order: "asc", limit: 1 }).then((page) => page.entries[0]) : entries[0],
+        newer.more ? this.read({ limit: 1 }).then((page) => page.entries[0]) : entries.at(-1),
+      ]);
+      // What was asked for last is shown, not what was answered last.
+      if (mine === this.opens) this.set(entries, { first, last, atStart: !older.more, atEnd: !newer.more });
+    } finally {
+      if (mine === this.opens) this.coming = null;
+    }
+  }
+
+  /** Begin with what comes, where nothing that was can be read. */
+  begin() {
+    this.set([], { atStart: true, atEnd: true });
+  }
+
+  /**
+   * @param {Entry[]} entries
+   * @param {{first?: Entry, last?: Entry, atStart: boolean, atEnd: boolean}} bounds
+   */
+  set(entries, { first, last, atStart, atEnd }) {
+    const coming = this.coming;
+    this.coming = null;
+    this.entries = entries;
+    this.atStart = atStart;
+    this.atEnd = atEnd;
     this.first = first?.seq ?? 0;
     this.last = last?.seq ?? 0;
+    for (const entry of coming ?? []) this.append(entry);
   }
 
   /**
@@ -58,6 +85,7 @@ export class SessionLog {
    * @param {Entry} entry
    */
   append(entry) {
+    this.coming?.push(entry);
     if (entry.seq <= this.last) return;
     if (this.atEnd) this.entries.push(entry);
     this.last = entry.seq;

@@ -65,8 +65,9 @@ export class SessionView {
     this.facts = el("span", { class: "facts dim" });
     this.notice = el("div", { class: "notice", hidden: true });
     this.body = el("div", { class: "session-body" });
-    this.copyButton = el("button", { type: "button", class: "quiet" }, "Copy state");
-    this.downloadButton = el("button", { type: "button", class: "quiet" }, "Download");
+    // Not before there is something: what is copied too early is no state.
+    this.copyButton = el("button", { type: "button", class: "quiet", hidden: true }, "Copy state");
+    this.downloadButton = el("button", { type: "button", class: "quiet", hidden: true }, "Download");
     this.element = this.page();
     this.unlisten = source.listen({
       onDeltas: (entries) => this.onDeltas(entries),
@@ -154,7 +155,7 @@ export class SessionView {
         if (mine !== this.opening || this.abort.signal.aborted) return;
         this.problem = /** @type {Error} */ (error).message;
       }
-    }
+    } else this.log.begin();
     if (mine !== this.opening) return;
     if (this.following) this.seq = this.log.last;
     this.draw();
@@ -300,7 +301,7 @@ export class SessionView {
     const gone = atEnd && entries.at(-1)?.type === "deleted";
     say(this.facts, [gone && "deleted", entry && whole && several(entries.length, "delta")].filter(Boolean).join(" · "));
     this.copyButton.hidden = !entry;
-    this.downloadButton.hidden = !entry;
+    this.downloadButton.hidden = !entry || !this.source.figures.recording;
     this.drawControls();
   }
 

@@ -254,3 +254,65 @@ async def test_figures_read_well(browser: Browser) -> None:
         "1 min ago",
         [1, 1, 5, 20, 100, 5000],
     ]
+
+
+async def test_what_comes_while_a_session_is_read_is_not_lost_and_the_last_question_wins(
+    browser: Browser,
+) -> None:
+    async with running_app(None) as app, opened(browser, app.url) as page:
+        found = await run(
+            page,
+            """const { SessionLog } = await load("session-log");
+            const entry = (seq) => ({ seq, text: "" });
+            const asked = [];
+            const log = new SessionLog((query) => new Promise((answer) => asked.push({ query, answer })));
+            const page = (seqs, more) => ({ entries: seqs.map(entry), more });
+            const told = () => [log.entries.map(({ seq }) => seq), log.first, log.last, log.atEnd];
+            const seen = [];
+
+            let done = log.open(2);
+            log.append(entry(4)); // came live, and stands in no answer
+            log.append(entry(3)); // stands in one
+            asked[0].answer(page([1, 2], false));
+            asked[1].answer(page([3], false));
+            await done;
+            seen.push(told());
+            log.append(entry(5));
+            seen.push(told());
+
+            // Of two questions the later one is shown, whichever is answered last.
+            asked.length = 0;
+            const early = log.open(1);
+            const late = log.open(5);
+            asked[2].answer(page([1, 2, 3, 4, 5], false));
+            asked[3].answer(page([], false));
+            await late;
+            asked[0].answer(page([1], false));
+            asked[1].answer(page([], false));
+            await early;
+            seen.push(told());
+
+            // What is far from the place is known to be there, and not taken for the next.
+            asked.length = 0;
+            done = log.open(1);
+            log.append(entry(900));
+            asked[0].answer(page([1], false));
+            asked[1].answer(page([2], true));
+            await Promise.resolve();
+            for (let turn = 0; turn < 1000 && asked.length < 3; turn++) await new Promise((next) => setTimeout(next));
+            asked[2].answer(page([899], false));
+            await done;
+            seen.push(told());
+
+            log.begin();
+            log.append(entry(7));
+            seen.push(told());
+            return seen;""",
+        )
+    assert found == [
+        [[1, 2, 3, 4], 1, 4, True],
+        [[1, 2, 3, 4, 5], 1, 5, True],
+        [[1, 2, 3, 4, 5], 1, 5, True],
+        [[1, 2], 1, 900, False],
+        [[7], 7, 7, True],
+    ]

@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from tests.support.app import App, delta, running_app
 from tests.support.browser import needs_chromium, opened
@@ -298,3 +298,40 @@ async def test_of_a_session_that_no_url_can_name_the_page_says_who_can_be_asked(
             await page.locator(".state-body .key").first.click()
             panel = page.get_by_role("complementary", name="Who changed this")
             await expect(panel.get_by_text(f"recorder blame {name} /n")).to_be_visible()
+
+
+async def test_without_a_recording_a_session_shows_what_comes_of_it(browser: Browser) -> None:
+    async with running_app(None) as app, opened(browser, app.url, "#/session/s") as page:
+        await expect(page.get_by_text("Recording is off")).to_be_visible()
+        # Nothing is there to be copied or fetched.
+        await expect(page.get_by_role("button", name="Copy state")).to_be_hidden()
+        await expect(page.locator("#freshness")).to_contain_text("live")
+        app.publish_nowait(delta("s", 1), delta("t", 1), delta("s", 2))
+        await expect(page.locator(".where")).to_contain_text("delta 2 of 2")
+        await page.keyboard.press("Home")
+        await expect(page.locator(".where")).to_contain_text("delta 1 of 2")
+        await expect(page.locator(".state-body .value")).to_have_text("1")
+        await expect(page.get_by_role("button", name="Copy state")).to_be_visible()
+        await expect(page.get_by_role("button", name="Download")).to_be_hidden()
+        await page.keyboard.press("l")
+        app.publish_nowait(delta("s", 3))
+        await expect(page.locator(".where")).to_contain_text("delta 3 of 3")
+
+
+async def test_nothing_can_be_copied_before_it_is_there(browser: Browser, tmp_path: Path) -> None:
+    async with running_app(tmp_path) as app:
+        await app.publish(delta("s", 1))
+        held = asyncio.Event()
+
+        async def hold(route: Route) -> None:
+            await held.wait()
+            await route.continue_()
+
+        async with opened(browser, app.url) as page:
+            await page.route("**/api/deltas?session=*", hold)
+            await page.goto(f"{app.url}/#/session/s")
+            await expect(page.locator("h1")).to_have_text("s")
+            for name in ("Copy state", "Download"):
+                await expect(page.get_by_role("button", name=name)).to_be_hidden()
+            held.set()
+            await expect(page.get_by_role("button", name="Copy state")).to_be_visible()
