@@ -30,7 +30,15 @@ from recorder.verify.claims import Epoch, Ground, holds
 from recorder.verify.diagnosis import Placed
 from recorder.verify.findings import Report, Verdict
 from recorder.verify.links import Stored, Tally, check
-from recorder.verify.rows import FileEntries, check_file, has_table, is_damage, opened, placed
+from recorder.verify.rows import (
+    FileEntries,
+    check_file,
+    has_table,
+    is_damage,
+    mistyped_beside,
+    opened,
+    placed,
+)
 from recorder.verify.verdicts import Claims, judge, starting_point
 
 ATTEMPTS = 3
@@ -148,6 +156,12 @@ def _verify(
 ) -> Report:
     report = Report(str(path))
     try:
+        mistyped = mistyped_beside(conn)
+        if mistyped is not None:
+            # What is reckoned with it would mean nothing.
+            report.broken("structure", f"{mistyped} holds a value of a type that no recorder writes there")
+            _check_modes(report, path)
+            return report
         facts = _read_facts(conn)
         with ThreadPoolExecutor(2, thread_name_prefix="doctor") as threads:
             structure = threads.submit(_on_own_connection, path, _structure)

@@ -89,6 +89,13 @@ def check_file(
         on_progress: Gets how many more have been looked at.
     """
     tally = Tally(*start)
+    with opened(path) as conn:
+        count = int(conn.execute("SELECT count(*) FROM session_deltas").fetchone()[0])
+    if last - first > 2 * count + PART_ROWS:
+        # A number was changed to one far away: parts of what lies between would be more than any memory holds.
+        tally.add(check_part(path, first, last, start))
+        on_progress(count)
+        return tally
     parts = [(low, min(low + PART_ROWS - 1, last)) for low in range(first, last + 1, PART_ROWS)]
     workers = cpu_count() or 1
     if last - first < ALONE_ROWS or workers == 1:
@@ -119,6 +126,35 @@ def has_table(conn: sqlite3.Connection, name: str) -> bool:
     """Whether a table is there: files of older schemas do not have all."""
     sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
     return conn.execute(sql, (name,)).fetchone() is not None
+
+
+_BESIDE = {
+    "epochs": {"first_seq": "'integer'"},
+    "prunes": dict.fromkeys(("first_seq", "last_seq", "count"), "'integer'")
+    | dict.fromkeys(("first_hash", "last_hash", "bases_digest"), "'blob','null'"),
+    "erasures": dict.fromkeys(("first_seq", "last_seq", "count", "head_seq"), "'integer'")
+    | {"digest": "'blob'"},
+    "erased_states": {"erasure": "'integer'"}
+    | dict.fromkeys(("before_digest", "after_digest"), "'blob','null'"),
+    "heads": dict.fromkeys(("seq", "count"), "'integer'") | {"hash": "'blob','null'"},
+    "session_bases": {"seq": "'integer'"},
+    "session_states": dict.fromkeys(("seq", "count", "deleted"), "'integer'"),
+}
+"""Of the tables beside the entries: columns that are reckoned with, and the types of what a recorder writes there."""
+
+
+def mistyped_beside(conn: sqlite3.Connection) -> str | None:
+    """The name of a table and a column in which a value of another type stands than a recorder writes; None for none."""
+    for table, columns in _BESIDE.items():
+        known = {text for (text,) in conn.execute("SELECT name FROM pragma_table_info(?)", (table,))}
+        for column, kinds in columns.items():
+            # Files of older schemas do not have all.
+            if column.encode() not in known:
+                continue
+            sql = f"SELECT 1 FROM {table} WHERE typeof({column}) NOT IN ({kinds}) LIMIT 1"
+            if conn.execute(sql).fetchone() is not None:
+                return f"{table}.{column}"
+    return None
 
 
 def is_damage(error: sqlite3.DatabaseError) -> bool:

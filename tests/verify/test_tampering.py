@@ -418,3 +418,27 @@ def test_the_recipe_finds_what_was_done(
 ) -> None:
     tamper(recording)
     assert run_recipe(recording.path, tmp_path) == (1, said)
+
+
+def test_a_number_that_is_far_away_is_named_and_takes_no_memory(recording: Recording, doctor: Doctor) -> None:
+    run_sql(f"UPDATE session_deltas SET id = {-(2**62)} WHERE id = 33")(recording)
+    assert doctor(recording, expect=False).verdict is Verdict.BROKEN
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("epochs", "first_seq"),
+        ("prunes", "last_seq"),
+        ("prunes", "last_hash"),
+        ("heads", "seq"),
+        ("erasures", "digest"),
+    ],
+)
+def test_a_value_of_another_type_beside_the_entries_is_named(
+    recording: Recording, doctor: Doctor, table: str, column: str
+) -> None:
+    run_sql(f"UPDATE {table} SET {column} = 'text'")(recording)
+    report = doctor(recording, expect=False)
+    assert report.verdict is Verdict.BROKEN
+    assert f"{table}.{column} holds a value of a type that no recorder writes there" in str(report.findings)
