@@ -335,3 +335,19 @@ async def test_nothing_can_be_copied_before_it_is_there(browser: Browser, tmp_pa
                 await expect(page.get_by_role("button", name=name)).to_be_hidden()
             held.set()
             await expect(page.get_by_role("button", name="Copy state")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [360, 1400])
+async def test_a_long_state_scrolls_in_its_place_and_the_page_has_nothing_below_it(
+    browser: Browser, tmp_path: Path, width: int
+) -> None:
+    view = {"width": width, "height": 740}
+    async with running_app(tmp_path) as app:
+        for n in (1, 2):
+            after = {f"field {number}": n for number in range(90)}
+            await app.publish({"type": "updated", "sessionId": "s", "after": after})
+        async with opened(browser, app.url, "#/session/s", viewport=view) as page:
+            await expect(page.locator(".state-body .field.changed")).to_have_count(90)
+            # It is `main` or the card that scrolls; the page around them has nowhere to go.
+            below = "document.documentElement.scrollHeight - document.documentElement.clientHeight"
+            assert await page.evaluate(below) == 0
