@@ -127,7 +127,7 @@ export class NowView {
     const session = el("input", {
       type: "search",
       placeholder: "Session",
-      "aria-label": "Only sessions whose id holds this",
+      "aria-label": "Only deltas of sessions whose id holds this",
       value: filter.session,
       on: { input: () => this.filter({ session: session.value }) },
     });

@@ -79,7 +79,7 @@ async def test_the_feed_is_filtered_by_session_type_and_text(browser: Browser, t
             await expect(feed(page)).to_have_count(5)
             await page.get_by_label("Only deltas of this type").select_option("created")
             await expect(feed(page)).to_have_count(3)
-            session = page.locator(".feed").get_by_label("Only sessions whose id holds this")
+            session = page.locator(".feed").get_by_label("Only deltas of sessions whose id holds this")
             await session.fill("ALPH")
             await expect(feed(page)).to_have_count(1)
             await session.fill("")
