@@ -181,6 +181,8 @@ async def test_the_address_names_the_place_and_back_leads_back(browser: Browser,
         async with opened(browser, app.url) as page:
             await page.locator(".session-list .row").first.click()
             await expect(page.locator("h1")).to_have_text("a/b?c")
+            # Before it is read there is nothing to step from.
+            await expect(page.locator(".where")).to_contain_text("delta 5 of 5")
             await page.keyboard.press("ArrowLeft")
             await page.wait_for_url("**#/session/a%2Fb%3Fc?at=4")
             await page.reload()
