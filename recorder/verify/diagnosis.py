@@ -230,11 +230,11 @@ class _Neighbourhood:
         return None
 
     def _search(self, seq: int, previous: bytes) -> Placed | None:
-        first = 1
-        last = max((number for number, _ in self._entries.hashes()), default=0)
-        while first <= last:
-            for entry in self._entries.between(first, first + 999):
+        # By the numbers that are there: what lies between them may be as far as numbers go.
+        numbers = sorted(number for number, _ in self._entries.hashes())
+        for at in range(0, len(numbers), 1000):
+            piece = numbers[at : at + 1000]
+            for entry in self._entries.between(piece[0], piece[-1]):
                 if entry.fits(seq, previous):
                     return entry
-            first += 1000
         return None

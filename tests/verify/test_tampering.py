@@ -420,8 +420,12 @@ def test_the_recipe_finds_what_was_done(
     assert run_recipe(recording.path, tmp_path) == (1, said)
 
 
-def test_a_number_that_is_far_away_is_named_and_takes_no_memory(recording: Recording, doctor: Doctor) -> None:
-    run_sql(f"UPDATE session_deltas SET id = {-(2**62)} WHERE id = 33")(recording)
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("number", [-(2**62), 2**62, 2**63 - 1])
+def test_a_number_that_is_far_away_is_named_and_takes_neither_memory_nor_for_ever(
+    recording: Recording, doctor: Doctor, number: int
+) -> None:
+    run_sql(f"UPDATE session_deltas SET id = {number} WHERE id = 33")(recording)
     assert doctor(recording, expect=False).verdict is Verdict.BROKEN
 
 
