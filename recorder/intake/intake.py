@@ -25,7 +25,7 @@ from recorder.intake.limits import DEFAULT_LIMITS, PublishLimits
 from recorder.intake.sequencer import Sequencer
 from recorder.metrics import Metrics
 from recorder.model.chain import content_digest
-from recorder.model.delta import Delta, Entry
+from recorder.model.delta import MAX_DEPTH, Delta, Entry
 from recorder.model.redaction import Redactor
 from recorder.model.scope import Scope, Sessions
 from recorder.protocol.decode import decode_lines, decode_text, place_of
@@ -177,6 +177,7 @@ class Intake:
         self._clock = clock  # read once a frame: its deltas are received at one time
         self._metrics = metrics  # counts what is taken and what is refused
         self._limits = limits  # of each publish
+        self._looks_for_depth = limits.max_depth < MAX_DEPTH  # else decoding has seen to it
         self._redactor = redactor  # first of all that looks into a state
         self._refusal = refusal  # asked before each publish
         self._room_waiters: dict[RoomWaiter, None] = {}  # told, once each, when there is room
@@ -374,7 +375,8 @@ class Intake:
         self, deltas: Sequence[Delta], text: bytes, sessions: Sessions, *, lines: bool
     ) -> dict[int, _Known]:
         """Check what was decoded, and take secrets out; what is known of it by id. Raises RecorderError."""
-        self._limits.check(deltas, text, lines=lines)
+        if self._looks_for_depth:
+            self._limits.check(deltas, text, lines=lines)
         if sessions is not None:
             _check_sessions(deltas, sessions, text, lines=lines)
         if self._redactor is not None:

@@ -28,7 +28,7 @@ class PublishLimits:
     max_depth: int = MAX_DEPTH
 
     def check(self, deltas: Sequence[Delta], text: bytes, *, lines: bool) -> None:
-        """Check what was decoded (how many there are has been, while that was done).
+        """Look how deep the states nest, where that is bounded more tightly than decoding does.
 
         Args:
             deltas: What was decoded.
@@ -38,14 +38,13 @@ class PublishLimits:
         Raises:
             InvalidDelta: A state nests too deeply.
         """
-        if self.max_depth < MAX_DEPTH:  # which decoding has checked
-            for index, delta in enumerate(deltas):
-                for name, state in (("before", delta.before), ("after", delta.after)):
-                    if state is not None and jsontext.is_deeper(state, self.max_depth):
-                        at, place = place_of(text, index, name, lines=lines)
-                        error = refused(None, place, f"must not nest deeper than {self.max_depth}")
-                        error.index = at
-                        raise error
+        for index, delta in enumerate(deltas):
+            for name, state in (("before", delta.before), ("after", delta.after)):
+                if state is not None and jsontext.is_deeper(state, self.max_depth):
+                    at, place = place_of(text, index, name, lines=lines)
+                    error = refused(None, place, f"must not nest deeper than {self.max_depth}")
+                    error.index = at
+                    raise error
 
 
 DEFAULT_LIMITS = PublishLimits()

@@ -64,7 +64,9 @@ def decode_text(data: bytes, max_delta_bytes: int, max_deltas: int | None = None
         TooMany: There are more than `max_deltas`.
     """
     check_utf8(data)
-    start = data.lstrip(b" \t\r\n")[:1] if data[:1] in b" \t\r\n" else data[:1]
+    start = data[:1]
+    if start in b" \t\r\n":
+        start = data.lstrip(b" \t\r\n")[:1]
     if start != b"[":
         if len(data) > max_delta_bytes:
             check_size(data.strip(b" \t\r\n"), max_delta_bytes, None)
