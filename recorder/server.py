@@ -17,6 +17,7 @@ import signal
 import socket
 import ssl
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Self
@@ -30,7 +31,7 @@ from recorder.api.routes import application
 from recorder.app import Recorder, prepare_recorder
 from recorder.errors import RecorderError
 from recorder.hub.socket import WebSocket
-from recorder.memory import settle_allocator
+from recorder.memory import GIVE_BACK_SECONDS, FreeMemory, settle_allocator
 from recorder.setting_kinds import is_loopback
 from recorder.settings import Settings
 from recorder.tls import renew_tls, tls_context
@@ -237,7 +238,10 @@ class _Run:
     async def run(self, signals: _Signals, on_ready: Callable[[str], None] | None) -> int:
         """Serve until stopped; the exit code."""
         signals.attach(self._stop, self._hurry, self._renew)
-        tasks = [asyncio.create_task(self._load(), name="server-load")]
+        tasks = [
+            asyncio.create_task(self._load(), name="server-load"),
+            asyncio.create_task(_give_back_memory(), name="server-memory"),
+        ]
         if self._demo_rate is not None:
             tasks.append(asyncio.create_task(self._demo(tasks[0], self._demo_rate), name="server-demo"))
         url = self._url
@@ -293,6 +297,14 @@ class _Run:
         if self._tls is not None:
             renew_tls(self._tls, self._recorder.settings)
             logger.info("the certificate is read again")
+
+
+async def _give_back_memory() -> None:
+    memory = FreeMemory()
+    while True:
+        await asyncio.sleep(GIVE_BACK_SECONDS)
+        # In a thread of its own that ends with it: it is seldom, and must not hold up the end.
+        threading.Thread(target=memory.give_back, name="memory", daemon=True).start()
 
 
 def _is_terminal() -> bool:

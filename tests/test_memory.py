@@ -53,3 +53,29 @@ print(grown, resident() - before)
     grown, left = map(int, ran.stdout.split())
     assert grown > 90_000_000
     assert left < 90_000_000
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+def test_what_is_free_between_what_stays_is_given_back_where_it_is_much() -> None:
+    script = """
+from recorder.memory import FreeMemory
+memory = FreeMemory()
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+assert not memory.give_back()
+before = resident()
+crowd, kept = [], []
+for _ in range(1500):
+    crowd.append(bytearray(100_000))
+    kept.append(bytearray(600))
+full = resident() - before
+crowd.clear()
+free = memory.give_back()
+print(full, free, resident() - before, memory.give_back())
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    full, free, left, again = ran.stdout.split()
+    assert int(full) > 140_000_000
+    assert (free, again) == ("True", "False")
+    assert int(left) < 40_000_000

@@ -31,11 +31,13 @@ import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from recorder.memory import GIVE_BACK_SECONDS
+
 FINE = (OSError, EOFError, TimeoutError, WebSocketException)
 """How a connection may end."""
 SPARE_BYTES = 96 << 20
-"""Memory that may stay beside what is recorded: what the allocator keeps of a crowd's buffers, and the ids that are
-remembered, which are not all there yet when the warm-up is over."""
+"""Memory that may stay beside what is recorded: what the allocator keeps of a crowd's buffers though it gives back what
+it can, and the ids that are remembered, which are not all there yet when the warm-up is over."""
 OVERHEAD = 1.25
 """Memory that a recorded byte takes: SQLite's pages are not full, nor the allocator's blocks (measured: 1.14)."""
 SAME = ("recorder_connections", "recorder_tasks", "files", "threads")
@@ -293,9 +295,9 @@ async def soak(seconds: float, connections: int, seed: int) -> list[str]:
             wire = server.url.replace("http", "ws")
             # It warms up under the same load: what its allocator keeps after the first crowd is no leak.
             await _visit(wire, connections, seconds / 3, seed + 1, tokens, tally)
-            before = await _settled(server, http, None)
+            before = await _settled(server, http, None, seconds)
             await _visit(wire, connections, seconds, seed, tokens, tally)
-            after = await _settled(server, http, before)
+            after = await _settled(server, http, before, seconds)
             faults = compare(before, after)
             faults += await _missing(http, tally)
     faults += [f"{count} times: {fault}" for fault, count in tally.faults.items()]
@@ -318,17 +320,18 @@ async def _visit(url: str, connections: int, seconds: float, seed: int, tokens: 
 
 
 async def _settled(
-    server: Server, http: httpx.AsyncClient, before: dict[str, float] | None
+    server: Server, http: httpx.AsyncClient, before: dict[str, float] | None, seconds: float
 ) -> dict[str, float]:
     """Its figures once everybody else has gone, and nothing goes on that began with them.
 
-    Linger and deadlines take up to a minute, and a snapshot that is under way has its journal open. What has leaked
-    does not come back however long it is waited for.
+    Linger and deadlines take up to a minute, a snapshot that is under way has its journal open, and memory that is free
+    is given back once a minute. What has leaked does not come back however long it is waited for.
     """
+    least = 4 * min(GIVE_BACK_SECONDS + 10, seconds)
     # With a snapshot behind it: the first one starts a thread that stays.
     (await http.post("/api/admin/snapshot")).raise_for_status()
     found, looks = await server.look(http), 1
-    while looks < 360 and not _is_still(found, before):
+    while looks < least or (looks < 360 and not _is_still(found, before)):
         await asyncio.sleep(0.25)
         found, looks = await server.look(http), looks + 1
     return found
