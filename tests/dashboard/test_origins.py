@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -58,15 +59,24 @@ TRY = """async ([base, token]) => {
 async def page_elsewhere() -> AsyncIterator[str]:
     """The origin of a page on this machine: from pages of other machines browsers keep us by themselves."""
 
+    writers: list[asyncio.StreamWriter] = []
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 15\r\n\r\n<!doctype html>"
-        )
+        writers.append(writer)
+        # A browser connects beforehand, too, and then asks for nothing.
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 15\r\n\r\n<!doctype html>"
+            )
         writer.close()
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        yield f"http://localhost:{server.sockets[0].getsockname()[1]}"
+        try:
+            yield f"http://localhost:{server.sockets[0].getsockname()[1]}"
+        finally:
+            for writer in writers:
+                writer.close()
 
 
 async def tried(app: App, browser: Browser, origin: str, token: str | None) -> dict[str, Any]:

@@ -42,9 +42,11 @@ class Proxy:
     ) -> None:
         assert self._server is not None
         self._server.close()
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        # Also those that were accepted in this very moment, and have no task yet.
+        for _ in range(3):
+            self.cut()
+            await asyncio.gather(*self._running, return_exceptions=True)
+            await asyncio.sleep(0)
         await self._server.wait_closed()
 
     def stall(self) -> None:
@@ -64,6 +66,8 @@ class Proxy:
         task = asyncio.create_task(self._serve(reader, writer), name="proxy")
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        # One that is cancelled before it has begun closes nothing.
+        task.add_done_callback(lambda _: writer.close())
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         ends = [writer]
