@@ -24,7 +24,13 @@ export class RateChart {
     this.unknown = el("div", { class: "unknown" }, el("span", {}, "not read"));
     this.picture = svg(
       "svg",
-      { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", class: "chart-bars" },
+      {
+        viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+        preserveAspectRatio: "none",
+        role: "img",
+        class: "chart-bars",
+        "aria-label": "Deltas per second: none read yet",
+      },
       svg("path", { class: "grid", d: `M0 .5H${WIDTH}M0 ${HEIGHT / 2}H${WIDTH}M0 ${HEIGHT - 0.5}H${WIDTH}` }),
       this.path,
       this.now,

@@ -115,6 +115,7 @@ async def test_no_view_has_a_fault_that_axe_knows_of(browser: Browser, tmp_path:
         await views_of_sessions(page, app)
         await page.goto(f"{app.url}/#/trust")
         await expect(page.get_by_role("heading", name="Recording", exact=True)).to_be_visible()
+        await expect(page.locator("#freshness")).to_contain_text("live")
         await page.get_by_role("button", name="Verify the chain").click()
         await expect(page.locator(".verdict")).to_have_attribute("data-kind", "good")
         await check(page, "trust")
@@ -124,6 +125,7 @@ async def test_no_view_has_a_fault_that_axe_knows_of(browser: Browser, tmp_path:
         assert app.recorder.store is not None
         sql = "UPDATE session_deltas SET after_state = '7' WHERE id = 2"
         await app.recorder.store._memory.run(lambda conn: conn.execute(sql))
+        await expect(page.locator("#freshness")).to_contain_text("live")
         await page.get_by_role("button", name="Verify the chain").click()
         await expect(page.locator(".verdict")).to_have_attribute("data-kind", "bad")
         await check(page, "trust, broken")

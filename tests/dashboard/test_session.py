@@ -267,6 +267,7 @@ async def test_what_was_erased_is_marked_and_gone_from_every_view(browser: Brows
             await expect(page.locator(".feed-list .row").first).to_be_visible()
             assert "a-secret-name" not in await page.content()
             await page.goto(f"{app.url}/#/trust")
+            await expect(page.locator("#freshness")).to_contain_text("live")
             await page.get_by_role("button", name="Verify the chain").click()
             await expect(page.locator(".verdict")).to_contain_text("4 links verified")
 

@@ -68,6 +68,7 @@ async def test_a_token_for_some_sessions_shows_them_and_nothing_breaks(
             await page.goto(f"{app.url}/#/trust")
             await expect(page.get_by_role("heading", name="Recording", exact=True)).to_be_visible()
             assert "NaN" not in (await page.locator("main").inner_text())
+            await expect(page.locator("#freshness")).to_contain_text("live")
             await page.get_by_role("button", name="Verify the chain").click()
             await expect(page.locator(".verdict")).to_contain_text("a token for all sessions")
 

@@ -97,6 +97,8 @@ async def test_the_chain_is_verified_in_the_browser_and_the_first_bad_place_is_n
         await app.publish({"type": "created", "sessionId": "s2", "after": 0})
         async with opened(browser, app.url, "#/trust") as page:
             verdict = page.locator(".verdict")
+            await expect(page.locator("#freshness")).to_contain_text("live")
+            await expect(page.get_by_role("region", name="What is kept")).to_contain_text("704")
             await page.get_by_role("button", name="Verify the chain").click()
             await expect(verdict).to_have_attribute("data-kind", "good")
             await expect(verdict).to_contain_text("704 links verified, seq 1 to 704")
