@@ -13,8 +13,8 @@ logger.disable("recorder")
 
 from recorder.app import Recorder, open_recorder  # noqa: E402 - the modules below ask for the version above
 from recorder.client import Client, NewDelta  # noqa: E402
-from recorder.errors import RecorderError  # noqa: E402
-from recorder.settings import Settings, load_settings  # noqa: E402
+from recorder.config.settings import Settings, load_settings  # noqa: E402
+from recorder.core.errors import RecorderError  # noqa: E402
 
 __all__ = [
     "Client",

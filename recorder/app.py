@@ -18,40 +18,40 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from loguru import logger
 
-from recorder import health
-from recorder.auth.authority import Authority, authority_of
-from recorder.auth.entrance import Entrance
-from recorder.clock import Clock, SystemClock
-from recorder.embedded import Subscription as EmbeddedSubscription
-from recorder.errors import BadSubscription, Closed, NotRecording, Unavailable
-from recorder.hub.admission import AdmissionLimits
-from recorder.hub.door import RecorderDoor
-from recorder.hub.hub import Hub
-from recorder.hub.limits import SocketLimits
-from recorder.hub.pace import PublishRate
-from recorder.intake.dedupe import RecentIds
-from recorder.intake.held import Held
-from recorder.intake.intake import Accepted, Intake
-from recorder.intake.limits import PublishLimits
-from recorder.intake.sequencer import Sequencer
-from recorder.intake.states import CurrentStates
-from recorder.jobs.erasing import Eraser
-from recorder.jobs.maintenance import Maintenance, Retention
-from recorder.jobs.room import Room
+from recorder.api import health
+from recorder.auth.origin import Access
+from recorder.auth.proxies import Proxies
+from recorder.auth.request_guard import Entrance
+from recorder.auth.signing import open_key
+from recorder.auth.tokens import Authority, authority_of
+from recorder.config.settings import Settings
+from recorder.core.chain import GENESIS
+from recorder.core.clock import Clock, SystemClock
+from recorder.core.errors import BadSubscription, Closed, NotRecording, Unavailable
+from recorder.core.metrics import Metrics
+from recorder.core.position import new_epoch
+from recorder.core.redaction import Redactor
+from recorder.core.statements import Head, Signed
+from recorder.engine.hub import Hub
+from recorder.engine.idempotency import RecentIds
+from recorder.engine.ingest import Accepted, Intake
+from recorder.engine.limits import PublishLimits
+from recorder.engine.local_subscription import Subscription as EmbeddedSubscription
+from recorder.engine.rate_limit import PublishRate
+from recorder.engine.sequencer import Sequencer
+from recorder.engine.session_states import CurrentStates
+from recorder.engine.uncommitted import Held
+from recorder.jobs.erasure import Eraser
+from recorder.jobs.memory_guard import Room
+from recorder.jobs.retention import Maintenance, Retention
 from recorder.jobs.scheduler import Scheduler
-from recorder.memory import available_memory
-from recorder.metrics import Metrics
-from recorder.model.chain import GENESIS
-from recorder.model.position import new_epoch
-from recorder.model.redaction import Redactor
-from recorder.model.statements import Head, Signed
-from recorder.protocol.access import Access
-from recorder.protocol.forwarded import Proxies
-from recorder.protocol.subscribe import Subscription, check_sessions, check_types, parse_since
-from recorder.settings import Settings
-from recorder.signing import open_key
-from recorder.store.sqlite.seals import Sign, signer
+from recorder.net.connection_limits import AdmissionLimits
+from recorder.net.limits import SocketLimits
+from recorder.net.upgrade import RecorderDoor
+from recorder.server.memory import available_memory
+from recorder.store.sqlite.receipts import Sign, signer
 from recorder.store.sqlite.store import SqliteStore, StoreConfig
+from recorder.wire.subscribe import Subscription, check_sessions, check_types, parse_since
 
 
 class Recorder:

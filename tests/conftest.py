@@ -13,7 +13,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from recorder.settings import PREFIX, Settings
+from recorder.config.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 # Made by the tools that check, in any run.

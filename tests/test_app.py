@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from recorder.app import open_recorder, prepare_recorder
-from recorder.errors import Closed, InvalidDelta, NotRecording, StoreLocked, Unavailable
+from recorder.core.errors import Closed, InvalidDelta, NotRecording, StoreLocked, Unavailable
 from tests.support.app import delta, running_app, settings_for, some, turn
 from tests.support.wire import connect
 

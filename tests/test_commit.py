@@ -14,8 +14,8 @@ import pytest
 from websockets.frames import CloseCode
 
 from recorder.app import open_recorder
-from recorder.errors import StoreError, StoreUnreadable
-from recorder.store.sqlite.commitlog import segment_files
+from recorder.core.errors import StoreError, StoreUnreadable
+from recorder.store.sqlite.commit_log import segment_files
 from tests.support.app import App, delta, running_app, settings_for, some, turn_until
 from tests.support.store import file_rows
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from recorder.api.routes import ROUTES
+from recorder.api.app import ROUTES
 from recorder.cli.main import app
-from recorder.errors import BY_CODE
-from recorder.metrics import Metrics
-from recorder.settings import settings_markdown
+from recorder.config.settings import settings_markdown
+from recorder.core.errors import BY_CODE
+from recorder.core.metrics import Metrics
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -46,7 +46,7 @@ def test_every_metric_is_in_the_table() -> None:
     rendered = {
         line.split()[2] for line in metrics.render().decode().splitlines() if line.startswith("# HELP")
     }
-    source = (Path(__file__).parent.parent / "recorder/health.py").read_text(encoding="utf-8")
+    source = (Path(__file__).parent.parent / "recorder/api/health.py").read_text(encoding="utf-8")
     gauges = set(re.findall(r'gauge\(\s*"(recorder_[a-z_]+)"', source))
     made = {name for name in rendered | gauges if not name.endswith("_created")}
     assert named == made

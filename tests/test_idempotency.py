@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from recorder.clock import FakeClock
+from recorder.core.clock import FakeClock
 from tests.support.app import delta, running_app
 from tests.support.http import client, get, refused
 from tests.support.server import ServerProcess

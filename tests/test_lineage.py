@@ -9,7 +9,7 @@ import httpx
 import orjson
 import pytest
 
-from recorder.clock import FakeClock
+from recorder.core.clock import FakeClock
 from tests.support.app import App, running_app
 from tests.support.http import client, get
 

@@ -20,8 +20,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from recorder.clock import FakeClock
-from recorder.model.timestamps import format_ms
+from recorder.core.clock import FakeClock
+from recorder.core.timestamps import format_ms
 from tests.support.app import App, running_app
 from tests.support.wire import Wire
 

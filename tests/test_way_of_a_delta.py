@@ -17,10 +17,10 @@ import httpx
 import orjson
 import pytest
 
+from recorder.bridges.imports import SourceItem
+from recorder.bridges.imports.rawjson import members
 from recorder.cli import main
-from recorder.errors import SourceError
-from recorder.sources import SourceItem
-from recorder.sources.rawjson import members
+from recorder.core.errors import SourceError
 from tests.support.logs import Told, expected, import_logs, logged
 from tests.support.server import ServerProcess
 from tests.support.wire import CLOSE, TEXT, Wire, connect

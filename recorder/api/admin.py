@@ -12,9 +12,9 @@ from recorder.api.context import recorder_of
 from recorder.api.params import JOBS, MAX_REASON, check_names, check_session_id, parse_limit, parse_time
 from recorder.api.problems import json_response
 from recorder.api.publish import read_body
-from recorder.errors import InvalidJson, InvalidQuery
-from recorder.protocol.signed import signed_members
-from recorder.store.sqlite.runs import JobRun
+from recorder.core.errors import InvalidJson, InvalidQuery
+from recorder.store.sqlite.job_log import JobRun
+from recorder.wire.statements import signed_members
 
 PRUNE_BYTES = ERASE_BYTES = 10_000
 """The longest body of such a request."""

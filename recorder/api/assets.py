@@ -20,7 +20,7 @@ from typing import NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
-from recorder.errors import NotFound
+from recorder.core.errors import NotFound
 
 TYPES = {
     "html": "text/html; charset=utf-8",
@@ -68,10 +68,10 @@ class Asset(NamedTuple):
 
 @cache
 def assets() -> dict[str, Asset]:
-    """Every file that is served, by its path in the folder of the dashboard."""
-    folder = files("recorder") / "dashboard"
+    """Read every file that is served, by its name; the parts of the client module as `client/NAME`."""
+    web = files("recorder") / "web"
     found = {}
-    for prefix, part in (("", folder), (f"{PARTS}/", folder / PARTS)):
+    for prefix, part in (("", web / "dashboard"), ("", web / "sdk"), (f"{PARTS}/", web / "sdk" / PARTS)):
         for file in part.iterdir():
             media_type = TYPES.get(file.name.rpartition(".")[2])
             if media_type is not None:

@@ -8,11 +8,11 @@ from dataclasses import replace
 from starlette.requests import Request
 
 from recorder.app import Recorder
-from recorder.errors import NotAuthenticated, Unavailable
-from recorder.protocol.events import without_hash
-from recorder.protocol.grants import Grant
-from recorder.store.base import Query
+from recorder.auth.grants import Grant
+from recorder.core.errors import NotAuthenticated, Unavailable
+from recorder.store.contract import Query
 from recorder.store.sqlite.store import SqliteStore
+from recorder.wire.events import without_hash
 
 
 def recorder_of(request: Request) -> Recorder:

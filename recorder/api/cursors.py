@@ -13,7 +13,7 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
-from recorder.errors import InvalidCursor
+from recorder.core.errors import InvalidCursor
 
 HINT = "begin again without it"
 MAX_SEQ = 2**63 - 1

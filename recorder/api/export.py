@@ -15,11 +15,11 @@ from starlette.responses import Response, StreamingResponse
 
 from recorder.api import params
 from recorder.api.context import narrowed, recording_of, shown
-from recorder.api.history import following
-from recorder.errors import Pruned
-from recorder.protocol import export
-from recorder.store.base import Query
+from recorder.api.deltas import following
+from recorder.core.errors import Pruned
+from recorder.store.contract import Query
 from recorder.store.sqlite.store import SqliteStore
+from recorder.wire import export
 
 EXPORT_ROWS = 1000
 MAX_NAME = 80

@@ -1,7 +1,7 @@
 """The description of the HTTP interface (OpenAPI 3.1), served at `/api/openapi.json`.
 
 Made from what the code itself goes by: parameter names and bounds from `params`, statuses and codes from the tree in
-`recorder.errors`, shapes from `schemas`. Left out: `/ws` and `/publish`, which OpenAPI has no words for.
+`recorder.core.errors`, shapes from `schemas`. Left out: `/ws` and `/publish`, which OpenAPI has no words for.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from functools import cache
 
 from recorder import __version__
 from recorder.api import assets, params, problems
-from recorder.api.gate import JSON, NDJSON
+from recorder.api.middleware import JSON, NDJSON
 from recorder.api.rules import RULES
 from recorder.api.schemas import Json, components, ref, seq
 from recorder.api.sessions import PATCH_TYPES
 from recorder.api.stream import MEDIA_TYPE as STREAM_TYPE
-from recorder.errors import (
+from recorder.core.delta import DELTA_TYPES
+from recorder.core.errors import (
     BadSubscription,
     Closed,
     Conflict,
@@ -39,10 +40,9 @@ from recorder.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
-from recorder.metrics import CONTENT_TYPE
-from recorder.model.delta import DELTA_TYPES
-from recorder.protocol.export import MEDIA_TYPES
-from recorder.protocol.subscribe import MAX_SESSIONS
+from recorder.core.metrics import CONTENT_TYPE
+from recorder.wire.export import MEDIA_TYPES
+from recorder.wire.subscribe import MAX_SESSIONS
 
 ABOUT = """The HTTP side of a flight recorder for agent sessions.
 

@@ -13,11 +13,11 @@ from starlette.datastructures import QueryParams
 
 from recorder.api import cursors
 from recorder.api.cursors import MAX_SEQ, DeltasCursor, Order
-from recorder.errors import BadSubscription, InvalidCursor, InvalidQuery
-from recorder.model import pointer
-from recorder.model.timestamps import normalise
-from recorder.protocol.subscribe import check_sessions, check_types
-from recorder.store.base import Query
+from recorder.core import json_pointer as pointer
+from recorder.core.errors import BadSubscription, InvalidCursor, InvalidQuery
+from recorder.core.timestamps import normalise
+from recorder.store.contract import Query
+from recorder.wire.subscribe import check_sessions, check_types
 
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
 MAX_REASON = 500

@@ -1,4 +1,4 @@
-"""Errors over HTTP: `application/problem+json` (RFC 9457) with the `code` of `recorder.errors`."""
+"""Errors over HTTP: `application/problem+json` (RFC 9457) with the `code` of `recorder.core.errors`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from recorder.errors import (
+from recorder.core.errors import (
     InternalError,
     MessageTooLarge,
     MethodNotAllowed,

@@ -8,8 +8,8 @@ from starlette.responses import Response
 from recorder.api.context import recording_of
 from recorder.api.params import check_names
 from recorder.api.problems import json_response
-from recorder.errors import NotFound
-from recorder.protocol.signed import signed_members
+from recorder.core.errors import NotFound
+from recorder.wire.statements import signed_members
 
 
 async def head(request: Request) -> Response:

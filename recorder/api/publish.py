@@ -11,13 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from recorder.api.context import grant_of, recorder_of
-from recorder.api.gate import JSON, NDJSON
+from recorder.api.middleware import JSON, NDJSON
 from recorder.api.params import check_names
 from recorder.api.problems import json_response
-from recorder.errors import MessageTooLarge, RecorderError, TooMany, UnsupportedMediaType
-from recorder.hub.admission import network_of
-from recorder.hub.pace import Pace
-from recorder.hub.unfinished import Unfinished
+from recorder.core.errors import MessageTooLarge, RecorderError, TooMany, UnsupportedMediaType
+from recorder.engine.rate_limit import Pace
+from recorder.net.connection_limits import network_of
+from recorder.net.partial_messages import Unfinished
 
 
 async def publish(request: Request) -> Response:

@@ -16,8 +16,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from recorder.api.context import grant_of, recorder_of
-from recorder.errors import NotAllowed, NotAuthenticated
-from recorder.protocol.grants import Role
+from recorder.auth.grants import Role
+from recorder.core.errors import NotAllowed, NotAuthenticated
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 

@@ -17,13 +17,13 @@ from starlette.responses import Response
 
 from recorder.api import params
 from recorder.api.context import grant_of, recorder_of, recording_of
-from recorder.api.history import following, point, session
-from recorder.errors import InvalidQuery, NotFound, Pruned
-from recorder.model.patch import Inexpressible, json_patch, merge_patch
-from recorder.protocol.blame import Blame, Touch
-from recorder.protocol.export import row_of_item
-from recorder.store.base import Query, StateRow
+from recorder.api.deltas import following, point, session
+from recorder.core.errors import InvalidQuery, NotFound, Pruned
+from recorder.core.json_blame import Blame, Touch
+from recorder.core.json_patch import Inexpressible, json_patch, merge_patch
+from recorder.store.contract import Query, StateRow
 from recorder.store.sqlite.store import SqliteStore
+from recorder.wire.export import row_of_item
 
 PATCH_TYPES = {"patch": "application/json-patch+json", "merge": "application/merge-patch+json"}
 """How a difference may be written, and what HTTP calls that."""

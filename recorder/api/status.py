@@ -5,14 +5,14 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from recorder import health
+from recorder.api import health
 from recorder.api.context import grant_of, recorder_of
 from recorder.api.openapi import description
 from recorder.api.params import check_names
 from recorder.api.problems import json_response
-from recorder.errors import NotReady
-from recorder.metrics import CONTENT_TYPE
-from recorder.protocol.grants import Grant
+from recorder.auth.grants import Grant
+from recorder.core.errors import NotReady
+from recorder.core.metrics import CONTENT_TYPE
 
 
 async def stats(request: Request) -> Response:

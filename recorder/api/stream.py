@@ -14,10 +14,10 @@ from starlette.types import Receive, Scope, Send
 
 from recorder.api import params
 from recorder.api.context import grant_of, recorder_of
-from recorder.errors import BadSubscription, Closed
-from recorder.hub.hub import Hub
-from recorder.protocol.grants import Grant
-from recorder.protocol.subscribe import Subscription, narrowed, parse_query, parse_since
+from recorder.auth.grants import Grant
+from recorder.core.errors import BadSubscription, Closed
+from recorder.engine.hub import Hub
+from recorder.wire.subscribe import Subscription, narrowed, parse_query, parse_since
 
 MEDIA_TYPE = "text/event-stream"
 HEADERS = {

@@ -1,50 +1,123 @@
-"""Tokens that are listed in the settings: each stands for a role, for all sessions and without an end.
+"""Who is who: from what a request carries to what it may do.
 
-Only their digests are kept. A token that comes is compared with every one of them, each time in the same number of
-steps, so that how long a refusal takes tells nothing about how much of a guess was right.
+Where no tokens are configured everyone may do everything; the settings see to it that only this machine can connect
+then. Where any are, whoever carries none is a stranger. Keys and tokens are read when the recorder is opened, and again
+when it is told to (`renew`): what was granted before then counts only as long as `holds` says so.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from recorder.protocol.grants import Grant, Role
+from recorder.auth.bearer import token_of
+from recorder.auth.grants import EVERYTHING, Grant, Role
+from recorder.auth.jwt import Verifier
+from recorder.auth.jwt_keys import Key, read_file, read_jwks, read_key
+from recorder.auth.static_tokens import ListedTokens
+from recorder.config.settings import Settings
+from recorder.config.validators import Refused, Tokens, is_loopback
+from recorder.core.errors import InvalidSetting, NotAuthenticated
+
+MIN_TOKEN = 16
+"""The fewest characters of a listed token where others than this machine can try one."""
 
 
-class ListedTokens:
-    """The tokens of the settings.
+class Authority:
+    """Knows what each token grants.
 
     Args:
-        tokens: The tokens of each role. One that stands under several roles has all of them.
+        listed: Tokens of the settings.
+        verifier: For JWTs; None where there is no key for them.
     """
 
-    def __init__(self, tokens: Mapping[Role, Iterable[str]]) -> None:
-        roles: dict[bytes, set[Role]] = {}
-        for role, listed in tokens.items():
-            for token in listed:
-                roles.setdefault(_digest(token), set()).add(role)
-        # By digest, all of one length: a comparison tells nothing about the token's.
-        self._grants = [(digest, Grant(frozenset(granted), by=digest)) for digest, granted in roles.items()]
+    def __init__(self, listed: ListedTokens, verifier: Verifier | None = None) -> None:
+        self._listed = listed
+        self._verifier = verifier
+        self.edition = 0  # how often it was renewed: what was granted in this one need not be looked at
 
-    def __len__(self) -> int:
-        return len(self._grants)
+    @property
+    def is_open(self) -> bool:
+        """Whether no token is needed, since none is configured."""
+        return not self._listed and self._verifier is None
 
-    def grant(self, token: str) -> Grant | None:
-        """What a token grants; None where it is not listed."""
-        given = _digest(token)
-        found = None
-        for digest, grant in self._grants:
-            if hmac.compare_digest(digest, given):
-                found = grant
-        return found
+    def grant(self, authorization: Sequence[str], subprotocols: Sequence[str] = ()) -> Grant:
+        """What a request may do.
+
+        Args:
+            authorization: Values of its `Authorization` headers.
+            subprotocols: What its `Sec-WebSocket-Protocol` offers.
+
+        Raises:
+            NotAuthenticated: It carries no token, or one that is worth nothing.
+        """
+        if self.is_open:
+            return EVERYTHING
+        token = token_of(authorization, subprotocols)
+        if token is None:
+            raise NotAuthenticated("a token is needed", hint="Authorization: Bearer TOKEN")
+        grant = self._listed.grant(token)
+        if grant is None and self._verifier is not None:
+            grant = self._verifier.grant(token)
+        if grant is None:
+            raise NotAuthenticated("the token is not known here", hint="was it made for this recorder?")
+        return grant
+
+    def renew(self, other: Authority) -> None:
+        """Grant what another one grants, from now on."""
+        self._listed, self._verifier = other._listed, other._verifier
+        self.edition += 1
 
     def holds(self, grant: Grant) -> bool:
-        """Whether a grant of a listed token is one of these, with the same roles."""
-        return any(digest == grant.by and listed == grant for digest, listed in self._grants)
+        """Whether something granted before would be granted again; that it may have expired aside."""
+        if self.is_open or self._listed.holds(grant):
+            return True
+        return self._verifier is not None and self._verifier.holds(grant)
 
 
-def _digest(token: str) -> bytes:
-    # What comes from a header may hold anything.
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+def authority_of(settings: Settings, now_ms: Callable[[], int]) -> Authority:
+    """The authority that the settings describe.
+
+    Args:
+        settings: Their tokens, and the files that they name.
+        now_ms: Milliseconds since 1970.
+
+    Raises:
+        InvalidSetting: A file cannot be read or used.
+    """
+    listed: dict[Role, list[str]] = {
+        "subscribe": _tokens(
+            settings, settings.subscribe_tokens, settings.subscribe_tokens_file, "SUBSCRIBE_TOKENS"
+        ),
+        "publish": _tokens(settings, settings.publish_tokens, settings.publish_tokens_file, "PUBLISH_TOKENS"),
+        "admin": _tokens(settings, settings.admin_tokens, settings.admin_tokens_file, "ADMIN_TOKENS"),
+    }
+    keys: list[Key] = []
+    if settings.jwt_key_file is not None:
+        keys.append(read_key(settings.jwt_key_file, "JWT_KEY_FILE"))
+    if settings.jwt_jwks_file is not None:
+        keys += read_jwks(settings.jwt_jwks_file, "JWT_JWKS_FILE")
+    verifier = Verifier(keys, now_ms, settings.jwt_audience, settings.jwt_issuer) if keys else None
+    return Authority(ListedTokens(listed), verifier)
+
+
+def _tokens(settings: Settings, given: Sequence[str], path: Path | None, name: str) -> list[str]:
+    """The tokens of a setting, and those of its file."""
+    found = [*given, *(() if path is None else _in_file(path, f"{name}_FILE"))]
+    if not is_loopback(settings.host) and any(len(token) < MIN_TOKEN for token in found):
+        raise InvalidSetting(
+            f"{name}: has a token of less than {MIN_TOKEN} characters, and HOST lets others than this machine guess",
+            hint="recorder token makes one that nobody guesses",
+        )
+    return found
+
+
+def _in_file(path: Path, setting: str) -> tuple[str, ...]:
+    """The tokens of a file: one a line, blank lines and `#` comments aside."""
+    try:
+        lines = [line.strip() for line in read_file(path, setting).decode().splitlines()]
+        return Tokens().parse([line for line in lines if line and not line.startswith("#")])
+    except (UnicodeDecodeError, Refused) as error:
+        # A file without tokens would open the recorder to everyone, so it is not passed over.
+        reason = error.reason if isinstance(error, Refused) else "is not text"
+        raise InvalidSetting(f"{setting}: {path} {reason}", hint="one token a line") from None

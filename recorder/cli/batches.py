@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from recorder.bridges.imports import SourceDelta
 from recorder.cli.console import Steps
-from recorder.cli.remote import Remote
-from recorder.errors import ClientError, RecorderError, SourceError
-from recorder.sources import SourceDelta
+from recorder.cli.http import Remote
+from recorder.core.errors import ClientError, RecorderError, SourceError
 
 MAX_COUNT, MAX_BYTES = 500, 1_048_576
 _INDEX = re.compile(r"^\[\d+\](\.|: )?")

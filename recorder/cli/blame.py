@@ -13,15 +13,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from recorder.cli import console, dbfile, sessions
-from recorder.cli.dbfile import DbOption
-from recorder.cli.filters import Filters
-from recorder.cli.query import JsonOption
-from recorder.cli.remote import DEFAULT_URL, OptionalUrl, Remote
-from recorder.cli.sessions import Point, Session
-from recorder.errors import ClientError, InvalidQuery, NotFound
-from recorder.model import jsontext, pointer
-from recorder.protocol.blame import Blame
+from recorder.cli import console
+from recorder.cli import database as dbfile
+from recorder.cli import session as sessions
+from recorder.cli.database import DbOption
+from recorder.cli.history import JsonOption
+from recorder.cli.http import DEFAULT_URL, OptionalUrl, Remote
+from recorder.cli.options import Filters
+from recorder.cli.session import Point, Session
+from recorder.core import json_pointer as pointer
+from recorder.core import json_text as jsontext
+from recorder.core.errors import ClientError, InvalidQuery, NotFound
+from recorder.core.json_blame import Blame
 
 PAGE = 1000
 _SHOWN_CHARS = 200

@@ -21,7 +21,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from recorder.clock import Clock, SystemClock
+from recorder.core.clock import Clock, SystemClock
 
 PLAIN_EVERY_SECONDS = 5.0
 

@@ -18,8 +18,8 @@ from typing import Annotated, Any
 
 import typer
 
-from recorder.errors import InvalidSetting
-from recorder.settings import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE
+from recorder.config.settings import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE
+from recorder.core.errors import InvalidSetting
 
 TokenFile = Annotated[
     Path | None,

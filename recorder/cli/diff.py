@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
-from recorder.cli import console, dbfile, sessions
-from recorder.cli.dbfile import DbOption
-from recorder.cli.remote import DEFAULT_URL, OptionalUrl, Remote
-from recorder.cli.sessions import POINT_HELP, Point, Session
-from recorder.errors import InvalidQuery, NotFound
-from recorder.model.patch import Inexpressible, json_patch, merge_patch
+from recorder.cli import console
+from recorder.cli import database as dbfile
+from recorder.cli import session as sessions
+from recorder.cli.database import DbOption
+from recorder.cli.http import DEFAULT_URL, OptionalUrl, Remote
+from recorder.cli.session import POINT_HELP, Point, Session
+from recorder.core.errors import InvalidQuery, NotFound
+from recorder.core.json_patch import Inexpressible, json_patch, merge_patch
 
 
 def diff(

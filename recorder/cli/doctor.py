@@ -13,20 +13,20 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from recorder.auth.signing import is_key_id, known_keys, public_key
 from recorder.cli import console
-from recorder.cli.dbfile import DbOption
+from recorder.cli.database import DbOption
 from recorder.cli.expected import expected_heads
-from recorder.cli.query import JsonOption
-from recorder.cli.remote import Remote
-from recorder.cli.served import verify_server
-from recorder.clock import SystemClock
-from recorder.errors import InvalidQuery, RecorderError
-from recorder.model.statements import Head, Signed
-from recorder.settings import load_settings
-from recorder.signing import is_key_id, known_keys, public_key
-from recorder.verify.claims import holds
+from recorder.cli.history import JsonOption
+from recorder.cli.http import Remote
+from recorder.config.settings import load_settings
+from recorder.core.clock import SystemClock
+from recorder.core.errors import InvalidQuery, RecorderError
+from recorder.core.statements import Head, Signed
 from recorder.verify.file import verify_file
-from recorder.verify.findings import Finding, Level, Report
+from recorder.verify.report import Finding, Level, Report
+from recorder.verify.server import verify_server
+from recorder.verify.statements import holds
 
 Heads = list[Signed[Head]]
 

@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from recorder.cli.remote import Remote
-from recorder.errors import InvalidQuery
-from recorder.model.statements import Head, Signed
-from recorder.protocol.signed import signed_of
+from recorder.cli.http import Remote
+from recorder.core.errors import InvalidQuery
+from recorder.core.statements import Head, Signed
+from recorder.wire.statements import signed_of
 
 ROUTE = "/api/head"
 

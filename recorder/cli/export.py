@@ -14,12 +14,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from recorder.cli import console, dbfile
-from recorder.cli.dbfile import DbOption
+from recorder.cli import console
+from recorder.cli import database as dbfile
+from recorder.cli.database import DbOption
 from recorder.cli.files import replacing
-from recorder.cli.filters import After, Before, Filters, Sessions, Since, Types, Until, filters
-from recorder.cli.remote import DEFAULT_URL, OptionalUrl, Remote
-from recorder.protocol.export import (
+from recorder.cli.http import DEFAULT_URL, OptionalUrl, Remote
+from recorder.cli.options import After, Before, Filters, Sessions, Since, Types, Until, filters
+from recorder.wire.export import (
     CSV_HEADER,
     JSON_BETWEEN,
     JSON_CLOSE,

@@ -16,9 +16,9 @@ import typer
 
 from recorder.cli import console
 from recorder.cli.expected import ROUTE, parse_heads
-from recorder.cli.remote import DEFAULT_URL, Remote, UrlOption
-from recorder.errors import ClientError, Unavailable
-from recorder.verify.claims import holds
+from recorder.cli.http import DEFAULT_URL, Remote, UrlOption
+from recorder.core.errors import ClientError, Unavailable
+from recorder.verify.statements import holds
 
 
 def heads(

@@ -11,12 +11,12 @@ from typing import Annotated
 
 import typer
 
+from recorder.bridges.imports import FORMATS, SourceOptions, open_source
 from recorder.cli import console
 from recorder.cli.batches import Sender
-from recorder.cli.remote import DEFAULT_URL, Remote, UrlOption
-from recorder.errors import SourceError
-from recorder.settings import load_settings
-from recorder.sources import FORMATS, SourceOptions, open_source
+from recorder.cli.http import DEFAULT_URL, Remote, UrlOption
+from recorder.config.settings import load_settings
+from recorder.core.errors import SourceError
 
 _FORMAT_HELP = "; ".join(f"{name}: {form.description}" for name, form in FORMATS.items())
 

@@ -15,18 +15,19 @@ import typer
 
 from recorder import __version__
 from recorder.cli import console
+from recorder.cli.admin import erase
 from recorder.cli.blame import blame
+from recorder.cli.crashtest import torture
 from recorder.cli.credentials import with_token
 from recorder.cli.diff import diff
 from recorder.cli.doctor import doctor
-from recorder.cli.erase import erase
 from recorder.cli.export import export
 from recorder.cli.heads import heads
+from recorder.cli.history import query
 from recorder.cli.import_ import import_
 from recorder.cli.migrate import migrate
 from recorder.cli.prune import prune
 from recorder.cli.publish import publish
-from recorder.cli.query import query
 from recorder.cli.redact import redact
 from recorder.cli.serve import serve
 from recorder.cli.snapshot import snapshot
@@ -34,8 +35,7 @@ from recorder.cli.state import state
 from recorder.cli.stats import stats
 from recorder.cli.tail import tail
 from recorder.cli.token import token
-from recorder.cli.torture import torture
-from recorder.errors import InvalidQuery, InvalidSetting, RecorderError
+from recorder.core.errors import InvalidQuery, InvalidSetting, RecorderError
 
 FAILED, MISUSED, INTERRUPTED, OUTPUT_CLOSED = 1, 2, 130, 141
 

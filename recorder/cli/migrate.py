@@ -15,13 +15,14 @@ import orjson
 import typer
 
 from recorder.cli import console
-from recorder.clock import SystemClock
-from recorder.errors import NotFound, StoreDamaged, StoreUnreadable
-from recorder.settings import load_settings
-from recorder.store.sqlite import checking, files, schema
-from recorder.store.sqlite.commitlog import segment_files
-from recorder.store.sqlite.database import connect_file
+from recorder.config.settings import load_settings
+from recorder.core.clock import SystemClock
+from recorder.core.errors import NotFound, StoreDamaged, StoreUnreadable
+from recorder.store.sqlite import files, schema
+from recorder.store.sqlite.commit_log import segment_files
+from recorder.store.sqlite.connection import connect_file
 from recorder.store.sqlite.migrations import migrate as migrate_database
+from recorder.store.sqlite.recovery import check as checking
 
 
 def migrate(

@@ -8,8 +8,8 @@ import orjson
 import typer
 
 from recorder.cli import console
-from recorder.cli.moments import HELP, moment
-from recorder.cli.remote import DEFAULT_URL, Remote, UrlOption
+from recorder.cli.http import DEFAULT_URL, Remote, UrlOption
+from recorder.cli.timeparse import HELP, moment
 
 
 def prune(

@@ -14,12 +14,13 @@ from typing import Annotated
 
 import typer
 
+from recorder.bridges.imports import SourceDelta, rawjson
+from recorder.bridges.imports import files as reading
+from recorder.bridges.imports.records import MAX_FILE_BYTES, MAX_LINE_BYTES, Unfit
 from recorder.cli import console
 from recorder.cli.batches import Sender
-from recorder.cli.remote import DEFAULT_URL, Remote, UrlOption
-from recorder.errors import SourceError
-from recorder.sources import SourceDelta, rawjson, reading
-from recorder.sources.records import MAX_FILE_BYTES, MAX_LINE_BYTES, Unfit
+from recorder.cli.http import DEFAULT_URL, Remote, UrlOption
+from recorder.core.errors import SourceError
 
 _CHUNK = 65_536
 _BLANK = b" \t\r\n"

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
+from recorder.bridges.imports import open_source
 from recorder.cli import console
-from recorder.errors import SourceError
-from recorder.known_secrets import DEFAULT_KEYS, DEFAULT_PATTERNS
-from recorder.model.redaction import Redactor
-from recorder.protocol.decode import decode_text
-from recorder.settings import load_settings
-from recorder.sources import open_source
+from recorder.config.settings import load_settings
+from recorder.core.errors import SourceError
+from recorder.core.known_secrets import DEFAULT_KEYS, DEFAULT_PATTERNS
+from recorder.core.redaction import Redactor
+from recorder.wire.decode import decode_text
 
 _MOST = 268_435_456
 

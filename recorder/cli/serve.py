@@ -15,8 +15,8 @@ from typing import Annotated, Any
 import typer
 
 from recorder.cli import console
-from recorder.log import configure_logging
-from recorder.settings import SettingRow, Settings, load_settings, setting_rows
+from recorder.config.settings import SettingRow, Settings, load_settings, setting_rows
+from recorder.core.logging import configure_logging
 
 MAX_RATE = 100_000.0
 
@@ -25,7 +25,7 @@ def _serve(demo: bool, demo_rate: float | None, **flags: Any) -> int:
     settings = load_settings(**flags)
     configure_logging(settings.log_level, settings.log_format)
     # Not at the top: the other commands should not wait for the server's modules.
-    from recorder.server import serve
+    from recorder.server.serve import serve
 
     rate = demo_rate if demo_rate is not None else (5.0 if demo else None)
     return _run(serve(settings, on_ready=_announcing(settings), demo_rate=rate))

@@ -16,11 +16,12 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from recorder.cli import console, dbfile
+from recorder.cli import console
+from recorder.cli import database as dbfile
 from recorder.cli.files import replacing
-from recorder.cli.remote import DEFAULT_URL, OptionalUrl, Remote
-from recorder.errors import NotAllowed, RecorderError
-from recorder.settings import load_settings
+from recorder.cli.http import DEFAULT_URL, OptionalUrl, Remote
+from recorder.config.settings import load_settings
+from recorder.core.errors import NotAllowed, RecorderError
 
 _OPERATIONS = 200_000
 """Steps of SQLite's machine between two looks at how far it is: some tens of milliseconds."""

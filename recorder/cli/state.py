@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
-from recorder.cli import console, dbfile, sessions
-from recorder.cli.dbfile import DbOption
-from recorder.cli.remote import DEFAULT_URL, OptionalUrl, Remote
-from recorder.cli.sessions import POINT_HELP, Session
-from recorder.errors import ClientError, NotFound
-from recorder.model import jsontext
+from recorder.cli import console
+from recorder.cli import database as dbfile
+from recorder.cli import session as sessions
+from recorder.cli.database import DbOption
+from recorder.cli.http import DEFAULT_URL, OptionalUrl, Remote
+from recorder.cli.session import POINT_HELP, Session
+from recorder.core import json_text as jsontext
+from recorder.core.errors import ClientError, NotFound
 
 
 def state(

@@ -6,10 +6,11 @@ from typing import Any
 
 import orjson
 
-from recorder.cli import console, dbfile
-from recorder.cli.dbfile import DbOption
-from recorder.cli.query import JsonOption
-from recorder.cli.remote import DEFAULT_URL, OptionalUrl, Remote
+from recorder.cli import console
+from recorder.cli import database as dbfile
+from recorder.cli.database import DbOption
+from recorder.cli.history import JsonOption
+from recorder.cli.http import DEFAULT_URL, OptionalUrl, Remote
 
 
 def stats(json: JsonOption = False, url: OptionalUrl = None, db: DbOption = None) -> None:

@@ -20,15 +20,15 @@ from rich.text import Text
 
 from recorder.cli import console
 from recorder.cli.credentials import token
-from recorder.cli.filters import Filters, Sessions, Types, filters
-from recorder.cli.moments import HELP, is_ago, moment
-from recorder.cli.query import pages
-from recorder.cli.remote import DEFAULT_URL, Remote, UrlOption
+from recorder.cli.history import pages
+from recorder.cli.http import DEFAULT_URL, Remote, UrlOption
+from recorder.cli.options import Filters, Sessions, Types, filters
+from recorder.cli.timeparse import HELP, is_ago, moment
 from recorder.client import Client, Delta, Disconnected, Erasure, Event, Hello, Live, Proof, Reset, State
-from recorder.errors import BadSubscription, InvalidQuery, Unavailable
-from recorder.model.position import Position
-from recorder.protocol.export import ExportRow, ndjson_line
-from recorder.protocol.subscribe import parse_since
+from recorder.core.errors import BadSubscription, InvalidQuery, Unavailable
+from recorder.core.position import Position
+from recorder.wire.export import ExportRow, ndjson_line
+from recorder.wire.subscribe import parse_since
 
 _EVENT = b'{"event":"delta",'
 _BREAKS = bytes.maketrans(b"\r\n", b"  ")

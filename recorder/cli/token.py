@@ -26,10 +26,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from recorder.auth.keys import EDDSA, HS256, read_file, secret_of
+from recorder.auth.grants import ROLES
+from recorder.auth.jwt_keys import EDDSA, HS256, read_file, secret_of
 from recorder.cli import console
-from recorder.errors import InvalidSetting
-from recorder.protocol.grants import ROLES
+from recorder.core.errors import InvalidSetting
 
 TOKEN_BYTES = 32
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}

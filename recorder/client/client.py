@@ -17,9 +17,9 @@ from recorder.client.freshness import Freshness, worst
 from recorder.client.options import ClientOptions
 from recorder.client.publisher import Publisher
 from recorder.client.subscription import Subscription, Wanted
-from recorder.errors import BadSubscription, ClientError, Closed
-from recorder.model.position import Position
-from recorder.protocol.subscribe import check_sessions, check_types, parse_since
+from recorder.core.errors import BadSubscription, ClientError, Closed
+from recorder.core.position import Position
+from recorder.wire.subscribe import check_sessions, check_types, parse_since
 
 
 class Client:

@@ -22,7 +22,7 @@ from websockets.exceptions import (
 
 from recorder.client.address import Address
 from recorder.client.options import ClientOptions
-from recorder.errors import ClientError
+from recorder.core.errors import ClientError
 
 MAX_QUEUE = 32
 """Messages websockets holds for us before it stops reading; each may be as long as `max_event_bytes`."""

@@ -17,7 +17,7 @@ import msgspec
 import orjson
 
 from recorder.client.rawjson import check_value
-from recorder.errors import ClientError
+from recorder.core.errors import ClientError
 
 _FIELDS = {"type": "type", "sessionId": "session_id", "before": "before", "after": "after"} | {
     name: name for name in ("timestamp", "id")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recorder.client.rawjson import decode_value
-from recorder.model.position import Position
+from recorder.core.position import Position
 
 
 @dataclass(frozen=True, slots=True)

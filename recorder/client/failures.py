@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recorder.errors import BY_CODE, ClientError
+from recorder.core.errors import BY_CODE, ClientError
 
 
 class PublishRefused(ClientError):

@@ -9,8 +9,8 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from recorder.clock import Clock, SystemClock
-from recorder.errors import ClientError
+from recorder.core.clock import Clock, SystemClock
+from recorder.core.errors import ClientError
 
 
 def _new_id() -> str:

@@ -17,9 +17,9 @@ from hashlib import sha256
 from recorder.client.decode import Violation
 from recorder.client.events import Delta
 from recorder.client.failures import ChainBroken
-from recorder.model.chain import GENESIS, link
-from recorder.model.delta import DELTA_TYPES
-from recorder.model.position import Position
+from recorder.core.chain import GENESIS, link
+from recorder.core.delta import DELTA_TYPES
+from recorder.core.position import Position
 
 _TIME_LENGTH = len("2026-11-20T12:00:00.000Z")
 

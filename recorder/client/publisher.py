@@ -21,6 +21,7 @@ from recorder.client.decode import AckWire, ErrorWire, HelloWire, Violation, dec
 from recorder.client.encode import Frame
 from recorder.client.events import Ack
 from recorder.client.failures import OutcomeUnknown, PublishRefused
+from recorder.client.in_flight import Entry, Window
 from recorder.client.options import ClientOptions
 from recorder.client.resume import (
     BROKEN_CLOSE_CODES,
@@ -31,8 +32,7 @@ from recorder.client.resume import (
     Retry,
     Verdict,
 )
-from recorder.client.window import Entry, Window
-from recorder.errors import ClientError, Closed, RecorderError
+from recorder.core.errors import ClientError, Closed, RecorderError
 
 PING_S = 20.0
 """Interval of pings. A pong may take three times that: a server with a full queue reads nothing."""

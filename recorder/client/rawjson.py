@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from recorder.errors import ClientError
-from recorder.model import jsontext
+from recorder.core import json_text as jsontext
+from recorder.core.errors import ClientError
 
 _any = msgspec.json.Decoder()
 _reader = json.JSONDecoder(parse_constant=jsontext.no_constant)

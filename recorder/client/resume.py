@@ -38,9 +38,9 @@ from recorder.client.events import (
     State,
 )
 from recorder.client.proof import Verifier
-from recorder.errors import BY_CODE, ClientError
-from recorder.model.position import Position
-from recorder.protocol.subscribe import Since
+from recorder.core.errors import BY_CODE, ClientError
+from recorder.core.position import Position
+from recorder.wire.subscribe import Since
 
 PROTOCOL_VERSION = 1
 MAX_STRIKES = 3

@@ -24,16 +24,16 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from recorder.client.backoff import Backoff
+from recorder.client.bounded_queue import Handoff
 from recorder.client.connection import Dialer, Unreachable, close_code, hang_up
 from recorder.client.decode import LiveWire, Violation, decode
 from recorder.client.events import Delta, Disconnected, Event, Heartbeat, Hello, Live, Reset, State
 from recorder.client.freshness import STALE_INTERVALS, Freshness, assess
-from recorder.client.handoff import Handoff
 from recorder.client.options import ClientOptions
 from recorder.client.resume import Fail, Phase, Resume, Retry, Verdict
-from recorder.errors import ClientError
-from recorder.model.position import Position
-from recorder.protocol.subscribe import Since
+from recorder.core.errors import ClientError
+from recorder.core.position import Position
+from recorder.wire.subscribe import Since
 
 DEAD_INTERVALS = 2.5
 """After this many heartbeat intervals of silence a connection is cut and made anew."""

@@ -16,7 +16,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from recorder.jobs.maintenance import Maintenance
+from recorder.jobs.retention import Maintenance
 
 PRUNE_TRIGGER = CronTrigger(hour=0, minute=0, second=0, timezone=UTC)
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 3600.0

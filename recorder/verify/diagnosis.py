@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from recorder.model.chain import GENESIS, link_content
+from recorder.core.chain import GENESIS, link_content
 
 NEAR = 24
 """How many entries on either side are tried with every hash among them."""

@@ -19,17 +19,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recorder.errors import NotFound, StoreUnreadable
-from recorder.model.statements import ErasureReceipt, Head, PruneReceipt, Signed, erased_digest
+from recorder.core.errors import NotFound, StoreUnreadable
+from recorder.core.statements import ErasureReceipt, Head, PruneReceipt, Signed, erased_digest
 from recorder.store.sqlite import schema
-from recorder.store.sqlite.commitlog import SegmentReader, segment_files
-from recorder.store.sqlite.database import connect_sqlite
+from recorder.store.sqlite.commit_log import SegmentReader, segment_files
+from recorder.store.sqlite.connection import connect_sqlite
+from recorder.store.sqlite.receipts import digest_of_bases, read_all, read_heads, text_of
 from recorder.store.sqlite.rows import WIDTH
-from recorder.store.sqlite.seals import digest_of_bases, read_all, read_heads, text_of
-from recorder.verify.claims import Epoch, Ground, holds
+from recorder.verify.chain import Stored, Tally, check
 from recorder.verify.diagnosis import Placed
-from recorder.verify.findings import Report, Verdict
-from recorder.verify.links import Stored, Tally, check
+from recorder.verify.judge import Claims, judge, starting_point
+from recorder.verify.report import Report, Verdict
 from recorder.verify.rows import (
     FileEntries,
     check_file,
@@ -39,7 +39,7 @@ from recorder.verify.rows import (
     opened,
     placed,
 )
-from recorder.verify.verdicts import Claims, judge, starting_point
+from recorder.verify.statements import Epoch, Ground, holds
 
 ATTEMPTS = 3
 """How often a file that changes meanwhile is looked at; the last time it is held still."""

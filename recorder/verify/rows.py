@@ -16,11 +16,11 @@ from multiprocessing import get_context
 from os import cpu_count
 from pathlib import Path
 
-from recorder.model.chain import GENESIS
-from recorder.store.sqlite.database import connect_sqlite
+from recorder.core.chain import GENESIS
+from recorder.store.sqlite.connection import connect_sqlite
 from recorder.store.sqlite.schema import COLUMNS
+from recorder.verify.chain import Erased, Stored, Tally, check, content_of
 from recorder.verify.diagnosis import Placed
-from recorder.verify.links import Erased, Stored, Tally, check, content_of
 
 BUSY_SECONDS = 30.0
 PART_ROWS = 20_000

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from recorder.api.admin import parse_prune
-from recorder.clock import FakeClock
-from recorder.errors import InvalidJson, InvalidQuery
-from recorder.model.timestamps import format_ms
+from recorder.core.clock import FakeClock
+from recorder.core.errors import InvalidJson, InvalidQuery
+from recorder.core.timestamps import format_ms
 from tests.support.app import delta, running_app, some
 from tests.support.http import client, get, refused, seqs
 from tests.support.trouble import refuse_writing

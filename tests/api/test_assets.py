@@ -9,12 +9,14 @@ import httpx
 import pytest
 
 from recorder.api.assets import CLIENT, POLICY, TYPES, assets
+from recorder.api.assets import PARTS as PARTS_FOLDER
 from tests.support.app import running_app
 from tests.support.http import client, refused
 
-FOLDER = files("recorder") / "dashboard"
-NAMES = sorted(file.name for file in FOLDER.iterdir() if file.is_file() and file.name != CLIENT)
-PARTS = sorted(file.name for file in (FOLDER / "client").iterdir())
+FOLDER = files("recorder") / "web" / "dashboard"
+SDK = files("recorder") / "web" / "sdk"
+NAMES = sorted(file.name for file in FOLDER.iterdir() if file.is_file())
+PARTS = sorted(file.name for file in (SDK / PARTS_FOLDER).iterdir())
 
 
 async def test_the_page_is_there_even_while_loading() -> None:
@@ -37,8 +39,8 @@ async def test_every_file_is_served_as_what_it_is() -> None:
 
 async def test_the_client_module_finds_its_parts_beside_it() -> None:
     async with running_app(None, load=False) as app, client(app) as http:
-        served = {"/client.js": FOLDER / "client.js"}
-        served |= {f"/client/{name}": FOLDER / "client" / name for name in PARTS}
+        served = {"/client.js": SDK / CLIENT}
+        served |= {f"/client/{name}": SDK / PARTS_FOLDER / name for name in PARTS}
         for path, file in served.items():
             response = await http.get(path)
             assert (response.status_code, response.content) == (200, file.read_bytes()), path

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recorder.api.cursors import MAX_SEQ, DeltasCursor, SessionsCursor, decode, encode
-from recorder.errors import InvalidCursor
+from recorder.core.errors import InvalidCursor
 
 EPOCH = "01KAGJ5FG0"
 SEQS = st.integers(0, MAX_SEQ)

@@ -15,12 +15,12 @@ import httpx
 import orjson
 import pytest
 
-from recorder.clock import FakeClock
-from recorder.model.timestamps import format_ms
-from recorder.protocol.export import row_of_item
-from recorder.sources.formats import open_source
-from recorder.sources.records import SourceDelta
-from recorder.store.base import Query
+from recorder.bridges.imports.records import SourceDelta
+from recorder.bridges.imports.registry import open_source
+from recorder.core.clock import FakeClock
+from recorder.core.timestamps import format_ms
+from recorder.store.contract import Query
+from recorder.wire.export import row_of_item
 from tests.support.app import App, delta, running_app, some
 from tests.support.http import bare, client, get, refused, request, seqs
 

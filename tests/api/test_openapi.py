@@ -13,9 +13,9 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.routing import Route
 
+from recorder.api.app import ROUTES
 from recorder.api.openapi import description
-from recorder.api.routes import ROUTES
-from recorder.errors import BY_CODE
+from recorder.core.errors import BY_CODE
 from tests.support.app import App, running_app
 from tests.support.http import NDJSON, client
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
 from recorder.api import params
-from recorder.errors import InvalidCursor, InvalidQuery
+from recorder.core.errors import InvalidCursor, InvalidQuery
 
 EPOCH = "01KAGJ5FG0"
 

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from recorder.api.problems import problem
-from recorder.errors import BY_CODE, InvalidDelta, MessageTooLarge, NotFound, RecorderError, Unavailable
+from recorder.core.errors import BY_CODE, InvalidDelta, MessageTooLarge, NotFound, RecorderError, Unavailable
 
 
 def body(error: RecorderError) -> dict[str, object]:

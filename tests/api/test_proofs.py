@@ -7,10 +7,10 @@ from typing import Any
 
 import orjson
 
-from recorder.model.statements import Head, PruneReceipt
-from recorder.protocol.signed import signed_of
-from recorder.signing import known_keys
-from recorder.verify.claims import holds
+from recorder.auth.signing import known_keys
+from recorder.core.statements import Head, PruneReceipt
+from recorder.verify.statements import holds
+from recorder.wire.statements import signed_of
 from tests.support.app import running_app, some
 from tests.support.http import client, get, refused
 

@@ -13,7 +13,7 @@ import httpx
 import orjson
 import pytest
 
-from recorder.errors import StoreError
+from recorder.core.errors import StoreError
 from tests.support.app import App, delta, running_app, some
 from tests.support.http import NDJSON, bare, client, get, refused, request, seqs
 from tests.support.trouble import break_recording, recording_held_up

@@ -10,7 +10,7 @@ import pytest
 from loguru import logger
 from starlette.routing import Route
 
-from recorder.api.routes import ROUTES
+from recorder.api.app import ROUTES
 from recorder.api.rules import RULES, guarded
 from recorder.api.status import healthz
 from tests.support.app import delta, running_app

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from recorder.api.openapi import description
-from recorder.errors import InvalidDelta
-from recorder.model.delta import MAX_ID, MAX_SESSION_ID
-from recorder.protocol.decode import decode_text
+from recorder.core.delta import MAX_ID, MAX_SESSION_ID
+from recorder.core.errors import InvalidDelta
+from recorder.wire.decode import decode_text
 
 VALIDATOR = Draft202012Validator(
     {"$ref": "#/components/schemas/NewDelta", "components": description()["components"]}

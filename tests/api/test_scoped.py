@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recorder.clock import FakeClock
+from recorder.core.clock import FakeClock
 from tests.support.app import App, delta, running_app, some
 from tests.support.http import bare, client, get, refused, request, walk
 from tests.support.tokens import LISTED, SUBSCRIBER, bearer, key_file, signed

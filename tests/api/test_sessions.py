@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from recorder.api import sessions
-from recorder.clock import FakeClock
+from recorder.core.clock import FakeClock
 from tests.support.app import delta, running_app
 from tests.support.http import client, get, refused
 

@@ -9,9 +9,9 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from recorder.clock import FakeClock
-from recorder.errors import StoreError
-from recorder.model.timestamps import format_ms
+from recorder.core.clock import FakeClock
+from recorder.core.errors import StoreError
+from recorder.core.timestamps import format_ms
 from tests.support.app import delta, running_app, some
 from tests.support.http import client, get, refused
 from tests.support.trouble import break_recording, refuse_writing

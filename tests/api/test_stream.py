@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from recorder.clock import FakeClock
-from recorder.protocol.events import event_frame
+from recorder.core.clock import FakeClock
+from recorder.wire.events import event_frame
 from tests.support.app import App, delta, running_app, some, turn, turn_until
 from tests.support.http import Bare, bare, client, refused, request
 

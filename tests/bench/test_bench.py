@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchlib.bare import delivery
-from benchlib.connecting import Opening, websocket
-from benchlib.errors import BenchError
-from benchlib.figures import Spread, percentile, ratio
-from benchlib.frames import (
+from bench_suite.bare import delivery
+from bench_suite.connecting import Opening, websocket
+from bench_suite.errors import BenchError
+from bench_suite.figures import Spread, percentile, ratio
+from bench_suite.frames import (
     BINARY,
     CLOSE,
     PING,
@@ -28,16 +28,16 @@ from benchlib.frames import (
     mask,
     publish_frames,
 )
-from benchlib.goals import comparisons
-from benchlib.measures.plan import Plan, enough
-from benchlib.payload import SESSIONS, STAMP_DIGITS, STAMP_PREFIX, deltas
-from benchlib.processes import Server, Worker, child_environment, cpu_seconds
-from benchlib.report import as_json, as_text
-from benchlib.run import Case, Results, run, told
-from benchlib.systems import named
-from benchlib.systems.base import Options, System
-from benchlib.workers.chores import Chores
-from benchlib.workers.listeners import Listener
+from bench_suite.goals import comparisons
+from bench_suite.measures.plan import Plan, enough
+from bench_suite.payload import SESSIONS, STAMP_DIGITS, STAMP_PREFIX, deltas
+from bench_suite.processes import Server, Worker, child_environment, cpu_seconds
+from bench_suite.report import as_json, as_text
+from bench_suite.run import Case, Results, run, told
+from bench_suite.systems import named
+from bench_suite.systems.base import Options, System
+from bench_suite.workers.chores import Chores
+from bench_suite.workers.listeners import Listener
 from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
@@ -341,7 +341,7 @@ class TestProcesses:
         assert not {"RECORDER_PORT", "PERSIST"} & child_environment().keys()
 
     def test_cpu_time_of_a_process_is_read(self) -> None:
-        with Worker("benchlib.workers.readers") as worker:
+        with Worker("bench_suite.workers.readers") as worker:
             assert worker._process is not None
             assert 0 <= cpu_seconds(worker._process.pid) < 60
 
@@ -354,7 +354,7 @@ class TestProcesses:
     def test_what_a_worker_fails_at_is_told(self) -> None:
         nobody = Opening("127.0.0.1", _unused_port(), ())
         with (
-            Worker("benchlib.workers.readers") as worker,
+            Worker("bench_suite.workers.readers") as worker,
             pytest.raises(BenchError, match="ConnectionRefused"),
         ):
             worker.ask("open", opening=nobody.to_json(), marker="m", count=1)

@@ -15,21 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchlib.connecting import websocket
-from benchlib.curves import as_lines, drawn
-from benchlib.errors import BenchError
-from benchlib.figures import Spread
-from benchlib.measures.growing import NAMES
-from benchlib.measures.query import KINDS
-from benchlib.measures.snapshot import copy_seconds
-from benchlib.payload import deltas, session_id
-from benchlib.points import Curve, Point, round_of, slope
-from benchlib.processes import memory_bytes
-from benchlib.run import Case, run
-from benchlib.systems import named
-from benchlib.systems.base import Options, System
-from benchlib.workers.asking import NEXT, ask
-from benchlib.workers.resuming import LAST_BYTES, resume
+from bench_suite.connecting import websocket
+from bench_suite.curves import as_lines, drawn
+from bench_suite.errors import BenchError
+from bench_suite.figures import Spread
+from bench_suite.measures.growing import NAMES
+from bench_suite.measures.query import KINDS
+from bench_suite.measures.snapshot import copy_seconds
+from bench_suite.payload import deltas, session_id
+from bench_suite.points import Curve, Point, round_of, slope
+from bench_suite.processes import memory_bytes
+from bench_suite.run import Case, run
+from bench_suite.systems import named
+from bench_suite.systems.base import Options, System
+from bench_suite.workers.asking import NEXT, ask
+from bench_suite.workers.resuming import LAST_BYTES, resume
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from benchlib.installing import install
-from benchlib.needs import NOTHING, Needs, find_program, missing, versions
-from benchlib.systems import NAMES, named
-from benchlib.systems.base import Options
+from bench_suite.installing import install
+from bench_suite.needs import NOTHING, Needs, find_program, missing, versions
+from bench_suite.systems import NAMES, named
+from bench_suite.systems.base import Options
 
 BENCH = str(Path(__file__).resolve().parents[2] / "scripts" / "bench")
 
@@ -38,7 +38,7 @@ class TestMissing:
         (tmp_path / "somed").write_text("#!/bin/sh\n")
         (tmp_path / "somed").chmod(0o755)
         monkeypatch.setenv("PATH", "")
-        monkeypatch.setattr("benchlib.needs._DAEMONS", str(tmp_path))
+        monkeypatch.setattr("bench_suite.needs._DAEMONS", str(tmp_path))
         assert find_program("somed") == str(tmp_path / "somed")
 
     def test_packages_are_said_with_their_version(self) -> None:
@@ -91,7 +91,7 @@ class TestInstall:
         needs = Needs(pip=(f"{wheel.name.split('-')[0]}==1.5",))
         assert missing(needs)
         command = (
-            "from benchlib.installing import _install_pip; import sys; _install_pip(sys.argv[1:], print)"
+            "from bench_suite.installing import _install_pip; import sys; _install_pip(sys.argv[1:], print)"
         )
         done = subprocess.run(
             [sys.executable, "-c", command, str(wheel)],
@@ -105,7 +105,7 @@ def test_a_system_that_lacks_something_is_skipped_visibly(tmp_path: Path) -> Non
     """Without redis-server in sight, wherever it is installed."""
     kept = tmp_path / "figures.json"
     code = (
-        "import sys, benchlib.needs as i; from benchlib.cli import main; i.find_program = lambda name: None;"
+        "import sys, bench_suite.needs as i; from bench_suite.cli import main; i.find_program = lambda name: None;"
         "sys.exit(main(sys.argv[1:]))"
     )
     command = [

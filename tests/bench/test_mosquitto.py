@@ -6,16 +6,16 @@ import socket
 from pathlib import Path
 
 import pytest
-from benchlib.connecting import Opening
-from benchlib.errors import BenchError
-from benchlib.measures.deliveries import Deliveries
-from benchlib.measures.latency import Latency
-from benchlib.measures.plan import Plan
-from benchlib.needs import missing
-from benchlib.payload import SESSIONS, deltas
-from benchlib.systems import ports
-from benchlib.systems.mosquitto import PINGREQ, Mosquitto, RunningMosquitto, _kept_awake, packet, publish
-from benchlib.systems.ports import free_port
+from bench_suite.connecting import Opening
+from bench_suite.errors import BenchError
+from bench_suite.measures.deliveries import Deliveries
+from bench_suite.measures.latency import Latency
+from bench_suite.measures.plan import Plan
+from bench_suite.needs import missing
+from bench_suite.payload import SESSIONS, deltas
+from bench_suite.systems import ports
+from bench_suite.systems.mosquitto import PINGREQ, Mosquitto, RunningMosquitto, _kept_awake, packet, publish
+from bench_suite.systems.ports import free_port
 
 # Over WebSockets Debian's build takes its time: nothing here may need many turns.
 SHORT = Plan(seconds=0.02, most=300, rate=200, readers=2, quiet_s=0.2)
@@ -45,7 +45,7 @@ def test_arrays_are_refused_since_nothing_would_answer_them(websockets: bool) ->
 
 
 def test_without_the_program_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchlib.systems.mosquitto.find_program", lambda _: None)
+    monkeypatch.setattr("bench_suite.systems.mosquitto.find_program", lambda _: None)
     with pytest.raises(BenchError, match="apt-get install mosquitto"), Mosquitto().start(tmp_path):
         pass
 
@@ -82,7 +82,7 @@ def test_it_is_pinged_all_the_while_and_no_longer() -> None:
 def test_a_server_that_ends_at_once_is_told_with_its_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchlib.systems.mosquitto.CONFIG", "no_such_setting {plain}\n")
+    monkeypatch.setattr("bench_suite.systems.mosquitto.CONFIG", "no_such_setting {plain}\n")
     with pytest.raises(BenchError, match="no_such_setting"), Mosquitto().start(tmp_path):
         pass
 

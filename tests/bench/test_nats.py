@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from benchlib.errors import BenchError
-from benchlib.frames import BINARY
-from benchlib.measures.catch_up import CatchUp
-from benchlib.measures.deliveries import Deliveries
-from benchlib.measures.ingest import Ingest
-from benchlib.measures.latency import Latency
-from benchlib.measures.plan import Plan, publisher_to
-from benchlib.needs import missing
-from benchlib.payload import SESSIONS, deltas
-from benchlib.recordings import Shelf
-from benchlib.systems.nats import STREAM, Nats, RunningNats
+from bench_suite.errors import BenchError
+from bench_suite.frames import BINARY
+from bench_suite.measures.catch_up import CatchUp
+from bench_suite.measures.deliveries import Deliveries
+from bench_suite.measures.ingest import Ingest
+from bench_suite.measures.latency import Latency
+from bench_suite.measures.plan import Plan, publisher_to
+from bench_suite.needs import missing
+from bench_suite.payload import SESSIONS, deltas
+from bench_suite.recordings import Shelf
+from bench_suite.systems.nats import STREAM, Nats, RunningNats
 from websockets.frames import Frame
 from websockets.streams import StreamReader
 
@@ -67,7 +67,7 @@ def test_the_marker_of_a_delivery_is_in_no_delta() -> None:
 
 
 def test_without_the_program_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchlib.systems.nats.find_program", lambda _: None)
+    monkeypatch.setattr("bench_suite.systems.nats.find_program", lambda _: None)
     with pytest.raises(BenchError, match="apt-get install nats-server"), Nats().start(tmp_path):
         pass
 
@@ -121,6 +121,6 @@ def test_its_latency_is_measured_with_several_deltas_in_a_frame() -> None:
 def test_a_server_that_is_set_up_wrongly_is_told_with_its_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchlib.systems.nats.CONFIG", "no_such_setting: true\n")
+    monkeypatch.setattr("bench_suite.systems.nats.CONFIG", "no_such_setting: true\n")
     with pytest.raises(BenchError, match="no_such_setting"), Nats().start(tmp_path):
         pass

@@ -9,17 +9,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from benchlib.bare import delivery
-from benchlib.cli import measures_of, parser, plan_of, systems_of
-from benchlib.connecting import Opening
-from benchlib.frames import MarkerCounter, publish_frames
-from benchlib.measures.deliveries import _Burst, _Course
-from benchlib.measures.plan import Plan, await_recorded
-from benchlib.payload import deltas
-from benchlib.recordings import Shelf
-from benchlib.systems import NAMES, named
-from benchlib.systems.bare import Bare
-from benchlib.systems.base import Options
+from bench_suite.bare import delivery
+from bench_suite.cli import measures_of, parser, plan_of, systems_of
+from bench_suite.connecting import Opening
+from bench_suite.frames import MarkerCounter, publish_frames
+from bench_suite.measures.deliveries import _Burst, _Course
+from bench_suite.measures.plan import Plan, await_recorded
+from bench_suite.payload import deltas
+from bench_suite.recordings import Shelf
+from bench_suite.systems import NAMES, named
+from bench_suite.systems.bare import Bare
+from bench_suite.systems.base import Options
 
 
 def asked(*options: str) -> list[tuple[str, str]]:
@@ -139,7 +139,7 @@ def _connected(opening: Opening) -> socket.socket:
 def test_a_thousand_subscribers_may_be_had_where_the_usual_limit_is_lower() -> None:
     """A shell's usual 1024 files are too few for a thousand connections and what else is open."""
     code = (
-        "import resource as r; from benchlib.cli import main; _, hard = r.getrlimit(r.RLIMIT_NOFILE);"
+        "import resource as r; from bench_suite.cli import main; _, hard = r.getrlimit(r.RLIMIT_NOFILE);"
         "r.setrlimit(r.RLIMIT_NOFILE, (256, hard)); main(['--install', '--systems', 'obvious']);"
         "assert r.getrlimit(r.RLIMIT_NOFILE)[0] == min(hard, 16384)"
     )

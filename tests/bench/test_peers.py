@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchlib.needs import find_program, missing, node_modules
-from benchlib.payload import deltas
-from benchlib.processes import Server, child_environment
-from benchlib.systems import named
-from benchlib.systems.base import Options, System
-from benchlib.systems.node_ws import SCRIPT, NodeWs
-from benchlib.systems.socketio import SocketIO
+from bench_suite.needs import find_program, missing, node_modules
+from bench_suite.payload import deltas
+from bench_suite.processes import Server, child_environment
+from bench_suite.systems import named
+from bench_suite.systems.base import Options, System
+from bench_suite.systems.node_ws import SCRIPT, NodeWs
+from bench_suite.systems.socketio import SocketIO
 from websockets.sync.client import ClientConnection, connect
 
 BENCH = str(Path(__file__).resolve().parents[2] / "scripts" / "bench")

@@ -9,22 +9,22 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from benchlib.connecting import Opening
-from benchlib.errors import BenchError
-from benchlib.goals import comparisons
-from benchlib.measures.catch_up import CatchUp
-from benchlib.measures.deliveries import Deliveries
-from benchlib.measures.ingest import Ingest
-from benchlib.measures.plan import Plan
-from benchlib.needs import missing
-from benchlib.payload import SESSIONS, deltas
-from benchlib.polling import PollingCounter
-from benchlib.processes import Server, child_environment
-from benchlib.recordings import Shelf
-from benchlib.run import run
-from benchlib.systems import named
-from benchlib.systems.base import Options
-from benchlib.systems.redis import BEFORE_ANY, Redis, RunningRedis, command
+from bench_suite.connecting import Opening
+from bench_suite.errors import BenchError
+from bench_suite.goals import comparisons
+from bench_suite.measures.catch_up import CatchUp
+from bench_suite.measures.deliveries import Deliveries
+from bench_suite.measures.ingest import Ingest
+from bench_suite.measures.plan import Plan
+from bench_suite.needs import missing
+from bench_suite.payload import SESSIONS, deltas
+from bench_suite.polling import PollingCounter
+from bench_suite.processes import Server, child_environment
+from bench_suite.recordings import Shelf
+from bench_suite.run import run
+from bench_suite.systems import named
+from bench_suite.systems.base import Options
+from bench_suite.systems.redis import BEFORE_ANY, Redis, RunningRedis, command
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -115,7 +115,7 @@ def test_how_one_asks_travels_as_json(tmp_path: Path) -> None:
 
 
 def test_without_the_program_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchlib.systems.redis.find_program", lambda _: None)
+    monkeypatch.setattr("bench_suite.systems.redis.find_program", lambda _: None)
     with pytest.raises(BenchError, match="apt-get install redis-server"), Redis("always").start(tmp_path):
         pass
 
@@ -130,7 +130,7 @@ def test_every_reader_gets_every_delta_once(policy: str) -> None:
 
 @real
 def test_more_than_one_answer_can_hold_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchlib.systems.redis.CHUNK", 7)
+    monkeypatch.setattr("bench_suite.systems.redis.CHUNK", 7)
     assert Deliveries(SHORT, 2).round(Redis("everysec"))["deltas"] >= 64
 
 
@@ -138,7 +138,7 @@ def test_more_than_one_answer_can_hold_is_read(monkeypatch: pytest.MonkeyPatch) 
 def test_all_that_a_stream_has_is_read_again_in_as_many_answers_as_it_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchlib.systems.redis.CHUNK", 40)
+    monkeypatch.setattr("bench_suite.systems.redis.CHUNK", 40)
     plan = Plan(rows=(100, 450))
     curve = CatchUp(plan, Shelf(tmp_path, plan)).round(Redis("everysec"))["curves"][0]
     assert [point["size"] for point in curve["points"]] == [100, 450]

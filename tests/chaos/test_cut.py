@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from recorder.clock import FakeClock
+from recorder.core.clock import FakeClock
 from tests.support.app import App, delta, running_app, turn, turn_until
 from tests.support.proxy import Proxy
 from tests.support.wire import Refused, connect

@@ -17,8 +17,8 @@ import httpx
 import pytest
 
 from recorder.cli import main
-from recorder.protocol.export import COLUMNS, ExportRow
 from recorder.store.sqlite import schema
+from recorder.wire.export import COLUMNS, ExportRow
 
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recorder.cli import console
-from recorder.clock import FakeClock
+from recorder.core.clock import FakeClock
 
 
 @given(st.text())

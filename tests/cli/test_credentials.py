@@ -11,9 +11,9 @@ import pytest
 import typer
 
 from recorder.cli.credentials import bearer, with_token
+from recorder.cli.http import UrlOption
 from recorder.cli.main import app
-from recorder.cli.remote import UrlOption
-from recorder.errors import InvalidSetting
+from recorder.core.errors import InvalidSetting
 
 Invoke = Callable[..., tuple[int, bytes, str]]
 

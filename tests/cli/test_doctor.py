@@ -12,7 +12,7 @@ import httpx
 import orjson
 import pytest
 
-from recorder.protocol.signed import signed_members
+from recorder.wire.statements import signed_members
 from tests.support.tampering import Recording, make_recording, run_sql
 
 Invoke = Callable[..., tuple[int, bytes, str]]

@@ -13,9 +13,9 @@ from typing import get_args
 
 import pytest
 
+from recorder.bridges.imports import SourceDelta, open_source
 from recorder.cli import export as module
-from recorder.protocol.export import MEDIA_TYPES, ExportRow, json_item, ndjson_line
-from recorder.sources import SourceDelta, open_source
+from recorder.wire.export import MEDIA_TYPES, ExportRow, json_item, ndjson_line
 
 Invoke = Callable[..., tuple[int, bytes, str]]
 

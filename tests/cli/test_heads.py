@@ -12,8 +12,8 @@ import pytest
 
 from recorder.cli import heads as module
 from recorder.cli.expected import expected_heads, parse_heads
-from recorder.errors import Unavailable
-from recorder.verify.claims import holds
+from recorder.core.errors import Unavailable
+from recorder.verify.statements import holds
 
 Invoke = Callable[..., tuple[int, bytes, str]]
 

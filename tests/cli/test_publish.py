@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recorder.cli.publish import deltas
-from recorder.errors import SourceError
+from recorder.core.errors import SourceError
 
 Invoke = Callable[..., tuple[int, bytes, str]]
 

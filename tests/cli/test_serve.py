@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from recorder.settings import setting_rows
+from recorder.config.settings import setting_rows
 
 Invoke = Callable[..., tuple[int, bytes, str]]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import jwt
 import pytest
 
-from recorder.auth.authority import authority_of
-from recorder.auth.keys import read_key
-from recorder.clock import SystemClock
-from recorder.model.scope import Scope
-from recorder.setting_kinds import Tokens
-from recorder.settings import load_settings
+from recorder.auth.jwt_keys import read_key
+from recorder.auth.tokens import authority_of
+from recorder.config.settings import load_settings
+from recorder.config.validators import Tokens
+from recorder.core.clock import SystemClock
+from recorder.core.session_filter import Scope
 
 Invoke = Callable[..., tuple[int, bytes, str]]
 

@@ -18,10 +18,10 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from recorder.errors import BadSubscription, RecorderError
-from recorder.model.delta import Delta
-from recorder.protocol.decode import decode_text
-from recorder.protocol.subscribe import Subscription, parse_op, parse_query
+from recorder.core.delta import Delta
+from recorder.core.errors import BadSubscription, RecorderError
+from recorder.wire.decode import decode_text
+from recorder.wire.subscribe import Subscription, parse_op, parse_query
 
 AT = "2026-11-20T12:00:00.000Z"
 Script = Callable[[ServerConnection], Awaitable[None]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from recorder.clock import FakeClock
+from recorder.core.clock import FakeClock
 
 
 class FakeTime:

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from recorder.protocol.subscribe import Since, parse_since
+from recorder.wire.subscribe import Since, parse_since
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from recorder.client.address import parse_address
-from recorder.errors import ClientError
+from recorder.core.errors import ClientError
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from recorder.client import Ack, Client, ClientOptions, Live, NewDelta
-from recorder.errors import ClientError, Closed
-from recorder.model.position import Position
+from recorder.core.errors import ClientError, Closed
+from recorder.core.position import Position
 from tests.client.fake_recorder import FakeRecorder
 
 

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from recorder.client import Client, ClientOptions, Live
 from recorder.client.address import parse_address
 from recorder.client.connection import Dialer, Unreachable, hang_up
-from recorder.errors import ClientError
+from recorder.core.errors import ClientError
 from tests.client.fake_recorder import FakeRecorder
 from tests.client.raw_server import RawServer
 

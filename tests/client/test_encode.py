@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from recorder.client import NewDelta, RawJson
 from recorder.client.encode import encode_frame, encode_state, raw_frame
-from recorder.errors import ClientError
+from recorder.core.errors import ClientError
 
 STATES = st.recursive(
     st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),

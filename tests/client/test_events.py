@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from recorder.client import Ack, Delta, Live, State
-from recorder.errors import ClientError
-from recorder.model.position import Position
+from recorder.core.errors import ClientError
+from recorder.core.position import Position
 
 
 def delta(before: bytes | None = None, after: bytes | None = b"1") -> Delta:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from recorder.client.failures import OutcomeUnknown, PublishRefused
-from recorder.errors import BY_CODE, ClientError
+from recorder.core.errors import BY_CODE, ClientError
 
 
 def test_a_refusal_carries_the_servers_code_message_and_index() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from recorder.client import ClientOptions
-from recorder.errors import ClientError
+from recorder.core.errors import ClientError
 
 
 @pytest.mark.parametrize(

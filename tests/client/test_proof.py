@@ -16,12 +16,12 @@ from recorder.client.events import Delta, Erased, Event, Live, Reset
 from recorder.client.failures import ChainBroken
 from recorder.client.proof import Proof, Verifier
 from recorder.client.resume import Resume
-from recorder.embedded import payload
-from recorder.intake.sequencer import Sequencer
-from recorder.intake.states import CurrentStates
-from recorder.model.chain import GENESIS, content_digest
-from recorder.model.delta import Delta as Sent
-from recorder.protocol.subscribe import parse_since
+from recorder.core.chain import GENESIS, content_digest
+from recorder.core.delta import Delta as Sent
+from recorder.engine.local_subscription import payload
+from recorder.engine.sequencer import Sequencer
+from recorder.engine.session_states import CurrentStates
+from recorder.wire.subscribe import parse_since
 
 NOW_MS = 1_763_640_000_000
 DELTAS = (

@@ -10,8 +10,8 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 
 from recorder.client import Ack, Client, ClientOptions, NewDelta, OutcomeUnknown, PublishRefused, RawJson
-from recorder.errors import ClientError, Closed
-from recorder.model.position import Position
+from recorder.core.errors import ClientError, Closed
+from recorder.core.position import Position
 from tests.client.fake_recorder import Cut, FakeRecorder
 from tests.client.fake_time import FakeTime
 from tests.client.proxy import CuttingProxy

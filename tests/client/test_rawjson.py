@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recorder.client.rawjson import check_value, decode_value, members
-from recorder.errors import ClientError
+from recorder.core.errors import ClientError
 
 TEXTS = st.text(st.characters(codec=None), max_size=8)  # lone surrogates too
 VALUES: st.SearchStrategy[Any] = st.recursive(

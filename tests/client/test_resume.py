@@ -13,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from recorder.client.decode import Violation
 from recorder.client.events import Delta, Erasure, Event, Heartbeat, Hello, Live, Reset, State
 from recorder.client.resume import MAX_STRIKES, Fail, Phase, Resume, Retry
-from recorder.errors import ClientError
-from recorder.protocol.subscribe import parse_since
+from recorder.core.errors import ClientError
+from recorder.wire.subscribe import parse_since
 from tests.client.model_server import ModelConnection, ModelServer, Row
 
 

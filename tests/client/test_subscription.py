@@ -23,8 +23,8 @@ from recorder.client import (
     State,
     Subscription,
 )
-from recorder.errors import ClientError
-from recorder.model.position import Position
+from recorder.core.errors import ClientError
+from recorder.core.position import Position
 from tests.client.fake_recorder import Cut, FakeRecorder
 from tests.client.fake_time import FakeTime
 from tests.client.proxy import CuttingProxy

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from recorder.model.chain import GENESIS, PLAIN, link
-from recorder.protocol.events import EVENT_OPENING, item_text
+from recorder.core.chain import GENESIS, PLAIN, link
+from recorder.wire.events import EVENT_OPENING, item_text
 
 AT = "2026-11-20T12:00:00.000Z"
 EPOCH = "EPOCH1"

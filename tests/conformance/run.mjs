@@ -38,7 +38,7 @@ export async function runAll(client, url, cases) {
 
 if (globalThis.process?.argv[2]) {
   const { default: { readFileSync } } = await import("node:fs");
-  const client = await import("../../recorder/dashboard/client.js");
+  const client = await import("../../recorder/web/sdk/client.js");
   const results = await runAll(client, process.argv[2], JSON.parse(readFileSync(0, "utf8")));
   process.stdout.write(JSON.stringify(results));
 }

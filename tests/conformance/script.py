@@ -22,7 +22,7 @@ from websockets.http11 import Request, Response
 from tests.conformance.cases import Case
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = {"/client.js": "recorder/dashboard/client.js", "/run.mjs": "tests/conformance/run.mjs"}
+FILES = {"/client.js": "recorder/web/sdk/client.js", "/run.mjs": "tests/conformance/run.mjs"}
 PARTS = "/client/"
 
 
@@ -79,7 +79,7 @@ class ScriptedServer:
         if path.endswith("/ws"):
             return None
         if path.startswith(PARTS):
-            name: str | None = f"recorder/dashboard{path}"
+            name: str | None = f"recorder/web/sdk{path}"
         else:
             name = FILES.get(path)
         if name is None:

@@ -24,7 +24,7 @@ from recorder.client import (
     Reset,
     State,
 )
-from recorder.errors import ClientError
+from recorder.core.errors import ClientError
 from tests.conformance.cases import CASES as FIRST_CASES
 from tests.conformance.cases import Case
 from tests.conformance.moving_on import MOVING_ON

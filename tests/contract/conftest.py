@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from recorder.clock import FakeClock
-from recorder.model.delta import Entry
-from recorder.store.base import EventStore, StateStore
+from recorder.core.clock import FakeClock
+from recorder.core.delta import Entry
+from recorder.store.contract import EventStore, StateStore
 from tests.support.store import Feeder, opened
 
 

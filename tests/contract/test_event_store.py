@@ -1,4 +1,4 @@
-"""What every event store must do, whatever it is made of. See `recorder.store.base`."""
+"""What every event store must do, whatever it is made of. See `recorder.store.contract`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recorder.errors import Closed
-from recorder.model.delta import Entry
-from recorder.protocol.events import delta_frame
-from recorder.store.base import EventStore, Query
+from recorder.core.delta import Entry
+from recorder.core.errors import Closed
+from recorder.store.contract import EventStore, Query
+from recorder.wire.events import delta_frame
 from tests.contract.conftest import Factory, Stores
 
 given_many = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

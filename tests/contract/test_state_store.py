@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recorder.errors import Closed, Pruned
-from recorder.model.delta import Entry
-from recorder.store.base import SessionRow, StateRow, StateStore
+from recorder.core.delta import Entry
+from recorder.core.errors import Closed, Pruned
+from recorder.store.contract import SessionRow, StateRow, StateStore
 from tests.contract.conftest import Factory, Stores
 
 given_many = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

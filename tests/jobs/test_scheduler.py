@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from recorder.clock import FakeClock
+from recorder.core.clock import FakeClock
+from recorder.core.metrics import Metrics
 from recorder.jobs import scheduler as module
-from recorder.jobs.maintenance import DAY_MS, Maintenance, Retention
+from recorder.jobs.retention import DAY_MS, Maintenance, Retention
 from recorder.jobs.scheduler import PRUNE_TRIGGER, Scheduler, pause_after
-from recorder.metrics import Metrics
-from recorder.store.sqlite.runs import JobRun
+from recorder.store.sqlite.job_log import JobRun
 from tests.support.store import DAY, Opened, opened
 
 NEVER = 10**9

@@ -12,10 +12,10 @@ from typing import Any
 import orjson
 
 from recorder.app import Recorder, prepare_recorder
-from recorder.clock import Clock
-from recorder.server import UvicornServer, base_url, listen
-from recorder.settings import Settings, load_settings
-from recorder.tls import tls_context
+from recorder.config.settings import Settings, load_settings
+from recorder.core.clock import Clock
+from recorder.net.tls import tls_context
+from recorder.server.serve import UvicornServer, base_url, listen
 from tests.support.wire import PATIENCE, Wire, connect
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from recorder.bridges.imports import FORMATS, SourceDelta, SourceItem, SourceOptions, open_source
 from recorder.cli import main
-from recorder.errors import SourceError
-from recorder.model.delta import Delta
-from recorder.protocol.decode import decode_text
-from recorder.sources import FORMATS, SourceDelta, SourceItem, SourceOptions, open_source
+from recorder.core.delta import Delta
+from recorder.core.errors import SourceError
+from recorder.wire.decode import decode_text
 
 LOGS = (
     ("debezium", "debezium/*.json"),

@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from recorder.clock import Clock, FakeClock
-from recorder.intake.sequencer import Sequencer
-from recorder.intake.states import CurrentStates
-from recorder.metrics import Metrics
-from recorder.model.chain import GENESIS, content_digest, digest, link
-from recorder.model.delta import Delta, Entry
-from recorder.store.sqlite.loading import Loaded
+from recorder.core.chain import GENESIS, content_digest, digest, link
+from recorder.core.clock import Clock, FakeClock
+from recorder.core.delta import Delta, Entry
+from recorder.core.metrics import Metrics
+from recorder.engine.sequencer import Sequencer
+from recorder.engine.session_states import CurrentStates
+from recorder.store.sqlite.recovery.load import Loaded
 from recorder.store.sqlite.store import SqliteStore, StoreConfig
 
 DAY = 86_400.0

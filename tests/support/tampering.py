@@ -16,13 +16,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from recorder.clock import FakeClock
-from recorder.model.chain import GENESIS, digest, link
-from recorder.model.statements import ErasureReceipt, Head, Signed, erased_digest
-from recorder.signing import known_keys, open_key
+from recorder.auth.signing import known_keys, open_key
+from recorder.core.chain import GENESIS, digest, link
+from recorder.core.clock import FakeClock
+from recorder.core.statements import ErasureReceipt, Head, Signed, erased_digest
 from recorder.store.sqlite import schema
+from recorder.store.sqlite.receipts import Sign, read_heads, signer
 from recorder.store.sqlite.rows import rebuild_states
-from recorder.store.sqlite.seals import Sign, read_heads, signer
 from tests.support.store import Opened, opened
 
 FIRST, LAST = 16, 60

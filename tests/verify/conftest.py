@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from recorder.verify.file import verify_file
-from recorder.verify.findings import Report
+from recorder.verify.report import Report
 from tests.support.tampering import Recording, make_recording
 
 Doctor = Callable[..., Report]

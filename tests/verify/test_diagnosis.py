@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recorder.model.chain import GENESIS, content, link_content
+from recorder.core.chain import GENESIS, content, link_content
 from recorder.verify import diagnosis
 from recorder.verify.diagnosis import Fault, Placed, diagnose, diagnose_gap, diagnose_unhashed
 

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from recorder.errors import NotFound, StoreUnreadable
-from recorder.model.chain import GENESIS
-from recorder.model.statements import Head, Signed
+from recorder.core.chain import GENESIS
+from recorder.core.errors import NotFound, StoreUnreadable
+from recorder.core.statements import Head, Signed
 from recorder.store.sqlite import migrations
-from recorder.store.sqlite.database import connect_sqlite
+from recorder.store.sqlite.connection import connect_sqlite
 from recorder.verify import file as verify_module
 from recorder.verify import rows as rows_module
 from recorder.verify.file import verify_file
-from recorder.verify.findings import Report, Verdict
+from recorder.verify.report import Report, Verdict
 from tests.support.store import opened
 from tests.support.tampering import LAST, Recording, make_sign, put_back, rewrite, rows, run_sql, writing
 from tests.verify.conftest import Doctor

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from recorder.errors import RecorderError
+from recorder.core.errors import RecorderError
 from recorder.store.sqlite import schema
-from recorder.verify.findings import Level, Report, Verdict
+from recorder.verify.report import Level, Report, Verdict
 from tests.support.store import typed_dump
 from tests.support.tampering import (
     ERASED,

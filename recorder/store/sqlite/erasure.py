@@ -21,13 +21,13 @@ import os
 import sqlite3
 from pathlib import Path
 
-from recorder.model.statements import ErasureReceipt, Signed, erased_digest
-from recorder.store.sqlite.database import Database, connect_memory
+from recorder.core.statements import ErasureReceipt, Signed, erased_digest
+from recorder.store.sqlite.connection import Database, connect_memory
 from recorder.store.sqlite.files import FILE_MODE, sync
-from recorder.store.sqlite.loading import copy_pages
+from recorder.store.sqlite.receipts import Sign
+from recorder.store.sqlite.recovery.load import copy_pages
 from recorder.store.sqlite.rows import Transaction, append_rows, get_meta, set_meta
 from recorder.store.sqlite.schema import COLUMNS
-from recorder.store.sqlite.seals import Sign
 
 MARK = "erasing"
 """The fact in `meta` of a file whose pages may still hold what was erased."""

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from loguru import logger
 
-from recorder.errors import StoreDamaged, StoreLocked, StoreUnreadable
+from recorder.core.errors import StoreDamaged, StoreLocked, StoreUnreadable
 from recorder.store.sqlite import schema
-from recorder.store.sqlite.database import connect_sqlite
+from recorder.store.sqlite.connection import connect_sqlite
 
 FILE_MODE, DIRECTORY_MODE = 0o600, 0o700
 _HEADER = b"SQLite format 3\x00"

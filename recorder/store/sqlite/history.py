@@ -12,13 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from time import perf_counter
 
-from recorder.errors import Pruned
-from recorder.metrics import Metrics
-from recorder.model.chain import GENESIS
-from recorder.model.scope import Scope
-from recorder.protocol.events import SEPARATOR
-from recorder.store.base import Piece, Query
-from recorder.store.sqlite.database import Database
+from recorder.core.chain import GENESIS
+from recorder.core.errors import Pruned
+from recorder.core.metrics import Metrics
+from recorder.core.session_filter import Scope
+from recorder.store.contract import Piece, Query
+from recorder.store.sqlite.connection import Database
+from recorder.wire.events import SEPARATOR
 
 SLICE_ROWS = 1000
 SLICE_BYTES = 1 << 20

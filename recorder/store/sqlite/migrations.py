@@ -18,9 +18,10 @@ from pathlib import Path
 
 from loguru import logger
 
-from recorder.errors import StoreUnreadable
-from recorder.store.sqlite import aside, schema
-from recorder.store.sqlite.database import connect_sqlite
+from recorder.core.errors import StoreUnreadable
+from recorder.store.sqlite import schema
+from recorder.store.sqlite.connection import connect_sqlite
+from recorder.store.sqlite.recovery import backups as aside
 from recorder.store.sqlite.rows import Transaction
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from recorder.store.sqlite.receipts import Sign, sign_receipt
 from recorder.store.sqlite.rows import Transaction
-from recorder.store.sqlite.seals import Sign, sign_receipt
 
 VACUUM_PAGES = 2000
 _LAST = (

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec.structs import astuple
 
-from recorder.model.delta import DELTA_TYPES, Entry
+from recorder.core.delta import DELTA_TYPES, Entry
 from recorder.store.sqlite.schema import COLUMNS
 
 LARGEST = 512

@@ -25,15 +25,15 @@ import orjson
 from loguru import logger
 
 from recorder.store.sqlite import erasure
-from recorder.store.sqlite.database import Database
+from recorder.store.sqlite.connection import Database
 from recorder.store.sqlite.files import Identity, check_identity, identity, is_gone
 from recorder.store.sqlite.history import pruned_through
-from recorder.store.sqlite.remake import remake, small_tables
+from recorder.store.sqlite.job_log import trim_runs
+from recorder.store.sqlite.receipts import Sign, add_head, signed_receipts, take_signatures, unsigned_from
+from recorder.store.sqlite.recovery.recreate import remake, small_tables
 from recorder.store.sqlite.retention import FILE_SLICE, prune_slice, receipts_after, vacuum_slice
 from recorder.store.sqlite.rows import Transaction, append_rows, get_meta, set_meta
-from recorder.store.sqlite.runs import trim_runs
 from recorder.store.sqlite.schema import COLUMNS
-from recorder.store.sqlite.seals import Sign, add_head, signed_receipts, take_signatures, unsigned_from
 
 TRANSACTION_ROWS, TRANSACTION_BYTES = 20_000, 64 << 20
 """What one transaction on the file takes: a crash in a long snapshot loses no more than this much of its work."""

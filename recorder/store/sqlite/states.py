@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
-from recorder.errors import Closed, Pruned
-from recorder.model.scope import Sessions
-from recorder.store.base import Guarantee, Health, SessionRow, StateRow
-from recorder.store.sqlite.database import Database
+from recorder.core.errors import Closed, Pruned
+from recorder.core.session_filter import Sessions
+from recorder.store.contract import Guarantee, Health, SessionRow, StateRow
+from recorder.store.sqlite.connection import Database
 from recorder.store.sqlite.history import is_among, pruned_through
 from recorder.store.sqlite.rows import Transaction, rebuild_states
 

@@ -20,25 +20,26 @@ from pathlib import Path
 import orjson
 from loguru import logger
 
-from recorder.clock import Clock
-from recorder.errors import Closed, StoreDamaged, StoreError
-from recorder.metrics import Metrics
-from recorder.model.delta import Entry
-from recorder.model.scope import Sessions
-from recorder.model.statements import ErasureReceipt, Head, Signed
-from recorder.model.timestamps import format_ms
-from recorder.store.base import Guarantee, Health, Piece, Query
-from recorder.store.sqlite import erasure, files, loading, retention
-from recorder.store.sqlite.commitlog import CommitLog
-from recorder.store.sqlite.database import Database, open_memory
+from recorder.core.clock import Clock
+from recorder.core.delta import Entry
+from recorder.core.errors import Closed, StoreDamaged, StoreError
+from recorder.core.metrics import Metrics
+from recorder.core.session_filter import Sessions
+from recorder.core.statements import ErasureReceipt, Head, Signed
+from recorder.core.timestamps import format_ms
+from recorder.store.contract import Guarantee, Health, Piece, Query
+from recorder.store.sqlite import erasure, files, retention
+from recorder.store.sqlite.commit_log import CommitLog
+from recorder.store.sqlite.connection import Database, open_memory
 from recorder.store.sqlite.history import HistoryReader
-from recorder.store.sqlite.loading import Loaded
-from recorder.store.sqlite.opening import Opening
-from recorder.store.sqlite.replay import replay
+from recorder.store.sqlite.job_log import JobRun, JobRuns
+from recorder.store.sqlite.receipts import Receipts, Sign, end_of, read_all
+from recorder.store.sqlite.recovery import load as loading
+from recorder.store.sqlite.recovery.load import Loaded
+from recorder.store.sqlite.recovery.open import Opening
+from recorder.store.sqlite.recovery.replay import replay
+from recorder.store.sqlite.recovery.salvage import Loss, give_up_rest
 from recorder.store.sqlite.rows import get_meta, set_meta
-from recorder.store.sqlite.runs import JobRun, JobRuns
-from recorder.store.sqlite.salvage import Loss, give_up_rest
-from recorder.store.sqlite.seals import Receipts, Sign, end_of, read_all
 from recorder.store.sqlite.snapshot import SnapshotResult, Snapshotter
 from recorder.store.sqlite.states import SqliteStateStore
 from recorder.store.sqlite.writer import Writer

@@ -17,10 +17,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from loguru import logger
 
-from recorder.errors import Closed, StoreError
-from recorder.model.delta import Entry
-from recorder.store.sqlite.commitlog import CommitLog
-from recorder.store.sqlite.database import Database
+from recorder.core.delta import Entry
+from recorder.core.errors import Closed, StoreError
+from recorder.store.sqlite.commit_log import CommitLog
+from recorder.store.sqlite.connection import Database
 from recorder.store.sqlite.rows import Transaction, append_entries
 
 GROUP_ROWS = 2048

@@ -9,7 +9,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from recorder.clock import SystemClock
+from recorder.core.clock import SystemClock
 from tests.support.store import opened
 
 

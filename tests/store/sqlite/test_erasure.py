@@ -16,17 +16,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recorder.clock import FakeClock
-from recorder.errors import StoreError
-from recorder.model.chain import GENESIS, link
-from recorder.model.statements import ErasureReceipt, erased_digest
-from recorder.store.sqlite import checking, erasure, retention, schema
-from recorder.store.sqlite.database import connect_file, connect_sqlite
+from recorder.core.chain import GENESIS, link
+from recorder.core.clock import FakeClock
+from recorder.core.errors import StoreError
+from recorder.core.statements import ErasureReceipt, erased_digest
+from recorder.store.sqlite import erasure, retention, schema
+from recorder.store.sqlite.connection import connect_file, connect_sqlite
+from recorder.store.sqlite.receipts import signer
+from recorder.store.sqlite.recovery import check as checking
 from recorder.store.sqlite.rows import append_rows
-from recorder.store.sqlite.seals import signer
 from recorder.store.sqlite.store import SqliteStore
 from recorder.verify.file import verify_file
-from recorder.verify.findings import Level
+from recorder.verify.report import Level
 from tests.support.store import Opened, file_rows, opened
 
 TAKEN = "taken"

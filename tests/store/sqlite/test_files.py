@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder.errors import StoreLocked, StoreUnreadable
+from recorder.core.errors import StoreLocked, StoreUnreadable
 from recorder.store.sqlite import files, schema
 from tests.support.store import opened
 

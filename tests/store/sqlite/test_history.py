@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from recorder.clock import FakeClock
-from recorder.errors import Pruned
-from recorder.protocol.events import delta_frame
-from recorder.store.base import Query
+from recorder.core.clock import FakeClock
+from recorder.core.errors import Pruned
+from recorder.store.contract import Query
 from recorder.store.sqlite import history, schema
+from recorder.wire.events import delta_frame
 from tests.support.store import Opened, opened
 
 RANGE = history._Range(1, 10)

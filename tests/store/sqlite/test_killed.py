@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from recorder.model.chain import GENESIS
+from recorder.core.chain import GENESIS
 from tests.store.sqlite.recording_child import state_of
 from tests.support.store import file_rows, opened, verify_chain
 
@@ -80,7 +80,7 @@ async def test_killed_at_any_moment_it_leaves_the_last_snapshot_whole(tmp_path: 
 FULL_DISK = """
 import asyncio, resource, sys
 from pathlib import Path
-from recorder.errors import StoreError
+from recorder.core.errors import StoreError
 from tests.support.store import columns_of, file_rows, leftovers, opened
 
 async def main(path):

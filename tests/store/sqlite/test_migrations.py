@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from recorder.clock import FakeClock
-from recorder.errors import StoreUnreadable
-from recorder.model.chain import GENESIS
+from recorder.core.chain import GENESIS
+from recorder.core.clock import FakeClock
+from recorder.core.errors import StoreUnreadable
 from recorder.store.sqlite import migrations, schema
-from recorder.store.sqlite.database import connect_sqlite
-from recorder.store.sqlite.runs import JobRun
+from recorder.store.sqlite.connection import connect_sqlite
+from recorder.store.sqlite.job_log import JobRun
 from tests.support.old_schemas import OLD_SCHEMAS, make_old_file
 from tests.support.store import file_rows, leftovers, opened, typed_dump, verify_chain
 

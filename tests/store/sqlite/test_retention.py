@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.clock import FakeClock
-from recorder.intake.sequencer import Sequencer
-from recorder.intake.states import CurrentStates
-from recorder.model.chain import GENESIS
-from recorder.model.delta import Entry
+from recorder.core.chain import GENESIS
+from recorder.core.clock import FakeClock
+from recorder.core.delta import Entry
+from recorder.engine.sequencer import Sequencer
+from recorder.engine.session_states import CurrentStates
 from recorder.store.sqlite import retention, schema
-from recorder.store.sqlite.database import connect_sqlite
+from recorder.store.sqlite.connection import connect_sqlite
 from recorder.store.sqlite.retention import Receipt, Slice
 from recorder.store.sqlite.rows import Transaction, append_rows
 from tests.support.store import Feeder, columns_of, typed_dump

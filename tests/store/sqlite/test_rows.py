@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from recorder.clock import FakeClock
-from recorder.intake.sequencer import Sequencer
-from recorder.intake.states import CurrentStates
-from recorder.model.chain import GENESIS
+from recorder.core.chain import GENESIS
+from recorder.core.clock import FakeClock
+from recorder.engine.sequencer import Sequencer
+from recorder.engine.session_states import CurrentStates
 from recorder.store.sqlite import schema
-from recorder.store.sqlite.database import connect_sqlite
+from recorder.store.sqlite.connection import connect_sqlite
 from recorder.store.sqlite.rows import (
     Transaction,
     append_entries,

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from recorder.clock import FakeClock
-from recorder.errors import StoreError
+from recorder.core.clock import FakeClock
+from recorder.core.errors import StoreError
 from recorder.store.sqlite import snapshot as module
-from recorder.store.sqlite.runs import JobRun
+from recorder.store.sqlite.job_log import JobRun
 from recorder.store.sqlite.store import SqliteStore
 from tests.support.store import (
     SPEC_COLUMNS,
@@ -486,7 +486,7 @@ async def test_memory_that_pruning_freed_is_used_again(path: Path) -> None:
 async def test_the_runs_of_jobs_are_copied_once_and_bounded_alike(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recorder.store.sqlite.runs.KEPT", 5)
+    monkeypatch.setattr("recorder.store.sqlite.job_log.KEPT", 5)
     clock = FakeClock()
     async with opened(path, clock) as it:
         for n in range(12):

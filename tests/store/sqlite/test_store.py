@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from recorder.clock import FakeClock
-from recorder.errors import Closed, Pruned, StoreError, StoreUnreadable
-from recorder.metrics import Metrics
-from recorder.model.timestamps import format_ms
+from recorder.core.clock import FakeClock
+from recorder.core.errors import Closed, Pruned, StoreError, StoreUnreadable
+from recorder.core.metrics import Metrics
+from recorder.core.timestamps import format_ms
 from recorder.store.sqlite import retention
 from recorder.store.sqlite.store import SqliteStore, StoreConfig
 from tests.support.store import DAY, columns_of, file_rows, leftovers, opened

@@ -15,9 +15,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from recorder.clock import FakeClock
-from recorder.model.chain import GENESIS
-from recorder.model.delta import Entry
+from recorder.core.chain import GENESIS
+from recorder.core.clock import FakeClock
+from recorder.core.delta import Entry
 from tests.support.store import (
     Opened,
     columns_of,

@@ -10,14 +10,14 @@ from contextlib import asynccontextmanager
 import pytest
 from loguru import logger
 
-from recorder.clock import FakeClock
-from recorder.errors import Closed, StoreError
-from recorder.intake.sequencer import Sequencer
-from recorder.intake.states import CurrentStates
-from recorder.model.chain import GENESIS
-from recorder.model.delta import Entry
+from recorder.core.chain import GENESIS
+from recorder.core.clock import FakeClock
+from recorder.core.delta import Entry
+from recorder.core.errors import Closed, StoreError
+from recorder.engine.sequencer import Sequencer
+from recorder.engine.session_states import CurrentStates
 from recorder.store.sqlite import schema
-from recorder.store.sqlite.database import Database, open_memory
+from recorder.store.sqlite.connection import Database, open_memory
 from recorder.store.sqlite.writer import GROUP_ROWS, Writer
 from tests.support.store import Feeder, columns_of
 

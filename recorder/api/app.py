@@ -1,0 +1,87 @@
+"""The HTTP application: which route is answered by what, behind the gate and the boundary.
+
+`/ws` and `/publish` are not here: an upgrade goes to the hub before it would come to this application.
+"""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from recorder.api import admin, assets, problems, proofs, sessions, status
+from recorder.api import deltas as history
+from recorder.api.concurrency_limit import Turns
+from recorder.api.export import export_all
+from recorder.api.headers import SafeHeaders
+from recorder.api.middleware import Boundary, Gate
+from recorder.api.publish import publish
+from recorder.api.rules import guarded
+from recorder.api.stream import stream
+from recorder.app import Recorder
+from recorder.core.errors import RecorderError
+
+
+async def deltas(request: Request) -> Response:
+    """`/api/deltas`, read or written; one route, so that a wrong method is told both."""
+    return await (publish if request.method == "POST" else history.deltas)(request)
+
+
+ROUTES = [
+    Route("/", assets.page),
+    Route("/assets/{file}", assets.asset),
+    Route("/client.js", assets.client),
+    Route("/client/{part}", assets.client_part),
+    Route("/api/deltas", deltas, methods=["GET", "POST"]),
+    Route("/api/deltas/{session_id:path}", history.deltas),
+    Route("/api/sessions", history.sessions),
+    Route("/api/sessions/{session_id:path}/diff", sessions.about_session("diff", sessions.diff)),
+    Route("/api/sessions/{session_id:path}/blame", sessions.about_session("blame", sessions.blame)),
+    Route("/api/sessions/{session_id:path}", history.session),
+    Route("/api/export", export_all),
+    Route("/api/stream", stream),
+    Route("/api/stats", status.stats),
+    Route("/api/head", proofs.head),
+    Route("/api/receipts", proofs.receipts),
+    Route("/api/jobs", admin.jobs),
+    Route("/api/admin/snapshot", admin.snapshot, methods=["POST"]),
+    Route("/api/admin/prune", admin.prune, methods=["POST"]),
+    Route("/api/admin/erase", admin.erase, methods=["POST"]),
+    Route("/api/openapi.json", status.openapi),
+    Route("/healthz", status.healthz),
+    Route("/readyz", status.readyz),
+    Route("/metrics", status.metrics),
+]
+"""Every route; HEAD comes with GET. The paths' parameters take slashes, since a session's id may hold them."""
+
+
+def application(recorder: Recorder) -> Starlette:
+    """The HTTP application of a recorder, which need not be loaded yet."""
+    settings, origins = recorder.settings, recorder.settings.allowed_origins
+    places = {"queries": settings.max_queries, "exports": settings.max_exports}
+    app = Starlette(
+        routes=[guarded(route) for route in ROUTES],
+        middleware=[
+            Middleware(SafeHeaders, origins=origins),
+            Middleware(Boundary, metrics=recorder.metrics),
+            Middleware(
+                Gate,
+                entrance=recorder.entrance,
+                origins=origins,
+                clock=recorder.clock,
+                metrics=recorder.metrics,
+            ),
+            Middleware(Turns, places=places, metrics=recorder.metrics),
+        ],
+        exception_handlers={
+            RecorderError: problems.on_recorder_error,
+            HTTPException: problems.on_http_exception,
+        },
+    )
+    # A path with a slash too many is another path: nothing here is found by guessing.
+    app.router.redirect_slashes = False
+    app.state.recorder = recorder
+    return app

@@ -1,0 +1,188 @@
+"""What every request passes: the check of where it comes from and what it carries, and the boundary where failures end.
+
+A browser sends requests for pages that its visitor did not choose, so what it says about them counts: the Origin of a
+script's request, and Sec-Fetch-Site for what has no Origin, like an image. A request that changes something must have
+a JSON content type, which no page elsewhere can send without asking first.
+"""
+
+from __future__ import annotations
+
+from loguru import logger
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from recorder.api.headers import preflight
+from recorder.api.problems import problem
+from recorder.auth.grants import Grant
+from recorder.auth.proxies import Caller
+from recorder.auth.request_guard import Entrance
+from recorder.core.clock import Clock
+from recorder.core.errors import (
+    InternalError,
+    NotAllowed,
+    NotAuthenticated,
+    RecorderError,
+    UnsupportedMediaType,
+)
+from recorder.core.metrics import Metrics
+
+JSON = "application/json"
+NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
+"""The content types of what is sent to the recorder."""
+
+READING = ("GET", "HEAD", "OPTIONS")
+
+
+class Gate:
+    """Lets a request through only where it may come from there, and notes for the routes who calls and what is granted.
+
+    An answer that outlives the token it was given for is broken off.
+
+    Args:
+        app: What lies behind.
+        entrance: The rules.
+        origins: Pages elsewhere that may send requests.
+        clock: Tells when a token has expired.
+        metrics: Counts who is refused.
+    """
+
+    def __init__(
+        self, app: ASGIApp, entrance: Entrance, origins: tuple[str, ...], clock: Clock, metrics: Metrics
+    ) -> None:
+        self._app = app
+        self._entrance = entrance
+        self._origins = frozenset(origins)
+        self._clock = clock
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check, then go on."""
+        headers = Headers(scope=scope)
+        try:
+            caller = self._check(scope, headers)
+        except RecorderError as error:
+            log = logger.bind(code=error.code, reason=str(error), address=_host(scope, "client"))
+            log.bind(path=scope["path"][:80]).info("request refused")
+            self._metrics.turn_away(error.code)
+            await problem(error)(scope, receive, send)
+            return
+        granted = preflight(self._origins, headers) if scope["method"] == "OPTIONS" else None
+        if granted is not None:
+            await Response(status_code=204, headers=granted)(scope, receive, send)
+            return
+        grant = self._grant(headers)
+        scope.setdefault("state", {}).update(grant=grant, caller=caller)
+        await self._app(
+            scope, receive, send if isinstance(grant, RecorderError) else self._until(grant, send)
+        )
+
+    def _check(self, scope: Scope, headers: Headers) -> Caller:
+        is_secure = scope["scheme"] == "https"
+        caller = self._entrance.caller(headers.getlist, _host(scope, "client"), is_secure=is_secure)
+        self._entrance.check(headers.getlist, _host(scope, "server"), caller)
+        check_site(headers)
+        if scope["method"] not in READING:
+            check_media(headers)
+        return caller
+
+    def _grant(self, headers: Headers) -> Grant | NotAuthenticated:
+        """What the token grants, or why it grants nothing: for those routes to tell that need it to."""
+        try:
+            return self._entrance.grant(headers.getlist)
+        except NotAuthenticated as error:
+            return error
+
+    def _until(self, grant: Grant, send: Send) -> Send:
+        authority = self._entrance.authority
+        if authority.is_open:
+            return send
+        edition = authority.edition
+
+        async def checked(message: Message) -> None:
+            # Not at the end: what was done is done, and said.
+            if message.get("more_body"):
+                if grant.is_over(self._clock.now_ms()):
+                    raise NotAuthenticated("the token has expired")
+                if edition != authority.edition and not authority.holds(grant):
+                    raise NotAuthenticated("the token is not valid any more")
+            await send(message)
+
+        return checked
+
+
+def _host(scope: Scope, end: str) -> str:
+    """The address of one end of the connection, `client` or `server`."""
+    found = scope.get(end)
+    return str(found[0]) if found else ""
+
+
+def check_site(headers: Headers) -> None:
+    """Raise NotAllowed for what a page elsewhere includes (an image, a script), which a browser sends no Origin with."""
+    is_elsewhere = headers.get("sec-fetch-site") in ("cross-site", "same-site")
+    if is_elsewhere and "origin" not in headers and headers.get("sec-fetch-mode") != "navigate":
+        raise NotAllowed(
+            "a page elsewhere may not include this", hint="ask with fetch(), and ALLOWED_ORIGINS"
+        )
+
+
+def check_media(headers: Headers) -> None:
+    """Raise UnsupportedMediaType unless what changes something is JSON, and says so where a browser may have sent it."""
+    given = headers.get("content-type")
+    if given is None and "origin" not in headers and "sec-fetch-site" not in headers:
+        return
+    kind = (given or "").partition(";")[0].strip().lower()
+    if kind != JSON and kind not in NDJSON:
+        raise UnsupportedMediaType(f"Content-Type {kind[:80]!r} is not taken", hint=f"{JSON} or {NDJSON[0]}")
+
+
+class Boundary:
+    """Where what went wrong in answering ends: logged once, counted, and told to the client as far as it can be.
+
+    A failure before the answer has begun becomes a 500. One amid an answer leaves it without its end, so that the
+    client sees that it is not whole.
+
+    Args:
+        app: What lies behind.
+        metrics: Counts.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or fail."""
+        begun = False
+
+        async def noting(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        except ClientDisconnect:
+            # Whoever has gone while sending wants no answer, and none of it was taken.
+            logger.bind(path=scope["path"]).debug("a client left before its request was complete")
+        # The boundary of a request: whatever it was, it concerns this request alone.
+        except Exception as error:
+            # Starlette wraps what its handlers can no longer answer.
+            cause = error.__cause__ if isinstance(error.__cause__, RecorderError) else error
+            if begun and isinstance(cause, NotAuthenticated):
+                logger.bind(path=scope["path"]).info("an answer ended with its token")
+                return
+            self._metrics.failed_requests += 1
+            self._log(scope, cause, begun=begun)
+            if not begun:
+                await problem(InternalError("the recorder failed to answer; its log says why"))(
+                    scope, receive, send
+                )
+
+    def _log(self, scope: Scope, cause: Exception, *, begun: bool) -> None:
+        log = logger.bind(path=scope["path"])
+        if begun and isinstance(cause, RecorderError):
+            log.bind(error=str(cause)).warning("an answer was broken off")
+        else:
+            log.opt(exception=cause).error("a request failed")

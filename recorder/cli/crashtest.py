@@ -1,0 +1,125 @@
+"""`recorder torture`: find out on one's own machine and disk whether the recorder keeps what it promises.
+
+Recorders are started on loopback ports, in folders of their own, and harmed; nothing that runs already is touched. The
+verdict is JSON on stdout (or in a file), progress goes to stderr, and the exit code is 0 where everything passed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import tempfile
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import orjson
+import typer
+
+from recorder.cli import console
+from recorder.core.clock import SystemClock
+from recorder.core.errors import InvalidQuery, NotFound
+
+if TYPE_CHECKING:
+    from recorder.crashtest.report import Part, Verdict
+
+QUICK_KILLS, QUICK_FLIPS = 8, 60
+
+
+def _option(name: str, metavar: str, words: str, **more: Any) -> Any:
+    return typer.Option(name, metavar=metavar, help=words, show_default=False, **more)
+
+
+def torture(
+    kills: Annotated[
+        int | None, _option("--kills", "N", "How often a recorder is killed (default 200).", min=0)
+    ] = None,
+    flips: Annotated[
+        int | None, _option("--flips", "N", "How many damaged copies are tried (default 1000).", min=0)
+    ] = None,
+    seed: Annotated[
+        int | None, _option("--seed", "S", "Throw the dice of an earlier campaign again.")
+    ] = None,
+    directory: Annotated[
+        Path | None,
+        _option("--dir", "DIR", "A directory on the disk to be tried (default: for temporary files)."),
+    ] = None,
+    json: Annotated[Path | None, _option("--json", "FILE", "Write the verdict there, not to stdout.")] = None,
+    only: Annotated[list[str] | None, _option("--only", "PART", "Only this part; may be repeated.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A sample of everything, for a first look.")] = False,
+) -> int:
+    """Kill recorders, damage their files and fail their disks, and see whether they keep what they promise.
+
+    Nothing but the directory is touched. The verdict is JSON; what a failed case has left on disk is kept.
+    """
+    # Not at the top: the other commands should not wait for these modules.
+    from recorder.crashtest.campaign import run_campaign
+    from recorder.crashtest.plan import PARTS, Plan
+
+    if unknown := set(only or ()) - set(PARTS):
+        raise InvalidQuery(f"--only: there is no part {min(unknown)!r}", hint=f"one of {', '.join(PARTS)}")
+    folder = (directory or Path(tempfile.gettempdir())).resolve()
+    if not folder.is_dir():
+        raise NotFound(f"{folder}: no such directory")
+    plan = Plan(
+        folder,
+        random.SystemRandom().randrange(10**9) if seed is None else seed,
+        kills=kills if kills is not None else QUICK_KILLS if quick else 200,
+        flips=flips if flips is not None else QUICK_FLIPS if quick else 1000,
+        quick=quick,
+    )
+    console.say(f"seed {plan.seed}, in {folder}")
+    parts = [part for part in PARTS if not only or part in only]
+    try:
+        verdict = asyncio.run(_until_terminated(run_campaign(plan, parts, _Telling().on_case)))
+    except asyncio.CancelledError:
+        console.say("terminated: the recorders are ended, what they left is removed; there is no verdict")
+        return 128 + signal.SIGTERM
+    text = orjson.dumps(verdict.document(), option=orjson.OPT_INDENT_2) + b"\n"
+    if json is None:
+        console.out(text)
+    else:
+        json.write_bytes(text)
+    _summarise(verdict)
+    return 0 if verdict.passed else 1
+
+
+async def _until_terminated(campaign: Coroutine[Any, Any, Verdict]) -> Verdict:
+    """Run it; SIGTERM breaks it off as Ctrl-C does, so that nothing is left behind."""
+    task = asyncio.create_task(campaign, name="torture-campaign")
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await task
+
+
+class _Telling:
+    """Says on stderr how far a campaign is: each failure at once, the rest at intervals."""
+
+    def __init__(self) -> None:
+        self._clock = SystemClock()  # for the intervals
+        self._said_at = 0.0  # when it said how far it is
+        self._told = 0  # failures of the present part that were told
+        self._part: Part | None = None  # the present part
+
+    def on_case(self, part: Part) -> None:
+        """Something more is known of a part."""
+        if part is not self._part:
+            self._part, self._told, self._said_at = part, 0, self._clock.monotonic()
+            console.say(f"{part.name} …")
+        for failure in part.failures[self._told :]:
+            console.say(f"FAILED {failure.case}: {failure.what}")
+        self._told = len(part.failures)
+        if self._clock.monotonic() - self._said_at >= console.PLAIN_EVERY_SECONDS:
+            self._said_at = self._clock.monotonic()
+            console.say(f"{part.name}: {part.cases} cases, {self._told} failed")
+
+
+def _summarise(verdict: Verdict) -> None:
+    for part in verdict.parts:
+        outcome = "passed" if part.passed else "FAILED"
+        console.say(f"{part.name} {outcome}: {part.cases} cases in {part.seconds:.0f} s")
+        for about, figures in part.figures.items():
+            console.say(f"  {about}: {', '.join(f'{name} {value:,}' for name, value in figures.items())}")
+        for skip in part.skipped:
+            console.say(f"  skipped: {skip.what} ({skip.why})")
+    console.say(f"{'passed' if verdict.passed else 'FAILED'} in {verdict.seconds:.0f} s; seed {verdict.seed}")

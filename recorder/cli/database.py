@@ -1,0 +1,166 @@
+"""A recorder's database file, read without a server.
+
+Opened read-only and read in slices, each a statement of its own: between them the file is unlocked, so that
+the recorder that owns it can write its snapshots meanwhile. Only what SPEC.md fixes is relied on; columns
+that came later read as NULL where they are missing. Left out: writing, and anything that has to understand
+the other tables.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from recorder.cli.options import Filters
+from recorder.core.errors import NotFound, StoreUnreadable
+from recorder.store.sqlite.connection import connect_sqlite
+from recorder.wire.export import COLUMNS, ExportRow
+
+SLICE_ROWS, SLICE_CHARS = 1000, 8_388_608
+_ERASED = "".join(
+    f",(SELECT {name} FROM erased_states WHERE seq = id AND before_state IS NULL AND after_state IS NULL)"
+    for name in ("before_digest", "after_digest")
+)
+BUSY_SECONDS = 30.0
+
+DbOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--db", metavar="FILE", help="Read this database file instead of a server.", show_default=False
+    ),
+]
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """The file, read-only.
+
+    Raises:
+        NotFound: There is no such file.
+        StoreUnreadable: It is not a recorder's database, or it breaks off or is damaged where it is read.
+    """
+    if not path.is_file():
+        raise NotFound(f"{path}: no such file")
+    try:
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        with closing(connect_sqlite(uri, uri=True, timeout=BUSY_SECONDS)) as conn:
+            if not _columns(conn):
+                raise StoreUnreadable(f"{path}: not a recorder's database (it has no table session_deltas)")
+            yield conn
+    except sqlite3.DatabaseError as error:
+        raise StoreUnreadable(f"{path}: {error}", hint=_hint(error)) from error
+
+
+def _hint(error: sqlite3.DatabaseError) -> str | None:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_READONLY_ROLLBACK:
+        return "its recorder died while writing; 'recorder serve' on this file mends it"
+    if code == sqlite3.SQLITE_BUSY:
+        return "its recorder is writing a large snapshot; try again"
+    return None
+
+
+def _has_erased_states(conn: sqlite3.Connection) -> bool:
+    return conn.execute("SELECT 1 FROM sqlite_master WHERE name = 'erased_states'").fetchone() is not None
+
+
+def _columns(conn: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in conn.execute("SELECT name FROM pragma_table_info('session_deltas')")}
+
+
+def rows(
+    conn: sqlite3.Connection, wanted: Filters, *, descending: bool = False, limit: int | None = None
+) -> Iterator[ExportRow]:
+    """The entries that are wanted, by seq.
+
+    Args:
+        conn: The file.
+        wanted: Which.
+        descending: Newest first.
+        limit: At most so many.
+    """
+    low, high = (wanted.after or 0), (wanted.before if wanted.before is not None else 2**63 - 1)
+    present, erasable = _columns(conn), _has_erased_states(conn)
+    selected = ",".join(column if column in present else f"NULL AS {column}" for column in COLUMNS)
+    selected += _ERASED if erasable else ",NULL,NULL"
+    where, values = _conditions(wanted)
+    order = "DESC" if descending else "ASC"
+    # The seq alone decides the order; unary plus keeps the planner on the primary key for everything else.
+    sql = f"SELECT {selected} FROM session_deltas WHERE id > ? AND id < ?{where} ORDER BY id {order} LIMIT ?"
+    left = limit if limit is not None else 2**63 - 1
+    while left > 0:
+        size = min(SLICE_ROWS, left)
+        found = _slice(conn, sql, (low, high, *values, size))
+        if not found:
+            return
+        yield from found
+        left -= len(found)
+        low, high = (low, found[-1].seq) if descending else (found[-1].seq, high)
+
+
+def _slice(conn: sqlite3.Connection, sql: str, values: tuple[Any, ...]) -> list[ExportRow]:
+    """The first rows of the answer: as many as are wanted, or fewer where their states are large."""
+    found: list[ExportRow] = []
+    size = 0
+    # Closing the cursor early ends the statement, and with it the lock on the file.
+    with closing(conn.execute(sql, values)) as cursor:
+        for row in map(ExportRow._make, cursor):
+            found.append(row)
+            size += len(row.before or "") + len(row.after or "")
+            if size >= SLICE_CHARS:
+                break
+    return found
+
+
+def until_now(conn: sqlite3.Connection, wanted: Filters) -> Filters:
+    """The same, bounded by what is in the file now: reading ends although the recorder goes on writing."""
+    head = conn.execute("SELECT max(id) FROM session_deltas").fetchone()[0] or 0
+    return replace(wanted, before=min(head + 1, wanted.before if wanted.before is not None else head + 1))
+
+
+def count(conn: sqlite3.Connection, wanted: Filters) -> int:
+    """How many entries are wanted."""
+    where, values = _conditions(wanted)
+    low, high = (wanted.after or 0), (wanted.before if wanted.before is not None else 2**63 - 1)
+    sql = f"SELECT count(*) FROM session_deltas WHERE id > ? AND id < ?{where}"
+    return int(conn.execute(sql, (low, high, *values)).fetchone()[0])
+
+
+def _conditions(wanted: Filters) -> tuple[str, list[Any]]:
+    text = ""
+    values: list[Any] = []
+    if len(wanted.sessions) == 1:
+        text += " AND session_id = ?"
+    elif wanted.sessions:
+        text += f" AND +session_id IN ({','.join('?' * len(wanted.sessions))})"
+    values += wanted.sessions
+    if wanted.types:
+        text += f" AND delta_type IN ({','.join('?' * len(wanted.types))})"
+        values += wanted.types
+    for bound, sign in ((wanted.since, ">="), (wanted.until, "<=")):
+        if bound is not None:
+            text += f" AND +created_at {sign} ?"
+            values.append(bound)
+    return text, values
+
+
+def statistics(conn: sqlite3.Connection, path: Path) -> dict[str, Any]:
+    """What `GET /api/stats` says, as far as a file alone can."""
+    deltas, oldest = conn.execute("SELECT count(*), min(id) FROM session_deltas").fetchone()
+    # The highest number ever given: what is pruned at the end does not free its number.
+    head = conn.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'session_deltas'").fetchone()[0]
+    sessions = conn.execute("SELECT count(DISTINCT session_id) FROM session_deltas").fetchone()[0]
+    return {
+        "dbPath": str(path.absolute()),
+        "fileSize": path.stat().st_size,
+        "deltaCount": deltas,
+        "sessionCount": sessions,
+        "oldest": oldest,
+        "head": head or 0,
+    }

@@ -1,0 +1,123 @@
+"""Random bit flips and truncations of everything a recording consists of: the database, its journal, the segments of the
+commit log, the key, the lock.
+
+What is damaged must be refused at the start, with everything left as it was; or named by the doctor; or it was none:
+what a recorder that starts on it ends up with is, row by row, what it ends up with on the original. A cut of what was
+written last cannot be seen in what is left: that is found with a signed head that was kept elsewhere, and counted apart.
+
+The checks run in two processes of their own, which a damaged file may bring down; a sample is tried with real recorders.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Awaitable
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+from recorder.crashtest.damage import Content, Damage, Outcome, content_of, draw, judge
+from recorder.crashtest.inspect import look
+from recorder.crashtest.plan import LANES
+from recorder.crashtest.recordings import MAKE, Specimen, make
+from recorder.crashtest.runner import Bench
+from recorder.crashtest.server_process import Died, Victim
+
+SHARES = {"stopped": 4, "logged": 4, "torn": 2}
+"""How often each specimen is taken, of ten times."""
+REAL, QUICK = 12, 2
+"""How many are tried with real recorders, too."""
+
+
+async def run(bench: Bench) -> None:
+    """Damage and judge, so many times."""
+    if bench.plan.flips:
+        await bench.all([("flips", partial(_run, bench))])
+
+
+async def _run(bench: Bench, folder: Path) -> None:
+    specimens = []
+    for name in MAKE:
+        specimen = await make(name, folder / "specimens")
+        if specimen is None:
+            bench.part.skip(f"flips of what is {name}", "no recorder could be killed at that moment")
+        else:
+            specimens.append(specimen)
+    with ProcessPoolExecutor(LANES, get_context("spawn")) as pool:
+        trials = _Trials(bench, folder, pool)
+        for specimen in specimens:
+            await trials.prepare(specimen)
+        turn = asyncio.Semaphore(LANES)
+
+        async def one(number: int) -> None:
+            async with turn:
+                await trials.run(number)
+
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(1, bench.plan.flips + 1):
+                tasks.create_task(one(number), name=f"torture-flip-{number}")
+
+
+class _Trials:
+    """Damages specimens and writes down what becomes of it.
+
+    Args:
+        bench: Where.
+        folder: For the copies.
+        pool: Where the checks run.
+    """
+
+    def __init__(self, bench: Bench, folder: Path, pool: ProcessPoolExecutor) -> None:
+        self._bench = bench
+        self._folder = folder
+        self._pool = pool
+        self._real = QUICK if bench.plan.quick else REAL  # how many are tried with real recorders, too
+        self._controls: list[tuple[Specimen, Content]] = []  # and what a recorder ends up with on each
+
+    async def prepare(self, specimen: Specimen) -> None:
+        """See that a specimen is sound, and what a recorder ends up with on it."""
+        copy = specimen.copy(self._folder / f"control-{specimen.name}")
+        found = await asyncio.to_thread(look, copy.database, copy.key, self._folder / "look")
+        self._bench.judge(f"flips/{specimen.name} undamaged", found, self._folder)
+        content = await asyncio.get_running_loop().run_in_executor(self._pool, content_of, copy)
+        self._controls.append((specimen, content))
+
+    async def run(self, number: int) -> None:
+        """One trial."""
+        dice = self._bench.plan.dice(f"flips/{number}")
+        shares = [SHARES[specimen.name] for specimen, _ in self._controls]
+        specimen, control = dice.choices(self._controls, shares)[0]
+        damage, copy = draw(specimen, dice), self._folder / f"copy-{number}"
+        work = partial(judge, specimen, damage, control, copy)
+        outcome = await _outcome(asyncio.get_running_loop().run_in_executor(self._pool, work))
+        found = [outcome.what] if not outcome.kind else []
+        if number <= self._real and outcome.kind:
+            found += await _really(specimen, damage, outcome, self._folder / f"real-{number}")
+        self._bench.part.count(specimen.name, flips=1, **{outcome.kind or "failed": 1})
+        if not self._bench.judge(f"flips/{number}: {specimen.name}, {damage}", found, copy):
+            shutil.rmtree(copy)
+
+
+async def _outcome(judged: Awaitable[Outcome]) -> Outcome:
+    try:
+        return await judged
+    except BrokenExecutor as error:
+        return Outcome("", f"it brought the process down: {error}")
+
+
+async def _really(specimen: Specimen, damage: Damage, outcome: Outcome, folder: Path) -> list[str]:
+    """The same with a real recorder; what is different."""
+    specimen.copy(folder)
+    damage.do(folder)
+    async with Victim(folder, "--durability", specimen.durability) as victim:
+        try:
+            await victim.start()
+            code = await victim.stop()
+        except Died as error:
+            return [] if outcome.kind == "refused" else [f"a real recorder does not start: {error}"]
+        if outcome.kind == "refused":
+            return [f"a real recorder starts, though this should be refused: {outcome.what}"]
+    shutil.rmtree(folder)
+    return [f"a real recorder stopped with {code}"] if code else []

@@ -1,0 +1,166 @@
+"""Recordings to be damaged, made by real recorders: one stopped in order, one killed with entries in its commit log, one
+killed in the middle of a snapshot, with a journal that has to be played back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import orjson
+
+from recorder.core.clock import SystemClock
+from recorder.core.statements import Head, Signed
+from recorder.core.timestamps import format_ms
+from recorder.crashtest.clients import JSON, until_gone
+from recorder.crashtest.server_process import Victim
+from recorder.crashtest.workload import frame_of, session_of
+from recorder.wire.statements import signed_of
+
+KEEP = 200
+ATTEMPTS = 30
+"""How often a recorder is killed in a snapshot until it leaves a journal."""
+_SYNCED = slice(8, 12)
+"""Where a journal says how many pages it holds: nothing as long as it is not needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Specimen:
+    """A recording that nobody has open.
+
+    Args:
+        name: Of `MAKE`.
+        folder: Where it lies, with nothing else.
+        database, key: Its file, and the key that it was signed with.
+        durability: The mode it was recorded in.
+        epoch: Its last one.
+        made_at: When it was finished, fixed-width form.
+        head: Its signed head, as somebody else has kept it.
+    """
+
+    name: str
+    folder: Path
+    database: Path
+    key: Path
+    durability: str
+    epoch: str
+    made_at: str
+    head: Signed[Head]
+
+    def copy(self, folder: Path) -> Specimen:
+        """A copy, in a folder that is made anew."""
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(self.folder, folder)
+        database, key = (folder / path.relative_to(self.folder) for path in (self.database, self.key))
+        return replace(self, folder=folder, database=database, key=key)
+
+
+async def make(name: str, folder: Path) -> Specimen | None:
+    """Make a specimen; None where it did not come about."""
+    return await MAKE[name](folder)
+
+
+async def _stopped(folder: Path) -> Specimen:
+    """It has erased and pruned, and was stopped in order."""
+    async with Victim(folder / "made", "--max-deltas", str(KEEP)) as victim:
+        await victim.start()
+        await _publish(victim, 1, KEEP)
+        await _post(victim, "/api/admin/snapshot")
+        await _post(victim, "/api/admin/erase", {"sessionId": session_of(3), "reason": "for the specimen"})
+        await _publish(victim, KEEP + 1, 2 * KEEP)
+        await _post(victim, "/api/admin/prune", {})
+        head = await _head(victim)
+        await victim.stop()
+    return _take("stopped", victim, folder, "snapshot", head)
+
+
+async def _logged(folder: Path) -> Specimen:
+    """Half of its entries are in the commit log only."""
+    async with Victim(folder / "made", "--durability", "commit") as victim:
+        await victim.start()
+        await _publish(victim, 1, KEEP)
+        await _post(victim, "/api/admin/snapshot")
+        for first in range(KEEP + 1, 2 * KEEP, 20):
+            await _publish(victim, first, first + 19)
+        head = await _head(victim)
+        await victim.kill()
+    return _take("logged", victim, folder, "commit", head)
+
+
+async def _torn(folder: Path) -> Specimen | None:
+    """Killed in a snapshot, after its journal was needed and before it was not."""
+    async with Victim(folder / "made") as victim:
+        await victim.start()
+        await _publish(victim, 1, KEEP)
+        await _post(victim, "/api/admin/snapshot")
+        head = await _head(victim)
+        journal = victim.database.with_name(f"{victim.database.name}-journal")
+        first = KEEP + 1
+        for _ in range(ATTEMPTS):
+            await _publish(victim, first, first + 20 * KEEP)
+            first += 20 * KEEP + 1
+            saving = asyncio.create_task(
+                until_gone(_post(victim, "/api/admin/snapshot")), name="torture-save"
+            )
+            caught = await asyncio.to_thread(_wait_for, journal)
+            await victim.kill()
+            await saving
+            if caught and _is_hot(journal):
+                return _take("torn", victim, folder, "snapshot", head)
+            await victim.start()
+    return None
+
+
+MAKE: dict[str, Callable[[Path], Awaitable[Specimen | None]]] = {
+    "stopped": _stopped,
+    "logged": _logged,
+    "torn": _torn,
+}
+
+
+def _take(name: str, victim: Victim, folder: Path, mode: str, head: Signed[Head]) -> Specimen:
+    kept = folder / name
+    shutil.rmtree(kept, ignore_errors=True)
+    shutil.copytree(victim.database.parent, kept / "data")
+    for file in victim.folder.glob(f"{victim.key.name}*"):
+        shutil.copy2(file, kept)
+    database = kept / "data" / victim.database.name
+    now = format_ms(SystemClock().now_ms())
+    return Specimen(name, kept, database, kept / victim.key.name, mode, head.said.epoch, now, head)
+
+
+async def _publish(victim: Victim, first: int, last: int) -> None:
+    async with victim.client() as http:
+        answer = await http.post("/api/deltas", content=frame_of(range(first, last + 1)), headers=JSON)
+        answer.raise_for_status()
+
+
+async def _post(victim: Victim, path: str, body: object = None) -> None:
+    async with victim.client() as http:
+        content = b"" if body is None else orjson.dumps(body)
+        (await http.post(path, content=content, headers=JSON)).raise_for_status()
+
+
+async def _head(victim: Victim) -> Signed[Head]:
+    return signed_of(Head, (await victim.get("/api/head")).json())
+
+
+def _is_hot(journal: Path) -> bool:
+    return journal.exists() and any(journal.read_bytes()[_SYNCED])
+
+
+def _wait_for(journal: Path) -> bool:
+    """Whether a journal came to be needed within seconds."""
+    end = time.monotonic() + 5.0
+    while time.monotonic() < end:
+        try:
+            with journal.open("rb") as file:
+                if any(file.read(_SYNCED.stop)[_SYNCED]):
+                    return True
+        except FileNotFoundError:
+            continue
+    return False

@@ -1,0 +1,201 @@
+"""A reader that cannot keep up, moved on instead of closed (`?slow=conflate`).
+
+From the moment it is too slow nothing more is written to it; what comes for it is counted, and which sessions it was
+about is kept. When it has taken what was written, `conflated` says what it skipped, and for each of those sessions a
+`state` event says how it is now (`null` where it was deleted; where its content was erased, `erased` says so), at the
+reader's pace. What comes meanwhile is skipped in the same way, so it may take several rounds until `live` says that it
+is over. It can fetch what it skipped, from `from` on.
+
+All readers of an audience that are being moved on share one account of what they miss (`fanout.Skipped`): a delta costs
+the same whether there is one of them or a thousand.
+
+Kept true: a reader sees every delta that matches, or a `conflated` whose range covers it; never half of it. One that
+takes nothing at all is closed as ever: that is for its socket to see.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from recorder.core.errors import RecorderError, Unavailable
+from recorder.engine.catchup import NOBODY, Source, states_at_once
+from recorder.engine.fanout import Batch, Skipped
+
+State = tuple[int, str, str]
+Erased = tuple[int, int, str]
+"""Through which seq, how many, when."""
+
+
+class Reader(Protocol):
+    """Who is too slow."""
+
+    position: int  # everything that matches, up to this seq, has been handed over
+
+    def send_states(self, states: Sequence[State]) -> None:
+        """(seq, session id, state) each."""
+        ...
+
+    def send_event(self, event: str, **fields: Any) -> None:
+        """Any other event."""
+        ...
+
+    def send_erased_now(self, session_id: str, through: int, count: int, erased_at: str) -> None:
+        """Content was erased."""
+        ...
+
+    def send_live(self, seq: int) -> None:
+        """From here on deltas come as they happen."""
+        ...
+
+    def set_aside(self) -> Skipped | None:
+        """Be handed nothing for now; where to see what it misses. None while it is not live yet."""
+        ...
+
+    def take_back(self) -> None:
+        """Be handed what comes again."""
+        ...
+
+    def failed(self, error: RecorderError) -> None:
+        """It is over."""
+        ...
+
+    async def wait_writable(self) -> None:
+        """Until what was written has been taken, but for a little."""
+        ...
+
+
+class Conflation:
+    """See the module. One for each reader that asks for it.
+
+    Args:
+        source: The hub.
+        reader: Whom.
+    """
+
+    def __init__(self, source: Source, reader: Reader) -> None:
+        self._source = source
+        self._reader = reader
+        self._task: asyncio.Task[None] | None = None  # while the reader is behind
+        # What was skipped and is not told of: what it was handed all the same, and from where on in the account.
+        self._count = 0  # deltas
+        self._touched: dict[str, tuple[int, bool]] = {}  # their sessions: the last seq, whether it deleted
+        self._skipped: Skipped | None = None  # the account, while it is set aside
+        self._mark = 0, 0  # the account's count and seq then
+        self._erased: dict[str, Erased] = {}  # sessions whose content was erased, and that is not told of
+
+    @property
+    def is_active(self) -> bool:
+        """Whether nothing may be written to the reader but what comes from here."""
+        return self._task is not None
+
+    def start(self) -> None:
+        """The reader is too slow."""
+        if self._task is None:
+            self._source.metrics.conflations += 1
+            self._set_aside()
+            self._task = self._source.spawn(self)
+
+    def stop(self) -> None:
+        """It is gone, or begins anew."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+            self._skipped = None
+            self._reader.take_back()
+        self._count, self._touched, self._erased = 0, {}, {}
+
+    def end(self) -> None:
+        """After `stop`: let go of the reader, for good."""
+        self._reader = NOBODY
+
+    def skip(self, batch: Batch) -> None:
+        """Count what it was handed and is not written."""
+        # It has become live since, perhaps.
+        if self._skipped is None:
+            self._set_aside()
+        self._count += len(batch.entries)
+        for entry in batch.entries:
+            self._touched[entry.session_id] = entry.seq, entry.type == "deleted"
+
+    def erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
+        """A session's content was erased, which is told in its turn: the reader may not have seen it yet."""
+        self._erased[session_id] = through, count, erased_at
+
+    def _set_aside(self) -> None:
+        self._skipped = self._reader.set_aside()
+        if self._skipped is not None:
+            self._mark = self._skipped.count, self._skipped.seq
+
+    @property
+    def _has_news(self) -> bool:
+        """Whether there is something to tell."""
+        account = self._skipped
+        return bool(self._count or self._erased or (account is not None and account.count > self._mark[0]))
+
+    def _take_news(self) -> tuple[int, dict[str, tuple[int, bool]], dict[str, Erased]]:
+        """What is to be told: how many deltas, their sessions, and what was erased."""
+        count, self._count = self._count, 0
+        touched, self._touched = self._touched, {}
+        erased, self._erased = self._erased, {}
+        if self._skipped is not None:
+            count += self._skipped.count - self._mark[0]
+            touched |= self._skipped.touched(self._mark[1])
+            self._mark = self._skipped.count, self._skipped.seq
+        return count, touched, erased
+
+    async def run(self) -> None:
+        """Catch up, round by round."""
+        try:
+            await self._run()
+        except Exception:
+            # The boundary of a subscription: it must not stay open with a gap. The hub counts and logs it.
+            self._reader.failed(Unavailable("the states cannot be read", hint="resume in a moment"))
+            raise
+
+    async def _run(self) -> None:
+        reader, fanout = self._reader, self._source.fanout
+        await reader.wait_writable()
+        fanout.flush()
+        while self._has_news:
+            await self._round()
+            await reader.wait_writable()
+            # What this tick has collected would otherwise be written behind our back, in front of what we have to say.
+            fanout.flush()
+        # No await since: from the next batch on it is live.
+        self._task = self._skipped = None
+        reader.take_back()
+        reader.position = self._source.head
+        reader.send_live(self._source.head)
+
+    async def _round(self) -> None:
+        """Say what was skipped, and how the sessions are that it was about."""
+        reader = self._reader
+        head = self._source.head
+        count, touched, erased = self._take_news()
+        # One instant, as the states of a reset: what follows it is skipped anew, or live.
+        living = self._source.states(frozenset(touched))
+        if count:
+            reader.send_event(
+                "conflated",
+                **{"epoch": self._source.epoch, "from": reader.position, "to": head, "count": count},
+            )
+        for session_id, told in erased.items():
+            reader.send_erased_now(session_id, *told)
+        alive = {session_id for _, session_id, _ in living}
+        # One that is neither alive nor deleted is erased, or about to be: that is told as what it is, once it is done.
+        gone = [
+            (seq, session_id, "null")
+            for session_id, (seq, is_deleted) in touched.items()
+            if is_deleted and session_id not in alive
+        ]
+        states = sorted([*living, *gone])
+        start = 0
+        while start < len(states):
+            await reader.wait_writable()
+            stop = states_at_once(states, start)
+            reader.send_states(states[start:stop])
+            start = stop
+        # Only now: who is cut among the states resumes from before them.
+        reader.position = head

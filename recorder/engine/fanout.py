@@ -1,0 +1,276 @@
+"""From one entry to everyone who wants it: encoded once, written once per subscriber and loop tick.
+
+Subscribers with the same filter form an audience. What is published during one tick of the event loop is collected; at
+its end each audience gets the frames that match it joined into one `bytes`, and each subscriber of it writes that same
+object. So the cost of a subscriber is one write per tick, whatever the number of deltas. One that is set aside, being
+too slow, costs nothing at all: what it is not handed is counted once for all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from recorder.core.delta import Entry
+from recorder.core.metrics import Metrics
+from recorder.core.session_filter import Scope, Sessions
+from recorder.engine.tail import Tail
+from recorder.wire import sse
+from recorder.wire.deflate import packed_frame
+from recorder.wire.events import entry_without_hash
+from recorder.wire.subscribe import Subscription
+
+Filter = tuple[Sessions, frozenset[str] | None, bool]
+"""Sessions, types, and whether hashes are shown."""
+
+
+class Batch:
+    """Entries of one tick that match one audience, in order; never empty."""
+
+    __slots__ = ("_messages", "_packed", "_packs", "entries", "last_seq", "wire")
+
+    def __init__(self, entries: list[Entry], packs: dict[int, bytes] | None = None) -> None:
+        # Frames compressed already, by seq: shared by the audiences of one tick.
+        self._packs = {} if packs is None else packs
+        self._packed = b""  # `wire` compressed, from the first who wants it on
+        self.entries = entries
+        self.last_seq = entries[-1].seq
+        self.wire = b"".join([entry.frame for entry in entries])
+        self._messages = b""  # the same as Server-Sent Events, from the first who wants them on
+
+    def messages(self, epoch: str) -> bytes:
+        """The entries as Server-Sent Events."""
+        if not self._messages:
+            self._messages = sse.entries(self.entries, epoch)
+        return self._messages
+
+    @property
+    def packed(self) -> bytes:
+        """The entries' frames, compressed."""
+        if not self._packed:
+            packs = self._packs
+            for entry in self.entries:
+                if entry.seq not in packs:
+                    packs[entry.seq] = packed_frame(entry.frame)
+            self._packed = b"".join([packs[entry.seq] for entry in self.entries])
+        return self._packed
+
+
+def batch_without_hashes(entries: list[Entry]) -> Batch:
+    """A batch for those who may not see the chain."""
+    return Batch([entry_without_hash(entry) for entry in entries])
+
+
+class Receiver(Protocol):
+    """Who gets batches. Must not raise, must not block, and may leave its audience while being served."""
+
+    def deliver(self, batch: Batch) -> None:
+        """Take the next entries; their seqs are greater than all before."""
+        ...
+
+
+class Skipped:
+    """What an audience was handed while some of it were set aside: how much, and about which sessions.
+
+    One for all of them, so that however many there are, an entry costs one note.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0  # entries
+        self.seq = 0  # of the last one
+        # Session → the last seq, and whether it deleted; in the order of these seqs.
+        self._latest: OrderedDict[str, tuple[int, bool]] = OrderedDict()
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Note entries, at least one."""
+        self.count += len(entries)
+        self.seq = entries[-1].seq
+        for entry in entries:
+            self._latest[entry.session_id] = entry.seq, entry.type == "deleted"
+            self._latest.move_to_end(entry.session_id)
+
+    def touched(self, after: int) -> dict[str, tuple[int, bool]]:
+        """Sessions that had entries after a seq: the last seq of each, and whether it deleted."""
+        found: dict[str, tuple[int, bool]] = {}
+        for session_id in reversed(self._latest):
+            last = self._latest[session_id]
+            if last[0] <= after:
+                break
+            found[session_id] = last
+        return found
+
+
+class Audience:
+    """Everyone who is live with one and the same filter."""
+
+    __slots__ = ("aside", "members", "pending", "sessions", "skipped", "types", "with_hashes")
+
+    def __init__(self, key: Filter) -> None:
+        self.sessions, self.types, self.with_hashes = key
+        self.members: dict[Receiver, None] = {}  # ordered, so that service is fair and repeatable
+        self.aside: dict[Receiver, None] = {}  # those who are not handed anything for now
+        self.skipped = Skipped()  # what those have missed, and those before them since there were none
+        self.pending: list[Entry] = []  # matched in the tick that is being flushed
+
+    def wants(self, entry: Entry) -> bool:
+        """Whether an entry matches its filter."""
+        return (self.sessions is None or entry.session_id in self.sessions) and (
+            self.types is None or entry.type in self.types
+        )
+
+    def deliver(self, packs: dict[int, bytes]) -> Batch | None:
+        """Hand the pending entries to every member; `packs` as in `Batch`, for those who are shown hashes."""
+        if self.aside:
+            # First: who is set aside while being handed this batch has a count of its own of it.
+            self.skipped.add(self.pending)
+        if not self.members:
+            self.pending = []
+            return None
+        batch = Batch(self.pending, packs) if self.with_hashes else batch_without_hashes(self.pending)
+        self.pending = []
+        for member in list(self.members):
+            member.deliver(batch)
+        return batch
+
+
+class Fanout:
+    """Collects what is published and hands it out at the end of the loop tick.
+
+    Args:
+        tail: Gets every entry, for those who join later.
+        metrics: Counts deliveries.
+        schedule: Runs a callback at the end of the tick; the running loop's `call_soon` by default.
+    """
+
+    def __init__(
+        self, tail: Tail, metrics: Metrics, schedule: Callable[[Callable[[], None]], object] | None = None
+    ) -> None:
+        self._tail = tail
+        self._metrics = metrics
+        self._schedule = schedule or asyncio.get_running_loop().call_soon
+        self._tick: list[Entry] = []  # published since the last flush
+        self._scheduled = False  # whether a flush is on its way
+        self._audiences: dict[Filter, Audience] = {}  # all of them, by filter
+        self._everything: list[Audience] = []  # those that name no session
+        self._scoped: list[Audience] = []  # those that name beginnings of sessions
+        self._by_session: dict[str, dict[Audience, None]] = {}  # those that do, under each name
+
+    @property
+    def receivers(self) -> int:
+        """How many receivers are live, and not set aside."""
+        return sum(len(audience.members) for audience in self._audiences.values())
+
+    def publish(self, entries: Sequence[Entry]) -> None:
+        """Hand out the next entries, at least one, at the end of this tick."""
+        self._tail.extend(entries)
+        self._tick.extend(entries)
+        if not self._scheduled:
+            self._scheduled = True
+            self._schedule(self._on_tick)
+
+    def join(self, receiver: Receiver, subscription: Subscription) -> None:
+        """Serve a receiver from the next entry on. What was published before now must have been flushed."""
+        key = _filter(subscription)
+        audience = self._audiences.get(key)
+        if audience is None:
+            audience = self._audiences[key] = Audience(key)
+            if audience.sessions is None:
+                self._everything.append(audience)
+            elif isinstance(audience.sessions, Scope):
+                self._scoped.append(audience)
+            else:
+                for session in audience.sessions:
+                    self._by_session.setdefault(session, {})[audience] = None
+        audience.members[receiver] = None
+
+    def leave(self, receiver: Receiver, subscription: Subscription) -> None:
+        """Serve a receiver no longer. Harmless if it is not served."""
+        key = _filter(subscription)
+        audience = self._audiences.get(key)
+        if audience is None:
+            return
+        audience.members.pop(receiver, None)
+        self._back(audience, receiver)
+        if not audience.members and not audience.aside:
+            self._drop(key, audience)
+
+    def set_aside(self, receiver: Receiver, subscription: Subscription) -> Skipped | None:
+        """Hand a receiver nothing until `take_back`. None where it is not served.
+
+        Returns:
+            Where to see what it misses. If it is being handed a batch now, that one is not counted there.
+        """
+        audience = self._audiences.get(_filter(subscription))
+        if audience is None or receiver not in audience.members:
+            return None
+        del audience.members[receiver]
+        audience.aside[receiver] = None
+        return audience.skipped
+
+    def take_back(self, receiver: Receiver, subscription: Subscription) -> None:
+        """Serve a receiver again that was set aside. What was published before now must have been flushed."""
+        audience = self._audiences.get(_filter(subscription))
+        if audience is not None and receiver in audience.aside:
+            self._back(audience, receiver)
+            audience.members[receiver] = None
+
+    @staticmethod
+    def _back(audience: Audience, receiver: Receiver) -> None:
+        if receiver in audience.aside:
+            del audience.aside[receiver]
+            if not audience.aside:
+                audience.skipped = Skipped()
+
+    def flush(self) -> None:
+        """Hand out now what the tick has collected."""
+        entries, self._tick = self._tick, []
+        if not entries:
+            return
+        packs: dict[int, bytes] = {}
+        for audience in self._match(entries):
+            members = len(audience.members)
+            batch = audience.deliver(packs)
+            if batch is not None:
+                self._metrics.delivered(len(batch.entries) * members, len(batch.wire) * members)
+
+    def _on_tick(self) -> None:
+        self._scheduled = False
+        self.flush()
+
+    def _match(self, entries: list[Entry]) -> Iterable[Audience]:
+        matched: dict[Audience, None] = {}
+        for audience in self._everything:
+            types = audience.types
+            audience.pending = entries if types is None else [e for e in entries if e.type in types]
+            if audience.pending:
+                matched[audience] = None
+        for audience in self._scoped:
+            audience.pending = [entry for entry in entries if audience.wants(entry)]
+            if audience.pending:
+                matched[audience] = None
+        if self._by_session:
+            for entry in entries:
+                for audience in self._by_session.get(entry.session_id, ()):
+                    if audience.types is None or entry.type in audience.types:
+                        audience.pending.append(entry)
+                        matched[audience] = None
+        return matched
+
+    def _drop(self, key: Filter, audience: Audience) -> None:
+        del self._audiences[key]
+        if audience.sessions is None:
+            self._everything.remove(audience)
+        elif isinstance(audience.sessions, Scope):
+            self._scoped.remove(audience)
+        else:
+            for session in audience.sessions:
+                named = self._by_session[session]
+                del named[audience]
+                if not named:
+                    del self._by_session[session]
+
+
+def _filter(subscription: Subscription) -> Filter:
+    return subscription.sessions, subscription.types, subscription.with_hashes

@@ -1,0 +1,435 @@
+"""The hub: every connection, its subscription, and the entries on their way to it.
+
+It owns the fan-out, the tail, the feeds' tasks and the keeper that enforces deadlines and sends heartbeats. `run` opens
+it; leaving that closes every connection in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Protocol
+
+from loguru import logger
+
+from recorder.auth.grants import EVERYTHING, Grant
+from recorder.core.clock import Clock
+from recorder.core.delta import Entry
+from recorder.core.errors import Closed, NotAuthenticated, RecorderError
+from recorder.core.metrics import Metrics
+from recorder.core.session_filter import Sessions
+from recorder.core.statements import Head, Signed
+from recorder.core.timestamps import format_ms
+from recorder.engine.catchup import History, Work
+from recorder.engine.fanout import Fanout
+from recorder.engine.head_announcer import HeadAnnouncer
+from recorder.engine.rate_limit import Pace
+from recorder.engine.tail import Tail
+from recorder.net.event_stream import EventStream
+from recorder.net.limits import SocketLimits
+from recorder.net.publisher import Intake, Publisher
+from recorder.net.subscriber import Subscriber
+from recorder.net.websocket import WebSocket
+from recorder.wire.events import PROTOCOL_VERSION, event_frame
+from recorder.wire.subscribe import Subscription
+
+SWEEP_SECONDS = 0.25
+"""How often deadlines are looked at, at least."""
+
+
+class Order(Protocol):
+    """What the hub asks of the sequencer."""
+
+    @property
+    def epoch(self) -> str:
+        """The current epoch."""
+        ...
+
+    @property
+    def head(self) -> int:
+        """The highest seq given."""
+        ...
+
+    @property
+    def hash(self) -> bytes | None:
+        """The chain's hash at the head; None where the chain is off."""
+        ...
+
+
+class States(Protocol):
+    """What the hub asks of the current states."""
+
+    def listing(self, sessions: Sessions = None) -> list[tuple[int, str, str]]:
+        """(seq, session id, state) of all sessions that live, or of those named."""
+        ...
+
+
+class Local(Protocol):
+    """A subscription in this process."""
+
+    def failed(self, error: RecorderError) -> None:
+        """It is over."""
+        ...
+
+    def send_erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
+        """Content was erased."""
+        ...
+
+
+class Listener(Protocol):
+    """A connection that subscribes, of whatever kind."""
+
+    position: int  # everything that matches, up to this seq, has been handed over
+
+    @property
+    def at_own_pace(self) -> bool:
+        """Whether it is catching up."""
+        ...
+
+    @property
+    def is_scoped(self) -> bool:
+        """Whether it may see some sessions only."""
+        ...
+
+    @property
+    def lag_bytes(self) -> int:
+        """Bytes written and not yet taken."""
+        ...
+
+    def send_heartbeat(self, frame: bytes) -> None:
+        """A heartbeat, as a WebSocket frame."""
+        ...
+
+    def send_erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
+        """Content was erased."""
+        ...
+
+
+class Hub:
+    """See the module. Made by `run`.
+
+    Args:
+        order: Knows the epoch and the head.
+        states: The sessions' states as of the head.
+        history: What is recorded; None where nothing is.
+        durable: Tells the highest seq on disk.
+        limits: Of connections.
+        heartbeat_seconds: Between heartbeats.
+        signed_head: Tells where the recording ends, signed, or None where nothing is signed.
+        head_seconds: Between signed heads.
+        durability, loss_window_ms: What `hello` says; a window of 0 where nothing is recorded.
+        clock, metrics: As everywhere.
+    """
+
+    def __init__(
+        self,
+        order: Order,
+        states: States,
+        history: History | None,
+        durable: Callable[[], int],
+        *,
+        limits: SocketLimits,
+        heartbeat_seconds: float,
+        signed_head: Callable[[], Awaitable[Signed[Head] | None]],
+        head_seconds: float,
+        durability: str,
+        loss_window_ms: int,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._order = order
+        self._states = states
+        self._durable = durable
+        self._limits = limits
+        self._heartbeat_seconds = heartbeat_seconds
+        self._heartbeat_at = clock.monotonic()  # when the last one was sent
+        self._announcer = HeadAnnouncer(self, signed_head, head_seconds, clock.monotonic())
+        self._durability = durability  # what an ack means, in a word
+        self._loss_window_ms = loss_window_ms
+        self._clock = clock
+        self._sockets: set[WebSocket] = set()  # open connections, to be swept
+        self._subscribers: dict[Listener, None] = {}  # those of /ws, and streams
+        self._streams: dict[EventStream, None] = {}  # those of /api/stream
+        self._publishers: dict[Publisher, None] = {}  # those of /publish
+        self._locals: dict[Local, None] = {}  # subscriptions in this process
+        self._feeds: set[asyncio.Task[None]] = set()  # catching up
+        self._closed = False
+        self.metrics = metrics
+        self.history = history
+        self.ahead = 0  # slices of history that feeds have read ahead
+        self.tail = Tail(order.head, head_hash=order.hash)
+        self.fanout = Fanout(self.tail, metrics)
+
+    @classmethod
+    @asynccontextmanager
+    async def run(cls, *args: Any, **options: Any) -> AsyncIterator[Hub]:
+        """A hub that keeps its connections' deadlines until the block is left."""
+        hub = cls(*args, **options)
+        keeper = asyncio.create_task(hub._keep(), name="hub-keeper")
+        try:
+            yield hub
+        finally:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+            await hub.close()
+
+    # What feeds, subscribers and publishers ask for.
+
+    @property
+    def epoch(self) -> str:
+        """The current epoch."""
+        return self._order.epoch
+
+    @property
+    def head(self) -> int:
+        """The highest seq given."""
+        return self._order.head
+
+    @property
+    def subscribers(self) -> int:
+        """How many connections subscribe."""
+        return len(self._subscribers)
+
+    @property
+    def publishers(self) -> int:
+        """How many connections publish."""
+        return len(self._publishers)
+
+    @property
+    def lag_bytes(self) -> int:
+        """Unsent bytes of the slowest subscriber."""
+        return max((subscriber.lag_bytes for subscriber in self._subscribers), default=0)
+
+    @property
+    def lag_deltas(self) -> int:
+        """How far the position of the slowest subscriber that is catching up is behind the head."""
+        behind = [self.head - s.position for s in self._subscribers if s.at_own_pace]
+        return max(behind, default=0)
+
+    @property
+    def outbox_bytes(self) -> int:
+        """Unsent bytes of all subscribers."""
+        return sum(subscriber.lag_bytes for subscriber in self._subscribers)
+
+    def states(self, sessions: Sessions) -> list[tuple[int, str, str]]:
+        """(seq, session id, state) of every session that is not deleted, as of the head."""
+        return self._states.listing(sessions)
+
+    def hello(self, *, is_scoped: bool = False) -> bytes:
+        """The `hello` frame of now.
+
+        Args:
+            is_scoped: Whether the token is for some sessions only: then numbers are missing from what is sent.
+        """
+        return event_frame(
+            "hello",
+            protocol=PROTOCOL_VERSION,
+            epoch=self.epoch,
+            head=self.head,
+            durable=self._durable(),
+            recording=self.history is not None,
+            durability=self._durability,
+            lossWindowMs=self._loss_window_ms,
+            **({"scoped": True} if is_scoped else {}),
+        )
+
+    def spawn(self, work: Work) -> asyncio.Task[None]:
+        """Run a reader's catching up as a task of ours."""
+        task = asyncio.create_task(work.run(), name="hub-feed")
+        self._feeds.add(task)
+        task.add_done_callback(self._feed_done)
+        return task
+
+    def add_subscriber(self, subscriber: Listener) -> None:
+        """Count it, and send it heartbeats."""
+        self._subscribers[subscriber] = None
+
+    def remove_subscriber(self, subscriber: Listener) -> None:
+        """Forget it."""
+        self._subscribers.pop(subscriber, None)
+
+    def add_publisher(self, publisher: Publisher) -> None:
+        """Count it."""
+        self._publishers[publisher] = None
+
+    def remove_publisher(self, publisher: Publisher) -> None:
+        """Forget it."""
+        self._publishers.pop(publisher, None)
+
+    def add_local(self, subscription: Local) -> None:
+        """A subscription in this process; it is told when the hub closes. Raises `Closed` after that."""
+        if self._closed:
+            raise Closed("the recorder has stopped")
+        self._locals[subscription] = None
+
+    def remove_local(self, subscription: Local) -> None:
+        """Forget it."""
+        self._locals.pop(subscription, None)
+
+    # What the intake and the door ask for.
+
+    def publish(self, entries: Sequence[Entry]) -> None:
+        """Hand entries, at least one, to everyone who wants them, at the end of this tick."""
+        self.fanout.publish(entries)
+        if self.history is None:
+            # Nobody will ever say that it is recorded: the tail keeps its bound all the same.
+            self.tail.recorded(entries[-1].seq)
+
+    def erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
+        """The content of a session's entries up to a seq was erased: hold it no more, and tell who may have seen it."""
+        self.fanout.flush()
+        self.tail.erase(session_id, through)
+        everybody: list[Listener | Local] = [*self._subscribers, *self._locals]
+        for listener in everybody:
+            listener.send_erased(session_id, through, count, erased_at)
+
+    def recorded(self, seq: int) -> None:
+        """The store has everything up to `seq`."""
+        self.tail.recorded(seq)
+
+    def subscriber(self, socket: WebSocket, query: Any, grant: Grant = EVERYTHING) -> Subscriber:
+        """The role of a connection that subscribes."""
+        return Subscriber(self, socket, query, grant)
+
+    def publisher(
+        self,
+        socket: WebSocket,
+        intake: Intake,
+        *,
+        acks: bool,
+        pace: Pace | None = None,
+        sessions: Sessions = None,
+    ) -> Publisher:
+        """The role of a connection that publishes."""
+        return Publisher(self, intake, socket, acks=acks, pace=pace, sessions=sessions)
+
+    @contextmanager
+    def stream(self, subscription: Subscription, grant: Grant = EVERYTHING) -> Iterator[EventStream]:
+        """A subscription as Server-Sent Events, while the block lasts.
+
+        Args:
+            subscription: Narrowed to what the reader may see.
+            grant: What that is.
+
+        Raises:
+            Closed: None is taken any more.
+        """
+        if self._closed:
+            raise Closed("the recorder has stopped")
+        stream = EventStream(self, subscription, self._limits, self._clock, grant=grant)
+        self._streams[stream] = None
+        try:
+            stream.start()
+            yield stream
+        finally:
+            stream.stop()
+            del self._streams[stream]
+
+    def end_streams(self) -> None:
+        """Let every stream end behind what is queued for it: HTTP has no goodbye to wait for."""
+        for stream in list(self._streams):
+            stream.shutdown()
+
+    def revoke(self, holds: Callable[[Grant], bool]) -> int:
+        """Close every connection whose right to be here has ended; how many there were.
+
+        Args:
+            holds: Whether a grant still counts.
+        """
+        reason = "the token is not valid any more"
+        sockets = [socket for socket in self._sockets if not holds(socket.grant)]
+        streams = [stream for stream in self._streams if not holds(stream.grant)]
+        for socket in sockets:
+            socket.send_away(reason)
+        for stream in streams:
+            stream.failed(NotAuthenticated(reason))
+        return len(sockets) + len(streams)
+
+    def opened(self, socket: WebSocket) -> None:
+        """Sweep this connection from now on."""
+        self._sockets.add(socket)
+
+    def gone(self, socket: WebSocket) -> None:
+        """Sweep it no longer."""
+        self._sockets.discard(socket)
+
+    # Keeping.
+
+    def sweep(self) -> None:
+        """Enforce every connection's deadlines; send the heartbeat when it is due."""
+        now = self._clock.monotonic()
+        for socket in list(self._sockets):
+            try:
+                socket.sweep(now)
+            except Exception:
+                # The boundary of a connection: its deadlines cannot be kept, those of the others are.
+                logger.exception("a connection could not be looked after")
+                socket.transport.abort()
+        if now - self._heartbeat_at >= self._heartbeat_seconds:
+            self._heartbeat_at = now
+            self._send_heartbeat()
+        self._announcer.sweep(now)
+
+    async def close(self) -> None:
+        """Close every connection now; what is unsent is lost to those who have not read it."""
+        self._closed = True
+        self.fanout.flush()
+        for socket in list(self._sockets):
+            socket.shutdown()
+        self.end_streams()
+        for subscription in list(self._locals):
+            subscription.failed(Closed("the recorder has stopped"))
+        await self._announcer.close()
+        for task in list(self._feeds):
+            task.cancel()
+        await asyncio.gather(*self._feeds, return_exceptions=True)
+        for socket in list(self._sockets):
+            socket.transport.abort()
+
+    def send_all(self, frame: bytes, *, also_scoped: bool = False) -> None:
+        """Send subscribers an event that stands in no order with the deltas, but after those of this tick.
+
+        Args:
+            frame: The event.
+            also_scoped: Whether it goes to those, too, who may see some sessions only.
+        """
+        # What tells of a head must not come before the deltas up to it.
+        self.fanout.flush()
+        for subscriber in list(self._subscribers):
+            if also_scoped or not subscriber.is_scoped:
+                subscriber.send_heartbeat(frame)
+
+    def _send_heartbeat(self) -> None:
+        frame = event_frame(
+            "heartbeat",
+            epoch=self.epoch,
+            head=self.head,
+            durable=self._durable(),
+            at=format_ms(self._clock.now_ms()),
+        )
+        self.send_all(frame, also_scoped=True)
+
+    async def _keep(self) -> None:
+        limits = self._limits
+        shortest = min(
+            limits.soft_seconds,
+            limits.ping_interval,
+            limits.ping_timeout,
+            self._heartbeat_seconds,
+            self._announcer.seconds,
+        )
+        pause = min(SWEEP_SECONDS, max(shortest / 4, 0.005))
+        while True:
+            await asyncio.sleep(pause)
+            try:
+                self.sweep()
+            except Exception:
+                # Without the keeper no deadline would be kept any more.
+                logger.exception("the heartbeat failed")
+
+    def _feed_done(self, task: asyncio.Task[None]) -> None:
+        self._feeds.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            # The boundary of a connection: it is told by being closed, the others don't notice.
+            logger.opt(exception=task.exception()).error("a subscriber's history failed")

@@ -1,0 +1,541 @@
+"""The one way in: every delta, over WebSocket, HTTP or in process, passes here.
+
+Decode and check first, all or none; then number, broadcast and queue for recording, without an await between, so
+that the order of the numbers, of the wire and of the database is one. Who publishes too fast is held back by
+`is_full`; what has been accepted is never dropped. It does not ask whether anybody subscribes.
+
+Where an ack means "on disk", entries are held back until the log says so, and only then broadcast. What the disk does
+not take is withdrawn, and its publishers are told, before anybody has seen it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from recorder.core.chain import content_digest
+from recorder.core.clock import Clock
+from recorder.core.delta import MAX_DEPTH, Delta, Entry
+from recorder.core.errors import Closed, Conflict, NotAllowed, RecorderError, StoreError, Unavailable
+from recorder.core.metrics import Metrics
+from recorder.core.redaction import Redactor
+from recorder.core.session_filter import Scope, Sessions
+from recorder.engine.idempotency import RecentIds
+from recorder.engine.limits import DEFAULT_LIMITS, PublishLimits
+from recorder.engine.sequencer import Sequencer
+from recorder.engine.uncommitted import Held
+from recorder.wire.decode import decode_lines, decode_text, place_of
+
+
+class Broadcast(Protocol):
+    """Who hands entries to subscribers."""
+
+    def publish(self, entries: Sequence[Entry]) -> None:
+        """Hand out entries, soon."""
+        ...
+
+
+class Log(Protocol):
+    """Who records entries. Where nothing is recorded, `None` stands in its place."""
+
+    @property
+    def space(self) -> int:
+        """How many entries the queue has space for."""
+        ...
+
+    @property
+    def recorded(self) -> int:
+        """The highest seq recorded."""
+        ...
+
+    @property
+    def durable(self) -> int:
+        """The highest seq on disk."""
+        ...
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing can be recorded any more, if so."""
+        ...
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be put on disk at the moment, where an ack means that."""
+        ...
+
+    def extend(self, entries: Sequence[Entry]) -> None:
+        """Queue entries for recording."""
+        ...
+
+
+class RoomWaiter(Protocol):
+    """Who is told when there is room."""
+
+    def on_room(self) -> None:
+        """There is room again."""
+        ...
+
+
+class RecordedWaiter(Protocol):
+    """Who is told when more is recorded."""
+
+    def on_recorded(self) -> None:
+        """More is recorded than before."""
+        ...
+
+    def on_withdrawn(self, error: RecorderError) -> None:
+        """What is not recorded now never will be."""
+        ...
+
+
+class Accepted(msgspec.Struct, frozen=True, gc=False):
+    """What was taken in one go.
+
+    Args:
+        epoch: The epoch of the numbers.
+        first_seq: The number of the first delta.
+        seq: The number of the last delta.
+        count: How many deltas there were.
+        duplicates: How many of them were known already, by their id.
+        through: The highest number among them: the ack is true once this much is recorded.
+    """
+
+    epoch: str
+    first_seq: int
+    seq: int
+    count: int
+    through: int
+    duplicates: int = 0
+
+    def ack(self, durable: int) -> bytes:
+        """The `ack` event, as JSON text.
+
+        Args:
+            durable: The highest seq known to be on disk.
+        """
+        # By hand: there is one for every frame of every publisher.
+        return (
+            f'{{"event":"ack","epoch":"{self.epoch}","firstSeq":{self.first_seq},"seq":{self.seq}'
+            f',"count":{self.count},"durable":{"true" if self.through <= durable else "false"}'
+            + (f',"duplicates":{self.duplicates}}}' if self.duplicates else "}")
+        ).encode()
+
+    def fields(self, durable: int) -> dict[str, object]:
+        """The ack's fields as HTTP returns them."""
+        fields: dict[str, object] = {
+            "epoch": self.epoch,
+            "firstSeq": self.first_seq,
+            "seq": self.seq,
+            "count": self.count,
+            "durable": self.through <= durable,
+        }
+        if self.duplicates:
+            fields["duplicates"] = self.duplicates
+        return fields
+
+
+class Intake:
+    """See the module.
+
+    Args:
+        sequencer: Numbers the deltas.
+        ids: Knows the ids used lately.
+        broadcast: Gets every entry.
+        log: Records every entry; None where recording is off.
+        clock: For the time of receipt.
+        metrics: Counts.
+        limits: What one publish may hold.
+        redactor: Takes secrets out of states; None where none is to go.
+        refusal: Tells why nothing can be taken now, if so.
+        held: Keeps entries back until they are on disk; None where they are broadcast at once.
+    """
+
+    def __init__(
+        self,
+        sequencer: Sequencer,
+        ids: RecentIds,
+        broadcast: Broadcast,
+        log: Log | None,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        limits: PublishLimits = DEFAULT_LIMITS,
+        redactor: Redactor | None = None,
+        refusal: Callable[[], RecorderError | None] = lambda: None,
+        held: Held | None = None,
+    ) -> None:
+        self.max_message_bytes = limits.max_message_bytes  # for those who read messages for it
+        self._sequencer = sequencer  # gives each delta its place
+        self._ids = ids  # used lately; only read until a whole frame is accepted
+        self._broadcast = broadcast  # gets every entry: at once, or when it is on disk
+        self._held = held  # has those that are not on disk
+        self._log = log  # gets every entry then
+        self._clock = clock  # read once a frame: its deltas are received at one time
+        self._metrics = metrics  # counts what is taken and what is refused
+        self._limits = limits  # of each publish
+        self._looks_for_depth = limits.max_depth < MAX_DEPTH  # else decoding has seen to it
+        self._redactor = redactor  # first of all that looks into a state
+        self._refusal = refusal  # asked before each publish
+        self._room_waiters: dict[RoomWaiter, None] = {}  # told, once each, when there is room
+        self._recorded_waiters: dict[RecordedWaiter, None] = {}  # told, once each, when more is recorded
+        self._closed = False  # whether nothing more is taken
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the recording queue is beyond its bounds."""
+        return self.space == 0
+
+    @property
+    def space(self) -> int:
+        """How many deltas the recording queue has space for."""
+        return sys.maxsize if self._log is None else self._log.space
+
+    @property
+    def recorded(self) -> int:
+        """Acks for everything up to this seq are true."""
+        return self._sequencer.head if self._log is None else self._log.recorded
+
+    @property
+    def durable(self) -> int:
+        """Acks up to this seq say that it is on disk.
+
+        Where an ack means that, each is given for a group that was: also while the next one has just found out that the
+        file is there no more.
+        """
+        if self._log is None:
+            return 0
+        return self._log.recorded if self.may_withdraw else self._log.durable
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing can be recorded any more, if so."""
+        return None if self._log is None else self._log.failure
+
+    @property
+    def may_withdraw(self) -> bool:
+        """Whether what was accepted may turn out not to be recorded: where it is held until it is on disk."""
+        return self._held is not None
+
+    def accept(self, text: bytes, spend: Spend | None = None, sessions: Sessions = None) -> Accepted:
+        """Take the deltas of a JSON text: one delta, or an array, all or none.
+
+        Args:
+            text: The text.
+            spend: Gets the number of deltas, before any has a place; raises RecorderError where that is too many.
+            sessions: The only sessions that its publisher may write; None for all.
+
+        Raises:
+            RecorderError: Nothing of it was taken; the code and the place say why.
+        """
+        return _raised(self.accept_each([text], spend, sessions)[0])
+
+    def accept_each(
+        self, texts: Sequence[bytes], spend: Spend | None = None, sessions: Sessions = None
+    ) -> list[Accepted | RecorderError]:
+        """Take texts one after the other, as `accept` does: what is refused of one does not touch the others.
+
+        They are received at one time, and handed on together.
+
+        Args:
+            texts: The texts.
+            spend, sessions: As in `accept`.
+
+        Returns:
+            What came of each.
+        """
+        return self._take(decode_text, texts, spend, sessions, lines=False)
+
+    def accept_lines(self, text: bytes, spend: Spend | None = None, sessions: Sessions = None) -> Accepted:
+        """The same for NDJSON."""
+        return _raised(self._take(decode_lines, [text], spend, sessions, lines=True)[0])
+
+    def close(self) -> None:
+        """Take nothing more."""
+        self._closed = True
+
+    def wait_for_room(self, waiter: RoomWaiter) -> None:
+        """Tell `waiter` once when it is full no longer."""
+        self._room_waiters[waiter] = None
+
+    def wait_recorded(self, waiter: RecordedWaiter) -> None:
+        """Tell `waiter` once when more is recorded."""
+        self._recorded_waiters[waiter] = None
+
+    async def room(self) -> None:
+        """Wait until it is not full, or recording has failed (which `accept` then says)."""
+        while self.is_full and self.failure is None:
+            future = _Future()
+            self.wait_for_room(future)
+            try:
+                await future.future
+            finally:
+                self._room_waiters.pop(future, None)
+
+    async def until_recorded(self, seq: int) -> None:
+        """Wait until everything up to `seq` is recorded.
+
+        Raises:
+            Unavailable: It cannot be recorded any more.
+        """
+        while self.recorded < seq:
+            self._check_open(closing_is_fine=True)
+            future = _Future()
+            self.wait_recorded(future)
+            try:
+                await future.future
+            finally:
+                self._recorded_waiters.pop(future, None)
+
+    def on_progress(self) -> None:
+        """The log calls this when more is recorded, when there is more room, or when it failed."""
+        if self._held is not None:
+            self._hand_out(self._held.release(self.recorded))
+        waiters, self._recorded_waiters = self._recorded_waiters, {}
+        for waiter in waiters:
+            waiter.on_recorded()
+        # When recording has failed there will never be room again: whoever waits is to publish, and be told.
+        while self._room_waiters and (not self.is_full or self.failure is not None):
+            room_waiter = next(iter(self._room_waiters))
+            del self._room_waiters[room_waiter]
+            room_waiter.on_room()
+
+    def withdraw(self, reason: str) -> None:
+        """The log calls this when the disk did not take what is not recorded yet."""
+        assert self._held is not None, "what was broadcast cannot be withdrawn"
+        for entry in self._held.withdraw():
+            if entry.id is not None:
+                self._ids.forget(entry.id)
+        waiters, self._recorded_waiters = self._recorded_waiters, {}
+        for waiter in waiters:
+            waiter.on_withdrawn(_not_on_disk(reason))
+
+    def forget(self, session_id: str, through: int | None = None) -> int:
+        """Fill no state of a session in any more, as its content is erased.
+
+        Args:
+            session_id: Whose.
+            through: What a later delta than this has made stays known; by default everything is forgotten.
+
+        Returns:
+            The last number given: a delta up to here may have the state filled in.
+        """
+        head = self._sequencer.head
+        self._sequencer.forget(session_id, head if through is None else through)
+        if self._held is not None:
+            self._held.states.forget(session_id, head if through is None else through)
+        return head
+
+    def remember(self, session_id: str, seq: int, text: str) -> None:
+        """Undo `forget`: the content is still there."""
+        self._sequencer.remember(session_id, seq, text)
+        if self._held is not None and self._held.states.get(session_id) is None:
+            self._held.states.put(session_id, seq, text, None)
+
+    def _take(
+        self, decode: _Decode, texts: Sequence[bytes], spend: Spend | None, sessions: Sessions, *, lines: bool
+    ) -> list[Accepted | RecorderError]:
+        now_ms = self._clock.now_ms()
+        outcomes: list[Accepted | RecorderError] = []
+        entries: list[Entry] = []
+        try:
+            closed = self._why_nothing()
+            for text in texts:
+                try:
+                    if closed is not None:
+                        raise closed
+                    deltas = decode(text, self._limits.max_delta_bytes, self._limits.max_deltas)
+                    known = self._look_into(deltas, text, sessions, lines=lines)
+                    if spend is not None:
+                        spend(len(deltas))
+                except RecorderError as error:
+                    self._metrics.refuse(error.code)
+                    # Its traceback holds the text, in a circle that would wait for the garbage collector.
+                    error.__traceback__ = error.__context__ = None
+                    outcomes.append(error)
+                else:
+                    outcomes.append(self._sequence(deltas, known, now_ms, entries))
+        finally:
+            # Whatever happens: what has a place is seen and recorded.
+            self._hand_on(entries)
+        return outcomes
+
+    def _why_nothing(self) -> RecorderError | None:
+        """Why nothing is taken now, if so."""
+        try:
+            self._check_open()
+        except RecorderError as error:
+            return error
+        return self._refusal()
+
+    def _look_into(
+        self, deltas: Sequence[Delta], text: bytes, sessions: Sessions, *, lines: bool
+    ) -> dict[int, _Known]:
+        """Check what was decoded, and take secrets out; what is known of it by id. Raises RecorderError."""
+        if self._looks_for_depth:
+            self._limits.check(deltas, text, lines=lines)
+        if sessions is not None:
+            _check_sessions(deltas, sessions, text, lines=lines)
+        if self._redactor is not None:
+            self._redact(deltas, self._redactor)
+        for delta in deltas:
+            if delta.id is not None:
+                return self._known(deltas, text, lines=lines, whole=sessions is None)
+        return _NOTHING_KNOWN
+
+    def _redact(self, deltas: Sequence[Delta], redactor: Redactor) -> None:
+        """Take secrets out; before digests are made of the content, and before anything is kept of it."""
+        for delta in deltas:
+            for name in ("before", "after"):
+                state = getattr(delta, name)
+                if state is not None:
+                    text, count = redactor.redact(state)
+                    if count:
+                        setattr(delta, name, text)
+                        self._metrics.redacted += count
+
+    def _check_open(self, *, closing_is_fine: bool = False) -> None:
+        if self._closed and not closing_is_fine:
+            raise Closed("the recorder is stopping", hint="publish again when it is back")
+        if self._log is not None and self._log.failure is not None:
+            raise Unavailable(f"nothing can be recorded: {self._log.failure}", hint="restart the recorder")
+        if self._log is not None and self._log.trouble is not None:
+            raise _not_on_disk(self._log.trouble)
+
+    def _known(self, deltas: Sequence[Delta], text: bytes, *, lines: bool, whole: bool) -> dict[int, _Known]:
+        """What is known of each delta that has an id, by its index. Raises Conflict.
+
+        Args:
+            deltas, text, lines: What came.
+            whole: Whether its publisher may know where an id was used: it may have been for a foreign session.
+        """
+        known: dict[int, _Known] = {}
+        fresh: dict[str, bytes] = {}  # ids that are new in this very frame, and their content
+        for index, delta in enumerate(deltas):
+            if delta.id is None:
+                continue
+            content = content_digest(delta.type, delta.session_id, delta.before, delta.after, delta.timestamp)
+            seq, first = self._ids.find(delta.id) or (None, fresh.setdefault(delta.id, content))
+            if first != content:
+                at, place = place_of(text, index, "id", lines=lines)
+                used = "earlier in this publish" if seq is None else f"at seq {seq}" if whole else "before"
+                raise Conflict(
+                    f"{place}: {delta.id!r} was used {used} with other content",
+                    hint="an id names one delta for ever; give a new delta a new id",
+                    index=at,
+                    place=place,
+                )
+            known[index] = (seq, content)
+        return known
+
+    def _sequence(
+        self, deltas: Sequence[Delta], known: dict[int, _Known], now_ms: int, entries: list[Entry]
+    ) -> Accepted:
+        """Give deltas their places; the entries that they become are added to `entries`."""
+        sequencer = self._sequencer
+        start = sequencer.head
+        if not known:
+            entries += [sequencer.append(delta, now_ms, None) for delta in deltas]
+            last = sequencer.head
+            return Accepted(sequencer.epoch, start + 1, last, len(deltas), last)
+        seqs: list[int] = []
+        fresh: dict[
+            str, int
+        ] = {}  # ids that are new in this very frame; `ids` may hold fewer than the frame has
+        for index, delta in enumerate(deltas):
+            seq, content = known.get(index, _UNKNOWN)
+            if seq is None and delta.id is not None:
+                seq = fresh.get(delta.id)
+            if seq is None:
+                entry = sequencer.append(delta, now_ms, content)
+                entries.append(entry)
+                seq = entry.seq
+                if delta.id is not None and content is not None:
+                    fresh[delta.id] = seq
+                    self._ids.add(delta.id, seq, content)
+            seqs.append(seq)
+        duplicates = len(seqs) - (sequencer.head - start)
+        self._metrics.duplicates += duplicates
+        return Accepted(sequencer.epoch, seqs[0], seqs[-1], len(seqs), max(seqs), duplicates)
+
+    def _hand_on(self, entries: list[Entry]) -> None:
+        """To those who broadcast and to those who record, in the same breath."""
+        if not entries:
+            return
+        if self._held is None:
+            self._hand_out(entries)
+        else:
+            self._held.hold(entries)
+        if self._log is not None:
+            self._log.extend(entries)
+
+    def _hand_out(self, entries: list[Entry]) -> None:
+        """They are so: count them, and let them be seen."""
+        self._metrics.accepted += len(entries)
+        for entry in entries:
+            if entry.lineage is not None:
+                self._metrics.lineage_breaks += 1
+        if entries:
+            self._broadcast.publish(entries)
+
+
+def _raised(outcome: Accepted | RecorderError) -> Accepted:
+    if isinstance(outcome, RecorderError):
+        try:
+            raise outcome
+        finally:
+            # It will know this frame, and this frame must not know it: they would wait for the garbage collector,
+            # and with them the callers' frames, which have the text.
+            del outcome
+    return outcome
+
+
+def _not_on_disk(reason: str) -> StoreError:
+    return StoreError(
+        f"not recorded: the disk did not take it ({reason})", hint="publish it again when /readyz is green"
+    )
+
+
+def _check_sessions(
+    deltas: Sequence[Delta], sessions: frozenset[str] | Scope, text: bytes, *, lines: bool
+) -> None:
+    """Raise NotAllowed where a delta is of a session that its publisher may not write."""
+    for index, delta in enumerate(deltas):
+        if delta.session_id not in sessions:
+            at, place = place_of(text, index, "sessionId", lines=lines)
+            raise NotAllowed(
+                f"{place}: session {delta.session_id[:80]!r} is not among those of the token",
+                index=at,
+                place=place,
+            )
+
+
+Spend = Callable[[int], None]
+_Known = tuple[int | None, bytes | None]
+"""The seq that a delta's id has already, None where it is new; the digest of its content."""
+_UNKNOWN: _Known = (None, None)
+_NOTHING_KNOWN: dict[int, _Known] = {}
+
+
+class _Decode(Protocol):
+    def __call__(self, data: bytes, max_delta_bytes: int, max_deltas: int | None) -> list[Delta]: ...
+
+
+class _Future:
+    """A waiter that an `await` hangs on."""
+
+    def __init__(self) -> None:
+        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def on_room(self) -> None:
+        if not self.future.done():
+            self.future.set_result(None)
+
+    on_recorded = on_room
+
+    def on_withdrawn(self, error: RecorderError) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)

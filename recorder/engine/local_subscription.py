@@ -1,0 +1,139 @@
+"""A subscription inside this process: the same feed as a WebSocket's, into a queue that the caller reads.
+
+It keeps the same promises (order, no gap, no duplicate, `reset` in so many words), and is as bounded: while it catches
+up, history follows the reader's pace; a reader of live deltas who leaves more unread than `MAX_WAITING` events or
+`MAX_WAITING_BYTES` is told `TooSlow` with the position to resume from.
+
+Left out: heartbeats and `hello`, which tell those at the other end of a network what `Recorder.hub` knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Sequence
+from decimal import Decimal
+from types import TracebackType
+from typing import Any, Self
+
+from recorder.core.errors import RecorderError, TooSlow
+from recorder.engine.catchup import Feed
+from recorder.engine.fanout import Batch
+from recorder.engine.hub import Hub
+from recorder.wire.events import delta_event, event_frame, state_frame
+from recorder.wire.frames import payload
+from recorder.wire.subscribe import Subscription as Wanted
+
+MAX_WAITING = 100_000
+MAX_WAITING_BYTES = 64 << 20
+LOW_WATER = 1_000
+LOW_WATER_BYTES = 1 << 20
+
+
+class Subscription:
+    """Events of a recorder in this process: `async with recorder.subscribe() as events: async for event in events:`.
+
+    Args:
+        source: The hub.
+        wanted: What to see, since when.
+    """
+
+    def __init__(self, source: Hub, wanted: Wanted) -> None:
+        self._source = source
+        self._wanted = wanted
+        self._feed = Feed(source, self)
+        self._events: deque[bytes] = deque()  # not read yet, as JSON text
+        self._bytes = 0  # their size
+        self._arrived = asyncio.Event()  # set when there is an event, or the end
+        self._taken = asyncio.Event()  # set when few events are left
+        self._error: RecorderError | None = None  # why it is over
+        self.position = source.head  # everything that matches, up to here, has been queued
+
+    async def __aenter__(self) -> Self:
+        self._source.add_local(self)
+        self._feed.start(self._wanted)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._feed.stop()
+        self._source.remove_local(self)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> dict[str, Any]:
+        while not self._events:
+            if self._error is not None:
+                raise self._error
+            self._arrived.clear()
+            await self._arrived.wait()
+        event = self._events.popleft()
+        self._bytes -= len(event)
+        if self._is_nearly_read:
+            self._taken.set()
+        return _decode(event)
+
+    # Sink
+
+    def deliver(self, batch: Batch) -> None:
+        """Live entries."""
+        if len(self._events) > MAX_WAITING or self._bytes > MAX_WAITING_BYTES:
+            self.failed(
+                TooSlow(f"{len(self._events)} events are unread", hint=f"since={self._feed.resume_from}")
+            )
+            return
+        self.position = batch.last_seq
+        self._put([payload(entry.frame) for entry in batch.entries])
+
+    def send_items(self, items: Sequence[bytes]) -> None:
+        """Deltas out of history."""
+        self._put([delta_event(item) for item in items])
+
+    def send_states(self, states: Sequence[tuple[int, str, str]]) -> None:
+        """A `state` event each."""
+        self._put([payload(state_frame(*state)) for state in states])
+
+    def send_event(self, event: str, **fields: Any) -> None:
+        """Any other event."""
+        self._put([payload(event_frame(event, **fields))])
+
+    def send_erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
+        """Content was erased."""
+        self._feed.tell_erased(session_id, through, count, erased_at)
+
+    async def wait_writable(self) -> None:
+        """Until few events are left unread."""
+        while not self._is_nearly_read:
+            self._taken.clear()
+            await self._taken.wait()
+
+    def failed(self, error: RecorderError) -> None:
+        """The subscription is over; what is queued can still be read."""
+        self._error = error
+        self._feed.stop()
+        self._arrived.set()
+
+    def catching_up(self, yes: bool) -> None:
+        """Nothing to prepare."""
+
+    @property
+    def _is_nearly_read(self) -> bool:
+        return len(self._events) <= LOW_WATER and self._bytes <= LOW_WATER_BYTES
+
+    def _put(self, events: Sequence[bytes]) -> None:
+        self._events.extend(events)
+        self._bytes += sum(map(len, events))
+        self._arrived.set()
+
+
+def _decode(event: bytes) -> dict[str, Any]:
+    # The standard library's decoder: it takes every JSON text, and keeps integers whole.
+    try:
+        decoded: dict[str, Any] = json.loads(event)
+    except ValueError:
+        # An integer of more digits than Python turns into an `int` (4300 by default).
+        decoded = json.loads(event, parse_int=Decimal)
+    return decoded

@@ -1,0 +1,141 @@
+"""The one place where a delta gets its number, its time, its link in the chain and its bytes on the wire.
+
+Synchronous and pure but for its own state: it reads no clock and does no I/O, so two deltas can never race for a
+place. Whatever valid delta comes, `append` does not fail: the first half of an array would have its places already.
+"""
+
+from __future__ import annotations
+
+from recorder.core import chain
+from recorder.core.delta import CREATED, Delta, Entry
+from recorder.core.timestamps import format_ms
+from recorder.engine.session_states import CurrentStates, same_json
+from recorder.wire.events import EVENT_OPENING, item_text
+from recorder.wire.frames import text_frame
+
+
+class Sequencer:
+    """Gives out places in the order.
+
+    Args:
+        epoch: The current epoch.
+        head: The highest seq given so far.
+        last_hash: The chain's hash there; None where the chain is off.
+        last_recorded_at: The time of recording there (fixed-width form), or "" before the first.
+        states: The current states; kept up here.
+    """
+
+    def __init__(
+        self, epoch: str, head: int, last_hash: bytes | None, last_recorded_at: str, states: CurrentStates
+    ) -> None:
+        self.epoch = epoch  # never changes while the process lives
+        self.head = head  # the highest seq given
+        self._hash = last_hash  # of the entry at `head`
+        self._states = states
+        self._recorded_at = last_recorded_at  # of the entry at `head`; times of recording never go back
+        self._now_ms = -1  # the time that `_now_text` is the text of
+        self._now_text = ""
+
+    @property
+    def chained(self) -> bool:
+        """Whether entries carry a hash."""
+        return self._hash is not None
+
+    @property
+    def hash(self) -> bytes | None:
+        """The chain's hash at the head: what the next link covers; None where the chain is off."""
+        return self._hash
+
+    def append(self, delta: Delta, now_ms: int, id_digest: bytes | None) -> Entry:
+        """Give a delta the next place.
+
+        Args:
+            delta: A valid delta.
+            now_ms: The time, milliseconds since the Unix epoch.
+            id_digest: With an id: the digest of its content as sent.
+
+        Returns:
+            The entry, with `before` filled in where it was left out and known.
+        """
+        seq = self.head + 1
+        recorded_at = self._time(now_ms)
+        timestamp = delta.timestamp or self._now_text
+        before, before_digest, filled, lineage = self._before(delta)
+        extras = (delta.id, id_digest, filled, lineage)
+        after_digest = None
+        if self._hash is not None:
+            after_digest = None if delta.after is None else chain.digest(delta.after)
+            self._hash = chain.link(
+                self._hash,
+                seq,
+                (delta.session_id, delta.type),
+                (before_digest, after_digest),
+                (timestamp, recorded_at),
+                extras,
+            )
+        event = item_text(
+            seq,
+            recorded_at,
+            self._hash,
+            (delta.type, delta.session_id),
+            (before, delta.after),
+            timestamp,
+            extras,
+            EVENT_OPENING,
+        )
+        self.head = seq
+        self._recorded_at = recorded_at
+        self._states.put(delta.session_id, seq, delta.after, after_digest)
+        return Entry(
+            seq,
+            delta.session_id,
+            delta.type,
+            before,
+            delta.after,
+            timestamp,
+            recorded_at,
+            delta.id,
+            id_digest,
+            filled,
+            lineage,
+            self._hash,
+            text_frame(event.encode()),
+        )
+
+    def forget(self, session_id: str, through: int) -> None:
+        """Know a session's state no more, where no delta after a seq has made it: it was erased."""
+        self._states.forget(session_id, through)
+
+    def remember(self, session_id: str, seq: int, text: str) -> None:
+        """Know a session's state again, where nothing is known of it: it was not erased after all."""
+        if self._states.get(session_id) is None:
+            self._states.put(session_id, seq, text, None)
+
+    def mark(self) -> tuple[int, bytes | None, str]:
+        """The place that the next entry follows: seq, hash, time of recording."""
+        return self.head, self._hash, self._recorded_at
+
+    def go_back(self, head: int, last_hash: bytes | None, recorded_at: str) -> None:
+        """To a place that `mark` gave, or an entry had: what came after it was withdrawn before anybody saw it."""
+        self.head, self._recorded_at = head, recorded_at
+        if self.chained:
+            self._hash = last_hash
+
+    def _time(self, now_ms: int) -> str:
+        if now_ms != self._now_ms:
+            self._now_ms, self._now_text = now_ms, format_ms(now_ms)
+        # The clock may be set back; the order of recording may not.
+        return max(self._now_text, self._recorded_at)
+
+    def _before(self, delta: Delta) -> tuple[str | None, bytes | None, bool, str | None]:
+        """(before, its digest, whether it was filled in, lineage)."""
+        last, before = self._states.get(delta.session_id), delta.before
+        if before is None:
+            if last is None or delta.type == CREATED:
+                return None, None, False, None
+            return last.text, last.digest if self.chained else None, True, None
+        if last is not None and before == last.text:
+            # The text that is held already: one copy, and its digest is known.
+            return last.text, last.digest if self.chained else None, False, None
+        lineage = None if last is None or same_json(before, last.text) else "broken"
+        return before, chain.digest(before) if self.chained else None, False, lineage

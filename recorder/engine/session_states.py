@@ -1,0 +1,145 @@
+"""The current state of every session that lives: what `before` is filled in from and compared with.
+
+A cache of the store's own states, rebuilt from it at start. It is one step ahead of the store: it knows what has a
+place in the order but is not recorded yet. Left out: sessions that were deleted, and those that retention forgot.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from decimal import Decimal
+
+import msgspec
+
+from recorder.core.chain import digest
+from recorder.core.session_filter import Sessions
+
+
+class CurrentState(msgspec.Struct, gc=False):
+    """A living session's state.
+
+    Args:
+        seq: The delta that made it.
+        text: Its JSON text.
+        text_digest: SHA-256 of that, or None to compute it when it is asked for.
+    """
+
+    seq: int
+    text: str
+    text_digest: bytes | None = None
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the text (32 bytes)."""
+        if self.text_digest is None:
+            self.text_digest = digest(self.text)
+        return self.text_digest
+
+
+SESSION_BYTES = 500
+"""What a session takes beside its state's text, roughly."""
+
+
+class CurrentStates:
+    """The living sessions by id."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, CurrentState] = {}  # session id → its state; deleted sessions are not in it
+        self._characters = 0  # of their texts
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    @property
+    def recorded_bytes(self) -> int:
+        """Bytes they take, roughly."""
+        return self._characters + len(self._states) * SESSION_BYTES
+
+    async def used_bytes(self) -> int:
+        """The same. Where nothing is recorded they are all that grows, and are watched in the store's place."""
+        return self.recorded_bytes
+
+    def load(self, rows: Iterable[tuple[str, int, str]]) -> None:
+        """Take over (session id, seq, state) rows from the store."""
+        for session_id, seq, text in rows:
+            self._set(session_id, CurrentState(seq, text))
+
+    def get(self, session_id: str) -> CurrentState | None:
+        """A session's state, or None where it is not known or deleted."""
+        return self._states.get(session_id)
+
+    def put(self, session_id: str, seq: int, text: str | None, text_digest: bytes | None) -> None:
+        """Note a session's new state; None when it was deleted."""
+        self._set(session_id, None if text is None else CurrentState(seq, text, text_digest))
+
+    def copy(self) -> CurrentStates:
+        """The same states, to be kept up apart from these."""
+        other = CurrentStates()
+        other._states, other._characters = dict(self._states), self._characters
+        return other
+
+    def forget(self, session_id: str, through: int) -> None:
+        """Know a session's state no more, where no delta after a seq has made it."""
+        state = self._states.get(session_id)
+        if state is not None and state.seq <= through:
+            del self._states[session_id]
+
+    def take_from(self, other: CurrentStates, session_id: str) -> None:
+        """Let a session be as it is in `other`."""
+        self._set(session_id, other._states.get(session_id))
+
+    def listing(self, sessions: Sessions = None) -> list[tuple[int, str, str]]:
+        """(seq, session id, state) of all that live, or of those that are asked for; by seq."""
+        if isinstance(sessions, frozenset):
+            found = [(s.seq, name, s.text) for name in sessions if (s := self._states.get(name)) is not None]
+        else:
+            found = [
+                (state.seq, session_id, state.text)
+                for session_id, state in self._states.items()
+                if sessions is None or session_id in sessions
+            ]
+        found.sort()
+        return found
+
+    def _set(self, session_id: str, state: CurrentState | None) -> None:
+        old = self._states.get(session_id)
+        if old is not None:
+            self._characters -= len(old.text)
+        if state is not None:
+            self._states[session_id] = state
+            self._characters += len(state.text)
+        elif old is not None:
+            del self._states[session_id]
+
+
+def same_json(one: str, other: str) -> bool:
+    """Whether two JSON texts say the same: key order and spacing aside, numbers by value, `1` not `true`.
+
+    Any JSON can be compared, and nothing is raised. Numbers whose exponent is beyond 18 digits, and texts that nest
+    more deeply than any state may, are the same only when they are equal as texts.
+    """
+    if one == other:
+        return True
+    try:
+        # Fast, and sure when it says no: numbers are exact. Its yes may be one of `1` and `true`.
+        if _exact.decode(one) != _exact.decode(other):
+            return False
+    except (msgspec.MsgspecError, ArithmeticError, ValueError, RecursionError):
+        pass  # JSON that msgspec or Python's numbers refuse, lone surrogates for one: the slow way takes all
+    try:
+        return bool(_slow.decode(one) == _slow.decode(other))
+    except RecursionError:
+        return False
+
+
+def _number(text: str) -> tuple[Decimal | str]:
+    # In a tuple, which nothing else decodes to: else Python would hold 1 and true for equal.
+    try:
+        return (Decimal(text),)
+    except ArithmeticError:
+        return (text,)
+
+
+_exact = msgspec.json.Decoder(float_hook=Decimal)
+_slow = json.JSONDecoder(parse_int=_number, parse_float=_number)

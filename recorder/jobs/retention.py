@@ -1,0 +1,273 @@
+"""The recorder's upkeep: snapshots and pruning, each run noted, one of a kind at a time.
+
+Pruning removes what is on disk and old enough, so it begins with a snapshot; it ends with one, too, that removes the
+same from the file, and with compaction, so that disk space really comes back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from loguru import logger
+
+from recorder.core.clock import Clock
+from recorder.core.errors import RecorderError
+from recorder.core.metrics import Metrics
+from recorder.core.timestamps import format_ms
+from recorder.store.sqlite.job_log import JobRun, JobRuns
+from recorder.store.sqlite.snapshot import SnapshotResult
+
+Result = TypeVar("Result")
+
+DAY_MS = 86_400_000
+HEADROOM = 0.05
+"""How far a limit may be passed before pruning begins, as a fraction: pruning for each single entry would cost more."""
+
+
+class MaintainedStore(Protocol):
+    """What upkeep asks of a store."""
+
+    runs: JobRuns
+
+    @property
+    def path(self) -> Path:
+        """The database file."""
+        ...
+
+    @property
+    def recorded_bytes(self) -> int:
+        """Bytes recorded since the start."""
+        ...
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether a snapshot would have something to do."""
+        ...
+
+    @property
+    def on_file(self) -> int:
+        """The highest seq in the database file."""
+        ...
+
+    @property
+    def oldest(self) -> int:
+        """The first seq kept."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """How many entries are kept."""
+        ...
+
+    async def snapshot(self) -> SnapshotResult:
+        """Bring the file up to what is recorded."""
+        ...
+
+    async def first_at(self, time: str) -> int:
+        """The first seq kept that was recorded at or after a time; one more than the last where there is none."""
+        ...
+
+    async def prune(self, through: int, policy: str) -> int:
+        """Remove everything up to a seq."""
+        ...
+
+    async def compact(self) -> None:
+        """Give the file's free space back."""
+        ...
+
+    async def used_bytes(self) -> int:
+        """Bytes of the database in memory."""
+        ...
+
+    async def remember(self, **values: str) -> None:
+        """Keep small facts."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What is kept.
+
+    Args:
+        days: By the time of recording; 0 keeps for ever.
+        max_deltas: By count; None for no bound.
+        max_bytes: By the size of the database; None for no bound.
+    """
+
+    days: int = 30
+    max_deltas: int | None = None
+    max_bytes: int | None = None
+
+
+class Maintenance:
+    """See the module.
+
+    Args:
+        store: What is kept up.
+        retention: What is kept.
+        clock, metrics: As everywhere.
+        last_prune_at: When the last prune ran, from the database; None if never.
+        on_pruned: Called when something was removed from memory.
+    """
+
+    def __init__(
+        self,
+        store: MaintainedStore,
+        retention: Retention,
+        clock: Clock,
+        metrics: Metrics,
+        last_prune_at: str | None = None,
+        on_pruned: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._store = store
+        self._retention = retention
+        self._clock = clock
+        self._metrics = metrics
+        self._on_pruned = on_pruned
+        self._turn = asyncio.Lock()  # one prune at a time
+        self._checked_bytes = 0  # bytes recorded when the size was looked at last
+        self.last_prune_at = last_prune_at  # fixed-width form
+        self.snapshot_failures = 0  # in a row
+        self.snapshot_error: str | None = None  # why the last snapshot failed; None when it succeeded
+
+    async def snapshot(self, *, even_if_clean: bool = False) -> SnapshotResult | None:
+        """Take a snapshot; None where nothing has changed and none is asked for.
+
+        Raises:
+            StoreError: It failed; counted and noted.
+        """
+        if not (self._store.is_dirty or even_if_clean or self.snapshot_error):
+            return None
+        return await self._save()
+
+    async def prune(self, older_than: str | None = None) -> int:
+        """Remove what need not be kept.
+
+        Args:
+            older_than: Everything recorded before this time (fixed-width form) goes; None for the settings' policy.
+
+        Returns:
+            How many entries were removed.
+
+        Raises:
+            StoreError: It failed; noted.
+        """
+        async with self._turn:
+            try:
+                removed = await self._noted(
+                    "prune", lambda: self._prune(older_than), lambda n: {"deleted": n}
+                )
+            except Exception:
+                self._metrics.prunes["failed"] += 1
+                raise
+            self._metrics.prunes["ok"] += 1
+            return removed
+
+    def missed(self) -> bool:
+        """Whether 00:00 UTC has passed since the last prune."""
+        if self.last_prune_at is None:
+            return self._store.count > 0
+        midnight = self._clock.now_ms() // DAY_MS * DAY_MS
+        return self.last_prune_at < format_ms(midnight)
+
+    def limits_due(self) -> bool:
+        """Whether a limit may have been passed since the size was looked at last. Costs nothing."""
+        limit = self._retention.max_bytes
+        grown = self._store.recorded_bytes - self._checked_bytes
+        return self.over_count() or (limit is not None and grown > limit * HEADROOM / 2)
+
+    def over_count(self) -> bool:
+        """Whether there are clearly more entries than MAX_DELTAS."""
+        limit = self._retention.max_deltas
+        return limit is not None and self._store.count > limit + max(1, limit * HEADROOM)
+
+    async def over_bytes(self) -> bool:
+        """Whether the database is clearly larger than MAX_DB_BYTES."""
+        limit = self._retention.max_bytes
+        self._checked_bytes = self._store.recorded_bytes
+        return limit is not None and await self._store.used_bytes() > limit * (1 + HEADROOM)
+
+    async def _save(self) -> SnapshotResult:
+        return await self._noted("snapshot", self._write, _snapshot_counts)
+
+    async def _write(self) -> SnapshotResult:
+        begin = self._clock.monotonic()
+        try:
+            result = await self._store.snapshot()
+        except Exception as error:
+            self.snapshot_failures += 1
+            self.snapshot_error = str(error)
+            self._metrics.snapshots["failed"] += 1
+            raise
+        seconds = self._clock.monotonic() - begin
+        self.snapshot_failures, self.snapshot_error = 0, None
+        self._metrics.snapshots["ok"] += 1
+        self._metrics.snapshot_seconds = seconds
+        logger.bind(
+            db_path=str(self._store.path), size=result.size, rows=result.rows, seconds=round(seconds, 3)
+        ).debug("snapshot saved")
+        return result
+
+    async def _prune(self, older_than: str | None) -> int:
+        store, limits = self._store, self._retention
+        if store.is_dirty:
+            await self._save()
+        edge, policy, removed = older_than, f"asked: before {older_than}", 0
+        if edge is None and limits.days:
+            edge, policy = format_ms(self._clock.now_ms() - limits.days * DAY_MS), f"{limits.days} days"
+        if edge is not None:
+            removed += await store.prune(await store.first_at(edge) - 1, policy)
+        if older_than is None and limits.max_deltas is not None:
+            # Counted from what is in the file: else a crash would leave fewer than are to be kept.
+            removed += await store.prune(store.on_file - limits.max_deltas, f"{limits.max_deltas} deltas")
+        if older_than is None and limits.max_bytes is not None:
+            removed += await self._prune_bytes(limits.max_bytes)
+        logger.bind(deleted=removed, older_than=edge).info("pruned")
+        self._metrics.pruned_deltas += removed
+        if removed and self._on_pruned is not None:
+            await self._on_pruned()
+        self.last_prune_at = format_ms(self._clock.now_ms())
+        await store.remember(last_prune_at=self.last_prune_at)
+        await self._save()
+        if removed:
+            await store.compact()
+        return removed
+
+    async def _prune_bytes(self, limit: int) -> int:
+        store, removed = self._store, 0
+        while store.count and (used := await store.used_bytes()) > limit:
+            # Rows differ in size: go there in steps, never below what the average says is needed.
+            share = math.ceil(store.count * min(1.0, 1.02 - limit / used))
+            gone = await store.prune(store.oldest - 1 + max(share, 1), f"{limit} bytes")
+            if not gone:
+                break
+            removed += gone
+        return removed
+
+    async def _noted(
+        self, name: str, work: Callable[[], Awaitable[Result]], counts: Callable[[Result], dict[str, int]]
+    ) -> Result:
+        """Run a job and keep a note of the run, whatever comes of it."""
+        started, begin = format_ms(self._clock.now_ms()), self._clock.monotonic()
+        try:
+            result = await work()
+        except Exception as error:
+            # The boundary of a job: whatever went wrong is noted, logged and counted, and its caller is told.
+            reason = str(error) if isinstance(error, RecorderError) else f"{type(error).__name__}: {error}"
+            logger.bind(job=name, error=reason).error("job failed")
+            await self._store.runs.add(JobRun(name, started, self._ms(begin), "failed", {}, reason))
+            raise
+        await self._store.runs.add(JobRun(name, started, self._ms(begin), "ok", counts(result)))
+        return result
+
+    def _ms(self, begin: float) -> int:
+        return round((self._clock.monotonic() - begin) * 1000)
+
+
+def _snapshot_counts(result: SnapshotResult) -> dict[str, int]:
+    return {"rows": result.rows, "head": result.head, "size": result.size}

@@ -1,0 +1,248 @@
+"""A subscription that goes out as Server-Sent Events: the same feed as a WebSocket's, into a bounded queue of messages.
+
+It keeps the promises of `/ws`: history joined to live without gap or duplicate, `reset` in so many words, and a reader
+that does not read costs the others nothing. History follows the reader's pace. One that is live and leaves too much
+unread (the limits of `/ws`) gets what has been sent, a last `error`, and the end; since each delta came with its
+position as `id`, it resumes by itself. With `slow=conflate` it is moved on to the latest states instead. How long a
+connection that takes nothing at all may stay is for whoever writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from loguru import logger
+
+from recorder.auth.grants import EVERYTHING, Grant
+from recorder.core.clock import Clock
+from recorder.core.errors import Closed, RecorderError, TooSlow
+from recorder.engine.catchup import CHUNK_BYTES, Feed
+from recorder.engine.conflation import Conflation
+from recorder.engine.fanout import Batch, Skipped
+from recorder.net.limits import SocketLimits
+from recorder.net.subscriber import SubscriberHub
+from recorder.net.websocket import HARD_GRACE_SECONDS
+from recorder.wire import sse
+from recorder.wire.events import event_frame, state_frame
+from recorder.wire.frames import payload
+from recorder.wire.subscribe import Subscription
+
+RETRY_MS = (1000, 4000)
+"""How long readers wait before they come back: not all the same, or a restart would bring all of them at once."""
+
+
+class EventStream:
+    """One reader's events as messages. `start` begins, `stop` ends; iterate `chunks` in between.
+
+    Args:
+        hub: Whom it subscribes to.
+        subscription: What it asked for.
+        limits: How much may be unread, and for how long.
+        clock: As everywhere.
+        grant: What the reader may see.
+    """
+
+    def __init__(
+        self,
+        hub: SubscriberHub,
+        subscription: Subscription,
+        limits: SocketLimits,
+        clock: Clock,
+        *,
+        grant: Grant = EVERYTHING,
+    ) -> None:
+        self._hub = hub
+        self._subscription = subscription
+        self._limits = limits
+        self._clock = clock
+        self.grant = grant
+        self._feed = Feed(hub, self)
+        self._conflation = Conflation(hub, self)
+        self._chunks: deque[bytes] = deque()  # not taken yet
+        self._bytes = 0  # their size
+        self._over_since: float | None = None  # since when they are above the soft limit
+        self._arrived = asyncio.Event()  # set when there is a chunk, or the end
+        self._taken = asyncio.Event()  # set when the last chunk was taken
+        self._catching_up = False  # whether history is being sent, at the reader's own pace
+        self._over = False  # whether nothing more is taken in
+        self.position = hub.head  # everything that matches, up to here, has been queued
+
+    def start(self) -> None:
+        """Say hello, then begin."""
+        self._put(sse.retry(random.randint(*RETRY_MS)))
+        self._put(sse.message(payload(self._hub.hello(is_scoped=self.is_scoped))))
+        self._hub.add_subscriber(self)
+        self._feed.start(self._subscription)
+
+    def stop(self) -> None:
+        """Leave the hub. Harmless when it has left."""
+        self._end()
+        self._hub.remove_subscriber(self)
+
+    def shutdown(self) -> None:
+        """The server goes away: the end follows what is queued."""
+        self._hub.fanout.flush()
+        self._end()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Messages, some at a time, until it is over."""
+        while True:
+            while not self._chunks:
+                if self._over:
+                    return
+                self._arrived.clear()
+                await self._arrived.wait()
+            yield self._take()
+
+    # What the hub asks
+
+    @property
+    def at_own_pace(self) -> bool:
+        """Whether it is catching up, by history or by states."""
+        return self._catching_up or self._conflation.is_active
+
+    @property
+    def is_scoped(self) -> bool:
+        """Whether its reader may see some sessions only."""
+        return self.grant.sessions is not None
+
+    @property
+    def lag_bytes(self) -> int:
+        """Bytes queued and not yet taken."""
+        return self._bytes
+
+    def send_erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
+        """Content was erased; one that is being moved on is told so in its turn."""
+        if self._conflation.is_active:
+            self._conflation.erased(session_id, through, count, erased_at)
+        else:
+            self.send_erased_now(session_id, through, count, erased_at)
+
+    def send_erased_now(self, session_id: str, through: int, count: int, erased_at: str) -> None:
+        """The same, whatever is under way."""
+        self._feed.tell_erased(session_id, through, count, erased_at)
+
+    def set_aside(self) -> Skipped | None:
+        """Be handed nothing for now."""
+        return self._feed.set_aside()
+
+    def take_back(self) -> None:
+        """Be handed what comes again."""
+        self._feed.take_back()
+
+    def send_live(self, seq: int) -> None:
+        """It is live again."""
+        self._feed.tell_live(seq)
+
+    def send_heartbeat(self, frame: bytes) -> None:
+        """A heartbeat, unless there is something unread; live, it is a place to resume from."""
+        if not self._chunks:
+            place = None if self.at_own_pace else f"{self._hub.epoch}:{self._hub.head}"
+            self._put(sse.message(payload(frame), place))
+
+    # Sink
+
+    def deliver(self, batch: Batch) -> None:
+        """Live entries, encoded once for everyone of the audience."""
+        if self._conflation.is_active:
+            self._conflation.skip(batch)
+            return
+        if self._is_too_slow(self._clock.monotonic()):
+            self._move_on(batch)
+            return
+        self._put(batch.messages(self._hub.epoch))
+        self.position = batch.last_seq
+
+    def send_items(self, items: Sequence[bytes]) -> None:
+        """Deltas out of history."""
+        text = sse.items(items, self._hub.epoch)
+        self._hub.metrics.delivered(len(items), len(text))
+        self._put(text)
+
+    def send_states(self, states: Sequence[tuple[int, str, str]]) -> None:
+        """A `state` event each."""
+        self._put(sse.states([state_frame(*state) for state in states]))
+
+    def send_event(self, event: str, **fields: Any) -> None:
+        """Any other event; `live` is a place to resume from."""
+        place = f"{self._hub.epoch}:{fields['seq']}" if event == "live" else None
+        self._put(sse.message(payload(event_frame(event, **fields)), place))
+
+    async def wait_writable(self) -> None:
+        """Until everything queued has been taken."""
+        while self._chunks:
+            self._taken.clear()
+            await self._taken.wait()
+
+    def failed(self, error: RecorderError) -> None:
+        """Say why, and end: the reader comes back and resumes."""
+        if not isinstance(error, Closed):
+            self.send_event("error", code=error.code, message=str(error))
+        self._end()
+
+    def catching_up(self, yes: bool) -> None:
+        """Note it: being slow is no fault while history is sent."""
+        self._catching_up = yes
+
+    # Inside
+
+    def _put(self, text: bytes) -> None:
+        if self._over:
+            return
+        self._chunks.append(text)
+        self._bytes += len(text)
+        self._arrived.set()
+
+    def _take(self) -> bytes:
+        """As much as is written at once, at least one chunk."""
+        taken: list[bytes] = []
+        size = 0
+        while self._chunks and (not taken or size + len(self._chunks[0]) <= CHUNK_BYTES):
+            taken.append(self._chunks.popleft())
+            size += len(taken[-1])
+        self._bytes -= size
+        if not self._chunks:
+            self._taken.set()
+        return b"".join(taken)
+
+    def _is_too_slow(self, now: float) -> bool:
+        """Whether more than may be unread is, for too long."""
+        limits = self._limits
+        if self._bytes <= limits.soft_bytes:
+            self._over_since = None
+            return False
+        if self._over_since is None:
+            self._over_since = now
+        # What came within the grace is one burst, which nobody can have read yet.
+        allowed = HARD_GRACE_SECONDS if self._bytes > limits.hard_bytes else limits.soft_seconds
+        return now - self._over_since > allowed
+
+    def _move_on(self, batch: Batch) -> None:
+        """It left too much unread: the batch is not for it any more."""
+        if self._subscription.conflate:
+            logger.bind(unread=self._bytes, head=self._hub.head).info("slow stream conflated")
+            self._over_since = None
+            self._conflation.start()
+            self._conflation.skip(batch)
+        else:
+            self._close_slow()
+
+    def _close_slow(self) -> None:
+        self._hub.metrics.slow_closed += 1
+        error = TooSlow(f"{self._bytes} bytes are unread", hint="resume from the last id")
+        logger.bind(unread=self._bytes, head=self._hub.head).info("slow stream closed")
+        # What is unread comes again when it resumes by the last id that it has read.
+        self._chunks.clear()
+        self._bytes = 0
+        self.failed(error)
+
+    def _end(self) -> None:
+        self._over = True
+        self._feed.stop()
+        self._conflation.stop()
+        self._arrived.set()
+        self._taken.set()

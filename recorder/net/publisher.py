@@ -1,0 +1,293 @@
+"""The role of a connection to `/publish`: each frame gets one answer, in order, once it is true.
+
+A frame's answer waits until the deltas it speaks of are recorded. While the recording queue is full, while many answers
+are owed, or while they are not being read, no further frame is handled and nothing more is read, so that TCP slows the
+publisher down; what was accepted is never dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import orjson
+
+from recorder.core.errors import RecorderError
+from recorder.core.session_filter import Sessions
+from recorder.engine.rate_limit import Pace
+from recorder.net.websocket import WebSocket
+from recorder.wire.frames import text_frame
+
+MAX_AT_ONCE = 256
+"""Frames that are taken in one go, before the others on the loop have their turn."""
+MAX_OWED = 10_000
+"""Frames that may wait for their answers before no more are read; it bounds what is kept for one connection."""
+
+
+class Accepted(Protocol):
+    """What the intake says of a frame it took."""
+
+    @property
+    def through(self) -> int:
+        """The answer is true once this much is recorded."""
+        ...
+
+    def ack(self, durable: int) -> bytes:
+        """The `ack` event as JSON text, given the highest seq known to be on disk."""
+        ...
+
+
+class Intake(Protocol):
+    """What a publisher's connection asks of the intake."""
+
+    max_message_bytes: int
+
+    @property
+    def space(self) -> int:
+        """How many deltas may be brought in now."""
+        ...
+
+    @property
+    def recorded(self) -> int:
+        """Answers for everything up to this seq are true."""
+        ...
+
+    @property
+    def durable(self) -> int:
+        """The highest seq known to be on disk."""
+        ...
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing can be recorded any more, if so."""
+        ...
+
+    @property
+    def may_withdraw(self) -> bool:
+        """Whether what was accepted may turn out not to be recorded."""
+        ...
+
+    def accept_each(
+        self, texts: Sequence[bytes], spend: Callable[[int], None] | None, sessions: Sessions
+    ) -> Sequence[Accepted | RecorderError]:
+        """Take the deltas of JSON texts, all or none of each; what came of each.
+
+        Args:
+            texts: What came.
+            spend: Gets the number of a text's deltas before they are taken.
+            sessions: The only ones that they may be of; None for all.
+        """
+        ...
+
+    def wait_for_room(self, publisher: Publisher) -> None:
+        """Have `on_room` called when it is full no longer."""
+        ...
+
+    def wait_recorded(self, publisher: Publisher) -> None:
+        """Have `on_recorded` called, once, when more is recorded."""
+        ...
+
+
+class PublisherHub(Protocol):
+    """What a publisher asks of its hub."""
+
+    def hello(self) -> bytes:
+        """The `hello` frame of now."""
+        ...
+
+    def add_publisher(self, publisher: Publisher) -> None:
+        """Count it."""
+        ...
+
+    def remove_publisher(self, publisher: Publisher) -> None:
+        """Forget it."""
+        ...
+
+
+class Publisher:
+    """A publisher's connection.
+
+    Args:
+        hub: Where it is counted.
+        intake: Where its deltas go.
+        socket: Its connection.
+        acks: False where only errors are asked for (`?ack=none`).
+        pace: How fast it may go; None for as fast as recording goes.
+        sessions: The only ones that it may write; None for all.
+    """
+
+    at_own_pace = True  # reading answers slowly is no fault; not reading them at all, with more coming, is
+
+    def __init__(
+        self,
+        hub: PublisherHub,
+        intake: Intake,
+        socket: WebSocket,
+        *,
+        acks: bool,
+        pace: Pace | None = None,
+        sessions: Sessions = None,
+    ) -> None:
+        self._hub = hub
+        self._intake = intake
+        self._socket = socket
+        self._acks = acks
+        self._pace = pace
+        self._ahead: asyncio.TimerHandle | None = None  # while it is ahead of its pace
+        self._sessions = sessions
+        self._answers: deque[Accepted | bytes] = deque()  # owed, in order: taken, or an error's frame
+        self._waiting = False  # whether `on_recorded` is going to be called
+        self._full = False  # whether `on_room` is going to be called
+        self._closing: str | None = None  # "peer" or "server": closes when nothing is owed any more
+        self._goodbye = (1001, "going away")  # how the server closes
+        self.max_message_bytes = intake.max_message_bytes
+
+    @property
+    def at_once(self) -> int:
+        """How many frames it takes in one go: not beyond a bound, where each has one delta."""
+        # Who has a pace may have to wait after any of them.
+        if self._pace is not None:
+            return 1
+        return max(1, min(MAX_AT_ONCE, self._intake.space, MAX_OWED - len(self._answers)))
+
+    def on_open(self) -> None:
+        """Say hello."""
+        self._hub.add_publisher(self)
+        self._socket.write(self._hub.hello())
+
+    def on_texts(self, messages: Sequence[bytes]) -> None:
+        """Take frames; pause when the queue is full."""
+        spend = None if self._pace is None else self._pace.take
+        # Who wants no acks still wants to be told of what is withdrawn.
+        are_owed = self._acks or self._intake.may_withdraw
+        for outcome in self._intake.accept_each(messages, spend, self._sessions):
+            if isinstance(outcome, RecorderError):
+                if self._pace is not None:
+                    self._pace.charge()
+                self._answers.append(error_frame(outcome))
+            elif are_owed:
+                self._answers.append(outcome)
+        self._answer()
+        self._keep_pace()
+        self._regulate()
+
+    def on_room(self) -> None:
+        """The queue has room again."""
+        self._full = False
+        self._regulate()
+
+    def on_recorded(self) -> None:
+        """More is recorded: answer what is true now."""
+        self._waiting = False
+        self._answer()
+        self._regulate()
+
+    def on_withdrawn(self, error: RecorderError) -> None:
+        """What is not recorded now never will be: that is the answer to each frame of it."""
+        self._waiting = False
+        recorded, refusal = self._intake.recorded, error_frame(error)
+        self._answers = deque(
+            answer if isinstance(answer, bytes) or answer.through <= recorded else refusal
+            for answer in self._answers
+        )
+        self._answer()
+        self._regulate()
+
+    def on_writable(self) -> None:
+        """The publisher reads its answers again."""
+        self._regulate()
+
+    def on_closing(self) -> bool:
+        """Nothing more comes from the publisher: first answer all it sent."""
+        self._closing = "peer"
+        return not self._answers
+
+    def on_lost(self) -> None:
+        """What it sent and was accepted stays accepted."""
+        self._closing = None
+        self._answers.clear()
+        if self._ahead is not None:
+            self._ahead.cancel()
+        self._hub.remove_publisher(self)
+
+    def on_shutdown(self, code: int = 1001, reason: str = "going away") -> None:
+        """Take no more; close when everything accepted has been answered."""
+        self._goodbye = code, reason
+        self._socket.pause_reading()
+        self._closing = "server"
+        self._close_if_done()
+
+    def position_text(self) -> str:
+        """A publisher has no position to resume from."""
+        return "the answers are not being read (ask for none with ?ack=none)"
+
+    def on_slow(self) -> bool:
+        """Every answer is owed."""
+        return False
+
+    def _keep_pace(self) -> None:
+        """Wait, where it is ahead of its pace."""
+        self._ahead = None
+        delay = 0.0 if self._pace is None else self._pace.delay()
+        if delay:
+            self._ahead = asyncio.get_running_loop().call_later(delay, self._on_pace)
+
+    def _on_pace(self) -> None:
+        self._keep_pace()
+        self._regulate()
+
+    def _regulate(self) -> None:
+        """Read on, or not: as the queue, what is owed, and the reading of it allow."""
+        if self._intake.space == 0 and not self._full:
+            self._full = True
+            self._intake.wait_for_room(self)
+        much_owed = len(self._answers) >= MAX_OWED
+        waits = self._full or much_owed or self._ahead is not None
+        if waits or self._closing is not None or not self._socket.is_writable:
+            self._socket.pause_reading()
+        else:
+            self._socket.resume_reading()
+
+    def _answer(self) -> None:
+        """Write the answers that are true, in one write; wait for the rest."""
+        recorded, durable = self._intake.recorded, self._intake.durable
+        frames: list[bytes] = []
+        while self._answers:
+            answer = self._answers[0]
+            if isinstance(answer, bytes):
+                frames.append(answer)
+            elif answer.through > recorded:
+                break
+            elif self._acks:
+                frames.append(text_frame(answer.ack(durable)))
+            self._answers.popleft()
+        if frames:
+            self._socket.write(b"".join(frames))
+        if self._answers and self._intake.failure is not None:
+            # They will never be true. Who has given ids publishes again, to the next start of the recorder.
+            self._answers.clear()
+            self._socket.close(1012, f"recording failed: {self._intake.failure}")
+            return
+        if self._answers and not self._waiting:
+            self._waiting = True
+            self._intake.wait_recorded(self)
+        self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if self._answers or self._closing is None:
+            return
+        closing, self._closing = self._closing, None
+        if closing == "peer":
+            self._socket.finish_closing()
+        else:
+            self._socket.close(*self._goodbye)
+
+
+def error_frame(error: RecorderError) -> bytes:
+    """The `error` event for a frame that was refused."""
+    fields: dict[str, object] = {"event": "error", "code": error.code, "message": str(error)}
+    if error.index is not None:
+        fields["index"] = error.index
+    return text_frame(orjson.dumps(fields))

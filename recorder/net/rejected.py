@@ -1,0 +1,62 @@
+"""The role of a connection that may not be here: it is told why, and closed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from loguru import logger
+
+from recorder.core.errors import RecorderError
+from recorder.net.websocket import WebSocket
+from recorder.wire.events import event_frame
+
+
+class TurnedAway:
+    """A connection that is closed as soon as it is open.
+
+    Args:
+        socket: Its connection.
+        error: Why; its close code is used.
+    """
+
+    max_message_bytes = 1024
+    at_once = 1
+    at_own_pace = False
+
+    def __init__(self, socket: WebSocket, error: RecorderError) -> None:
+        self._socket = socket
+        self._error = error
+
+    def on_open(self) -> None:
+        """Say why, and goodbye."""
+        error = self._error
+        logger.bind(code=error.code, reason=str(error), address=self._socket.address).info(
+            "connection turned away"
+        )
+        self._socket.write(event_frame("error", code=error.code, message=str(error)))
+        self._socket.close(cast(int, error.close_code), error.message)
+
+    def on_texts(self, messages: Sequence[bytes]) -> None:
+        """Nothing is listened to."""
+
+    def on_writable(self) -> None:
+        """Nothing waits to be written."""
+
+    def on_closing(self) -> bool:
+        """Nothing is owed."""
+        return True
+
+    def on_lost(self) -> None:
+        """It was counted nowhere."""
+
+    def on_shutdown(self, code: int = 1001, reason: str = "going away") -> None:
+        """It is being closed already."""
+
+    def on_slow(self) -> bool:
+        """It is being closed anyway."""
+        return False
+
+    def position_text(self) -> str:
+        """It has no position."""
+        return ""

@@ -1,0 +1,238 @@
+"""The role of a connection to `/ws`: it is sent `hello`, then what its subscription asks for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from recorder.auth.grants import EVERYTHING, Grant
+from recorder.core.errors import BadSubscription, NotAllowed, RateLimited, RecorderError
+from recorder.core.token_bucket import TokenBucket
+from recorder.engine.catchup import CHUNK_BYTES, Feed, Source
+from recorder.engine.conflation import Conflation
+from recorder.engine.fanout import Batch, Skipped
+from recorder.net.websocket import WebSocket
+from recorder.wire.deflate import packed_frames
+from recorder.wire.events import delta_frame, delta_frames, event_frame, state_frame
+from recorder.wire.subscribe import Subscription, narrowed, parse_op
+
+
+class SubscriberHub(Source, Protocol):
+    """What a subscriber asks of its hub."""
+
+    def hello(self, *, is_scoped: bool = False) -> bytes:
+        """The `hello` frame of now."""
+        ...
+
+    def add_subscriber(self, subscriber: Any) -> None:
+        """Count it, and send it heartbeats."""
+        ...
+
+    def remove_subscriber(self, subscriber: Any) -> None:
+        """Forget it."""
+        ...
+
+
+class Subscriber:
+    """A subscriber's connection.
+
+    Args:
+        hub: Whom it subscribes to.
+        socket: Its connection.
+        subscription: What it asked for in its query; a `BadSubscription` to be told and closed with 4400.
+        grant: What it may see: each of its subscriptions is narrowed to that.
+    """
+
+    max_message_bytes = 1 << 20  # a subscription may name a thousand sessions
+    at_once = 1
+
+    def __init__(
+        self,
+        hub: SubscriberHub,
+        socket: WebSocket,
+        subscription: Subscription | BadSubscription,
+        grant: Grant = EVERYTHING,
+    ) -> None:
+        self._hub = hub
+        self._socket = socket
+        self._subscription = subscription
+        self._grant = grant
+        self._feed = Feed(hub, self)
+        self._conflation = Conflation(hub, self)
+        self._drained: asyncio.Future[None] | None = None  # set by the feed while it waits
+        self._conflates = False  # whether it is moved on where it is too slow
+        self._catching_up = False  # whether history is being sent, at the reader's own pace
+        per_minute = socket.limits.subscribes_per_minute
+        self._subscribes = TokenBucket(per_minute / 60, per_minute, socket.clock.monotonic())  # one for each
+        self.position = hub.head  # everything that matches, up to here, has been written
+
+    # Role
+
+    def on_open(self) -> None:
+        """Say hello, then begin."""
+        try:
+            if isinstance(self._subscription, BadSubscription):
+                raise self._subscription
+            subscription = narrowed(self._subscription, self._grant)
+            self._conflates = subscription.conflate
+        except (BadSubscription, NotAllowed) as error:
+            self.send_event("error", code=error.code, message=str(error))
+            self._socket.close(error.close_code, str(error))
+            return
+        self._socket.write(self._hub.hello(is_scoped=self.is_scoped))
+        self._hub.add_subscriber(self)
+        self._feed.start(subscription)
+
+    def on_texts(self, messages: Sequence[bytes]) -> None:
+        """A `subscribe` or a `ping`; anything else is answered with an error and changes nothing."""
+        [message] = messages
+        try:
+            subscription = parse_op(message, self._socket.limits.sessions)
+            if subscription is not None:
+                subscription = narrowed(subscription, self._grant)
+                self._count_subscribe()
+        except (BadSubscription, NotAllowed, RateLimited) as error:
+            self.send_event("error", code=error.code, message=str(error))
+            return
+        if subscription is None:
+            self.send_event("pong")
+        else:
+            self._conflation.stop()
+            self._feed.start(subscription)
+
+    def _count_subscribe(self) -> None:
+        now = self._socket.clock.monotonic()
+        if self._subscribes.wait(1, now):
+            self._hub.metrics.resume("refused")
+            raise RateLimited(
+                f"more than {self._socket.limits.subscribes_per_minute} subscriptions within a minute",
+                hint="the last one goes on; MAX_SUBSCRIBES_PER_MINUTE sets the limit",
+            )
+        self._subscribes.take(1, now)
+
+    def on_writable(self) -> None:
+        """Let the feed go on."""
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    def on_closing(self) -> bool:
+        """Nothing is owed to a subscriber that leaves."""
+        return True
+
+    def on_lost(self) -> None:
+        """Leave the hub."""
+        self._feed.stop()
+        self._conflation.stop()
+        self._hub.remove_subscriber(self)
+        # They hold us as we hold them: without this all of it would wait for the garbage collector.
+        self._feed.end()
+        self._conflation.end()
+
+    def on_shutdown(self, code: int = 1001, reason: str = "going away") -> None:
+        """Say goodbye, after what was written."""
+        self._hub.fanout.flush()
+        self._socket.close(code, reason)
+
+    def on_slow(self) -> bool:
+        """Move on to the latest states, where that was asked for and it is live."""
+        if not self._conflates or self._catching_up:
+            return False
+        self._conflation.start()
+        return True
+
+    def position_text(self) -> str:
+        """What to resume from."""
+        return self._feed.resume_from
+
+    @property
+    def is_scoped(self) -> bool:
+        """Whether it may see some sessions only."""
+        return self._grant.sessions is not None
+
+    @property
+    def at_own_pace(self) -> bool:
+        """Whether it is catching up, by history or by states."""
+        return self._catching_up or self._conflation.is_active
+
+    @property
+    def lag_bytes(self) -> int:
+        """Bytes written and not yet taken."""
+        return self._socket.unsent
+
+    # Sink
+
+    def deliver(self, batch: Batch) -> None:
+        """One write for the whole batch."""
+        # Written first: where that is too much, the position in the goodbye must not count it.
+        if not self._conflation.is_active and self._socket.write(
+            batch.packed if self._socket.compresses else batch.wire
+        ):
+            self.position = batch.last_seq
+        else:
+            self._conflation.skip(batch)
+
+    def send_items(self, items: Sequence[bytes]) -> None:
+        """Deltas out of history."""
+        frames = (
+            packed_frames([delta_frame(item) for item in items])
+            if self._socket.compresses
+            else delta_frames(items)
+        )
+        self._hub.metrics.delivered(len(items), len(frames))
+        self._socket.write(frames)
+
+    def send_states(self, states: Sequence[tuple[int, str, str]]) -> None:
+        """A `state` event each."""
+        self._socket.write(self._joined([state_frame(*state) for state in states]))
+
+    def _joined(self, frames: list[bytes]) -> bytes:
+        return packed_frames(frames) if self._socket.compresses else b"".join(frames)
+
+    def send_event(self, event: str, **fields: Any) -> None:
+        """Any other event."""
+        self._socket.write(event_frame(event, **fields))
+
+    def send_erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
+        """Content was erased; one that is being moved on is told so in its turn."""
+        if self._conflation.is_active:
+            self._conflation.erased(session_id, through, count, erased_at)
+        else:
+            self.send_erased_now(session_id, through, count, erased_at)
+
+    def send_erased_now(self, session_id: str, through: int, count: int, erased_at: str) -> None:
+        """The same, whatever is under way."""
+        self._feed.tell_erased(session_id, through, count, erased_at)
+
+    def set_aside(self) -> Skipped | None:
+        """Be handed nothing for now."""
+        return self._feed.set_aside()
+
+    def take_back(self) -> None:
+        """Be handed what comes again."""
+        self._feed.take_back()
+
+    def send_live(self, seq: int) -> None:
+        """It is live again."""
+        self._feed.tell_live(seq)
+
+    def send_heartbeat(self, frame: bytes) -> None:
+        """A heartbeat, unless there is more unsent than it would be worth."""
+        if self._socket.is_writable:
+            self._socket.write(frame)
+
+    async def wait_writable(self) -> None:
+        """Until the unsent bytes are few."""
+        while not self._socket.is_writable:
+            self._drained = asyncio.get_running_loop().create_future()
+            await self._drained
+
+    def failed(self, error: RecorderError) -> None:
+        """Say why, and close: the client comes back and resumes."""
+        self.send_event("error", code=error.code, message=str(error))
+        self._socket.close(1012, error.code)
+
+    def catching_up(self, yes: bool) -> None:
+        """Keep little unsent while history follows the reader's pace; the full allowance when live."""
+        self._catching_up = yes
+        self._socket.set_high_water(CHUNK_BYTES if yes else self._socket.limits.soft_bytes)

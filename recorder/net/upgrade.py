@@ -1,0 +1,142 @@
+"""The door: which request gets which role, and which is refused before the upgrade.
+
+A page in a browser cannot read why an upgrade was refused, so where a browser asks (it sends an Origin) with the wrong
+token or none, or for what its token does not grant, the upgrade is made, and closed at once with 4401 or 4403. Host and
+Origin themselves are checked before that.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, urlsplit
+
+from websockets.http11 import Request
+
+from recorder.auth.request_guard import Entrance
+from recorder.core.clock import Clock
+from recorder.core.errors import BadSubscription, NotAllowed, NotAuthenticated, NotFound, Unavailable
+from recorder.core.metrics import Metrics
+from recorder.engine.hub import Hub
+from recorder.engine.rate_limit import Paces, PublishRate
+from recorder.net.connection_limits import Admission, AdmissionLimits
+from recorder.net.handler import Role
+from recorder.net.limits import SocketLimits
+from recorder.net.partial_messages import Unfinished
+from recorder.net.publisher import Intake
+from recorder.net.rejected import TurnedAway
+from recorder.net.websocket import WebSocket
+from recorder.wire.subscribe import Subscription, parse_query
+
+
+class RecorderDoor:
+    """Admits WebSocket connections.
+
+    Args:
+        entrance: Who may come in.
+        limits: Of connections.
+        admission: How many of them.
+        rate: How fast a publisher may go.
+        unfinished: How much may be held of what is not whole yet, in bytes.
+        clock, metrics: As everywhere.
+    """
+
+    def __init__(
+        self,
+        entrance: Entrance,
+        limits: SocketLimits,
+        admission: AdmissionLimits,
+        rate: PublishRate,
+        unfinished: int,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self.limits = limits
+        self.admission = Admission(admission, clock, metrics, entrance.is_proxy)
+        self.paces = Paces(rate, clock, metrics)  # of those who publish
+        self.unfinished = Unfinished(unfinished, metrics)  # of WebSockets and of HTTP
+        self.clock = clock
+        self.metrics = metrics
+        self._entrance = entrance
+        self._inside: tuple[Hub, Intake] | None = None  # from `open` on
+        self._refusal = "loading"  # why nobody is admitted; "" while everybody is
+
+    def open(self, hub: Hub, intake: Intake) -> None:
+        """Admit from now on."""
+        self._inside, self._refusal = (hub, intake), ""
+
+    def shut(self, reason: str) -> None:
+        """Admit nobody any more; who is inside stays."""
+        self._refusal = reason
+
+    def admit(self, socket: WebSocket, request: Request) -> Role:
+        """The role for a request.
+
+        Raises:
+            NotAllowed: Its Host, its Origin or its token may not.
+            NotAuthenticated: Its token is not valid, or there is none.
+            NotFound: There is no such place.
+            Unavailable: Not yet, or not any more.
+            TooMany: So many have come from its address lately.
+        """
+        headers, entrance = request.headers, self._entrance
+        caller = entrance.caller(headers.get_all, socket.address, is_secure=socket.is_secure)
+        self.admission.upgrade(caller.address)
+        entrance.check(headers.get_all, socket.local, caller)
+        path, query = _target(request)
+        if self._inside is None or self._refusal:
+            raise Unavailable(f"the recorder is {self._refusal}", hint="try again in a moment")
+        hub, intake = self._inside
+        try:
+            grant = entrance.grant(headers.get_all)
+            grant.require("publish" if path == "/publish" else "subscribe")
+        except (NotAuthenticated, NotAllowed) as error:
+            if "Origin" not in headers:
+                raise
+            self.metrics.turn_away(error.code)
+            return TurnedAway(socket, error)
+        socket.grant = grant
+        if path == "/ws":
+            return hub.subscriber(socket, _query(query, self.limits.sessions), grant)
+        acks = _publish_acks(query)
+        if isinstance(acks, BadSubscription):
+            return hub.subscriber(socket, acks, grant)  # it only says what was wrong, and closes with 4400
+        return hub.publisher(socket, intake, acks=acks, pace=self.paces.own(), sessions=grant.sessions)
+
+    def opened(self, socket: WebSocket) -> None:
+        """A connection is open."""
+        if self._inside is not None:
+            self._inside[0].opened(socket)
+
+    def gone(self, socket: WebSocket) -> None:
+        """A connection is no more."""
+        self.admission.leave(socket.transport)
+        if self._inside is not None:
+            self._inside[0].gone(socket)
+
+
+def _target(request: Request) -> tuple[str, str]:
+    """Path and query. Raises NotFound where there is nothing."""
+    try:
+        url = urlsplit(request.path)
+    except ValueError:  # of an address that it half resembles
+        raise NotFound("no such place", hint="/ws and /publish") from None
+    if url.path not in ("/ws", "/publish"):
+        raise NotFound(f"no WebSocket at {url.path[:80]}", hint="/ws and /publish")
+    return url.path, url.query
+
+
+def _query(query: str, max_sessions: int) -> Subscription | BadSubscription:
+    try:
+        return parse_query(query, max_sessions)
+    except BadSubscription as error:
+        return error
+
+
+def _publish_acks(query: str) -> bool | BadSubscription:
+    acks = True
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name != "ack" or value not in ("none", "all"):
+            # Not the value of what we don't know: somebody may have put a token there.
+            shown = f"ack={value[:80]}" if name == "ack" else name[:80]
+            return BadSubscription(f"unknown parameter {shown}", hint="ack=none, or nothing")
+        acks = value == "all"
+    return acks

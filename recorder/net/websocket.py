@@ -1,0 +1,589 @@
+"""One WebSocket connection inside uvicorn: handshake, messages, pings, closing, and what happens to slow readers.
+
+The protocol itself is websockets' Sans-I/O state machine; uvicorn hands over the socket after the request's head.
+What a connection is for (subscribing, publishing) is a `Role` that the `Door` gives it by the request's path.
+
+How it closes. The role is told once that it is over (`_end`); from then on nothing it says is written, nothing that
+comes is handled, and a deadline runs. That happens when we close (`close`: our close frame leaves first, everything
+written before stays ahead of it); when the other side has closed or broken a rule and is owed nothing any more (the
+state machine's answer is held back until then); and when the connection is lost.
+
+Invariants: nothing is written after the close frame; a message reaches the role whole, as UTF-8, in order; a paused
+connection keeps what it has read and handles it when it goes on; every wait has a deadline that `sweep` enforces; what
+happens here ends no other connection and no caller's work.
+
+uvicorn's contract for a class like this is undocumented: `tests/hub/test_uvicorn_contract.py` holds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any, Protocol, cast
+
+from loguru import logger
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import OPEN
+
+from recorder.auth.grants import EVERYTHING
+from recorder.core.clock import Clock
+from recorder.core.errors import NotAuthenticated, RecorderError, TooMany
+from recorder.core.metrics import Metrics
+from recorder.net.fast_frames import may_hold, take_messages
+from recorder.net.handler import Role
+from recorder.net.limits import SocketLimits
+from recorder.net.partial_messages import Unfinished
+from recorder.net.peer_state import End, end_of
+from recorder.net.ws_protocol import StateMachine
+
+HARD_GRACE_SECONDS = 0.25
+"""What came within this time counts as one burst, which nobody can have read yet."""
+
+RUN_BYTES = 256 << 10
+"""How much of messages a role gets at once, at most, beside the first: the loop has others to serve."""
+
+_NOTHING: deque[Frame | bytes] = deque(maxlen=0)
+"""The inbox of a connection that has nothing in it: an empty one of its own would take 760 bytes of each."""
+
+MAX_REASON_BYTES = 123
+"""A close frame's payload is at most 125 bytes (RFC 6455, section 5.5), two of them the code."""
+
+_UNREADABLE = (
+    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n"
+    b"content-length: 103\r\n\r\n"
+    b"the request cannot be read: it is too long, or has a body (many sessions fit into a subscribe message)\n"
+)
+"""The answer to a head that the state machine does not read: a line beyond 8 KiB, more than 128 of them, a body."""
+
+
+class Door(Protocol):
+    """Who decides what a request gets."""
+
+    limits: SocketLimits
+    clock: Clock
+    metrics: Metrics
+    unfinished: Unfinished
+
+    def admit(self, socket: WebSocket, request: Request) -> Role:
+        """The role for a request. Raises RecorderError to refuse before the upgrade."""
+        ...
+
+    def opened(self, socket: WebSocket) -> None:
+        """A connection is open; sweep it from now on."""
+        ...
+
+    def gone(self, socket: WebSocket) -> None:
+        """A connection is no more."""
+        ...
+
+
+class WebSocket(asyncio.Protocol):
+    """See the module. Made by uvicorn, one for each upgrade request.
+
+    Args:
+        config, server_state, app_state: uvicorn's.
+        door: Decides what the request gets.
+    """
+
+    def __init__(self, config: Any, server_state: Any, app_state: Any, *, door: Door) -> None:
+        self._connections: set[Any] = server_state.connections  # uvicorn's: what it shuts down
+        self._door = door  # admits, and keeps the list of those who are open
+        self._limits = door.limits  # bounds and deadlines
+        self._proto = StateMachine(compression=door.limits.compression)  # Sans-I/O
+        self.compresses = False  # whether the other side takes frames that are compressed for all
+        self._role: Role | None = None  # what the connection is for, once admitted
+        self._inbox = _NOTHING  # read, not handled yet: frames, or whole messages
+        self._held = b""  # the beginning of a plain frame, not given to the state machine yet
+        self._partial: bytearray | None = None  # the message whose fragments are coming
+        self._unfinished = 0  # bytes that are held of what is not whole yet
+        self._is_deaf = False  # whether what comes is thrown away
+        self._reading = True  # False while the role has paused it
+        self._paused_at: float | None = None  # since when unsent bytes are above the mark
+        self._written = 0  # bytes given to the transport since the handshake
+        self._taken_then = 0  # how many of them the kernel had at the last look: whether the reader moves
+        self._eased = False  # whether the role is sending less until what is unsent has been taken
+        self._over_at: float | None = None  # since when unsent bytes are beyond the hard limit
+        self._ping_at = door.clock.monotonic()  # when the last ping was sent
+        self._pong_due = False  # whether nothing has been heard since
+        self.grant = EVERYTHING  # the right to be here, from the door
+        self._deadline: float | None = None  # when a closing connection is cut
+        self._ended = False  # whether it is over for the role
+        self._said_goodbye = False  # whether the close frame is written
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)  # set in connection_made
+
+    @property
+    def address(self) -> str:
+        """The address of the other end; empty where it is not known."""
+        return _host(self.transport.get_extra_info("peername"))
+
+    @property
+    def local(self) -> str:
+        """The address of our end."""
+        return _host(self.transport.get_extra_info("sockname"))
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether it is TLS."""
+        return self.transport.get_extra_info("sslcontext") is not None
+
+    # uvicorn and asyncio call these.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is ours (not yet as its protocol: that follows the first `data_received`)."""
+        self.transport = cast(asyncio.Transport, transport)
+        self._connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come: the request's head first, frames from then on."""
+        if self._role is None:
+            try:
+                self._take_head(data)
+            except Exception:
+                # The boundary of a connection. Not the transport's protocol yet, we would not hear that it is lost.
+                logger.exception("a request could not be answered")
+                self.transport.abort()
+                self.connection_lost(None)
+            return
+        self._pong_due = False
+        if self._is_deaf:
+            return
+        data = self._take_plain(data)
+        if data:
+            self._take_frames(data)
+            # A pong does not wait for the messages that came along with its ping (RFC 6455, section 5.5.2).
+            self._flush_protocol()
+        self._handle_inbox()
+        self._flush_protocol()
+        self._note_unfinished()
+
+    def give_up(self, error: TooMany) -> None:
+        """Hold nothing any more of what has been begun; answer what was whole before it, and close."""
+        self._is_deaf = True
+        self._forget_unfinished()
+        logger.bind(address=self.address).warning("connection closed: its unfinished message is one too many")
+        if self._role is not None and not self._ended:
+            self._role.on_shutdown(cast(int, error.close_code), f"unfinished message: {error.hint}")
+
+    def _forget_unfinished(self) -> None:
+        self._held, self._partial, self._unfinished = b"", None, 0
+        self._proto.forget_unread()
+
+    def _note_unfinished(self) -> None:
+        size = len(self._held) + len(self._proto.reader.buffer) + len(self._partial or b"")
+        if size != self._unfinished:
+            self._unfinished = size
+            self._door.unfinished.hold(self, size)
+
+    def eof_received(self) -> bool:
+        """The other side will send nothing more; True keeps our side open for what it is still owed."""
+        held, self._held = self._held, b""
+        if held:
+            self._take_frames(held)
+        self._proto.receive_eof()
+        # Behind a frame that broke a rule nothing is looked at, so a goodbye would not have been seen: what came before
+        # it is still answered.
+        if self._proto.close_rcvd is None and self._proto.close_sent is None:
+            self._end()  # it went without a goodbye
+        self._flush_protocol()
+        return not self._ended
+
+    def pause_writing(self) -> None:
+        """The unsent bytes are above the mark."""
+        self._paused_at = self._door.clock.monotonic()
+        self._taken_then = self._taken
+
+    def resume_writing(self) -> None:
+        """The unsent bytes are few again."""
+        self._paused_at = self._over_at = None
+        self._eased = False
+        if self._role is not None and not self._ended:
+            self._role.on_writable()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is closed."""
+        self._connections.discard(self)
+        self._door.unfinished.hold(self, 0)
+        self._forget_unfinished()
+        self._door.gone(self)
+        self._end()
+        # What holds us is let go of, too: circles would wait for the garbage collector, which comes once in millions.
+        self._proto.end()
+        self._role = None
+
+    def shutdown(self) -> None:
+        """The server stops."""
+        if self._role is not None and not self._ended:
+            self._role.on_shutdown()
+
+    # The role calls these.
+
+    @property
+    def limits(self) -> SocketLimits:
+        """What it may do."""
+        return self._limits
+
+    @property
+    def clock(self) -> Clock:
+        """Its time."""
+        return self._door.clock
+
+    @property
+    def unsent(self) -> int:
+        """Bytes written and not yet taken by the kernel."""
+        return self.transport.get_write_buffer_size()
+
+    @property
+    def _taken(self) -> int:
+        """Bytes written and taken by the kernel."""
+        return self._written - self.unsent
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the unsent bytes are below the mark."""
+        return self._paused_at is None
+
+    def write(self, frames: bytes) -> bool:
+        """Write whole frames; whether they were written.
+
+        A closed reader gets nothing; one that is far beyond the hard limit is closed instead, or eased.
+        """
+        if self._ended:
+            return False
+        if self._paused_at is not None and self._is_far_behind():
+            self._too_slow()
+            return False
+        self._written += len(frames)
+        self.transport.write(frames)
+        return True
+
+    def set_high_water(self, size: int) -> None:
+        """Set the mark of unsent bytes from which on the role is asked to wait."""
+        if not self._ended:
+            self.transport.set_write_buffer_limits(high=size)
+
+    def pause_reading(self) -> None:
+        """Handle no more messages until `resume_reading`."""
+        if self._reading and not self._ended:
+            self._reading = False
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Handle messages again, first those already read."""
+        if not self._reading and not self._ended:
+            self._reading = True
+            # What it was asked meanwhile it may have answered: that is still to be read.
+            self._ping_at, self._pong_due = self._door.clock.monotonic(), False
+            self._handle_inbox()
+            self._flush_protocol()
+            if self._reading and not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    def close(self, code: int, reason: str = "", *, seconds: float | None = None) -> None:
+        """Say goodbye after everything written so far; cut the connection if that takes too long.
+
+        Args:
+            code: Close code.
+            reason: What is cut to 123 bytes.
+            seconds: How long the other side may take; the limit's `close_seconds` by default.
+        """
+        if self._ended:
+            return
+        if self._proto.state is OPEN:
+            cut = reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
+            self._proto.send_close(code, cut)
+        self._end(seconds)
+        self._flush_protocol()
+
+    def finish_closing(self) -> None:
+        """Nothing is owed any more: let go, as `on_closing` put off."""
+        self._end()
+        self._flush_protocol()
+
+    # The keeper calls this, several times a second.
+
+    def sweep(self, now: float) -> None:
+        """Enforce deadlines.
+
+        Args:
+            now: The clock's monotonic seconds.
+        """
+        if self.grant.expires_ms is not None and self.grant.is_over(self._door.clock.now_ms()):
+            self.send_away("the token has expired")
+        limits = self._limits
+        # Not by what is unsent: while a reader takes a little, as much may be written.
+        moved, self._taken_then = self._taken > self._taken_then, self._taken
+        if self._deadline is not None:
+            if now >= self._deadline:
+                self.transport.abort()
+        elif self._paused_at is not None:
+            self._sweep_paused(now, moved)
+        elif not self._reading:
+            self._sweep_unread(now)
+        elif moved and self.unsent:
+            # It takes what a pong would have to wait for.
+            self._ping_at, self._pong_due = now, False
+        elif self._pong_due:
+            if now - self._ping_at >= limits.ping_timeout:
+                logger.info("connection closed: no answer to a ping")
+                self.close(CloseCode.GOING_AWAY, "no answer to a ping")
+        elif now - self._ping_at >= limits.ping_interval:
+            self._ping(now)
+
+    def _ping(self, now: float) -> None:
+        self._ping_at, self._pong_due = now, True
+        self._proto.send_ping(b"")
+        self._flush_protocol()
+
+    def _sweep_unread(self, now: float) -> None:
+        """It is we who don't read: no pong could be seen, nor that it is gone, but for what the kernel knows."""
+        end = end_of(self.transport)
+        if end is End.GONE:
+            logger.info("connection ended: the other side has gone while it was held back")
+            self.transport.abort()
+        elif (end is End.CLOSING and not self._pong_due) or now - self._ping_at >= self._limits.ping_interval:
+            # What is written to one that is gone comes back as a reset.
+            self._ping(now)
+
+    def send_away(self, reason: str) -> None:
+        """Its right to be here has ended: close with 4401, once what was accepted is answered."""
+        self.grant = EVERYTHING  # said once
+        if self._role is not None and not self._ended:
+            logger.bind(reason=reason).info("connection closed: its token does not count any more")
+            self._role.on_shutdown(4401, reason)
+
+    def _sweep_paused(self, now: float, moved: bool) -> None:
+        assert self._paused_at is not None
+        # A pong cannot come through before what is unsent: only reading counts meanwhile.
+        self._ping_at, self._pong_due = now, False
+        limits = self._limits
+        if self._role is not None and self._role.at_own_pace:
+            # To read nothing for so long is to it what not answering a ping is to others.
+            fine, patience = moved, max(limits.soft_seconds, limits.ping_timeout)
+        else:
+            fine, patience = self.unsent <= limits.soft_bytes, limits.soft_seconds
+        if fine:
+            self._paused_at = now
+        elif now - self._paused_at >= patience or self._is_far_behind():
+            self._too_slow()
+
+    def _is_far_behind(self) -> bool:
+        """Whether more than the hard limit is unsent, and not only since a moment ago."""
+        # One that is eased is sent little: what it had when it was found slow may stay, and as much again.
+        if self.unsent <= self._limits.hard_bytes * (1 + self._eased):
+            self._over_at = None
+            return False
+        now = self._door.clock.monotonic()
+        if self._over_at is None:
+            self._over_at = now
+        return now - self._over_at >= HARD_GRACE_SECONDS
+
+    def _too_slow(self) -> None:
+        if not self._eased and self._role is not None and self._role.on_slow():
+            logger.bind(unsent=self.unsent).info("slow reader conflated")
+            self._eased, self._paused_at = True, self._door.clock.monotonic()
+        else:
+            self._close_slow()
+
+    def _close_slow(self) -> None:
+        position = self._role.position_text() if self._role is not None else ""
+        logger.bind(position=position, unsent=self.unsent).warning("slow reader closed")
+        self._door.metrics.slow_closed += 1
+        self.close(4408, position, seconds=self._limits.linger_seconds)
+
+    def _take_plain(self, data: bytes) -> bytes:
+        """Take plain messages off the front of what was read; what is for the state machine is returned."""
+        proto = self._proto
+        if (
+            self._role is None
+            or proto.state is not OPEN
+            or proto.reader.buffer
+            or proto.current_size is not None
+        ):
+            # It is in the middle of something (or of the handshake, or of the close): it gets all.
+            held, self._held = self._held, b""
+            return held + data if held else data
+        if self._held:
+            data, self._held = self._held + data, b""
+        messages, taken = take_messages(data, self._role.max_message_bytes)
+        self._keep(messages)
+        rest = data[taken:]
+        if may_hold(rest, self._role.max_message_bytes):
+            self._held = rest
+            return b""
+        return rest
+
+    def _take_frames(self, data: bytes) -> None:
+        """Give bytes to the state machine, and keep the frames it makes of them."""
+        self._proto.receive_data(data)
+        frames = self._proto.events_received()
+        if not self._ended:
+            self._keep(cast(list[Frame], frames))
+
+    def _keep(self, frames: Sequence[Frame | bytes]) -> None:
+        """Note what is to be handled."""
+        if self._inbox:
+            self._inbox.extend(frames)
+        elif frames:
+            self._inbox = deque(frames)
+
+    def _take_head(self, data: bytes) -> None:
+        """Answer the request, which comes in one piece."""
+        self._proto.receive_data(data)
+        requests = self._proto.events_received()
+        if not requests:
+            self.transport.write(_UNREADABLE)
+            self.transport.close()
+            return
+        request = cast(Request, requests[0])
+        try:
+            role = self._door.admit(self, request)
+        except RecorderError as error:
+            logger.bind(code=error.code, reason=str(error), address=self.address).info("connection refused")
+            if not isinstance(error, TooMany):  # which counts itself, by its limit
+                self._door.metrics.turn_away(error.code)
+            response = self._proto.reject(HTTPStatus(error.http_status), f"{error}\n")
+            if error.retry:
+                response.headers["Retry-After"] = "1"
+            if isinstance(error, NotAuthenticated):
+                response.headers["WWW-Authenticate"] = "Bearer"
+        else:
+            response = self._proto.accept(request)
+        self._proto.send_response(response)
+        self._flush_protocol()
+        if self._proto.state is OPEN:
+            if data.find(b"\r\n\r\n") == len(data) - 4:
+                self._proto.forget_request()
+            self._open(role)
+
+    def _open(self, role: Role) -> None:
+        self._proto.max_message_size = role.max_message_bytes
+        self.set_high_water(self._limits.soft_bytes)
+        self._role = role
+        self.compresses = self._proto.compresses
+        self._door.opened(self)
+        role.on_open()
+
+    def _handle_inbox(self) -> None:
+        inbox = self._inbox
+        try:
+            while inbox and self._reading and not self._ended:
+                frame = inbox.popleft()
+                if isinstance(frame, bytes):
+                    self._messages(self._run(frame))
+                else:
+                    self._handle_frame(frame)
+        except Exception:
+            # The boundary of a connection: whoever lets it go on (the recording, too) must not suffer from it.
+            logger.exception("a message could not be handled")
+            self.close(CloseCode.INTERNAL_ERROR, "a message could not be handled")
+        if not self._inbox:
+            self._inbox = _NOTHING
+
+    def _run(self, first: bytes) -> list[bytes]:
+        """A message, and those whole ones that follow it at once."""
+        assert self._role is not None
+        inbox, messages = self._inbox, [first]
+        most, room = self._role.at_once, RUN_BYTES
+        while inbox and len(messages) < most and isinstance(message := inbox[0], bytes):
+            room -= len(message)
+            if room < 0:
+                break
+            messages.append(message)
+            inbox.popleft()
+        return messages
+
+    def _handle_frame(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.BINARY:
+            self._fail(CloseCode.UNSUPPORTED_DATA, "text frames only")
+        elif frame.opcode is Opcode.TEXT or frame.opcode is Opcode.CONT:
+            if frame.fin and self._partial is None:
+                self._messages([bytes(frame.data)])
+                return
+            if self._partial is None:
+                self._partial = bytearray()
+            self._partial += frame.data
+            if frame.fin:
+                message, self._partial = bytes(self._partial), None
+                self._messages([message])
+
+    def _messages(self, messages: list[bytes]) -> None:
+        assert self._role is not None
+        count = _utf8_count(messages)
+        if count:
+            self._role.on_texts(messages[:count] if count < len(messages) else messages)
+        if count < len(messages) and not self._ended:
+            self._fail(CloseCode.INVALID_DATA, "not UTF-8")
+
+    def _fail(self, code: CloseCode, reason: str) -> None:
+        # What came after it counts as not sent; what came before is still answered.
+        self._proto.fail(code, reason)
+        self._inbox.clear()
+        self._flush_protocol()
+
+    def _flush_protocol(self) -> None:
+        """Write what the state machine has to say: answers to pings, close frames, the end of the stream."""
+        if self._role is not None and not self._ended and self._proto.state is not OPEN:
+            # The other side has said its last. What it said before is handled and answered first.
+            if self._deadline is None:
+                self._deadline = self._door.clock.monotonic() + self._limits.close_seconds
+            if self._inbox or not self._role.on_closing():
+                return
+            self._end()
+        chunks = self._proto.data_to_send()
+        said = b"".join(chunks)
+        if said and not self._said_goodbye:
+            self._said_goodbye = self._proto.close_sent is not None
+            if self._ended or self._role is None or self.unsent <= self._limits.hard_bytes:
+                self._written += len(said)
+                self.transport.write(said)
+            else:
+                self._close_slow()  # it asks for pongs and does not read them
+        # Who is not listened to cannot say goodbye.
+        if b"" in chunks or (self._is_deaf and self._said_goodbye):
+            self._end_stream()
+
+    def _end_stream(self) -> None:
+        if self._role is None or self._proto.close_rcvd is not None or self._proto.reader.eof:
+            self.transport.close()
+            return
+        if not self.transport.can_write_eof():  # TLS has no half of an end
+            return
+        # It may be sending still. To close now would reset the connection, and a reset can overtake the close frame.
+        try:
+            self.transport.write_eof()
+        except OSError:
+            self.transport.abort()  # it has reset the connection meanwhile
+
+    def _end(self, seconds: float | None = None) -> None:
+        """It is over for the role: nothing of it goes out or in any more. What is left has a deadline."""
+        if self._ended:
+            return
+        self._ended = True
+        self._inbox.clear()
+        wait = self._limits.close_seconds if seconds is None else seconds
+        self._deadline = self._door.clock.monotonic() + wait
+        if self._role is not None:
+            self._role.on_lost()
+        # The answer to our close frame must be read even if the role had paused reading.
+        self._reading = True
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+
+
+def _utf8_count(messages: Sequence[bytes]) -> int:
+    """How many messages are UTF-8 before the first one that is not."""
+    for count, message in enumerate(messages):
+        if not message.isascii():
+            try:
+                message.decode()
+            except UnicodeDecodeError:
+                return count
+    return len(messages)
+
+
+def _host(address: Any) -> str:
+    """The host of a socket's address."""
+    return str(address[0]) if isinstance(address, tuple) else ""

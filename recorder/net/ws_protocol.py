@@ -1,0 +1,87 @@
+"""The Sans-I/O state machine of one connection: websockets', with what the recorder agrees on and one rule mended.
+
+A close frame may stand between the fragments of a message, as every control frame may (RFC 6455, section 5.4): the
+message is given up and the close answered. websockets calls that a broken rule.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+from typing import cast
+
+from websockets.extensions.permessage_deflate import PerMessageDeflate
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Protocol
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from recorder.auth.bearer import chosen_subprotocol
+from recorder.wire.deflate import EXTENSION, WINDOW_BITS
+
+# Its messages repeat what the socket logs itself, one line per connection.
+_quiet = logging.getLogger("recorder.websockets")
+_quiet.setLevel(logging.CRITICAL)
+
+MAX_HEAD_BYTES = 1 << 16
+"""The bound of a message until it is known what the connection is for."""
+
+
+class StateMachine(ServerProtocol):
+    """See the module.
+
+    Args:
+        compression: Whether permessage-deflate is agreed on with those who offer it.
+    """
+
+    def __init__(self, *, compression: bool) -> None:
+        super().__init__(
+            logger=_quiet,
+            max_size=MAX_HEAD_BYTES,
+            extensions=[EXTENSION] if compression else None,
+        )
+
+    @property
+    def compresses(self) -> bool:
+        """Whether the other side takes frames that are compressed for all."""
+        agreed = cast(list[PerMessageDeflate], self.extensions)
+        return any(each.local_max_window_bits == WINDOW_BITS for each in agreed)
+
+    def forget_request(self) -> None:
+        """Let go of the request once it is answered, with nothing read behind it: 2.5 kB of a connection's memory.
+
+        The generator that has read it would hold it for as long as the connection lasts; another one goes on.
+        """
+        self.parser = Protocol.parse(self)
+        next(self.parser)
+
+    def recv_frame(self, frame: Frame) -> None:
+        """A whole frame has come."""
+        if frame.opcode is Opcode.CLOSE:
+            self.current_size = None
+        # The generator that has read it holds it until the next one comes: only its shell.
+        data, frame.data = frame.data, b""
+        super().recv_frame(replace(frame, data=data))
+
+    def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:
+        """The one that the answer names. A browser gives up where none of what it offered comes back."""
+        chosen = chosen_subprotocol(subprotocols)
+        return None if chosen is None else Subprotocol(chosen)
+
+    def end(self) -> None:
+        """Nothing comes any more: let go of the generator that reads, which holds us as we hold it."""
+        self.forget_unread()
+        self.parser = _nothing()
+
+    def forget_unread(self) -> None:
+        """Let go of the beginning of a frame, and of what was wrong with one: nothing more is to be read."""
+        self.reader.buffer.clear()
+        if self.parser_exc is not None:
+            self.parser_exc.__traceback__ = None
+
+
+def _nothing() -> Generator[None, None, None]:
+    """Reads nothing."""
+    while True:
+        yield

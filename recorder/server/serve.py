@@ -1,0 +1,377 @@
+"""The server: a recorder behind one port, from the first signal to the last snapshot.
+
+uvicorn carries HTTP (Starlette) and hands WebSocket upgrades to `hub.socket.WebSocket`. It listens before the
+recording is loaded, so that /healthz and /readyz can tell. SIGTERM and SIGINT stop in order: no more intake,
+every connection closed with what it is owed, the queue recorded, a last snapshot; a second signal no longer
+waits for connections, and a stop that takes longer than SHUTDOWN_TIMEOUT is ended. SIGHUP reads the files of tokens,
+keys and certificates again; from a terminal that is gone it stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import socket
+import ssl
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Self
+
+import uvicorn
+from loguru import logger
+
+from recorder.api.app import application
+from recorder.app import Recorder, prepare_recorder
+from recorder.config.settings import Settings
+from recorder.config.validators import is_loopback
+from recorder.core.errors import RecorderError
+from recorder.net.http import HttpConnection, HttpLimits
+from recorder.net.tls import renew_tls, tls_context
+from recorder.net.tls_handshake import TlsHandshake
+from recorder.net.websocket import WebSocket
+from recorder.server.memory import GIVE_BACK_SECONDS, FreeMemory, settle_allocator
+
+if sys.platform != "win32":
+    import resource
+
+# SQLite's threads must get the interpreter's lock back from a busy event loop soon: at the default of 5 ms
+# recording runs at a third of its speed (DESIGN.md, "Measured").
+SWITCH_INTERVAL = 0.0005
+# Nearly everything that is made dies by its reference count, and what was loaded stays: looking through it for
+# cycles every few thousand deltas would only hold up the loop, for tens of milliseconds with many sessions.
+GC_THRESHOLDS = (50_000, 20, 100)
+CONNECTIONS_SECONDS = 10.0
+"""How long connections may take to close, at most."""
+SPARE_FILES = 64
+"""File descriptors that are not connections': the database, its lock, logs, the event loop's own."""
+
+
+async def serve(
+    settings: Settings,
+    *,
+    on_ready: Callable[[str], None] | None = None,
+    demo_rate: float | None = None,
+) -> int:
+    """Run a recorder until it is told to stop.
+
+    Args:
+        settings: Its settings.
+        on_ready: Gets the base URL once it listens.
+        demo_rate: Plays synthetic sessions at this many deltas per second; None for none.
+
+    Returns:
+        The exit code: 0 after an orderly stop.
+
+    Raises:
+        InvalidSetting: A certificate, a key or a file of tokens cannot be used.
+        StoreLocked, StoreUnreadable: The file cannot be used; nothing was started.
+        OSError: The address cannot be listened on.
+    """
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    gc.set_threshold(*GC_THRESHOLDS)
+    settle_allocator()
+    allow_files(settings.max_connections + SPARE_FILES)
+    tls = tls_context(settings)
+    warn_of_clear_tokens(settings)
+    listener = listen(settings.host, settings.port)
+    try:
+        # The last snapshot is taken when the recorder is left: the deadline holds until then.
+        with _Signals(settings.shutdown_timeout / 1000) as signals:
+            async with prepare_recorder(settings) as recorder:
+                code = await _Run(recorder, listener, demo_rate, tls).run(signals, on_ready)
+    finally:
+        listener.close()
+    logger.info("stopped")
+    return code
+
+
+class UvicornServer(uvicorn.Server):
+    """uvicorn's server around a recorder, with the signals left to others.
+
+    Args:
+        recorder: Answers the requests; need not be loaded yet.
+        tls: Speaks TLS with it; None: in the clear.
+    """
+
+    def __init__(self, recorder: Recorder, tls: ssl.SSLContext | None = None) -> None:
+        self._recorder = recorder
+        # A third each for the connections, for recording what is queued, and for the last snapshot.
+        seconds = min(CONNECTIONS_SECONDS, recorder.settings.shutdown_timeout / 3000)
+        # Any callable with the contract of a protocol class will do.
+        http: Callable[..., Any] = partial(
+            HttpConnection,
+            admission=recorder.door.admission,
+            unfinished=recorder.door.unfinished,
+            limits=HttpLimits.of(recorder.settings),
+            metrics=recorder.metrics,
+        )
+        if tls is not None:
+            http = partial(
+                TlsHandshake,
+                http,
+                tls,
+                recorder.settings.handshake_timeout / 1000,
+                recorder.door.admission,
+                recorder.metrics,
+            )
+        super().__init__(
+            uvicorn.Config(
+                application(recorder),
+                ws=partial(WebSocket, door=recorder.door),  # type: ignore[arg-type]
+                http=http,  # type: ignore[arg-type]
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_graceful_shutdown=seconds,  # type: ignore[arg-type]
+                timeout_keep_alive=30,
+            )
+        )
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close every connection in order, streams too: they would be waited for."""
+        self._recorder.end_streams()
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing: `serve` handles them."""
+        yield
+
+
+class _Signals:
+    """SIGINT and SIGTERM while the block lasts: the first stops in order, the second hurries, a third ends; and SIGHUP.
+
+    Args:
+        seconds: How long stopping may take; after that it is ended.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._count = 0  # how many have come that stop
+        self._had_terminal = _is_terminal()  # whether a SIGHUP may say that it is gone
+        self._renew: Callable[[], None] | None = None  # from `attach` on
+        self._stop: Callable[[], None] | None = None  # from `attach` on
+        self._hurry: Callable[[], None] | None = None  # from `attach` on
+        self._deadline: asyncio.TimerHandle | None = None  # from the first signal on
+
+    def __enter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._on_signal, number)
+        if sys.platform != "win32":
+            loop.add_signal_handler(signal.SIGHUP, self._on_hang_up)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+        if sys.platform != "win32":
+            loop.remove_signal_handler(signal.SIGHUP)
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+    def attach(self, stop: Callable[[], None], hurry: Callable[[], None], renew: Callable[[], None]) -> None:
+        """What the first and the second signal do, at once if they have come before; and what SIGHUP does."""
+        self._stop, self._hurry, self._renew = stop, hurry, renew
+        if self._count > 0:
+            stop()
+        if self._count > 1:
+            hurry()
+
+    def _on_hang_up(self) -> None:
+        if self._had_terminal and not _is_terminal():
+            # Not from an operator: the window was closed that it ran in.
+            self._on_signal(signal.SIGHUP)
+        elif self._renew is not None:
+            # Before it is attached everything has only just been read.
+            self._renew()
+
+    def _on_signal(self, number: int) -> None:
+        self._count += 1
+        log = logger.bind(signal=signal.Signals(number).name)
+        if self._count == 1:
+            log.info("stopping")
+            self._deadline = asyncio.get_running_loop().call_later(self._seconds, _give_up)
+            if self._stop is not None:
+                self._stop()
+        elif self._count == 2:
+            log.warning("stopping without waiting for connections")
+            if self._hurry is not None:
+                self._hurry()
+        else:
+            _give_up()
+
+
+class _Run:
+    """One run of the server.
+
+    Args:
+        recorder: Holds its file, not loaded yet.
+        listener: Bound.
+        demo_rate: As in `serve`.
+        tls: As in `UvicornServer`.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        listener: socket.socket,
+        demo_rate: float | None,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        self._recorder = recorder
+        self._listener = listener
+        self._demo_rate = demo_rate
+        self._code = 0
+        self._tls = tls
+        self._server = UvicornServer(recorder, tls)
+        self._url = base_url(listener, is_secure=tls is not None)
+
+    async def run(self, signals: _Signals, on_ready: Callable[[str], None] | None) -> int:
+        """Serve until stopped; the exit code."""
+        signals.attach(self._stop, self._hurry, self._renew)
+        tasks = [
+            asyncio.create_task(self._load(), name="server-load"),
+            asyncio.create_task(_give_back_memory(), name="server-memory"),
+        ]
+        if self._demo_rate is not None:
+            tasks.append(asyncio.create_task(self._demo(tasks[0], self._demo_rate), name="server-demo"))
+        url = self._url
+        logger.bind(recording=self._recorder.store is not None).info(f"listening on {url}")
+        if on_ready is not None:
+            on_ready(url)
+        try:
+            await self._server.serve(sockets=[self._listener])
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return self._code
+
+    async def _load(self) -> None:
+        try:
+            await self._recorder.load()
+            gc.freeze()
+        except RecorderError as error:
+            logger.critical("the recording cannot be loaded: {}", str(error))
+            self._fail()
+        except Exception:
+            # The boundary of the program: it ends with a code that says so.
+            logger.exception("the recording cannot be loaded")
+            self._fail()
+
+    async def _demo(self, loading: asyncio.Task[None], rate: float) -> None:
+        from recorder.demo.player import play
+
+        await asyncio.wait([loading])
+        if self._code == 0:
+            await play(self._recorder, rate)
+
+    def _fail(self) -> None:
+        self._code = 1
+        self._server.should_exit = True
+
+    def _stop(self) -> None:
+        self._recorder.stop_intake()
+        self._server.should_exit = True
+
+    def _hurry(self) -> None:
+        self._server.force_exit = True
+
+    def _renew(self) -> None:
+        for renew in (self._recorder.renew_tokens, self._renew_tls):
+            try:
+                renew()
+            except RecorderError as error:
+                logger.bind(error=str(error)).error("what could not be read again stays as it was")
+
+    def _renew_tls(self) -> None:
+        if self._tls is not None:
+            renew_tls(self._tls, self._recorder.settings)
+            logger.info("the certificate is read again")
+
+
+async def _give_back_memory() -> None:
+    memory = FreeMemory()
+    while True:
+        await asyncio.sleep(GIVE_BACK_SECONDS)
+        # In a thread of its own that ends with it: it is seldom, and must not hold up the end.
+        threading.Thread(target=memory.give_back, name="memory", daemon=True).start()
+
+
+def _is_terminal() -> bool:
+    try:
+        return os.isatty(0)
+    except OSError:
+        return False
+
+
+def _give_up() -> None:
+    # A thread that hangs in a system call would keep the interpreter from exiting.
+    logger.critical("stopping took too long: what was not on disk is lost")
+    os._exit(1)
+
+
+def allow_files(wanted: int) -> None:
+    """Raise the number of files that this process may have open as far as the system lets it; say where that is less.
+
+    Args:
+        wanted: How many it needs for all connections that the settings allow.
+    """
+    if sys.platform == "win32":
+        return  # a socket is no file there
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if most < wanted:
+        logger.bind(files=most, wanted=wanted).warning(
+            "the system allows fewer open files than MAX_CONNECTIONS needs (ulimit -n)"
+        )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Args:
+        host: Name or address; an IPv6 address may stand in brackets.
+        port: 0 for any that is free.
+
+    Raises:
+        OSError: The address cannot be listened on.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    # asyncio sets TCP_NODELAY only where the socket says that it is TCP's: otherwise an answer waits 40 ms for an ACK.
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(2048)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def base_url(listener: socket.socket, *, is_secure: bool = False) -> str:
+    """The base URL of a listening socket."""
+    host, port = listener.getsockname()[:2]
+    scheme = "https" if is_secure else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def warn_of_clear_tokens(settings: Settings) -> None:
+    """Say in the log where tokens may be read by whoever is on their way."""
+    if settings.tls_cert is None and not is_loopback(settings.host) and not settings.trusted_proxies:
+        logger.warning("tokens and data travel in the clear: set TLS_CERT, or put a proxy with TLS in front")

@@ -1,0 +1,214 @@
+"""What a database says under a signature: receipts of prunes, and heads.
+
+Signed on the file alone, in the transaction that makes it true; the database in memory gets the signatures afterwards,
+so that they can be asked for. A head says where the file ends, a receipt what was taken from it. The states and ids that
+are kept of what was pruned (`session_bases`, `pruned_ids`) are sealed by the last receipt: its `bases_digest` covers
+them all, and is set in the last slice of a prune.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from recorder.core.statements import (
+    ErasureReceipt,
+    Head,
+    PruneReceipt,
+    Signature,
+    Signed,
+    Statement,
+    bases_digest,
+    statement_bytes,
+)
+
+KEPT_HEADS = 1000
+"""How many heads a database keeps; the oldest are forgotten."""
+
+Sign = Callable[[Statement], Signature]
+"""Signs a statement."""
+
+_RECEIPT = "id, first_seq, last_seq, count, first_hash, last_hash, last_recorded_at, policy, pruned_at"
+
+
+def signer(key_id: str, sign: Callable[[bytes], bytes]) -> Sign:
+    """Signs statements.
+
+    Args:
+        key_id: The key's id.
+        sign: Signs bytes with it.
+    """
+    return lambda statement: Signature(key_id, sign(statement_bytes(statement)))
+
+
+def digest_of_bases(conn: sqlite3.Connection) -> bytes:
+    """`statements.bases_digest` of the states and ids that are kept of what was pruned."""
+    erased = "state_digest" if _has_column(conn, "session_bases", "state_digest") else "NULL"
+    rows = conn.execute(
+        f"SELECT session_id, seq, recorded_at, CAST(state AS BLOB), {erased} FROM session_bases ORDER BY session_id"
+    )
+    return bases_digest(
+        (
+            (session, seq, at, digest if state is None else sha256(state).digest())
+            for session, seq, at, state, digest in rows
+        ),
+        conn.execute("SELECT delta_id, seq, id_digest FROM pruned_ids ORDER BY delta_id"),
+    )
+
+
+def sign_receipt(conn: sqlite3.Connection, number: int, sign: Sign, *, seal: bool) -> None:
+    """Sign a receipt as it is now. Inside the caller's transaction.
+
+    Args:
+        conn: The database.
+        number: The row of `prunes`.
+        sign: The signer.
+        seal: Whether the run is over, and the bases are what they will be.
+    """
+    bases = digest_of_bases(conn) if seal else None
+    conn.execute("UPDATE prunes SET bases_digest = ? WHERE id = ?", (bases, number))
+    row = conn.execute(f"SELECT {_RECEIPT}, bases_digest FROM prunes WHERE id = ?", (number,)).fetchone()
+    signature = sign(PruneReceipt(*row))
+    conn.execute(
+        "UPDATE prunes SET key_id = ?, signature = ? WHERE id = ?",
+        (signature.key_id, signature.signature, number),
+    )
+
+
+def seal_bases(conn: sqlite3.Connection, sign: Sign) -> None:
+    """Sign the last receipt anew, where there is one: the bases have changed. Inside the caller's transaction."""
+    last = conn.execute("SELECT max(id) FROM prunes").fetchone()[0]
+    if last is not None:
+        sign_receipt(conn, last, sign, seal=True)
+
+
+def add_head(conn: sqlite3.Connection, epoch: str, time: str, sign: Sign) -> None:
+    """Write down and sign where a file ends. Inside the caller's transaction, which ends with all of it on disk."""
+    seq, count, found = end_of(conn)
+    signature = sign(Head(epoch, seq, count, found, time, seq))
+    conn.execute(
+        "INSERT INTO heads(epoch, seq, count, hash, at, key_id, signature) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (epoch, seq, count, found, time, signature.key_id, signature.signature),
+    )
+    conn.execute("DELETE FROM heads WHERE id <= (SELECT max(id) FROM heads) - ?", (KEPT_HEADS,))
+
+
+def end_of(conn: sqlite3.Connection) -> tuple[int, int, bytes | None]:
+    """The last seq of a database, how many entries it keeps, and the hash at its end."""
+    last = conn.execute("SELECT id, hash FROM session_deltas ORDER BY id DESC LIMIT 1").fetchone()
+    cut = conn.execute("SELECT last_seq, last_hash FROM prunes ORDER BY id DESC LIMIT 1").fetchone() or (
+        0,
+        None,
+    )
+    if last is None:
+        return cut[0], 0, cut[1]
+    return last[0], last[0] - cut[0], last[1]
+
+
+def unsigned_from(conn: sqlite3.Connection) -> int | None:
+    """The first receipt that is not signed; None where all are."""
+    number: int | None = conn.execute("SELECT min(id) FROM prunes WHERE signature IS NULL").fetchone()[0]
+    return number
+
+
+def signed_receipts(conn: sqlite3.Connection, first: int) -> list[tuple[int, int, bytes | None, str, bytes]]:
+    """(id, last_seq, bases_digest, key_id, signature) of the receipts from a number on that are signed."""
+    return conn.execute(
+        "SELECT id, last_seq, bases_digest, key_id, signature FROM prunes WHERE id >= ? AND signature IS NOT NULL"
+        " ORDER BY id",
+        (first,),
+    ).fetchall()
+
+
+def take_signatures(
+    conn: sqlite3.Connection, signed: list[tuple[int, int, bytes | None, str, bytes]]
+) -> None:
+    """Take over the signatures of receipts that say the same here as there."""
+    for number, last_seq, bases, key_id, signature in signed:
+        conn.execute(
+            "UPDATE prunes SET bases_digest = ?, key_id = ?, signature = ? WHERE id = ? AND last_seq = ?",
+            (bases, key_id, signature, number, last_seq),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Receipts:
+    """What was taken away, and the epochs there have been.
+
+    Args:
+        epochs: (name, first seq) of each, in order.
+        prunes, erasures: The receipts, in order; signed where they are on disk.
+    """
+
+    epochs: list[tuple[str, int]]
+    prunes: list[Signed[PruneReceipt]]
+    erasures: list[Signed[ErasureReceipt]]
+
+
+def read_all(conn: sqlite3.Connection) -> Receipts:
+    """Everything that `Receipts` holds."""
+    epochs = conn.execute("SELECT epoch, first_seq FROM epochs ORDER BY first_seq, epoch")
+    named = [(text_of(name), int(first)) for name, first in epochs]
+    return Receipts(named, read_receipts(conn), read_erasures(conn))
+
+
+def read_receipts(conn: sqlite3.Connection) -> list[Signed[PruneReceipt]]:
+    """The receipts of what was pruned, in order. This and the two below take any row, whatever it holds."""
+    more = (
+        "bases_digest, key_id, signature" if _has_column(conn, "prunes", "signature") else "NULL, NULL, NULL"
+    )
+    found = []
+    for row in conn.execute(f"SELECT {_RECEIPT}, {more} FROM prunes ORDER BY id"):
+        number, first, last, count, first_hash, last_hash, at, policy, pruned_at, bases, *by = row
+        texts = (text_of(at), text_of(policy), text_of(pruned_at))
+        said = PruneReceipt(number, first, last, count, first_hash, last_hash, *texts, bases)
+        found.append(Signed(said, _signature(*by)))
+    return found
+
+
+def read_heads(conn: sqlite3.Connection) -> list[Signed[Head]]:
+    """The heads, in order; none where the schema has none."""
+    if not _has_column(conn, "heads", "seq"):
+        return []
+    rows = conn.execute("SELECT epoch, seq, count, hash, at, key_id, signature FROM heads ORDER BY id")
+    return [
+        Signed(Head(text_of(epoch), seq, count, found, text_of(at), seq), _signature(*by))
+        for epoch, seq, count, found, at, *by in rows
+    ]
+
+
+def read_erasures(conn: sqlite3.Connection) -> list[Signed[ErasureReceipt]]:
+    """The receipts of what was erased, in order; none where the schema has none."""
+    if not _has_column(conn, "erasures", "id"):
+        return []
+    rows = conn.execute(
+        "SELECT id, session_id, first_seq, last_seq, count, head_seq, reason, erased_at, digest, key_id, signature"
+        " FROM erasures ORDER BY id"
+    )
+    found = []
+    for number, session, first, last, count, head, reason, at, digest, *by in rows:
+        texts = (text_of(reason), text_of(at))
+        said = ErasureReceipt(number, text_of(session), first, last, count, head, *texts, digest)
+        found.append(Signed(said, _signature(*by)))
+    return found
+
+
+def text_of(value: Any) -> str:
+    """A text, from whatever a column holds; what is none, or is damaged, becomes one that no signature fits."""
+    if isinstance(value, str):
+        return value
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else repr(value)
+
+
+def _signature(key_id: Any, signature: Any) -> Signature | None:
+    if key_id is None or signature is None:
+        return None
+    return Signature(text_of(key_id), signature if isinstance(signature, bytes) else b"")
+
+
+def _has_column(conn: sqlite3.Connection, table: str, name: str) -> bool:
+    sql = "SELECT 1 FROM pragma_table_info(?) WHERE name = ?"
+    return conn.execute(sql, (table, name)).fetchone() is not None

@@ -1,0 +1,131 @@
+"""From the file to memory, at start: page by page, with progress; and which epoch it goes on with.
+
+The file is copied by SQLite's backup, so a million entries take seconds. A start after anything but a clean stop
+begins a new epoch: numbers may have been broadcast that never reached the disk. Not with `commit`: there what was
+broadcast is on disk, and the epoch goes on.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from recorder.core.chain import GENESIS
+from recorder.core.errors import Closed
+from recorder.core.position import new_epoch
+from recorder.core.timestamps import format_ms
+from recorder.store.sqlite.connection import Database
+from recorder.store.sqlite.history import pruned_through
+from recorder.store.sqlite.receipts import Sign, add_head
+from recorder.store.sqlite.rows import Transaction, get_meta, set_meta
+
+LOAD_PAGES = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Where the recording goes on.
+
+    Args:
+        epoch: The epoch it goes on with.
+        head: The highest seq ever given.
+        pruned: The highest seq that retention removed.
+        count: How many entries are kept.
+        last_hash: The chain's hash at the head; `GENESIS` where the chain begins.
+        last_recorded_at: The time of recording at the head, or "".
+        meta: The small facts kept beside the data.
+    """
+
+    epoch: str
+    head: int
+    pruned: int
+    count: int
+    last_hash: bytes
+    last_recorded_at: str
+    meta: dict[str, str]
+
+
+async def copy_to_memory(file: Database, memory: Database, on_progress: Callable[[int, int], None]) -> None:
+    """Copy the file's pages into the database in memory. Who is cancelled ends the copying.
+
+    Args:
+        file: From here.
+        memory: To here; empty, and used by nobody else meanwhile.
+        on_progress: Gets pages left and pages in all, on the file's thread.
+    """
+    stopped = False
+    target = await memory.run(lambda conn: conn)
+
+    def progress(_status: int, left: int, total: int) -> None:
+        if stopped:
+            raise Closed("stopped while loading")
+        on_progress(left, total)
+
+    try:
+        await file.run(lambda source: copy_pages(source, target, progress))
+    finally:
+        stopped = True
+
+
+def copy_pages(
+    source: sqlite3.Connection,
+    target: sqlite3.Connection,
+    progress: Callable[[int, int, int], None] = lambda status, left, total: None,
+) -> None:
+    """Make a database a copy of another one, page by page; nobody may use the copy meanwhile."""
+    # Where another program holds the file `backup` would wait for ever; this waits its time and raises.
+    source.execute("BEGIN")
+    try:
+        source.execute("SELECT count(*) FROM sqlite_master")
+        source.backup(target, pages=LOAD_PAGES, progress=progress)
+    finally:
+        source.execute("COMMIT")
+
+
+def facts(conn: sqlite3.Connection, now_ms: int) -> Loaded:
+    """Where the recording in a database ends, and the epoch that begins or goes on now."""
+    meta = get_meta(conn)
+    pruned = pruned_through(conn)
+    sequence = conn.execute("SELECT seq FROM sqlite_sequence WHERE name = 'session_deltas'").fetchone()
+    last = conn.execute("SELECT id, hash, created_at FROM session_deltas ORDER BY id DESC LIMIT 1").fetchone()
+    if last is None:
+        last = conn.execute(
+            "SELECT last_seq, last_hash, last_recorded_at FROM prunes ORDER BY id DESC LIMIT 1"
+        ).fetchone() or (0, None, "")
+    head = max(last[0], sequence[0] if sequence else 0)
+    previous = meta.get("epoch")
+    goes_on = previous is not None and (meta.get("clean") == "1" or meta.get("durability") == "commit")
+    epoch = previous if goes_on and previous is not None else new_epoch(now_ms, previous)
+    count = head - pruned if head > pruned else 0
+    return Loaded(epoch, head, pruned, count, last[1] or GENESIS, last[2], meta)
+
+
+def begin(
+    conn: sqlite3.Connection,
+    loaded: Loaded,
+    now_ms: int,
+    durability: str,
+    *,
+    cause: str | None = None,
+    sign: Sign | None = None,
+) -> None:
+    """Note that a recording is under way, and how: unless by `commit`, or stopped in order, the next epoch is new.
+
+    Args:
+        conn: The database, in memory or the file.
+        loaded: Where the recording goes on.
+        now_ms: When.
+        durability: The mode it goes on in.
+        cause: Why a new epoch begins, where it is none of the usual causes.
+        sign: Says so in a signed head, too: from its first moment on there is one to hold the file against.
+    """
+    with Transaction(conn):
+        usual = "first start" if "epoch" not in loaded.meta else "the last stop was not clean"
+        conn.execute(
+            "INSERT OR IGNORE INTO epochs VALUES (?, ?, ?, ?)",
+            (loaded.epoch, loaded.head + 1, format_ms(now_ms), cause or usual),
+        )
+        set_meta(conn, epoch=loaded.epoch, clean="0", durability=durability)
+        if sign is not None:
+            add_head(conn, loaded.epoch, format_ms(now_ms), sign)

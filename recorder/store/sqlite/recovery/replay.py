@@ -1,0 +1,106 @@
+"""From the commit log to memory, at start: what was on disk there and not yet in the database file.
+
+Every entry is checked against the chain before it is taken. A torn end was never acked: it is dropped, and said. Damage
+before the end, or seqs that are missing, mean that something acked is gone: the start is refused, or, where the operator
+accepts the loss, goes on with what is whole up to there, in a new epoch.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from recorder.core.chain import GENESIS, digest, link
+from recorder.store.sqlite.commit_log import SegmentFile, SegmentReader, segment_files
+from recorder.store.sqlite.history import pruned_through
+from recorder.store.sqlite.rows import WIDTH, Transaction, append_rows
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What came of it.
+
+    Args:
+        rows: Entries that the file did not have.
+        segments: The segments that were read, and the highest seq of each.
+        torn: Bytes that a crash left half written; nobody was told that they are safe.
+        damage: What is wrong, None where nothing is.
+        given: The highest seq that the segments tell of.
+    """
+
+    rows: int = 0
+    segments: list[tuple[SegmentFile, int]] = field(default_factory=list)
+    torn: int = 0
+    damage: str | None = None
+    given: int = 0
+
+
+def replay(conn: sqlite3.Connection, database: Path) -> Replayed:
+    """Bring what the segments have beyond the database in memory into it. On its thread.
+
+    Args:
+        conn: The database in memory, filled from the file.
+        database: The database file, beside which the segments are.
+
+    Raises:
+        OSError: A segment cannot be read.
+    """
+    result = Replayed()
+    head, previous = end_of_log(conn)
+    for segment in segment_files(database):
+        reader = SegmentReader(segment.path)
+        for values in reader:
+            if result.damage is None and reader.last > head:
+                rows = list(_rows(values, head))
+                result.damage = _break(rows, head, previous, segment.path.name)
+                if result.damage is not None:
+                    continue
+                with Transaction(conn):
+                    append_rows(conn, [value for row in rows for value in row], rows[0][0], reader.last)
+                head, previous = reader.last, rows[-1][-1] or GENESIS
+                result.rows += len(rows)
+        result.segments.append((segment, reader.last))
+        result.torn += reader.torn
+        result.damage = result.damage or reader.damage
+        result.given = max(result.given, reader.last, reader.acked)
+    return result
+
+
+def end_of_log(conn: sqlite3.Connection) -> tuple[int, bytes]:
+    """The highest seq in the database, and the chain's hash there."""
+    row = conn.execute("SELECT id, hash FROM session_deltas ORDER BY id DESC LIMIT 1").fetchone()
+    if row is None:
+        row = conn.execute("SELECT last_seq, last_hash FROM prunes ORDER BY id DESC LIMIT 1").fetchone()
+    head, previous = row or (0, None)
+    return max(head, pruned_through(conn)), previous or GENESIS
+
+
+def _rows(values: Sequence[Any], head: int) -> Iterator[Sequence[Any]]:
+    """The rows beyond a seq."""
+    for start in range(0, len(values), WIDTH):
+        if values[start] > head:
+            yield values[start : start + WIDTH]
+
+
+def _break(rows: Sequence[Sequence[Any]], head: int, previous: bytes, name: str) -> str | None:
+    """Where these rows do not follow what is there, in words; None where they do."""
+    for row in rows:
+        seq, session, kind, before, after, happened, recorded, delta_id, id_digest, filled, lineage, hash_ = (
+            row
+        )
+        if seq != head + 1:
+            return f"{name}: deltas {head + 1} to {seq - 1} are missing"
+        if hash_ is not None and hash_ != link(
+            previous,
+            seq,
+            (session, kind),
+            (before if before is None else digest(before), after if after is None else digest(after)),
+            (happened, recorded),
+            (delta_id, id_digest, bool(filled), lineage),
+        ):
+            return f"{name}: delta {seq} is not what its hash says"
+        head, previous = seq, hash_ or GENESIS
+    return None

@@ -1,0 +1,316 @@
+"""What can be saved of a damaged file, where the operator accepts the loss.
+
+Saved is one gapless run of entries from the first one kept on, each with its link verified, up to the first that can't
+be read or does not follow; rows behind a gap are counted and not mixed in. Where the beginning is gone the run begins
+with what is there: its first entry is given up for its hash, from which the chain can be verified on, and a receipt
+tells what went. Receipts, bases, erasures, epochs, ids and job runs are saved row by row as far as they can be read.
+
+The new file is complete before anything is touched; then the damaged one gets its name aside as a second name, and the
+new one takes its place by rename. So at any instant there is a file of the right name, and nothing is overwritten.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loguru import logger
+
+from recorder.core.chain import GENESIS
+from recorder.core.timestamps import format_ms
+from recorder.store.sqlite import schema
+from recorder.store.sqlite.connection import connect_sqlite
+from recorder.store.sqlite.files import publish
+from recorder.store.sqlite.recovery import backups as aside
+from recorder.store.sqlite.recovery.check import Erased, break_in, erased_digests
+from recorder.store.sqlite.recovery.replay import Replayed, end_of_log
+from recorder.store.sqlite.retention import Receipt, Slice, prune_slice
+from recorder.store.sqlite.rows import (
+    LARGEST,
+    Transaction,
+    append_rows,
+    get_meta,
+    is_row,
+    rebuild_states,
+    set_meta,
+)
+
+POLICY = "lost with a damaged file"
+"""What the receipt says of a beginning that is gone."""
+
+_SMALL = (
+    "epochs",
+    "prunes",
+    "erasures",
+    "erased_states",
+    "session_bases",
+    "pruned_ids",
+    "heads",
+    "job_runs",
+    "meta",
+)
+"""Saved row by row, before the log."""
+_NUMBERS = (
+    "SELECT max(seq) FROM sqlite_sequence WHERE name = 'session_deltas'",
+    "SELECT max(last_seq) FROM prunes",
+    "SELECT max(seq) FROM session_states",
+    "SELECT max(id) FROM session_deltas",
+)
+"""Each tells of numbers that have been given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What was lost at a start, and accepted.
+
+    Args:
+        at: When (fixed-width form).
+        reason: What was wrong.
+        file: Where the damaged file is now.
+        saved: How many entries could be saved.
+        lost: The seqs that are gone, from each first to its last, as far as anybody can tell.
+        readable: How many of these can still be read in the damaged file, behind the damage.
+        incomplete: Other tables of which rows may be missing.
+    """
+
+    at: str
+    reason: str
+    file: str
+    saved: int
+    lost: tuple[tuple[int, int], ...]
+    readable: int = 0
+    incomplete: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """How many entries are gone."""
+        return sum(last - first + 1 for first, last in self.lost)
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for `/api/stats`."""
+        return {
+            "at": self.at,
+            "reason": self.reason,
+            "file": self.file,
+            "saved": self.saved,
+            "lost": [{"first": first, "last": last} for first, last in self.lost],
+            "lostCount": self.count,
+            "readable": self.readable,
+            "incomplete": list(self.incomplete),
+        }
+
+
+def salvage(path: Path, reason: str, now_ms: int) -> Loss:
+    """Put a damaged file aside and a new one with what can be saved in its place.
+
+    Args:
+        path: The file; its lock is ours.
+        reason: What is wrong with it.
+        now_ms: For the name aside.
+
+    Raises:
+        sqlite3.Error, OSError: The new file can't be written; the damaged one is where it was.
+    """
+    # Immutable: neither locked nor mended nor changed, and a journal beside it is left alone.
+    uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+    with closing(connect_sqlite(uri, uri=True)) as source:
+        # Otherwise SQLite reads nothing at all of a file that has been cut, or has one unreadable definition.
+        source.execute("PRAGMA writable_schema = ON")
+        saving = _Saving(source, format_ms(now_ms))
+
+        def fill(target: sqlite3.Connection) -> None:
+            target.execute("PRAGMA synchronous = OFF")  # synced as a whole, before the rename
+            saving.save(target)
+
+        name = aside.free_name(path, "corrupt", now_ms)
+        publish(path, fill, before=lambda: aside.name_aside(path, name))
+        loss = saving.loss(reason, str(name))
+    logger.bind(**loss.as_json()).error(
+        "a damaged file was put aside; what could be saved goes on in a new one"
+    )
+    return loss
+
+
+def give_up_rest(conn: sqlite3.Connection, path: Path, replayed: Replayed, now_ms: int) -> Loss:
+    """Go on without what the commit log has behind its damage. The segments get a second name, to be looked into.
+
+    Args:
+        conn: The database in memory, with what could be replayed.
+        path: The database file.
+        replayed: What came of the replay.
+        now_ms: For the names aside.
+
+    Raises:
+        OSError: The segments can't be named.
+    """
+    head, _ = end_of_log(conn)
+    name = aside.free_name(path, "corrupt", now_ms)
+    for segment, _ in replayed.segments:
+        aside.name_aside(segment.path, name.with_name(f"{name.name}.commits.{segment.number}"))
+    # What is read of them from now on is what has been replayed: the next snapshot may remove them.
+    replayed.segments = [(segment, min(last, head)) for segment, last in replayed.segments]
+    # Whatever the mode: numbers that were broadcast are going to be given again.
+    set_meta(conn, clean="0", durability="snapshot")
+    lost = ((head + 1, replayed.given),) if replayed.given > head else ()
+    loss = Loss(format_ms(now_ms), replayed.damage or "", f"{name}.commits.*", replayed.rows, lost)
+    logger.bind(**loss.as_json()).error("the commit log is damaged; what could be replayed goes on")
+    return loss
+
+
+class _Saving:
+    """One rescue.
+
+    Args:
+        source: The damaged file.
+        at: The time (fixed-width form).
+    """
+
+    def __init__(self, source: sqlite3.Connection, at: str) -> None:
+        self._source = source
+        self._at = at
+        self._incomplete: list[str] = []  # tables that could not be read to their end
+        self._pruned = 0  # up to here retention had removed everything
+        self._first = 1  # the first entry saved
+        self._last = 0  # the last
+
+    def save(self, target: sqlite3.Connection) -> None:
+        """Fill a new database."""
+        for table in _SMALL:
+            with Transaction(target):
+                self._copy(target, table)
+        cut = target.execute("SELECT last_seq, last_hash FROM prunes ORDER BY id DESC LIMIT 1").fetchone()
+        self._pruned, previous = (cut[0], cut[1] or GENESIS) if cut else (0, GENESIS)
+        self._first, self._last = self._pruned + 1, self._pruned
+        self._copy_log(target, previous)
+        if self._first > self._pruned + 1:
+            self._give_up_first(target)
+        with Transaction(target):
+            self._settle(target)
+
+    def loss(self, reason: str, file: str) -> Loss:
+        """What it came to."""
+        lost = []
+        if self._first > self._pruned + 1:
+            lost.append((self._pruned + 1, self._first - 1))
+        given = max((self._tried(sql) or 0 for sql in _NUMBERS), default=0)
+        if given > self._last:
+            lost.append((self._last + 1, given))
+        saved = self._last - self._first + 1
+        return Loss(
+            self._at, reason, file, saved, tuple(lost), self._readable_beyond(), tuple(self._incomplete)
+        )
+
+    def _copy(self, target: sqlite3.Connection, table: str) -> None:
+        """Copy what can be read of a small table; rows that the new one refuses are left out, too."""
+        known = _columns(target, table)
+        found = [name for name in known if name in self._source_columns(table)]
+        if not found:
+            if known and not self._is_older():
+                self._incomplete.append(table)
+            return
+        insert = f"INSERT OR REPLACE INTO {table}({','.join(found)}) VALUES ({','.join('?' * len(found))})"
+        try:
+            for row in self._source.execute(f"SELECT {','.join(found)} FROM {table}"):
+                target.execute(insert, row)
+        except sqlite3.Error:
+            self._incomplete.append(table)
+
+    def _copy_log(self, target: sqlite3.Connection, previous: bytes) -> None:
+        erased = erased_digests(target)
+        batch: list[tuple[Any, ...]] = []
+        for row in self._verified(previous, erased):
+            batch.append(row)
+            if len(batch) == LARGEST:
+                self._append(target, batch)
+        if batch:
+            self._append(target, batch)
+
+    def _verified(self, previous: bytes, erased: Erased) -> Iterator[tuple[Any, ...]]:
+        """The entries from the first kept on, as long as they can be read and follow."""
+        sql = f"SELECT {','.join(schema.COLUMNS)} FROM session_deltas WHERE id > ? ORDER BY id"
+        head = self._pruned
+        with suppress(sqlite3.Error):
+            for row in self._source.execute(sql, (head,)):
+                if not is_row(row):
+                    return
+                if head == self._pruned and row[0] > head + 1:
+                    self._first = (
+                        row[0] + 1
+                    )  # itself it can't be verified: nothing is known of what was before
+                elif break_in((row,), head, previous, erased):
+                    return
+                head, previous = row[0], row[-1] or GENESIS
+                yield row
+
+    def _append(self, target: sqlite3.Connection, batch: list[tuple[Any, ...]]) -> None:
+        with Transaction(target):
+            append_rows(target, [value for row in batch for value in row], batch[0][0], batch[-1][0])
+        self._last = batch[-1][0]
+        batch.clear()
+
+    def _give_up_first(self, target: sqlite3.Connection) -> None:
+        """Make the first entry's hash what the chain is verified on from, with a receipt for what is gone."""
+        number = 1 + target.execute("SELECT ifnull(max(id), 0) FROM prunes").fetchone()[0]
+        through = self._first - 1
+        prune_slice(target, through, Receipt(number, POLICY, self._at), 1 << 62, Slice(1, 1 << 40))
+        first = self._pruned + 1
+        target.execute(
+            "UPDATE prunes SET first_seq = ?, count = ?, first_hash = NULL WHERE id = ?",
+            (first, through - first + 1, number),
+        )
+
+    def _settle(self, target: sqlite3.Connection) -> None:
+        """Leave nothing that speaks of what is gone; the next epoch is a new one, after all that there were."""
+        for table in ("heads", "erased_states"):
+            target.execute(f"DELETE FROM {table} WHERE seq > ?", (self._last,))
+        rebuild_states(target)
+        # Where nothing of the log was saved no row has told the table its number.
+        target.execute("DELETE FROM sqlite_sequence WHERE name = 'session_deltas'")
+        target.execute("INSERT INTO sqlite_sequence(name, seq) VALUES ('session_deltas', ?)", (self._last,))
+        facts = {"clean": "0", "durability": "snapshot"}
+        newest = target.execute("SELECT max(epoch) FROM epochs").fetchone()[0]
+        if newest is not None and newest > get_meta(target).get("epoch", ""):
+            facts["epoch"] = newest
+        set_meta(target, **facts)
+
+    def _readable_beyond(self) -> int:
+        """Entries behind the last one saved that can be found: from there on, and from the end backwards."""
+        seen = 0
+        for order in ("ASC", "DESC"):
+            try:
+                for _ in self._source.execute(
+                    f"SELECT id FROM session_deltas WHERE id > ? ORDER BY id {order}", (self._last,)
+                ):
+                    seen += 1
+            except sqlite3.Error:
+                continue
+            break
+        return seen
+
+    def _is_older(self) -> bool:
+        with suppress(sqlite3.Error):
+            return schema.version(self._source) < schema.USER_VERSION
+        return False
+
+    def _source_columns(self, table: str) -> list[str]:
+        return _attempt(lambda: _columns(self._source, table)) or []
+
+    def _tried(self, sql: str) -> int | None:
+        found = _attempt(lambda: self._source.execute(sql).fetchone()[0])
+        return found if isinstance(found, int) else None
+
+
+def _columns(conn: sqlite3.Connection, table: str) -> list[str]:
+    return [name for (name,) in conn.execute("SELECT name FROM pragma_table_info(?)", (table,))]
+
+
+def _attempt(work: Callable[[], Any]) -> Any:
+    """What a read returns; None where the damage is in its way."""
+    try:
+        return work()
+    except sqlite3.Error:
+        return None

@@ -1,0 +1,325 @@
+"""What is said about the entries, and whether they bear it out: receipts, heads, epochs, bases, erasures.
+
+Each claim is checked twice: who says so (its signature, and whether the key is known), and whether it agrees with the
+entries that are there. A head of the recording itself was written together with the entries it speaks of, so every
+one of them must be there. A head from elsewhere may speak of what had not reached the disk: it says itself how much had
+(`durable`), and only that can be asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from recorder.auth.signing import is_signed
+from recorder.core.statements import ErasureReceipt, Head, PruneReceipt, Signed, Statement, statement_bytes
+from recorder.verify.report import Level, Report
+
+Said = TypeVar("Said", Head, PruneReceipt, ErasureReceipt)
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """An epoch, and the first seq that may be its own."""
+
+    name: str
+    first_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """The entries that are there, and what they are judged with.
+
+    Args:
+        first, last: The first and the last seq that is there; `last` is `first - 1` where none is.
+        hash_at: The stored hash of an entry that is there.
+        receipts: Of what was pruned, in order.
+        epochs: In order.
+        trusted: The ids of the keys that are believed.
+    """
+
+    first: int
+    last: int
+    hash_at: Callable[[int], bytes | None]
+    receipts: Sequence[Signed[PruneReceipt]]
+    epochs: Sequence[Epoch]
+    trusted: frozenset[str]
+
+    @property
+    def pruned(self) -> int:
+        """The highest seq that a receipt says was pruned."""
+        return max((receipt.said.last_seq for receipt in self.receipts), default=0)
+
+    @property
+    def end(self) -> int:
+        """The highest seq that there is, or was before it was pruned."""
+        return max(self.last, self.pruned)
+
+    def knows(self, seq: int) -> bool:
+        """Whether the hash at a seq is known: of an entry that is there, or from a receipt."""
+        return self.first <= seq <= self.last or seq in self._cuts()
+
+    def known_hash(self, seq: int) -> bytes | None:
+        """The hash at a seq that is known."""
+        return self.hash_at(seq) if self.first <= seq <= self.last else self._cuts()[seq]
+
+    def _cuts(self) -> dict[int, bytes | None]:
+        return {receipt.said.last_seq: receipt.said.last_hash for receipt in self.receipts}
+
+
+def holds(statement: Signed[Statement]) -> bool:
+    """Whether the signature is right, whoever's it is."""
+    by = statement.by
+    return by is not None and is_signed(by.key_id, statement_bytes(statement.said), by.signature)
+
+
+def check_receipts(report: Report, ground: Ground) -> None:
+    """Whether the receipts account for everything before the first entry, and are signed."""
+    named = [(_receipt_name(receipt.said), receipt) for receipt in ground.receipts]
+    check_signatures(report, named, "receipt", ground.trusted)
+    expected = 1
+    for name, receipt in named:
+        said = receipt.said
+        if said.first_seq > expected:
+            report.broken(
+                "deleted",
+                f"entries {expected} to {said.first_seq - 1} are gone, and no receipt says why",
+                expected,
+                said.first_seq - 1,
+            )
+        elif said.first_seq < expected or said.count != said.last_seq - said.first_seq + 1:
+            report.broken("receipt", f"{name} does not agree with the one before it, or with itself")
+        report.pruned.append((said.count, said.policy))
+        expected = said.last_seq + 1
+    if ground.first < expected <= ground.last + 1 and ground.first <= ground.last:
+        report.broken(
+            "inserted",
+            f"entries {ground.first} to {min(expected - 1, ground.last)} are there, though they were pruned, or never"
+            " recorded: they were put in",
+            ground.first,
+            min(expected - 1, ground.last),
+        )
+
+
+def _receipt_name(said: PruneReceipt) -> str:
+    return f"the receipt of the prune of {said.first_seq} to {said.last_seq}"
+
+
+def check_signatures(
+    report: Report, statements: Sequence[tuple[str, Signed[Said]]], kind: str, trusted: frozenset[str]
+) -> list[tuple[str, Said]]:
+    """Those that are signed by a key that is known; of what is wrong with others one is named, and how many there are.
+
+    Args:
+        report: Where that is written down.
+        statements: Each with its name.
+        kind: What they are, for findings.
+        trusted: The ids of the keys that are believed.
+    """
+    believed, unsigned, forged = [], [], []
+    strangers: dict[str, list[str]] = {}
+    for name, statement in statements:
+        if statement.by is None:
+            unsigned.append(name)
+        elif not holds(statement):
+            forged.append(name)
+        elif statement.by.key_id not in trusted:
+            strangers.setdefault(statement.by.key_id, []).append(name)
+        else:
+            believed.append((name, statement.said))
+    if forged:
+        report.broken(kind, f"{_some(forged)} not what was signed: edited, or made up")
+    if unsigned:
+        report.unknown(kind, f"{_some(unsigned)} not signed")
+    for key, names in strangers.items():
+        report.unknown(kind, f"{_some(names)} signed by a key that is not known here ({key[:16]}…)")
+    return believed
+
+
+def _some(names: Sequence[str]) -> str:
+    return f"{names[0]} is" if len(names) == 1 else f"{names[0]} and {len(names) - 1:,} more are"
+
+
+def check_heads(report: Report, ground: Ground, heads: Sequence[Signed[Head]]) -> None:
+    """Whether the recording's own heads agree with its entries."""
+    named = [(f"the signed head of {head.said.time} (seq {head.said.seq})", head) for head in heads]
+    believed = check_signatures(report, named, "head", ground.trusted)
+    for name, said in believed:
+        _check_epoch(report, ground, said, name)
+    agreeing = _compare(report, ground, [said for _, said in believed], "the signed head of")
+    report.heads = len(agreeing)
+    report.signed_through = max([report.signed_through, *(head.seq for head in agreeing)])
+    if not heads:
+        report.unknown("head", "there is no signed head: a cut tail, or another history, would not show")
+    elif believed and not agreeing and ground.first <= ground.last and not report.of(Level.BROKEN):
+        # Heads of what has been pruned since, or of the very beginning, vouch for nothing that is there.
+        report.unknown("head", "no signed head speaks of what is there: another history would not show")
+
+
+def check_expected(report: Report, ground: Ground, heads: Sequence[Signed[Head]], own: int) -> None:
+    """Whether heads that were kept elsewhere agree with the entries.
+
+    Args:
+        report: Where it is written down.
+        ground: The entries.
+        heads: The heads; whoever keeps them believes them.
+        own: How many heads the recording itself has.
+    """
+    asked = []
+    for head in heads:
+        name = f"the expected head of {head.said.time} (seq {head.said.seq})"
+        if not holds(head):
+            report.unknown("expected", f"{name} is not what was signed: it cannot be expected")
+        elif _was_kept(report, ground, head.said, name):
+            asked.append(head.said)
+    agreeing = _compare(report, ground, asked, "the expected head of")
+    report.expected = len(agreeing)
+    report.signed_through = max([report.signed_through, *(head.seq for head in agreeing)])
+    if not agreeing and not report.of(Level.BROKEN):
+        report.unknown("expected", "none of the expected heads can be compared with what is there")
+    if agreeing and not own:
+        report.broken(
+            "head", "the recording's own signed heads are gone: it has some whenever it was on disk"
+        )
+
+
+def _was_kept(report: Report, ground: Ground, head: Head, name: str) -> bool:
+    """Whether an expected head can be compared; that what it says was on disk is there, at least by number."""
+    ends = _end_of_epoch(ground, head.epoch)
+    if any(finding.kind == "epoch" for finding in report.of(Level.BROKEN)):
+        return False  # nothing can be judged by a table of epochs that was edited
+    if ends is None:
+        if head.durable:
+            report.broken(
+                "expected",
+                f"{name} is of epoch {head.epoch}, which is not known here: an older file was put back, or it is another"
+                " recording",
+            )
+        return False
+    if head.durable > ends:
+        report.broken(
+            "cut",
+            f"{name} says that everything up to {head.durable} was on disk; here its epoch ends at {ends}",
+            ends + 1,
+            head.durable,
+        )
+        return False
+    ends = min(ends, ground.end)
+    if head.seq > ends >= head.durable:
+        report.note(
+            "expected", f"of what {name} speaks of, {ends + 1} and on was not yet on disk, and is not here"
+        )
+        return False
+    return True
+
+
+def check_end(report: Report, ground: Ground, given: int, last_head: Head | None) -> None:
+    """Whether the recording ends where it should.
+
+    Args:
+        report: Where it is written down; its heads have been checked.
+        ground: The entries.
+        given: The highest number that was ever given, as the recording itself says.
+        last_head: Its own last head, where it says that it was stopped in order: then nothing can have changed since.
+    """
+    if given > ground.end:
+        text = f"it ends at {ground.end}, and numbers up to {given} were given"
+        report.broken("cut", text, ground.end + 1, given)
+    if last_head is not None and ground.pruned > last_head.seq - last_head.count:
+        first = last_head.seq - last_head.count + 1
+        report.broken(
+            "deleted",
+            f"entries {first} to {ground.pruned} were there when it was stopped in order: what says that they were"
+            " pruned was made up",
+            first,
+            ground.pruned,
+        )
+    if last_head is not None and ground.last > last_head.seq:
+        first = last_head.seq + 1
+        text = f"entries {first} to {ground.last} were added after it was stopped"
+        report.broken("inserted", text, first, ground.last)
+        return
+    beyond = ground.last - max(report.signed_through, ground.first - 1)
+    if beyond > 0 and report.heads + report.expected:
+        first = ground.last - beyond + 1
+        report.note(
+            "head", f"the last {beyond:,} entries are newer than the last signed head", first, ground.last
+        )
+
+
+def check_erasures(
+    report: Report, ground: Ground, erasures: Sequence[Signed[ErasureReceipt]], taken: dict[int, bytes | None]
+) -> None:
+    """Whether what was erased has a receipt.
+
+    Args:
+        report: Where it is written down.
+        ground: The entries.
+        erasures: The receipts.
+        taken: `statements.erased_digest` of the kept digests, by the number of the receipt that they name; None where
+            that cannot be known: some have been pruned since, or are not shown.
+    """
+    named = [
+        (f"the receipt of the erasure of {e.said.session_id!r} at {e.said.erased_at}", e) for e in erasures
+    ]
+    check_signatures(report, named, "erasure", ground.trusted)
+    for name, erasure in named:
+        said = erasure.said
+        digest = taken.pop(said.id, None)
+        if digest is not None and digest != said.digest:
+            report.broken("erasure", f"{name} does not agree with the digests that were kept", said.first_seq)
+        report.erased += said.count
+    for number in taken:
+        report.broken("erasure", f"digests of erased content name receipt {number}, which is not there")
+
+
+def _compare(report: Report, ground: Ground, heads: Sequence[Head], whose: str) -> list[Head]:
+    """The heads that agree with the entries; the first that does not is reported."""
+    agreeing: list[Head] = []
+    for head in sorted(heads, key=lambda head: (head.seq, head.time)):
+        if head.seq > ground.end:
+            text = f"it ends at {ground.end}; {whose} {head.time} says {head.seq}"
+            report.broken("cut", text, ground.end + 1, head.seq)
+            break
+        if head.seq - head.count > ground.pruned:
+            report.broken(
+                "inserted",
+                f"{whose} {head.time} says that everything up to {head.seq - head.count} had been pruned, and it is"
+                " there: an older file was put back",
+                ground.first,
+                head.seq - head.count,
+            )
+            break
+        if head.seq and ground.knows(head.seq):
+            if ground.known_hash(head.seq) != head.hash:
+                if report.names_entry_up_to(head.seq):
+                    break  # what is wrong is known better already
+                first = max([ground.first, *(good.seq + 1 for good in agreeing)])
+                report.broken(
+                    "rewritten",
+                    f"{whose} {head.time} has another hash at {head.seq}: something from {first} on was rewritten, with"
+                    " all hashes behind it",
+                    first,
+                    head.seq,
+                )
+                break
+            agreeing.append(head)
+    return agreeing
+
+
+def _check_epoch(report: Report, ground: Ground, head: Head, name: str) -> None:
+    ends = _end_of_epoch(ground, head.epoch)
+    if ends is None or head.seq > ends:
+        report.broken(
+            "epoch", f"{name} is of epoch {head.epoch}, which the table of epochs does not bear out"
+        )
+
+
+def _end_of_epoch(ground: Ground, name: str) -> int | None:
+    """The last seq that an epoch can have; None where the epoch is not known."""
+    for place, epoch in enumerate(ground.epochs):
+        if epoch.name == name:
+            following = ground.epochs[place + 1 :]
+            return following[0].first_seq - 1 if following else 2**63 - 1
+    return None

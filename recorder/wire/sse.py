@@ -1,0 +1,69 @@
+"""Events as Server-Sent Events, as the HTML standard has them: `id:` is the position, `data:` the event's JSON.
+
+A message of SSE has no room for a line break inside a line of data, as a line of NDJSON has none, and it is solved the
+same way (`protocol.export`): a break between a state's tokens becomes a space, `exact` carries the state's true text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from recorder.core import json_text as jsontext
+from recorder.core.delta import Entry
+from recorder.wire.events import EVENT_OPENING, delta_event, quote
+from recorder.wire.export import ndjson_of_item
+from recorder.wire.frames import payload
+
+_BREAKS = bytes.maketrans(b"\r\n", b"  ")
+_OPENING = len(EVENT_OPENING)
+
+
+def message(event: bytes, position: str | None = None) -> bytes:
+    """An event without states as a message.
+
+    Args:
+        event: Its JSON, on one line.
+        position: Where to resume behind it, where it is such a place.
+    """
+    return (
+        b"data: %b\n\n" % event if position is None else b"id: %b\ndata: %b\n\n" % (position.encode(), event)
+    )
+
+
+def retry(milliseconds: int) -> bytes:
+    """How long a reader shall wait before it comes back."""
+    return b"retry: %d\n\n" % milliseconds
+
+
+def entries(found: Iterable[Entry], epoch: str) -> bytes:
+    """Live entries as messages, joined."""
+    return b"".join([message(_one_line(payload(e.frame)), f"{epoch}:{e.seq}") for e in found])
+
+
+def items(found: Sequence[bytes], epoch: str) -> bytes:
+    """Entries out of history (`events.item_text`) as messages, joined."""
+    return b"".join([message(_one_line(delta_event(item)), f"{epoch}:{_seq_of(item)}") for item in found])
+
+
+def states(found: Iterable[bytes]) -> bytes:
+    """`state` events (their frames) as messages, joined. Half of a list is no place to resume from: they have no id."""
+    return b"".join([message(_state_line(payload(frame))) for frame in found])
+
+
+def _one_line(event: bytes) -> bytes:
+    """A delta event without line breaks; nearly always as it is."""
+    if b"\n" not in event and b"\r" not in event:
+        return event
+    return delta_event(ndjson_of_item(b"{" + event[_OPENING:])[:-1])
+
+
+def _state_line(event: bytes) -> bytes:
+    if b"\n" not in event and b"\r" not in event:
+        return event
+    exact = quote(jsontext.members(event, trusted=True)["state"].decode())
+    return b'%b,"exact":{"state":%b}}' % (event.translate(_BREAKS)[:-1], exact.encode())
+
+
+def _seq_of(item: bytes) -> int:
+    """The seq of an item: it stands first."""
+    return int(item[len(b'{"seq":') : item.index(b",")])

@@ -1,0 +1,246 @@
+"""From one entry to everyone who wants it: once, in order, the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import hypothesis.strategies as st
+from hypothesis import given
+
+from recorder.core.delta import Entry
+from recorder.core.metrics import Metrics
+from recorder.engine.fanout import Batch, Fanout
+from recorder.engine.tail import Tail
+from recorder.wire.subscribe import Subscription
+
+KINDS = ("created", "updated", "deleted")
+
+
+class Member:
+    """Keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+        self.then: Callable[[], None] = lambda: None  # done at each delivery
+
+    @property
+    def seqs(self) -> list[int]:
+        return [entry.seq for batch in self.batches for entry in batch.entries]
+
+    def deliver(self, batch: Batch) -> None:
+        self.batches.append(batch)
+        self.then()
+
+
+class Ticks:
+    """A loop whose ticks end when told."""
+
+    def __init__(self) -> None:
+        self.due: list[Callable[[], None]] = []
+
+    def __call__(self, callback: Callable[[], None]) -> None:
+        self.due.append(callback)
+
+    def end(self) -> None:
+        due, self.due = self.due, []
+        for callback in due:
+            callback()
+
+
+def entry(seq: int, session: str = "s", kind: str = "updated") -> Entry:
+    frame = f"{seq},".encode()
+    return Entry(seq, session, kind, None, "1", "", "", None, None, False, None, None, frame)
+
+
+def make() -> tuple[Fanout, Ticks, Metrics]:
+    ticks, metrics = Ticks(), Metrics()
+    return Fanout(Tail(0), metrics, ticks), ticks, metrics
+
+
+def wants(sessions: set[str] | None = None, types: set[str] | None = None) -> Subscription:
+    return Subscription(
+        None if sessions is None else frozenset(sessions), None if types is None else frozenset(types)
+    )
+
+
+def test_the_entries_of_one_tick_arrive_as_one_batch_at_its_end() -> None:
+    fanout, ticks, metrics = make()
+    member = Member()
+    fanout.join(member, wants())
+    for seq in (1, 2, 3):
+        fanout.publish([entry(seq)])
+    assert member.batches == []
+    ticks.end()
+    assert [batch.wire for batch in member.batches] == [b"1,2,3,"]
+    assert member.batches[0].last_seq == 3
+    assert (metrics.deliveries, metrics.delivered_bytes) == (3, 6)
+
+
+def test_members_with_the_same_filter_get_the_very_same_bytes() -> None:
+    fanout, ticks, _ = make()
+    members = [Member(), Member(), Member()]
+    for member in members:
+        fanout.join(member, wants({"a", "b"}, {"updated"}))
+    fanout.publish([entry(1, "b")])
+    ticks.end()
+    assert len({id(member.batches[0].wire) for member in members}) == 1
+
+
+def test_a_flush_before_the_ticks_end_leaves_nothing_for_it() -> None:
+    fanout, ticks, _ = make()
+    member = Member()
+    fanout.join(member, wants())
+    fanout.publish([entry(1)])
+    fanout.flush()
+    ticks.end()
+    assert member.seqs == [1]
+
+
+def test_who_leaves_gets_nothing_more_and_leaving_twice_is_harmless() -> None:
+    fanout, ticks, _ = make()
+    member, other = Member(), Member()
+    fanout.join(member, wants({"a"}))
+    fanout.join(other, wants({"a"}))
+    fanout.publish([entry(1, "a")])
+    fanout.leave(member, wants({"a"}))
+    fanout.leave(member, wants({"a"}))
+    fanout.leave(member, wants({"never"}))
+    ticks.end()
+    assert (member.seqs, other.seqs, fanout.receivers) == ([], [1], 1)
+
+
+def test_a_member_may_leave_while_it_is_being_served_and_take_its_audience_along() -> None:
+    fanout, ticks, _ = make()
+    member, other = Member(), Member()
+    member.then = lambda: fanout.leave(member, wants({"a"}))
+    fanout.join(member, wants({"a"}))
+    fanout.join(other, wants())
+    fanout.publish([entry(1, "a")])
+    ticks.end()
+    fanout.publish([entry(2, "a")])
+    ticks.end()
+    assert (member.seqs, other.seqs, fanout.receivers) == ([1], [1, 2], 1)
+
+
+def test_who_joins_in_the_middle_of_a_tick_after_a_flush_gets_only_what_follows() -> None:
+    fanout, ticks, _ = make()
+    member = Member()
+    fanout.publish([entry(1)])
+    fanout.flush()
+    fanout.join(member, wants())
+    fanout.publish([entry(2)])
+    ticks.end()
+    assert member.seqs == [2]
+
+
+filters = st.tuples(
+    st.none() | st.sets(st.sampled_from("abcd"), min_size=1),
+    st.none() | st.sets(st.sampled_from(KINDS), min_size=1),
+)
+
+
+@given(
+    st.lists(filters, min_size=1, max_size=6),
+    st.lists(
+        st.one_of(
+            st.tuples(st.sampled_from("abcd"), st.sampled_from(KINDS)),
+            st.just("tick"),
+            st.integers(0, 5),
+        ),
+        max_size=60,
+    ),
+)
+def test_everyone_gets_exactly_what_it_wants_in_order_while_others_come_and_go(
+    wanted: list[tuple[set[str] | None, set[str] | None]], steps: list[object]
+) -> None:
+    fanout, ticks, metrics = make()
+    members = [Member() for _ in wanted]
+    live, expected, seq = [False] * len(wanted), [[] for _ in wanted], 0
+    for step in steps:
+        if isinstance(step, int):
+            index = step % len(members)
+            # Who comes or goes does so between ticks, as the feed sees to.
+            fanout.flush()
+            act = fanout.leave if live[index] else fanout.join
+            act(members[index], wants(*wanted[index]))
+            live[index] = not live[index]
+        elif isinstance(step, tuple):
+            seq += 1
+            session, kind = step
+            fanout.publish([entry(seq, session, kind)])
+            for index, (sessions, types) in enumerate(wanted):
+                matches = (sessions is None or session in sessions) and (types is None or kind in types)
+                if live[index] and matches:
+                    expected[index].append(seq)
+        else:
+            ticks.end()
+    ticks.end()
+    assert [member.seqs for member in members] == expected
+    assert metrics.deliveries == sum(map(len, expected))
+
+
+def test_those_who_are_set_aside_are_not_called_and_share_one_account() -> None:
+    fanout, ticks, metrics = make()
+    members = [Member() for _ in range(50)]
+    for member in members:
+        fanout.join(member, wants())
+    accounts = {id(fanout.set_aside(member, wants())) for member in members[1:]}
+    assert len(accounts) == 1
+    account = fanout.set_aside(members[0], wants())
+    assert account is not None
+    for seq, session, kind in ((1, "a", "updated"), (2, "b", "deleted"), (3, "a", "updated")):
+        fanout.publish([entry(seq, session, kind)])
+        ticks.end()
+    assert [member.seqs for member in members] == [[]] * 50
+    assert metrics.deliveries == 0
+    assert (account.count, account.seq) == (3, 3)
+    assert account.touched(0) == {"a": (3, False), "b": (2, True)}
+    assert account.touched(2) == {"a": (3, False)}
+    fanout.take_back(members[0], wants())
+    fanout.publish([entry(4)])
+    ticks.end()
+    assert (members[0].seqs, members[1].seqs) == ([4], [])
+
+
+def test_an_audience_lasts_while_somebody_is_set_aside_and_its_account_no_longer() -> None:
+    fanout, ticks, _ = make()
+    one, other = Member(), Member()
+    fanout.join(one, wants({"s"}))
+    first = fanout.set_aside(one, wants({"s"}))
+    fanout.publish([entry(1), entry(2, "t")])
+    ticks.end()
+    assert first is not None
+    assert first.count == 1
+    fanout.join(other, wants({"s"}))
+    fanout.leave(one, wants({"s"}))
+    again = fanout.set_aside(other, wants({"s"}))
+    assert again is not None
+    assert again.count == 0
+    fanout.leave(other, wants({"s"}))
+    assert fanout._audiences == {}
+    assert fanout.set_aside(other, wants({"s"})) is None
+    fanout.take_back(other, wants({"s"}))
+    assert fanout.receivers == 0
+
+
+def test_what_is_being_handed_out_is_not_in_the_account_of_one_who_is_set_aside_by_it() -> None:
+    """It counts that itself: it knows whether it was written."""
+    fanout, ticks, _ = make()
+    before, slow = Member(), Member()
+    fanout.join(before, wants())
+    fanout.join(slow, wants())
+    fanout.set_aside(before, wants())
+    counts: list[int] = []
+
+    def too_much() -> None:
+        account = fanout.set_aside(slow, wants())
+        assert account is not None
+        counts.append(account.count)
+
+    slow.then = too_much
+    fanout.publish([entry(1), entry(2)])
+    ticks.end()
+    fanout.publish([entry(3)])
+    ticks.end()
+    account = fanout._audiences[None, None, True].skipped
+    assert (slow.seqs, counts, account.count - counts[0]) == ([1, 2], [2], 1)

@@ -1,0 +1,159 @@
+"""How many may come in, and that whoever leaves makes room."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from recorder.core.clock import FakeClock
+from recorder.core.errors import TooMany
+from recorder.core.metrics import Metrics
+from recorder.net.connection_limits import MAX_TURNED_AWAY, Admission, AdmissionLimits, network_of
+from tests.support.app import running_app, turn_until
+from tests.support.http import bare, client, refused, request
+from tests.support.wire import Refused
+
+
+def admission(**limits: int) -> Admission:
+    return Admission(AdmissionLimits(**limits), FakeClock(), Metrics())
+
+
+def test_one_more_than_allowed_is_told_why_and_gets_in_when_another_has_left() -> None:
+    door = admission(connections=2)
+    assert door.enter("a", "10.0.0.1") is None
+    assert door.enter("b", "10.0.0.2") is None
+    refusal = door.enter("c", "10.0.0.3")
+    assert refusal is not None
+    assert "MAX_CONNECTIONS sets the limit" in str(refusal)
+    assert door.connections == 2
+    door.leave("c")
+    door.leave("a")
+    door.leave("a")
+    assert door.enter("c", "10.0.0.3") is None
+
+
+def test_one_address_cannot_take_every_place() -> None:
+    door = admission(per_address=1)
+    assert door.enter("a", "10.0.0.1") is None
+    refusal = door.enter("b", "10.0.0.1")
+    assert "MAX_CONNECTIONS_PER_ADDRESS" in str(refusal)
+    assert door.enter("c", "10.0.0.2") is None
+    door.leave("a")
+    assert door.enter("b", "10.0.0.1") is None
+
+
+def test_beyond_a_few_that_wait_to_be_told_the_rest_are_cut_at_once() -> None:
+    door = admission(connections=1)
+    door.enter("a", "")
+    for n in range(MAX_TURNED_AWAY):
+        assert door.enter(n, "") is not None
+    with pytest.raises(TooMany):
+        door.enter("too", "")
+    door.leave(0)
+    assert door.enter("too", "") is not None
+
+
+def test_upgrades_of_one_address_have_a_rate() -> None:
+    clock = FakeClock()
+    door = Admission(AdmissionLimits(upgrades_per_minute=3), clock, Metrics())
+    for _ in range(3):
+        door.upgrade("::1")
+    with pytest.raises(TooMany, match="MAX_UPGRADES_PER_MINUTE"):
+        door.upgrade("::2")
+    door.upgrade("10.0.0.1")
+    clock.advance(20)
+    door.upgrade("::1")
+
+
+async def test_behind_a_proxy_limits_are_for_whom_it_names_and_not_for_the_proxy() -> None:
+    settings = {
+        "max_connections_per_address": 1,
+        "max_upgrades_per_minute": 1,
+        "trusted_proxies": "127.0.0.1",
+    }
+    async with (
+        running_app(None, **settings) as app,
+        app.connect("/ws", [("x-forwarded-for", "192.0.2.1")]),
+        app.connect("/ws", [("x-forwarded-for", "198.51.100.1, 192.0.2.2")]),
+    ):
+        for again in ("192.0.2.1", "203.0.113.5, 192.0.2.2"):
+            with pytest.raises(Refused, match="429"):
+                async with app.connect("/ws", [("x-forwarded-for", again)]):
+                    pass
+    async with (
+        running_app(None, **{**settings, "trusted_proxies": ""}) as app,
+        app.connect("/ws", [("x-forwarded-for", "192.0.2.1")]),
+    ):
+        with pytest.raises(Refused, match="429"):
+            async with app.connect("/ws", [("x-forwarded-for", "192.0.2.2")]):
+                pass
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("10.0.0.1", "10.0.0.1", True),
+        ("10.0.0.1", "10.0.0.2", False),
+        ("2001:db8::1", "2001:db8::ffff:0:0:1", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:10.0.0.1", "10.0.0.1", True),
+        ("fe80::1%eth0", "fe80::2%eth1", True),
+        ("not:an:address", "not:an:address", True),
+        ("", "10.0.0.1", False),
+    ],
+)
+def test_an_ipv6_address_counts_with_its_network(one: str, other: str, same: bool) -> None:
+    assert (network_of(one) == network_of(other)) is same
+
+
+# Over the wire
+
+
+@pytest.mark.parametrize("limit", ["max_connections", "max_connections_per_address"])
+async def test_a_connection_too_many_is_told_so_over_http_and_before_an_upgrade(limit: str) -> None:
+    limits: dict[str, Any] = {limit: 2}
+    async with running_app(None, **limits) as app, app.connect() as wire, app.connect() as other:
+        await wire.until("live")
+        await other.until("live")
+        async with client(app) as http:
+            await refused(await http.get("/healthz"), 429, "too_many")
+        with pytest.raises(Refused, match="429"):
+            async with app.connect():
+                pass
+        await turn_until(lambda: not app.recorder.door.admission._turned_away)
+        reason = limit.removeprefix("max_")
+        assert app.recorder.metrics.turned_away == {reason: 2}
+        assert app.recorder.door.admission.connections == 2
+        await other.close()
+        await turn_until(lambda: app.recorder.door.admission.connections == 1)
+        async with app.connect() as again:
+            await again.until("live")
+
+
+async def test_every_kind_of_connection_is_counted_out_when_it_has_gone() -> None:
+    async with running_app(None) as app:
+        door = app.recorder.door.admission
+        async with app.connect(), app.connect("/publish"), client(app) as http, bare(app) as raw:
+            await http.get("/healthz")
+            await raw.send(
+                request(app, "GET /nowhere", [("Upgrade", "websocket"), ("Connection", "upgrade")])
+            )
+            await raw.head()
+            with pytest.raises(Refused):
+                async with app.connect("/nowhere"):
+                    pass
+            await turn_until(lambda: door.connections in (3, 4))
+        await turn_until(lambda: door.connections == 0)
+        assert door._per_network == {}
+
+
+async def test_upgrades_beyond_the_rate_get_429_and_when_to_come_back() -> None:
+    async with running_app(None, max_upgrades_per_minute=2, clock=FakeClock()) as app:
+        for _ in range(2):
+            async with app.connect() as wire:
+                await wire.until("live")
+        with pytest.raises(Refused, match="429: more than 2 upgrades"):
+            async with app.connect():
+                pass
+        assert app.recorder.metrics.turned_away == {"upgrades_per_minute": 1}
