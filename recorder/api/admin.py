@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from recorder.api.context import recorder_of
 from recorder.api.params import JOBS, MAX_REASON, check_names, check_session_id, parse_limit, parse_time
-from recorder.api.problems import json_response
 from recorder.api.publish import read_body
+from recorder.api.responses import json_response
 from recorder.core.errors import InvalidJson, InvalidQuery
 from recorder.store.sqlite.job_log import JobRun
 from recorder.wire.statements import signed_members

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from recorder.api import admin, assets, problems, proofs, sessions, status
+from recorder.api import admin, assets, proofs, responses, sessions, status
 from recorder.api import deltas as history
 from recorder.api.concurrency_limit import Turns
 from recorder.api.export import export_all
@@ -77,8 +77,8 @@ def application(recorder: Recorder) -> Starlette:
             Middleware(Turns, places=places, metrics=recorder.metrics),
         ],
         exception_handlers={
-            RecorderError: problems.on_recorder_error,
-            HTTPException: problems.on_http_exception,
+            RecorderError: responses.on_recorder_error,
+            HTTPException: responses.on_http_exception,
         },
     )
     # A path with a slash too many is another path: nothing here is found by guessing.

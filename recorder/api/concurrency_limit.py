@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from recorder.api.problems import problem
+from recorder.api.responses import problem
 from recorder.core.errors import TooMany
 from recorder.core.metrics import Metrics
 

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from recorder.api import cursors, params
 from recorder.api.context import grant_of, narrowed, recorder_of, recording_of, shown
 from recorder.api.cursors import SessionsCursor
-from recorder.api.problems import json_response
+from recorder.api.responses import json_response
 from recorder.core.clock import Clock
 from recorder.core.errors import NotFound
 from recorder.store.contract import Query, SessionRow

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recorder.api.headers import preflight
-from recorder.api.problems import problem
+from recorder.api.responses import problem
 from recorder.auth.grants import Grant
 from recorder.auth.proxies import Caller
 from recorder.auth.request_guard import Entrance

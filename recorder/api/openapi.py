@@ -10,7 +10,7 @@ from collections import defaultdict
 from functools import cache
 
 from recorder import __version__
-from recorder.api import assets, params, problems
+from recorder.api import assets, params
 from recorder.api.middleware import JSON, NDJSON
 from recorder.api.rules import RULES
 from recorder.api.schemas import Json, components, ref, seq
@@ -42,6 +42,7 @@ from recorder.core.errors import (
 )
 from recorder.core.metrics import CONTENT_TYPE
 from recorder.wire.export import MEDIA_TYPES
+from recorder.wire.problems import MEDIA_TYPE as PROBLEM_TYPE
 from recorder.wire.subscribe import MAX_SESSIONS
 
 ABOUT = """The HTTP side of a flight recorder for agent sessions.
@@ -587,7 +588,7 @@ def failure(errors: list[type[RecorderError]]) -> Json:
     codes = {"properties": {"code": {"enum": [error.code for error in errors]}}}
     response: Json = {
         "description": "\n\n".join(lines),
-        "content": {problems.MEDIA_TYPE: {"schema": {"allOf": [ref("Problem"), codes]}}},
+        "content": {PROBLEM_TYPE: {"schema": {"allOf": [ref("Problem"), codes]}}},
     }
     if any(error.retry for error in errors):
         response["headers"] = {

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from recorder.api.context import recording_of
 from recorder.api.params import check_names
-from recorder.api.problems import json_response
+from recorder.api.responses import json_response
 from recorder.core.errors import NotFound
 from recorder.wire.statements import signed_members
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from recorder.api.context import grant_of, recorder_of
 from recorder.api.middleware import JSON, NDJSON
 from recorder.api.params import check_names
-from recorder.api.problems import json_response
+from recorder.api.responses import json_response
 from recorder.core.errors import MessageTooLarge, RecorderError, TooMany, UnsupportedMediaType
 from recorder.engine.rate_limit import Pace
 from recorder.net.connection_limits import network_of

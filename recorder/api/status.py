@@ -9,7 +9,7 @@ from recorder.api import health
 from recorder.api.context import grant_of, recorder_of
 from recorder.api.openapi import description
 from recorder.api.params import check_names
-from recorder.api.problems import json_response
+from recorder.api.responses import json_response
 from recorder.auth.grants import Grant
 from recorder.core.errors import NotReady
 from recorder.core.metrics import CONTENT_TYPE

@@ -15,12 +15,12 @@ from typing import Any, Self
 from loguru import logger
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from recorder.api.problems import raw_problem
 from recorder.config.settings import Settings
 from recorder.core.errors import InvalidRequest, RecorderError, RequestTimeout, TooMany
 from recorder.core.metrics import Metrics
 from recorder.net.connection_limits import Admission
 from recorder.net.partial_messages import Unfinished
+from recorder.wire.problems import raw_problem
 
 MAX_TARGET_BYTES = 65_535
 """How long a request's path and query may be: the parser does not take more."""

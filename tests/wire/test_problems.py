@@ -5,12 +5,12 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from recorder.api.problems import problem
 from recorder.core.errors import BY_CODE, InvalidDelta, MessageTooLarge, NotFound, RecorderError, Unavailable
+from recorder.wire.problems import MEDIA_TYPE, problem_body, problem_headers, raw_problem
 
 
 def body(error: RecorderError) -> dict[str, object]:
-    found: dict[str, object] = orjson.loads(problem(error).body)
+    found: dict[str, object] = orjson.loads(problem_body(error))
     return found
 
 
@@ -25,7 +25,6 @@ def test_it_carries_the_code_the_reason_the_hint_and_the_place() -> None:
         "index": 2,
         "place": "[2].after",
     }
-    assert problem(error).media_type == "application/problem+json"
 
 
 def test_what_an_error_does_not_know_is_left_out() -> None:
@@ -43,11 +42,24 @@ def test_an_index_of_0_is_one() -> None:
 
 @pytest.mark.parametrize("kind", BY_CODE.values())
 def test_whoever_may_try_again_is_told_when(kind: type[RecorderError]) -> None:
-    response = problem(kind("…"))
-    assert response.status_code == kind.http_status
-    assert response.headers.get("retry-after") == ("1" if kind.retry else None)
+    assert body(kind("…"))["status"] == kind.http_status
+    assert problem_headers(kind("…")).get("Retry-After") == ("1" if kind.retry else None)
 
 
 def test_a_connection_with_too_large_a_body_is_closed() -> None:
-    assert problem(MessageTooLarge("…")).headers["connection"] == "close"
-    assert "connection" not in problem(Unavailable("…")).headers
+    assert problem_headers(MessageTooLarge("…"))["Connection"] == "close"
+    assert "Connection" not in problem_headers(Unavailable("…"))
+
+
+def test_a_whole_answer_has_the_length_of_its_document_and_closes_the_connection() -> None:
+    head, _, document = raw_problem(Unavailable("später")).partition(b"\r\n\r\n")
+    status, *lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    assert status == "HTTP/1.1 503 Service Unavailable"
+    assert headers == {
+        "Retry-After": "1",
+        "Content-Type": MEDIA_TYPE,
+        "Content-Length": str(len(document)),
+        "Connection": "close",
+    }
+    assert orjson.loads(document)["detail"] == "später"

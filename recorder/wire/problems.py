@@ -1,0 +1,55 @@
+"""Errors as problem documents: `application/problem+json` (RFC 9457) with the `code` of `recorder.core.errors`.
+
+Used wherever HTTP is answered: by routes, by connections that have no request yet, and for upgrades that are refused.
+Nothing here sends anything.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import orjson
+
+from recorder.core.errors import MessageTooLarge, NotAuthenticated, RecorderError
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_SECONDS = 1
+"""What a client is told to wait where the same request may go through later."""
+
+
+def problem_body(error: RecorderError) -> bytes:
+    """Return the document of an error."""
+    body = {
+        "title": error.code.replace("_", " "),
+        "status": error.http_status,
+        "code": error.code,
+        "detail": error.message,
+    }
+    more = {"hint": error.hint, "index": error.index, "place": error.place}
+    body |= {name: value for name, value in more.items() if value is not None}
+    return orjson.dumps(body)
+
+
+def problem_headers(error: RecorderError) -> dict[str, str]:
+    """Return the headers that go with the document, beside its type and length."""
+    if error.retry:
+        return {"Retry-After": str(RETRY_SECONDS)}
+    if isinstance(error, NotAuthenticated):
+        return {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, MessageTooLarge):
+        # The rest of what is too large is not waited for.
+        return {"Connection": "close"}
+    return {}
+
+
+def raw_problem(error: RecorderError) -> bytes:
+    """Return a whole HTTP answer after which the connection is closed: for where there is no request yet."""
+    body, status = problem_body(error), HTTPStatus(error.http_status)
+    headers = {
+        **problem_headers(error),
+        "Content-Type": MEDIA_TYPE,
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status.value} {status.phrase}\r\n{head}\r\n".encode() + body
