@@ -192,7 +192,10 @@ class Recorder:
         )
         if self.store is not None:
             self.store.on_withdrawn(intake.withdraw)
-            self.store.on_progress(lambda: self._on_progress(hub, intake))
+            store = self.store
+            store.on_progress(lambda: hub.recorded(store.recorded))
+            store.on_progress(intake.on_progress)
+            store.on_progress(self.room.on_progress)
             await self._start_jobs(self.store)
             eraser = Eraser.run(self.store, intake, hub, self.clock)
             self._eraser = await self._stack.enter_async_context(eraser)
@@ -347,13 +350,6 @@ class Recorder:
             Scheduler.run(self.maintenance, settings.snapshot_interval)
         )
         store.on_progress(scheduler.on_progress)
-
-    def _on_progress(self, hub: Hub, intake: Intake) -> None:
-        assert self.store is not None
-        hub.recorded(self.store.recorded)
-        intake.on_progress()
-        if self.room is not None:
-            self.room.on_progress()
 
 
 def _signer(settings: Settings) -> Sign | None:

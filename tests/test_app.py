@@ -172,3 +172,26 @@ async def test_two_hundred_connections_that_come_and_go_leave_nothing_behind(tmp
         assert held() == before
         assert app.recorder.hub.fanout.receivers == 0
         assert app.server.server_state.connections == set()
+
+
+@pytest.mark.parametrize("durability", ["snapshot", "commit"])
+async def test_an_observer_that_raises_ends_neither_recording_nor_anything_else(
+    tmp_path: Path, durability: str
+) -> None:
+    """One exception in a callback that is told of progress once ended recording for good."""
+    async with running_app(tmp_path, durability=durability) as app, app.connect("/publish") as out:
+        await out.until("hello")
+        app.recorder.recording.on_progress(lambda: 1 // 0)
+        told: list[int] = []
+        app.recorder.recording.on_progress(lambda: told.append(1))
+        for seq in (1, 2):
+            await out.text(delta())
+            assert (await out.event())["seq"] == seq
+        await app.recorder.upkeep.snapshot()
+        assert app.recorder.recording.failure is None
+        assert app.recorder.recording.durable == 2
+        assert app.recorder.not_ready() is None
+        assert len(told) >= 2
+        assert app.recorder.metrics.callback_errors["progress"] == len(told)
+    async with running_app(tmp_path, durability=durability) as app:
+        assert app.head == 2

@@ -39,6 +39,7 @@ class Metrics:
         self.pruned_deltas = 0  # deltas removed by retention
         self.prunes: dict[str, int] = {"ok": 0, "failed": 0}  # prune runs by outcome
         self.failed_requests = 0  # HTTP requests that ended in a 500, or amid their answer
+        self.callback_errors: dict[str, int] = {}  # exceptions of callbacks, by what they were told of
         self._gauges: dict[str, tuple[str, Callable[[], float | None]]] = {}  # name → help, reader
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -60,6 +61,10 @@ class Metrics:
     def refuse_query(self, kind: str) -> None:
         """Count a question about history that found no place: `queries` or `exports`."""
         self.refused_queries[kind] = self.refused_queries.get(kind, 0) + 1
+
+    def count_callback_error(self, where: str) -> None:
+        """Count an exception that a callback raised, by what it was told of."""
+        self.callback_errors[where] = self.callback_errors.get(where, 0) + 1
 
     def resume(self, outcome: str) -> None:
         """Count a subscription by how it began."""
@@ -110,11 +115,21 @@ class Metrics:
         yield _by_label("recorder_resumes", "Subscriptions by how they began", "outcome", self.resumes)
         yield _by_label("recorder_snapshots", "Snapshot runs", "outcome", self.snapshots)
         yield _by_label("recorder_prunes", "Prune runs", "outcome", self.prunes)
+        gauges = list(self._read_gauges())  # before what failed of them is counted
+        yield _by_label("recorder_callback_errors", "Exceptions of callbacks", "where", self.callback_errors)
         yield GaugeMetricFamily(
             "recorder_snapshot_duration_seconds", "Duration of the last snapshot", value=self.snapshot_seconds
         )
+        yield from gauges
+
+    def _read_gauges(self) -> Iterable[Metric]:
         for name, (text, read) in self._gauges.items():
-            now = read()
+            try:
+                now = read()
+            except Exception:
+                # One that cannot be read must not hide all the others from whoever watches.
+                self.count_callback_error(f"gauge {name}")
+                continue
             if now is not None:
                 yield GaugeMetricFamily(name, text, value=now)
 

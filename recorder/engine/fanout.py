@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from recorder.core.delta import Entry
+from recorder.core.errors import RecorderError, Unavailable
 from recorder.core.metrics import Metrics
+from recorder.core.observers import report_failure
 from recorder.core.session_filter import Scope, Sessions
 from recorder.engine.tail import Tail
 from recorder.wire import sse
@@ -64,10 +66,14 @@ def batch_without_hashes(entries: list[Entry]) -> Batch:
 
 
 class Receiver(Protocol):
-    """Who gets batches. Must not raise, must not block, and may leave its audience while being served."""
+    """Who gets batches. Must not block, and may leave its audience while being served."""
 
     def deliver(self, batch: Batch) -> None:
         """Take the next entries; their seqs are greater than all before."""
+        ...
+
+    def failed(self, error: RecorderError) -> None:
+        """The subscription is over: a batch could not be delivered."""
         ...
 
 
@@ -120,7 +126,7 @@ class Audience:
             self.types is None or entry.type in self.types
         )
 
-    def deliver(self, packs: dict[int, bytes]) -> Batch | None:
+    def deliver(self, packs: dict[int, bytes], metrics: Metrics) -> Batch | None:
         """Hand the pending entries to every member; `packs` as in `Batch`, for those who are shown hashes."""
         if self.aside:
             # First: who is set aside while being handed this batch has a count of its own of it.
@@ -131,7 +137,13 @@ class Audience:
         batch = Batch(self.pending, packs) if self.with_hashes else batch_without_hashes(self.pending)
         self.pending = []
         for member in list(self.members):
-            member.deliver(batch)
+            try:
+                member.deliver(batch)
+            except Exception:
+                # It has missed something, and the others must not: it is ended, and resumes.
+                report_failure("subscriber", metrics)
+                self.members.pop(member, None)
+                _end(member, metrics)
         return batch
 
 
@@ -231,7 +243,7 @@ class Fanout:
         packs: dict[int, bytes] = {}
         for audience in self._match(entries):
             members = len(audience.members)
-            batch = audience.deliver(packs)
+            batch = audience.deliver(packs, self._metrics)
             if batch is not None:
                 self._metrics.delivered(len(batch.entries) * members, len(batch.wire) * members)
 
@@ -270,6 +282,13 @@ class Fanout:
                 del named[audience]
                 if not named:
                     del self._by_session[session]
+
+
+def _end(receiver: Receiver, metrics: Metrics) -> None:
+    try:
+        receiver.failed(Unavailable("a delta could not be delivered", hint="resume in a moment"))
+    except Exception:
+        report_failure("subscriber", metrics)
 
 
 def _filter(subscription: Subscription) -> Filter:

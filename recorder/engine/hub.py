@@ -18,6 +18,7 @@ from recorder.core.clock import Clock
 from recorder.core.delta import Entry
 from recorder.core.errors import Closed, NotAuthenticated, RecorderError
 from recorder.core.metrics import Metrics
+from recorder.core.observers import report_failure
 from recorder.core.session_filter import Sessions
 from recorder.core.statements import Head, Signed
 from recorder.core.timestamps import format_ms
@@ -282,7 +283,8 @@ class Hub:
         self.tail.erase(session_id, through)
         everybody: list[Listener | Local] = [*self._subscribers, *self._locals]
         for listener in everybody:
-            listener.send_erased(session_id, through, count, erased_at)
+            with self._apart("subscriber"):
+                listener.send_erased(session_id, through, count, erased_at)
 
     def recorded(self, seq: int) -> None:
         """The store has everything up to `seq`."""
@@ -329,7 +331,8 @@ class Hub:
     def end_streams(self) -> None:
         """Let every stream end behind what is queued for it: HTTP has no goodbye to wait for."""
         for stream in list(self._streams):
-            stream.shutdown()
+            with self._apart("connection"):
+                stream.shutdown()
 
     def revoke(self, holds: Callable[[Grant], bool]) -> int:
         """Close every connection whose right to be here has ended; how many there were.
@@ -341,9 +344,11 @@ class Hub:
         sockets = [socket for socket in self._sockets if not holds(socket.grant)]
         streams = [stream for stream in self._streams if not holds(stream.grant)]
         for socket in sockets:
-            socket.send_away(reason)
+            with self._apart("connection"):
+                socket.send_away(reason)
         for stream in streams:
-            stream.failed(NotAuthenticated(reason))
+            with self._apart("connection"):
+                stream.failed(NotAuthenticated(reason))
         return len(sockets) + len(streams)
 
     def opened(self, socket: WebSocket) -> None:
@@ -376,10 +381,12 @@ class Hub:
         self._closed = True
         self.fanout.flush()
         for socket in list(self._sockets):
-            socket.shutdown()
+            with self._apart("connection"):
+                socket.shutdown()
         self.end_streams()
         for subscription in list(self._locals):
-            subscription.failed(Closed("the recorder has stopped"))
+            with self._apart("subscriber"):
+                subscription.failed(Closed("the recorder has stopped"))
         await self._announcer.close()
         for task in list(self._feeds):
             task.cancel()
@@ -398,7 +405,16 @@ class Hub:
         self.fanout.flush()
         for subscriber in list(self._subscribers):
             if also_scoped or not subscriber.is_scoped:
-                subscriber.send_heartbeat(frame)
+                with self._apart("subscriber"):
+                    subscriber.send_heartbeat(frame)
+
+    @contextmanager
+    def _apart(self, where: str) -> Iterator[None]:
+        """Keep what one of many raises from the others, who are to be served all the same."""
+        try:
+            yield
+        except Exception:
+            report_failure(where, self.metrics)
 
     def _send_heartbeat(self) -> None:
         frame = event_frame(

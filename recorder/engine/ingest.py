@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -22,6 +23,7 @@ from recorder.core.clock import Clock
 from recorder.core.delta import MAX_DEPTH, Delta, Entry
 from recorder.core.errors import Closed, Conflict, NotAllowed, RecorderError, StoreError, Unavailable
 from recorder.core.metrics import Metrics
+from recorder.core.observers import report_failure
 from recorder.core.redaction import Redactor
 from recorder.core.session_filter import Scope, Sessions
 from recorder.engine.idempotency import RecentIds
@@ -72,7 +74,15 @@ class Log(Protocol):
         ...
 
 
-class RoomWaiter(Protocol):
+class Waiter(Protocol):
+    """Who waits for something to be told."""
+
+    def abort(self) -> None:
+        """It could not be told: end it, so that who is behind it does not wait for ever."""
+        ...
+
+
+class RoomWaiter(Waiter, Protocol):
     """Who is told when there is room."""
 
     def on_room(self) -> None:
@@ -80,7 +90,7 @@ class RoomWaiter(Protocol):
         ...
 
 
-class RecordedWaiter(Protocol):
+class RecordedWaiter(Waiter, Protocol):
     """Who is told when more is recorded."""
 
     def on_recorded(self) -> None:
@@ -296,12 +306,12 @@ class Intake:
             self._hand_out(self._held.release(self.recorded))
         waiters, self._recorded_waiters = self._recorded_waiters, {}
         for waiter in waiters:
-            waiter.on_recorded()
+            self._tell(waiter, waiter.on_recorded)
         # When recording has failed there will never be room again: whoever waits is to publish, and be told.
         while self._room_waiters and (not self.is_full or self.failure is not None):
             room_waiter = next(iter(self._room_waiters))
             del self._room_waiters[room_waiter]
-            room_waiter.on_room()
+            self._tell(room_waiter, room_waiter.on_room)
 
     def withdraw(self, reason: str) -> None:
         """The log calls this when the disk did not take what is not recorded yet."""
@@ -311,7 +321,7 @@ class Intake:
                 self._ids.forget(entry.id)
         waiters, self._recorded_waiters = self._recorded_waiters, {}
         for waiter in waiters:
-            waiter.on_withdrawn(_not_on_disk(reason))
+            self._tell(waiter, partial(waiter.on_withdrawn, _not_on_disk(reason)))
 
     def forget(self, session_id: str, through: int | None = None) -> int:
         """Fill no state of a session in any more, as its content is erased.
@@ -334,6 +344,14 @@ class Intake:
         self._sequencer.remember(session_id, seq, text)
         if self._held is not None and self._held.states.get(session_id) is None:
             self._held.states.put(session_id, seq, text, None)
+
+    def _tell(self, waiter: Waiter, call: Callable[[], None]) -> None:
+        """Tell one waiter, and let nothing that it raises keep the others from being told."""
+        try:
+            call()
+        except Exception:
+            report_failure("publisher", self._metrics)
+            waiter.abort()
 
     def _take(
         self, decode: _Decode, texts: Sequence[bytes], spend: Spend | None, sessions: Sessions, *, lines: bool
@@ -535,6 +553,11 @@ class _Future:
             self.future.set_result(None)
 
     on_recorded = on_room
+
+    def abort(self) -> None:
+        self.on_withdrawn(
+            Unavailable("what became of it cannot be told", hint="publish again with the same id")
+        )
 
     def on_withdrawn(self, error: RecorderError) -> None:
         if not self.future.done():

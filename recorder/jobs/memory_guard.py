@@ -122,4 +122,9 @@ class Room:
             else:
                 await self._due.wait()
             self._due.clear()
-            await self.look()
+            try:
+                await self.look()
+            except Exception:
+                # The database may be busy or out of memory now: who stops looking would never see room again.
+                logger.exception("the size of the database cannot be read")
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)

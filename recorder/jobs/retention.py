@@ -18,6 +18,7 @@ from loguru import logger
 from recorder.core.clock import Clock
 from recorder.core.errors import RecorderError
 from recorder.core.metrics import Metrics
+from recorder.core.observers import report_failure
 from recorder.core.timestamps import format_ms
 from recorder.store.sqlite.job_log import JobRun, JobRuns
 from recorder.store.sqlite.snapshot import SnapshotResult
@@ -230,7 +231,11 @@ class Maintenance:
         logger.bind(deleted=removed, older_than=edge).info("pruned")
         self._metrics.pruned_deltas += removed
         if removed and self._on_pruned is not None:
-            await self._on_pruned()
+            try:
+                await self._on_pruned()
+            except Exception:
+                # It has been pruned, whatever whoever is told makes of it.
+                report_failure("pruned", self._metrics)
         self.last_prune_at = format_ms(self._clock.now_ms())
         await store.remember(last_prune_at=self.last_prune_at)
         await self._save()

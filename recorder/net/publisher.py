@@ -195,6 +195,10 @@ class Publisher:
         self._answer()
         self._regulate()
 
+    def abort(self) -> None:
+        """Cut the connection: what could not be answered is to be published again."""
+        self._socket.transport.abort()
+
     def on_writable(self) -> None:
         """The publisher reads its answers again."""
         self._regulate()

@@ -95,3 +95,13 @@ def test_every_figure_has_a_help_text_and_a_name_of_ours() -> None:
 
 def test_the_content_type_is_prometheus_text() -> None:
     assert CONTENT_TYPE.startswith("text/plain; version=0.0.4")
+
+
+def test_a_gauge_that_cannot_be_read_does_not_hide_the_others() -> None:
+    metrics = Metrics()
+    metrics.gauge("broken", "Raises", lambda: 1 / 0)
+    metrics.gauge("fine", "Does not", lambda: 7)
+    read = samples(metrics)
+    assert read["fine", ()] == 7
+    assert ("broken", ()) not in read
+    assert read["recorder_callback_errors_total", (("where", "gauge broken"),)] == 1

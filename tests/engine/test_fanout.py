@@ -8,6 +8,7 @@ import hypothesis.strategies as st
 from hypothesis import given
 
 from recorder.core.delta import Entry
+from recorder.core.errors import RecorderError
 from recorder.core.metrics import Metrics
 from recorder.engine.fanout import Batch, Fanout
 from recorder.engine.tail import Tail
@@ -21,7 +22,8 @@ class Member:
 
     def __init__(self) -> None:
         self.batches: list[Batch] = []
-        self.then: Callable[[], None] = lambda: None  # done at each delivery
+        self.then: Callable[[], object] = lambda: None  # done at each delivery
+        self.error: RecorderError | None = None  # why it was ended
 
     @property
     def seqs(self) -> list[int]:
@@ -29,6 +31,10 @@ class Member:
 
     def deliver(self, batch: Batch) -> None:
         self.batches.append(batch)
+        self.then()
+
+    def failed(self, error: RecorderError) -> None:
+        self.error = error
         self.then()
 
 
@@ -244,3 +250,19 @@ def test_what_is_being_handed_out_is_not_in_the_account_of_one_who_is_set_aside_
     ticks.end()
     account = fanout._audiences[None, None, True].skipped
     assert (slow.seqs, counts, account.count - counts[0]) == ([1, 2], [2], 1)
+
+
+def test_a_receiver_that_raises_is_ended_and_the_others_miss_nothing() -> None:
+    fanout, ticks, metrics = make()
+    first, broken, last, other = Member(), Member(), Member(), Member()
+    for member in (first, broken, last):
+        fanout.join(member, wants())
+    fanout.join(other, wants({"s"}))
+    broken.then = lambda: 1 // 0
+    for seq in (1, 2):
+        fanout.publish([entry(seq)])
+        ticks.end()
+    assert (first.seqs, last.seqs, other.seqs) == ([1, 2], [1, 2], [1, 2])
+    assert broken.seqs == [1]
+    assert isinstance(broken.error, RecorderError)
+    assert metrics.callback_errors == {"subscriber": 2}, "at the delivery, and when it was ended"

@@ -419,12 +419,31 @@ class Called:
     def __init__(self, then: Callable[[], object] = lambda: None) -> None:
         self.times = 0
         self.then = then
+        self.aborted = False
 
     def on_room(self) -> None:
         self.times += 1
         self.then()
 
     on_recorded = on_room
+
+    def on_withdrawn(self, error: RecorderError) -> None:
+        self.on_room()
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+def test_one_waiter_that_raises_is_ended_and_the_others_are_told() -> None:
+    setup = Setup(room=1)
+    broken, fine = Called(lambda: 1 // 0), Called()
+    for tell in (setup.intake.wait_recorded, setup.intake.wait_for_room):
+        tell(broken)
+        tell(fine)
+        setup.intake.on_progress()
+    assert (broken.times, broken.aborted) == (2, True)
+    assert (fine.times, fine.aborted) == (2, False)
+    assert setup.metrics.callback_errors == {"publisher": 2}
 
 
 def test_who_waits_for_room_is_told_once_in_turn_while_there_is_room() -> None:

@@ -24,6 +24,7 @@ from recorder.core.clock import Clock
 from recorder.core.delta import Entry
 from recorder.core.errors import Closed, StoreDamaged, StoreError
 from recorder.core.metrics import Metrics
+from recorder.core.observers import Observers
 from recorder.core.session_filter import Sessions
 from recorder.core.statements import ErasureReceipt, Head, Signed
 from recorder.core.timestamps import format_ms
@@ -130,8 +131,8 @@ class SqliteStore:
         self._saved_facts = 0  # the same, when the last snapshot that succeeded began
         self._closing = asyncio.Lock()  # one close at a time
         self._closed = False
-        self._subscribers: list[Callable[[], None]] = []  # told of progress
-        self._losers: list[Callable[[str], None]] = []  # told of what the disk did not take
+        self._progress_observers: Observers[()] = Observers("progress", metrics)
+        self._losers: list[Callable[[str], None]] = []  # take back what the disk did not take
         self.states = SqliteStateStore(memory, lambda: self.recorded)
         self.runs = JobRuns(memory)
         self.last_snapshot_at: str | None = None  # when the last snapshot succeeded
@@ -467,7 +468,7 @@ class SqliteStore:
 
     def on_progress(self, callback: Callable[[], None]) -> None:
         """Have `callback` called when more is recorded or durable, or when recording failed."""
-        self._subscribers.append(callback)
+        self._progress_observers.add(callback)
 
     def on_withdrawn(self, callback: Callable[[str], None]) -> None:
         """Have `callback` called with the reason when what is not recorded yet never will be (`commit` only)."""
@@ -588,8 +589,8 @@ class SqliteStore:
         return StoreError(f"{self._config.path}: {reason}", hint="is the disk full, read-only or locked?")
 
     def _progress(self) -> None:
-        for callback in self._subscribers:
-            callback()
+        # The writer calls this between two groups: nobody who is told may end recording.
+        self._progress_observers.tell()
 
     async def _pruned_since(self, time: str) -> bool:
         """Whether an entry recorded at or after a time has been removed."""
