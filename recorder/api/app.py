@@ -14,12 +14,11 @@ from starlette.routing import Route
 
 from recorder.api import admin, assets, proofs, responses, sessions, status
 from recorder.api import deltas as history
-from recorder.api.concurrency_limit import Turns
 from recorder.api.export import export_all
 from recorder.api.headers import SafeHeaders
 from recorder.api.middleware import Boundary, Gate
 from recorder.api.publish import publish
-from recorder.api.rules import guarded
+from recorder.api.rules import ConcurrencyLimit, Cost, guarded
 from recorder.api.stream import stream
 from recorder.app import Recorder
 from recorder.core.errors import RecorderError
@@ -61,9 +60,10 @@ ROUTES = [
 def application(recorder: Recorder) -> Starlette:
     """The HTTP application of a recorder, which need not be loaded yet."""
     settings, origins = recorder.settings, recorder.settings.allowed_origins
-    places = {"queries": settings.max_queries, "exports": settings.max_exports}
+    places: dict[Cost, int] = {"queries": settings.max_queries, "exports": settings.max_exports}
+    limit = ConcurrencyLimit(places, recorder.metrics)
     app = Starlette(
-        routes=[guarded(route) for route in ROUTES],
+        routes=[guarded(route, limit) for route in ROUTES],
         middleware=[
             Middleware(SafeHeaders, origins=origins),
             Middleware(Boundary, metrics=recorder.metrics),
@@ -74,7 +74,6 @@ def application(recorder: Recorder) -> Starlette:
                 clock=recorder.clock,
                 metrics=recorder.metrics,
             ),
-            Middleware(Turns, places=places, metrics=recorder.metrics),
         ],
         exception_handlers={
             RecorderError: responses.on_recorder_error,

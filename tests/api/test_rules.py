@@ -11,8 +11,9 @@ from loguru import logger
 from starlette.routing import Route
 
 from recorder.api.app import ROUTES
-from recorder.api.rules import RULES, guarded
+from recorder.api.rules import RULES, ConcurrencyLimit, guarded
 from recorder.api.status import healthz
+from recorder.core.metrics import Metrics
 from tests.support.app import delta, running_app
 from tests.support.http import client, refused
 from tests.support.tokens import ADMIN, LISTED, PUBLISHER, SUBSCRIBER, bearer, key_file, signed
@@ -77,10 +78,11 @@ def test_this_table_has_every_route_and_no_other() -> None:
 
 
 def test_a_route_without_a_rule_is_not_served() -> None:
+    limit = ConcurrencyLimit({}, Metrics())
     with pytest.raises(LookupError, match=r"GET /api/new has no rule in recorder/api/rules\.py"):
-        guarded(Route("/api/new", healthz))
+        guarded(Route("/api/new", healthz), limit)
     with pytest.raises(LookupError, match="POST /healthz"):
-        guarded(Route("/healthz", healthz, methods=["GET", "POST"]))
+        guarded(Route("/healthz", healthz, methods=["GET", "POST"]), limit)
 
 
 @pytest.mark.parametrize("who", WHO)
