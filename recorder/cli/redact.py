@@ -10,8 +10,7 @@ from recorder.bridges.imports import open_source
 from recorder.cli import console
 from recorder.config.settings import load_settings
 from recorder.core.errors import SourceError
-from recorder.core.known_secrets import DEFAULT_KEYS, DEFAULT_PATTERNS
-from recorder.core.redaction import Redactor
+from recorder.core.redaction import DEFAULT_KEYS, DEFAULT_PATTERNS, Redactor
 from recorder.wire.decode import decode_text
 
 _MOST = 268_435_456

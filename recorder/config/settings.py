@@ -46,7 +46,7 @@ from recorder.config.validators import (
     shown,
 )
 from recorder.core.errors import InvalidSetting
-from recorder.core.known_secrets import DEFAULT_KEYS, DEFAULT_PATTERNS
+from recorder.core.redaction import DEFAULT_KEYS, DEFAULT_PATTERNS
 
 PREFIX = "RECORDER_"
 """What an environment name may start with, so that PORT and HOST of another program need not be ours."""

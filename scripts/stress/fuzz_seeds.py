@@ -15,7 +15,7 @@ from itertools import pairwise, product
 import jwt
 
 from recorder.api import cursors, params
-from recorder.core.known_secrets import DEFAULT_KEYS
+from recorder.core.redaction import DEFAULT_KEYS
 from recorder.wire.explain import FIELDS
 from stress.fuzz_recording import recording
 from stress.fuzz_targets import ED25519, EPOCH, NOW, SECRET, TARGETS

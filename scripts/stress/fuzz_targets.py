@@ -41,8 +41,7 @@ from recorder.core import json_pointer as pointer
 from recorder.core import json_text as jsontext
 from recorder.core.errors import RecorderError
 from recorder.core.json_blame import Blame
-from recorder.core.known_secrets import DEFAULT_KEYS, DEFAULT_PATTERNS
-from recorder.core.redaction import Redactor
+from recorder.core.redaction import DEFAULT_KEYS, DEFAULT_PATTERNS, Redactor
 from recorder.core.timestamps import normalise
 from recorder.net.fast_frames import take_messages
 from recorder.net.ws_protocol import StateMachine

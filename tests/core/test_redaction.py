@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.core.known_secrets import DEFAULT_KEYS, DEFAULT_PATTERNS
-from recorder.core.redaction import MARKER, Redactor
-from tests.support.jsontexts import STATES
+from recorder.core.redaction import DEFAULT_KEYS, DEFAULT_PATTERNS, MARKER, Redactor
+from tests.support.jsontexts import STATES, STRINGS
+from tests.support.jsontexts import VALUES as TEXTS
 
 SALT = b"salt"
 KEYS = Redactor(["password", "Token"], [], SALT)
@@ -183,3 +183,128 @@ def test_the_search_before_the_walk_never_misses_what_a_walk_would_find(value: A
     text = json.dumps(value, ensure_ascii=ascii_only)
     out, _ = BOTH.redact(text)
     assert json.loads(MARKER.sub("#", out)) == expected(value)
+
+
+@pytest.mark.parametrize("escaped", [r"\ud83d\ude00", r"\uD83D\uDE00", "\U0001f600"])
+def test_a_character_beyond_the_basic_plane_is_found_however_it_is_written(escaped: str) -> None:
+    redactor = Redactor(["\U0001f600key"], ["secret-\U0001f600"], SALT)
+    assert redacted(f'["a secret-{escaped} b"]', redactor) == '["a # b"]'
+    assert redacted(f'{{"{escaped}key":1}}', redactor) == f'{{"{escaped}key":"#"}}'
+
+
+@pytest.mark.parametrize("key", ["*password", "*PassWord"])
+def test_a_key_with_an_asterisk_stands_for_all_names_that_end_in_the_rest(key: str) -> None:
+    redactor = Redactor([key], [], SALT)
+    assert (
+        redacted('{"db_password":"x","dbPassword":1,"password":2,"passwords":3}', redactor)
+        == '{"db_password":"#","dbPassword":"#","password":"#","passwords":3}'
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["pwd", "DB_PASSWORD", "dbPassword", "mysql_pwd", "client-secret", "GITHUB_TOKEN", "x-api-key"]
+)
+def test_the_usual_names_of_secrets_are_known(name: str) -> None:
+    assert redacted(f'{{"{name}":"x"}}', BOTH) == f'{{"{name}":"#"}}'
+
+
+@pytest.mark.parametrize("name", ["tokens", "max_tokens", "secretary", "keyboard", "next", "cookies"])
+def test_names_that_only_resemble_those_of_secrets_stay(name: str) -> None:
+    assert redacted(f'{{"{name}":"x"}}', BOTH) == f'{{"{name}":"x"}}'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"name":"Authorization","value":"Bearer x"}', '{"name":"Authorization","value":"#"}'),
+        ('{"Key":"Cookie","a":[1],"Value":["x"],"b":2}', '{"Key":"Cookie","a":[1],"Value":"#","b":2}'),
+        ('[{"value":"x","name":"cookie"},{"value":"x"}]', '[{"value":"#","name":"cookie"},{"value":"x"}]'),
+        ('{"name":"Accept","value":"x","b":{"value":1}}', '{"name":"Accept","value":"x","b":{"value":1}}'),
+        (r'{"n\u0061me":"c\u006fokie","value":1}', r'{"n\u0061me":"c\u006fokie","value":"#"}'),
+        ('{"a":{"name":"cookie"},"value":"x"}', '{"a":{"name":"cookie"},"value":"x"}'),
+        ('{"name":"cookie","a":{"value":"x"}}', '{"name":"cookie","a":{"value":"x"}}'),
+        ('{"value":"x","name":3}', '{"value":"x","name":3}'),
+    ],
+)
+def test_the_value_of_a_pair_goes_by_the_name_beside_it(text: str, expected: str) -> None:
+    assert redacted(text, BOTH) == expected
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        '{"password":"x","a":1}',
+        ' [{"db_password": 5}] ',
+        '{"a":{"password":{"b":["x"]}},"b":"\\u00e9"}',
+        '{"headers":[{"name":"cookie","value":"x"}]}',
+    ],
+)
+@pytest.mark.parametrize("levels", [1, 2, 3, 4])
+def test_keys_are_found_in_json_that_is_written_as_a_string(inner: str, levels: int) -> None:
+    text = inner
+    for _ in range(levels):
+        text = json.dumps({"arguments": text})
+    out, count = BOTH.redact(text)
+    assert count == 1
+    for _ in range(levels):
+        out = json.loads(out)["arguments"]
+    assert MARKER.sub("#", out) == redacted(inner, BOTH)
+    assert BOTH.redact(text)[0] == BOTH.redact(BOTH.redact(text)[0])[0]
+
+
+def test_json_in_strings_beyond_the_last_level_is_left() -> None:
+    text = '{"password":"x"}'
+    for _ in range(5):
+        text = json.dumps({"arguments": text})
+    assert BOTH.redact(text) == (text, 0)
+
+
+def test_a_pattern_that_cuts_a_value_under_a_key_takes_all_of_it() -> None:
+    redactor = Redactor(["password"], [r"[a-z]+-one\b", r"\d+, *.b"], SALT)
+    assert redacted(json.dumps('{"password":"ab-one two"}'), redactor) == json.dumps('{"password":"#"}')
+    assert redacted(json.dumps('{"password":12, "b":1}'), redactor) == r'"{\"password\":#\":1}"'
+
+
+def test_the_path_leads_into_json_in_a_string() -> None:
+    text = json.dumps({"arguments": json.dumps({"env": [{"token": 5}]})})
+    (hit,) = BOTH.find(text)
+    assert (hit.path, hit.digest_of) == (".arguments.env[0].token", "5")
+
+
+def test_names_in_text_that_is_no_json_are_beyond_keys() -> None:
+    for text in ('POST {"password":"x"}', "password=x", '{"password":'):
+        assert BOTH.redact(json.dumps([text])) == (json.dumps([text]), 0)
+
+
+NAMED = st.sampled_from(
+    [
+        '"token"',
+        r'"tok\u0065n"',
+        '"name"',
+        '"value"',
+        '"key"',
+        r'"\ud83d\ude00"',
+        '"\U0001f600"',
+        '"a"',
+        r'"b\\"',
+    ]
+)
+HINTED = st.recursive(
+    TEXTS | NAMED | st.builds(json.dumps, st.sampled_from([f"x {SECRET}", "\U0001f600", "\\", '"'])),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda texts: f"[{','.join(texts)}]")
+        | st.lists(st.tuples(NAMED | STRINGS, inner), max_size=3).map(
+            lambda pairs: "{" + ",".join(f"{name}:{value}" for name, value in pairs) + "}"
+        )
+        | st.builds(json.dumps, inner, ensure_ascii=st.booleans())
+    ),
+    max_leaves=12,
+)
+
+
+@given(HINTED, st.sampled_from(["\U0001f600", r"\bsk-[a-z]+", r'[\\]"', "\ud83d", "[^a]e", r"\d\d\b"]))
+def test_the_search_and_the_walk_read_every_text_alike(text: str, pattern: str) -> None:
+    redactor = Redactor(["token", "\U0001f600", "*b\\"], [pattern], SALT)
+    out, count = redactor.redact(text)
+    assert count == len(list(redactor.find(text)))
+    json.loads(out)
