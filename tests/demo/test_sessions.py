@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recorder.bridges.imports import demo_deltas
 from recorder.core.delta import CREATED, DELETED, UPDATED, Delta
+from recorder.demo.sessions import demo_deltas
 from recorder.wire.decode import decode_text
 
 STATUSES = {"pending", "in_progress", "completed", "failed"}
