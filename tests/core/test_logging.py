@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from recorder.core.logging import _one_line
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SETUP = "from loguru import logger\nimport logging\nfrom recorder.core.logging import configure_logging\n"
 
 

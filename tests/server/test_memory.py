@@ -11,7 +11,7 @@ import pytest
 
 from recorder.server.memory import available_memory
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_least_of_what_machine_and_container_give_counts(tmp_path: Path) -> None:
