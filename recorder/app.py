@@ -31,6 +31,7 @@ from recorder.core.errors import BadSubscription, Closed, NotRecording, Unavaila
 from recorder.core.metrics import Metrics
 from recorder.core.position import new_epoch
 from recorder.core.redaction import Redactor
+from recorder.core.sampled_log import SampledLog
 from recorder.core.statements import Head, Signed
 from recorder.engine.hub import Hub
 from recorder.engine.idempotency import RecentIds
@@ -78,6 +79,7 @@ class Recorder:
         self.store = store
         self.clock = clock
         self.metrics = metrics
+        self.sampled_log = SampledLog(clock)  # of what strangers do
         self.entrance = Entrance(
             Access(settings.host, settings.allowed_hosts, settings.allowed_origins),
             Proxies(settings.trusted_proxies),

@@ -66,13 +66,14 @@ def application(recorder: Recorder) -> Starlette:
         routes=[guarded(route, limit) for route in ROUTES],
         middleware=[
             Middleware(SafeHeaders, origins=origins),
-            Middleware(Boundary, metrics=recorder.metrics),
+            Middleware(Boundary, metrics=recorder.metrics, log=recorder.sampled_log),
             Middleware(
                 Gate,
                 entrance=recorder.entrance,
                 origins=origins,
                 clock=recorder.clock,
                 metrics=recorder.metrics,
+                log=recorder.sampled_log,
             ),
         ],
         exception_handlers={

@@ -20,13 +20,14 @@ from recorder.auth.proxies import Caller
 from recorder.auth.request_guard import Entrance
 from recorder.core.clock import Clock
 from recorder.core.errors import (
-    InternalError,
     NotAllowed,
     NotAuthenticated,
     RecorderError,
     UnsupportedMediaType,
 )
 from recorder.core.metrics import Metrics
+from recorder.core.sampled_log import SampledLog
+from recorder.wire.problems import explain_failure
 
 JSON = "application/json"
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
@@ -46,16 +47,24 @@ class Gate:
         origins: Pages elsewhere that may send requests.
         clock: Tells when a token has expired.
         metrics: Counts who is refused.
+        log: Writes some of it down.
     """
 
     def __init__(
-        self, app: ASGIApp, entrance: Entrance, origins: tuple[str, ...], clock: Clock, metrics: Metrics
+        self,
+        app: ASGIApp,
+        entrance: Entrance,
+        origins: tuple[str, ...],
+        clock: Clock,
+        metrics: Metrics,
+        log: SampledLog,
     ) -> None:
         self._app = app
         self._entrance = entrance
         self._origins = frozenset(origins)
         self._clock = clock
         self._metrics = metrics
+        self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check, then go on."""
@@ -63,8 +72,14 @@ class Gate:
         try:
             caller = self._check(scope, headers)
         except RecorderError as error:
-            log = logger.bind(code=error.code, reason=str(error), address=_host(scope, "client"))
-            log.bind(path=scope["path"][:80]).info("request refused")
+            self._log.write(
+                "INFO",
+                "request refused",
+                code=error.code,
+                reason=str(error),
+                address=_host(scope, "client"),
+                path=scope["path"][:80],
+            )
             self._metrics.turn_away(error.code)
             await problem(error)(scope, receive, send)
             return
@@ -140,17 +155,19 @@ def check_media(headers: Headers) -> None:
 class Boundary:
     """Where what went wrong in answering ends: logged once, counted, and told to the client as far as it can be.
 
-    A failure before the answer has begun becomes a 500. One amid an answer leaves it without its end, so that the
-    client sees that it is not whole.
+    A failure before the answer has begun becomes a 500, or a 503 where the system has refused memory, a file or a
+    thread. One amid an answer leaves it without its end, so that the client sees that it is not whole.
 
     Args:
         app: What lies behind.
         metrics: Counts.
+        log: Writes some of it down.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, log: SampledLog) -> None:
         self._app = app
         self._metrics = metrics
+        self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or fail."""
@@ -171,18 +188,18 @@ class Boundary:
             # Starlette wraps what its handlers can no longer answer.
             cause = error.__cause__ if isinstance(error.__cause__, RecorderError) else error
             if begun and isinstance(cause, NotAuthenticated):
-                logger.bind(path=scope["path"]).info("an answer ended with its token")
+                self._log.write("INFO", "an answer ended with its token", path=scope["path"][:80])
                 return
             self._metrics.failed_requests += 1
-            self._log(scope, cause, begun=begun)
+            self._write_down(scope, cause, begun=begun)
             if not begun:
-                await problem(InternalError("the recorder failed to answer; its log says why"))(
-                    scope, receive, send
-                )
+                await problem(explain_failure(cause))(scope, receive, send)
 
-    def _log(self, scope: Scope, cause: Exception, *, begun: bool) -> None:
-        log = logger.bind(path=scope["path"])
+    def _write_down(self, scope: Scope, cause: Exception, *, begun: bool) -> None:
+        path = scope["path"][:80]
         if begun and isinstance(cause, RecorderError):
-            log.bind(error=str(cause)).warning("an answer was broken off")
+            self._log.write(
+                "WARNING", "an answer was broken off", code=cause.code, path=path, reason=str(cause)
+            )
         else:
-            log.opt(exception=cause).error("a request failed")
+            self._log.write("ERROR", "a request failed", path=path, exception=cause)

@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from loguru import logger
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -150,9 +149,17 @@ class GuardedEndpoint:
             check_rule(request, rule)
         except (NotAuthenticated, NotAllowed) as error:
             # The pattern, not the path: this is about who asked, and a path may be very long.
-            log = logger.bind(code=error.code, reason=str(error), address=request.state.caller.address)
-            log.bind(route=self._path).info("request refused")
-            recorder_of(request).metrics.turn_away(error.code)
+            recorder = recorder_of(request)
+            recorder.metrics.turn_away(error.code)
+            address = request.state.caller.address
+            recorder.sampled_log.write(
+                "INFO",
+                "request refused",
+                code=error.code,
+                reason=str(error),
+                address=address,
+                route=self._path,
+            )
             raise
 
 

@@ -234,6 +234,10 @@ class Settings(BaseSettings):
     query_timeout: _Ms = _setting(
         10_000, "How long a page of history is looked for before it ends with what was found"
     )
+    keep_alive_timeout: _Ms = _setting(
+        75_000,
+        "How long an HTTP connection may stay open between two requests; longer than a proxy in front keeps it",
+    )
     stall_timeout: _Ms = _setting(
         30_000, "How long an HTTP body or answer may stand still before its connection is ended"
     )

@@ -1,8 +1,12 @@
-"""One HTTP connection: uvicorn's, with bounds where it has none.
+"""One HTTP connection: uvicorn's, with bounds where it has none, and answers in the order of the requests.
 
-Counted in before it has said a word, and told so when it is one too many; a head has a time and a length. Without
-that an idle socket would stay for ever, and a head without an end would grow. What is wrong with a head is told as every
-other error is. An upgrade leaves here for `hub.socket`, which counts the connection out.
+A connection is counted in before it has sent anything, and told so when it is one too many; a head has a time and a
+length. Without that an idle socket would stay for ever, and a head without an end would grow. What cannot be read is
+told as every other error is; a failure of ours while reading is not: that is a 503.
+
+Answers keep their order. What is refused, and an upgrade, wait until the requests before them are answered: written at
+once they would stand in front of, or in the middle of, somebody else's answer. An upgrade leaves here for
+`net.websocket`, which counts the connection out.
 """
 
 from __future__ import annotations
@@ -10,20 +14,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, cast
 
-from loguru import logger
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from recorder.config.settings import Settings
-from recorder.core.errors import InvalidRequest, RecorderError, RequestTimeout, TooMany
+from recorder.core.errors import InvalidRequest, RecorderError, RequestTimeout, TooMany, Unavailable
 from recorder.core.metrics import Metrics
+from recorder.core.sampled_log import SampledLog
 from recorder.net.connection_limits import Admission
 from recorder.net.partial_messages import Unfinished
-from recorder.wire.problems import raw_problem
+from recorder.wire.problems import explain_failure, raw_problem
 
 MAX_TARGET_BYTES = 65_535
 """How long a request's path and query may be: the parser does not take more."""
+
+_LINE_OVERHEAD = 4
+"""A header's colon, space and line end, and no less for the request line."""
+_NO_MEMORY = raw_problem(Unavailable("the recorder has no memory left to answer", hint="try again later"))
+"""Made beforehand: to make it needs memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +66,8 @@ class HttpConnection(HttpToolsProtocol):
         admission: Counts it in and out.
         unfinished: Bounds what all of them hold of heads that are not whole.
         limits: Of each request.
-        metrics: Counts those that are ended for their head.
+        metrics: Counts those that are refused.
+        log: Writes some of them down.
     """
 
     def __init__(
@@ -66,6 +77,7 @@ class HttpConnection(HttpToolsProtocol):
         unfinished: Unfinished,
         limits: HttpLimits,
         metrics: Metrics,
+        log: SampledLog,
         **options: Any,
     ) -> None:
         super().__init__(*args, **options)
@@ -73,19 +85,27 @@ class HttpConnection(HttpToolsProtocol):
         self._unfinished = unfinished
         self._limits = limits
         self._metrics = metrics
+        self._log = log
         self.came_as: asyncio.Transport | None = (
             None  # what it was counted in as, where TLS made another of it
         )
         self._one_too_many: TooMany | None = None  # why it is, to be told once it asks for something
         self._head_timer = _Timer(self.loop)  # while a head is coming, or due
-        self._head_bytes = 0  # of the head that is coming
+        self._head_read = 0  # bytes read of the head that is coming
+        self._head_parsed = 0  # bytes of its lines that are whole
+        self._answers_due = 0  # requests whose head was read, and that are not answered
+        self._body_is_due = False  # whether the last of them is not whole yet
+        self._ended_a_request = False  # whether one became whole with what was read last
         self._is_held = False  # whether the beginning of one counts as unfinished
         self._body_timer = _Timer(self.loop)  # while more of a body is due
         self._unread_timer = _Timer(self.loop)  # while the answer is not being read
         self._unread_then = 0  # how many bytes of it were unread when that was set
+        self._upgrade_waits = False  # whether an upgrade is due once all before it is answered
+        self._behind_upgrade = b""  # what was sent behind it already
+        self._last_answer: bytes | None = None  # a refusal that is due then; nothing is read any more
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """The socket is open."""
+        """Count the new connection in; its first request is due."""
         super().connection_made(transport)
         if self.came_as is not None:
             self._one_too_many = self._admission.pass_on(self.came_as, transport)
@@ -100,76 +120,180 @@ class HttpConnection(HttpToolsProtocol):
         self.on_message_begin()
 
     def on_message_begin(self) -> None:
-        """A request begins, or may: its head is due."""
+        """Begin a request: its head is due."""
         super().on_message_begin()
         self._head_timer.start(self._limits.head_seconds, self._on_head_late)
-        self._head_bytes = 0
+        self._head_read = self._head_parsed = 0
 
     def data_received(self, data: bytes) -> None:
-        """Bytes have come."""
+        """Read what has come."""
+        if self._last_answer is not None or self.transport.is_closing():
+            return
         if self._one_too_many is not None:
             self._refuse(self._one_too_many)
             return
-        if self._head_timer.is_running:
-            self._head_bytes += len(data)
-            if self._head_bytes > self._limits.head_bytes:
-                self._metrics.turn_away("header_bytes")
-                self.send_400_response(
-                    f"the head of the request is longer than {self._limits.head_bytes} bytes",
-                    hint="MAX_HEADER_BYTES sets the limit",
-                )
-                return
-        super().data_received(data)
+        if self._upgrade_waits:
+            self._keep_behind_upgrade(data)
+            return
+        self._unset_keepalive_if_required()
+        self._ended_a_request = False
+        self._read(data)
         if self._head_timer.is_running and data:
-            self._is_held = True
-            # Counted from the second piece on: the parser says that a head begins once it has read of it.
-            self._unfinished.hold(self, self._head_bytes or len(data))
+            self._note_head(data)
+
+    def _read(self, data: bytes) -> None:
+        """Give bytes to the parser, and answer what it cannot read."""
+        while data:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = data[upgrade.args[0] :]
+                if self._should_upgrade():
+                    self._upgrade(data)
+                    return
+                # Another protocol (h2c) is offered, which a server may ignore. The parser has stopped behind it.
+                continue
+            except httptools.HttpParserCallbackError as error:
+                # One of the methods below raised: only what it says itself is the sender's fault.
+                cause = error.__context__ or error
+                if isinstance(cause, RecorderError):
+                    self._refuse(cause)
+                else:
+                    self._fail(cause)
+            except httptools.HttpParserError:
+                self._refuse_bytes()
+            except Exception as error:
+                # The boundary of a connection: whatever it was, it is not what was sent.
+                self._fail(error)
+            return
+
+    def _note_head(self, data: bytes) -> None:
+        """Count what was read of a head that is not whole yet."""
+        # Before its beginning the end of another request was read: how much of it is this one's, the lines tell.
+        self._head_read += self._head_parsed if self._ended_a_request else len(data)
+        if self._head_read > self._limits.head_bytes:
+            self._refuse(self._head_too_long())
+            return
+        self._is_held = True
+        self._unfinished.hold(self, self._head_read)
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the request's target."""
+        super().on_url(url)
+        self._count_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        super().on_header(name, value)
+        self._count_head(len(name) + len(value) + _LINE_OVERHEAD)
+
+    def _count_head(self, size: int) -> None:
+        self._head_parsed += size
+        if self._head_parsed > self._limits.head_bytes:
+            raise self._head_too_long()
+
+    def _head_too_long(self) -> InvalidRequest:
+        self._metrics.turn_away("header_bytes")
+        return InvalidRequest(
+            f"the head of the request is longer than {self._limits.head_bytes} bytes",
+            hint="MAX_HEADER_BYTES sets the limit",
+        )
 
     def give_up(self, error: TooMany) -> None:
         """Let go of the beginning of a head."""
         self._refuse(error)
 
-    def send_400_response(self, msg: str, *, hint: str | None = None) -> None:
-        """Tell what cannot be read, and close."""
-        if len(self.url) > MAX_TARGET_BYTES:
-            msg, hint = f"the target of the request is longer than {MAX_TARGET_BYTES} bytes", None
-        self._refuse(InvalidRequest(msg, hint=hint))
+    def _refuse_bytes(self) -> None:
+        """Refuse what the parser cannot read."""
+        long = len(self.url) > MAX_TARGET_BYTES
+        self._refuse(_target_too_long() if long else InvalidRequest("this is not a request of HTTP/1.1"))
 
     def on_headers_complete(self) -> None:
-        """The head is there."""
+        """Begin to answer: the head is whole."""
         self._head_timer.stop()
         self._release_head()
+        self._check_target()
+        before = self.cycle
         super().on_headers_complete()
+        if self.cycle is not before:
+            self._answers_due += 1
+            self._body_is_due = True
         self._expect_body()
 
+    def _check_target(self) -> None:
+        """Raise InvalidRequest where the target is none that can be answered."""
+        if len(self.url) > MAX_TARGET_BYTES:
+            raise _target_too_long()
+        try:
+            path = httptools.parse_url(self.url).path
+        except httptools.HttpParserInvalidURLError:
+            path = None
+        if path is None or not path.isascii():
+            raise InvalidRequest(
+                "the target of the request cannot be read", hint="a path, as in GET /healthz"
+            )
+
     def on_body(self, body: bytes) -> None:
-        """A piece of a body is there."""
+        """Take a piece of a body."""
         super().on_body(body)
         self._expect_body()
 
     def on_message_complete(self) -> None:
-        """The request is whole."""
+        """Note that the request is whole."""
         self._body_timer.stop()
+        self._body_is_due = False
+        self._ended_a_request = True
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        """Go on to what has waited for this answer."""
+        self._answers_due -= 1
+        super().on_response_complete()
+        if self._answers_due or self.transport.is_closing():
+            return
+        if self._last_answer is not None:
+            self._end_with(self._last_answer)
+        elif self._upgrade_waits:
+            self._unset_keepalive_if_required()
+            self.handle_websocket_upgrade()
+
+    def _upgrade(self, behind: bytes) -> None:
+        """Let an upgrade happen once everything before it is answered."""
+        self._body_timer.stop()
+        self._upgrade_waits = True
+        self._keep_behind_upgrade(behind)
+        if self._upgrade_waits and not self._answers_due:
+            self.handle_websocket_upgrade()
+
+    def _keep_behind_upgrade(self, data: bytes) -> None:
+        """Keep what a client sends without waiting for the 101, as long as it is little."""
+        self._behind_upgrade += data
+        if len(self._behind_upgrade) > self._limits.head_bytes:
+            self._refuse(
+                InvalidRequest("too much was sent before the upgrade was answered", hint="wait for 101")
+            )
+
     def pause_writing(self) -> None:
-        """The reader of the answer is behind."""
+        """Note that the reader of the answer is behind."""
         super().pause_writing()
         self._watch_reader()
 
     def resume_writing(self) -> None:
-        """It has caught up."""
+        """Note that it has caught up."""
         self._unread_timer.stop()
         super().resume_writing()
 
     def handle_websocket_upgrade(self) -> None:
-        """From here on the socket is somebody else's."""
+        """Hand the socket over, with what has been read behind the request."""
         self._stop_timers()
+        transport, behind = self.transport, self._behind_upgrade
         super().handle_websocket_upgrade()
         self._let_go()
+        if behind and not transport.is_closing():
+            cast(asyncio.Protocol, transport.get_protocol()).data_received(behind)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is closed; never called after an upgrade."""
+        """Count the connection out; never called after an upgrade."""
         self._stop_timers()
         self._release_head()
         self._admission.leave(self.transport)
@@ -209,7 +333,7 @@ class HttpConnection(HttpToolsProtocol):
             self._watch_reader()  # slowly, but it reads
             return
         self._metrics.turn_away("stall_timeout")
-        logger.info("connection closed: the answer is not being read")
+        self._log.write("INFO", "connection closed: the answer is not being read")
         # Not `close`, which would wait for the reader.
         self.transport.abort()
 
@@ -222,11 +346,58 @@ class HttpConnection(HttpToolsProtocol):
         for timer in (self._head_timer, self._body_timer, self._unread_timer):
             timer.stop()
 
+    def _fail(self, error: BaseException) -> None:
+        """Answer a failure of ours while a request was read."""
+        self._metrics.failed_requests += 1
+        try:
+            self._log.write("ERROR", "a request could not be read", exception=error)
+            answer = raw_problem(explain_failure(error))
+        except MemoryError:
+            answer = _NO_MEMORY
+        self._answer_last(answer)
+
     def _refuse(self, error: RecorderError) -> None:
-        logger.bind(code=error.code, reason=str(error)).debug("request refused")
+        """Answer what cannot be taken, and close."""
+        self._log.write("DEBUG", "request refused", code=error.code, reason=str(error))
+        self._answer_last(raw_problem(error))
+
+    def _answer_last(self, answer: bytes) -> None:
+        """Give an answer in its turn, then close. Nothing is read any more.
+
+        It belongs to the request whose body is due, else to one that has not been read whole.
+        """
         self._stop_timers()
-        self.transport.write(raw_problem(error))
+        self._release_head()
+        self._upgrade_waits, self._behind_upgrade = False, b""
+        if self._body_is_due:
+            self._drop_request(self.cycle)
+            if self.cycle.response_started:
+                # Its answer is on its way, and nothing else may stand in it: without its end it is not whole.
+                self.transport.close()
+                return
+        if self._answers_due:
+            self._last_answer = answer
+        else:
+            self._end_with(answer)
+
+    def _drop_request(self, cycle: RequestResponseCycle) -> None:
+        """Answer a request no more: it will not become whole. What has its turn before it is still answered."""
+        self._body_is_due = False
+        if cycle.response_complete:
+            return
+        self._answers_due -= 1
+        for waiting in [item for item in self.pipeline if item[0] is cycle]:
+            self.pipeline.remove(waiting)
+        cycle.disconnected = cycle.response_complete = True
+        cycle.message_event.set()
+
+    def _end_with(self, answer: bytes) -> None:
+        self.transport.write(answer)
         self.transport.close()
+
+
+def _target_too_long() -> InvalidRequest:
+    return InvalidRequest(f"the target of the request is longer than {MAX_TARGET_BYTES} bytes")
 
 
 class _Timer:

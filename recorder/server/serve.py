@@ -109,6 +109,7 @@ class UvicornServer(uvicorn.Server):
             unfinished=recorder.door.unfinished,
             limits=HttpLimits.of(recorder.settings),
             metrics=recorder.metrics,
+            log=recorder.sampled_log,
         )
         if tls is not None:
             http = partial(
@@ -130,7 +131,7 @@ class UvicornServer(uvicorn.Server):
                 server_header=False,
                 proxy_headers=False,
                 timeout_graceful_shutdown=seconds,  # type: ignore[arg-type]
-                timeout_keep_alive=30,
+                timeout_keep_alive=recorder.settings.keep_alive_timeout / 1000,  # type: ignore[arg-type]
             )
         )
 

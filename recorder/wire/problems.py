@@ -6,15 +6,25 @@ Nothing here sends anything.
 
 from __future__ import annotations
 
+import errno
 from http import HTTPStatus
 
 import orjson
 
-from recorder.core.errors import MessageTooLarge, NotAuthenticated, RecorderError
+from recorder.core.errors import (
+    InternalError,
+    MessageTooLarge,
+    NotAuthenticated,
+    RecorderError,
+    Unavailable,
+)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 1
 """What a client is told to wait where the same request may go through later."""
+
+_SCARCE = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+_SCARCE_HINT = "try again in a moment; the operator may raise the limits of the process"
 
 
 def problem_body(error: RecorderError) -> bytes:
@@ -53,3 +63,18 @@ def raw_problem(error: RecorderError) -> bytes:
     }
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"HTTP/1.1 {status.value} {status.phrase}\r\n{head}\r\n".encode() + body
+
+
+def explain_failure(error: BaseException) -> RecorderError:
+    """Return what a request that failed is answered with: whether it may go through later, or found a bug.
+
+    Args:
+        error: What was raised; whatever is no error of the recorder's own is told without details.
+    """
+    if isinstance(error, RecorderError):
+        return error
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _SCARCE):
+        return Unavailable("the recorder lacks memory or files to answer", hint=_SCARCE_HINT)
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return Unavailable("the recorder cannot start a thread to answer", hint=_SCARCE_HINT)
+    return InternalError("the recorder failed to answer; its log says why")

@@ -126,3 +126,142 @@ async def test_what_a_websocket_was_made_of_is_gone_with_it_and_waits_for_no_col
                     await closed.close()
             await app.until_gone()
             await turn_until(lambda: not any(alive(kind) for kind in kinds))
+
+
+# Answers in the order of the requests
+
+
+UPGRADE = [
+    ("Connection", "Upgrade"),
+    ("Upgrade", "websocket"),
+    ("Sec-WebSocket-Version", "13"),
+    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+]
+
+
+async def test_an_upgrade_is_answered_after_the_request_before_it() -> None:
+    async with running_app(None) as app, bare(app) as wire:
+        await wire.send(request(app, "GET /healthz") + request(app, "GET /ws", UPGRADE))
+        assert (await wire.head())[0] == 200
+        assert await wire.reader.readexactly(3) == b"ok\n"
+        status, headers = await wire.head()
+        assert (status, headers["upgrade"].lower()) == (101, "websocket")
+        assert b'"event":"hello"' in await wire.reader.readuntil(b"}")
+
+
+async def test_what_is_sent_behind_an_upgrade_is_read_by_the_websocket() -> None:
+    close = bytes([0x88, 0x82, 0, 0, 0, 0]) + (1000).to_bytes(2, "big")
+    async with running_app(None) as app, bare(app) as wire:
+        await wire.send(request(app, "GET /healthz") + request(app, "GET /publish", UPGRADE) + close)
+        assert (await wire.head())[0] == 200
+        assert await wire.reader.readexactly(3) == b"ok\n"
+        assert (await wire.head())[0] == 101
+        assert (await wire.rest()).endswith(bytes([0x88, 2]) + (1000).to_bytes(2, "big"))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [b"nonsense\r\n\r\n", b"GET /\xff HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n"],
+)
+async def test_what_cannot_be_read_is_told_after_the_answers_before_it(bad: bytes) -> None:
+    async with running_app(None) as app, bare(app) as wire:
+        await wire.send(request(app, "GET /healthz") * 3 + bad)
+        for _ in range(3):
+            assert (await wire.head())[0] == 200
+            assert await wire.reader.readexactly(3) == b"ok\n"
+        status, headers, problem = await wire.answer()
+        assert (status, problem["code"], headers["connection"]) == (400, "invalid_request", "close")
+        assert await wire.rest() == b""
+        await until_left(app)
+
+
+async def test_a_late_head_does_not_stand_in_the_middle_of_an_answer() -> None:
+    async with running_app(None, handshake_timeout=60) as app, bare(app) as wire:
+        await wire.send(request(app, "GET /api/stream") + b"GET /hea")
+        await turn_until(lambda: app.recorder.metrics.turned_away)
+        await app.publish({"type": "updated", "sessionId": "s", "after": {"n": 1}})
+        app.recorder.end_streams()
+        text = await wire.rest()
+        stream, end, last = text.partition(b"\r\n0\r\n\r\n")
+        assert b'"sessionId":"s"' in stream
+        assert b"HTTP/1.1 408" not in stream
+        assert end
+        assert last.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_broken_body_is_told_in_its_turn() -> None:
+    chunked = [*JSON.items(), ("Transfer-Encoding", "chunked")]
+    async with running_app(None) as app, bare(app) as wire:
+        await wire.send(request(app, "GET /healthz") + request(app, "POST /api/deltas", chunked, b"zz\r\n"))
+        assert (await wire.head())[0] == 200
+        assert await wire.reader.readexactly(3) == b"ok\n"
+        assert (await wire.answer())[2]["code"] == "invalid_request"
+        await until_left(app)
+
+
+async def test_an_offer_of_http_2_is_passed_over_and_what_follows_is_answered() -> None:
+    offer = [("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", "h2c"), ("HTTP2-Settings", "AAMAAABk")]
+    async with running_app(None) as app, bare(app) as wire:
+        await wire.send((request(app, "GET /healthz", offer) + request(app, "GET /readyz")) * 2)
+        for _ in range(2):
+            assert (await wire.head())[0] == 200
+            assert await wire.reader.readexactly(3) == b"ok\n"
+            assert (await wire.answer())[0] == 200
+
+
+# The length of a head
+
+
+@pytest.mark.parametrize("before", [0, 1])
+async def test_a_head_that_comes_at_once_has_the_same_limit(before: int) -> None:
+    async with running_app(None, max_header_bytes=8192) as app, bare(app) as wire:
+        for _ in range(before):
+            await wire.send(request(app, "GET /healthz"))
+            assert (await wire.head())[0] == 200
+            assert await wire.reader.readexactly(3) == b"ok\n"
+        await wire.send(request(app, "GET /healthz", [("X", "x" * 9000)]))
+        status, _, problem = await wire.answer()
+        assert (status, problem["detail"]) == (400, "the head of the request is longer than 8192 bytes")
+        assert app.recorder.metrics.turned_away == {"header_bytes": 1}
+
+
+async def test_the_limit_of_a_head_does_not_count_bodies() -> None:
+    body = b'[{"type":"updated","sessionId":"s","after":"%b"}]' % (b"x" * 40_000)
+    post = [*JSON.items(), ("Content-Length", str(len(body)))]
+    async with running_app(None, max_header_bytes=8192) as app, bare(app) as wire:
+        for _ in range(2):
+            await wire.send(request(app, "POST /api/deltas", post, body) + request(app, "GET /readyz")[:-4])
+            assert (await wire.answer())[0] == 201
+            await wire.send(b"\r\n\r\n")
+            assert (await wire.answer())[0] == 200
+
+
+# Failures of ours are not the sender's
+
+
+@pytest.mark.parametrize(
+    "failure", [MemoryError(), RuntimeError("can't start new thread"), OSError(24, "files")]
+)
+async def test_what_the_system_refuses_while_a_request_is_read_is_no_bad_request(
+    failure: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: HttpConnection, *args: object) -> None:
+        raise failure
+
+    async with running_app(None) as app, bare(app) as wire:
+        with monkeypatch.context() as patch:
+            patch.setattr(HttpConnection, "_start_asgi_task", fail)
+            await wire.send(request(app, "GET /healthz"))
+            status, headers, problem = await wire.answer()
+        assert (status, problem["code"], headers["retry-after"]) == (503, "unavailable", "1")
+        assert app.recorder.metrics.failed_requests == 1
+        await until_left(app)
+
+
+async def test_a_connection_is_kept_as_long_as_the_setting_says() -> None:
+    async with running_app(None, keep_alive_timeout=50) as app, bare(app) as wire:
+        await wire.send(request(app, "GET /healthz"))
+        assert (await wire.rest()).endswith(b"ok\n")
+        await until_left(app)
+    async with running_app(None) as app:
+        assert app.server.config.timeout_keep_alive == 75
