@@ -21,6 +21,7 @@ from recorder.core.errors import NotFound, StoreDamaged, StoreUnreadable
 from recorder.store.sqlite import files, schema
 from recorder.store.sqlite.commit_log import segment_files
 from recorder.store.sqlite.connection import connect_file
+from recorder.store.sqlite.identity import locked
 from recorder.store.sqlite.migrations import migrate as migrate_database
 from recorder.store.sqlite.recovery import check as checking
 
@@ -48,7 +49,7 @@ def migrate(
     path = db.resolve() if db is not None else load_settings().db_path
     if not path.is_file():
         raise NotFound(f"{path}: no such file")
-    with files.locked(path):
+    with locked(path):
         was, copy = _migrate(path, to)
     answer = {"dbPath": str(path), "from": was, "to": to, "copy": None if copy is None else str(copy)}
     console.out(orjson.dumps(answer) + b"\n")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from recorder.store.sqlite import files, schema
+from recorder.store.sqlite import schema
+from recorder.store.sqlite.identity import locked
 from tests.support.old_schemas import make_old_file
 
 Invoke = Callable[..., tuple[int, bytes, str]]
@@ -83,7 +84,7 @@ def test_a_newer_file_is_refused_untouched(invoke: Invoke, old: Path) -> None:
 
 
 def test_a_file_that_a_recorder_has_is_refused(invoke: Invoke, old: Path) -> None:
-    with files.locked(old):
+    with locked(old):
         code, _, err = invoke("migrate", "--to", NEWEST, "--db", str(old))
     assert (code, version_of(old)) == (1, 1)
     assert "is in use by process" in err

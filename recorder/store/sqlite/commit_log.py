@@ -36,7 +36,8 @@ from zlib import crc32
 import msgspec
 
 from recorder.core.delta import Entry
-from recorder.store.sqlite.files import FILE_MODE, Identity, check_identity, sync
+from recorder.store.sqlite.files import check_identity, sync
+from recorder.store.sqlite.identity import FILE_MODE, FileId
 from recorder.store.sqlite.rows import WIDTH, flat, is_row
 
 Result = TypeVar("Result")
@@ -186,7 +187,7 @@ class _Segment:
         )
         try:
             status = os.fstat(self._descriptor)
-            self._identity: Identity = (status.st_dev, status.st_ino)  # which file it is
+            self._identity: FileId = (status.st_dev, status.st_ino)  # which file it is
             self.last = 0  # the highest seq in it
             self.good = 0  # bytes that are whole and synced, or a mark
             self._write(MAGIC)

@@ -19,11 +19,13 @@ import asyncio
 import hashlib
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 from recorder.core.statements import ErasureReceipt, Signed, erased_digest
 from recorder.store.sqlite.connection import Database, connect_memory
-from recorder.store.sqlite.files import FILE_MODE, sync
+from recorder.store.sqlite.files import sync
+from recorder.store.sqlite.identity import FILE_MODE
 from recorder.store.sqlite.receipts import Sign
 from recorder.store.sqlite.recovery.load import copy_pages
 from recorder.store.sqlite.rows import Transaction, append_rows, get_meta, set_meta
@@ -105,12 +107,13 @@ def is_unclean(conn: sqlite3.Connection) -> bool:
     return MARK in get_meta(conn)
 
 
-def write_anew(conn: sqlite3.Connection, path: Path) -> None:
+def write_anew(conn: sqlite3.Connection, path: Path, lock: Callable[[Path], None] = lambda new: None) -> None:
     """Write a file anew, without the pages it once had; the new one takes its place, and is to be opened.
 
     Args:
         conn: The file; no transaction may be open.
         path: Where it is.
+        lock: Locks the new one before it gets its name.
 
     Raises:
         sqlite3.Error, OSError: It could not be written; the old one is still there, and nothing else.
@@ -122,6 +125,7 @@ def write_anew(conn: sqlite3.Connection, path: Path) -> None:
         os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, FILE_MODE))
         conn.execute("VACUUM INTO ?", (str(new),))
         sync(new)
+        lock(new)
         new.rename(path)
         sync(path.parent)
     finally:

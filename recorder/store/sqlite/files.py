@@ -1,4 +1,4 @@
-"""The database file's surroundings: its directory, its modes, and the lock that keeps a second process away.
+"""The database file's surroundings: its directory, its modes, and how a new file takes its place.
 
 A file that is not ours is not even opened by SQLite, which would recover its journal or convert it: what is looked at
 is its header, as bytes.
@@ -7,21 +7,21 @@ is its header, as bytes.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from loguru import logger
 
-from recorder.core.errors import StoreDamaged, StoreLocked, StoreUnreadable
+from recorder.core.errors import StoreDamaged, StoreUnreadable
 from recorder.store.sqlite import schema
 from recorder.store.sqlite.connection import connect_sqlite
+from recorder.store.sqlite.identity import FILE_MODE, FileId, file_id
 
-FILE_MODE, DIRECTORY_MODE = 0o600, 0o700
+DIRECTORY_MODE = 0o700
 _HEADER = b"SQLite format 3\x00"
 _USER_VERSION, _APPLICATION_ID = slice(60, 64), slice(68, 72)
 """Where a SQLite file's header has them, big endian."""
@@ -29,43 +29,6 @@ _USER_VERSION, _APPLICATION_ID = slice(60, 64), slice(68, 72)
 WAYS_ON = (
     "it was left as it is; put back a copy of it, or start with --accept-loss to go on with what can be saved"
 )
-
-Identity = tuple[int, int]
-"""Device and inode: which file it is, whatever its name."""
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the database file for this process.
-
-    Args:
-        path: The database file; the lock is `NAME.lock` beside it and holds our pid.
-
-    Raises:
-        StoreLocked: Another process holds it; the message names its pid.
-        StoreUnreadable: The lock can't be made.
-    """
-    try:
-        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
-    except OSError as error:
-        raise StoreUnreadable(
-            f"{path}.lock: {error.strerror}", hint="set DB_PATH to where you may write"
-        ) from None
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
-            raise StoreLocked(
-                f"{path} is in use by process {holder}", hint="stop it, or set another DB_PATH"
-            ) from None
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-        yield
-        os.ftruncate(lock, 0)
-    finally:
-        # The file stays: removing it would let two processes lock two files of one name.
-        os.close(lock)
 
 
 def prepare_directory(path: Path) -> None:
@@ -105,8 +68,12 @@ def unreadable(path: Path, error: Exception) -> StoreUnreadable:
     return StoreUnreadable(f"{path}: {reason}", hint="it was left as it is")
 
 
-def create_if_missing(path: Path) -> bool:
+def create_if_missing(path: Path, lock: Callable[[Path], None] = lambda new: None) -> bool:
     """Make an empty database file under a temporary name and publish it by rename; whether there was none.
+
+    Args:
+        path: Where.
+        lock: As for `publish`.
 
     Raises:
         StoreUnreadable: It cannot be made.
@@ -114,7 +81,7 @@ def create_if_missing(path: Path) -> bool:
     if path.exists() or path.is_symlink():
         return False
     try:
-        publish(path, lambda conn: None)
+        publish(path, lambda conn: None, lock=lock)
     except OSError as error:
         raise StoreUnreadable(
             f"{path}: {error.strerror}", hint="set DB_PATH to where you may write"
@@ -123,7 +90,11 @@ def create_if_missing(path: Path) -> bool:
 
 
 def publish(
-    path: Path, fill: Callable[[sqlite3.Connection], None], before: Callable[[], None] = lambda: None
+    path: Path,
+    fill: Callable[[sqlite3.Connection], None],
+    before: Callable[[], None] = lambda: None,
+    *,
+    lock: Callable[[Path], None] = lambda new: None,
 ) -> None:
     """Make a database file under a temporary name and publish it by rename, on disk when this returns.
 
@@ -131,6 +102,7 @@ def publish(
         path: Where.
         fill: Puts into the empty database what shall be in it.
         before: Called when all of it is on disk, right before the rename.
+        lock: Locks the new file before it gets its name (`FileLock.take`).
 
     Raises:
         sqlite3.Error, OSError: It can't be made; what was at the path still is.
@@ -144,6 +116,7 @@ def publish(
             schema.create(conn)
             fill(conn)
         sync(new)
+        lock(new)
         before()
         new.rename(path)
         sync(path.parent)
@@ -182,20 +155,14 @@ def check_file(path: Path) -> None:
         raise unreadable(path, error) from None
 
 
-def identity(path: Path) -> Identity:
-    """Which file a path names. Raises `OSError` where there is none."""
-    status = path.stat()
-    return status.st_dev, status.st_ino
-
-
 def is_gone(path: Path) -> bool:
     """Whether nothing at all has this name, not even a link that leads nowhere."""
     return not os.path.lexists(path)
 
 
-def check_identity(path: Path, expected: Identity) -> None:
+def check_identity(path: Path, expected: FileId) -> None:
     """Raise OSError where a path names another file than it did, or none: what SQLite writes would go nowhere."""
-    if identity(path) != expected:
+    if file_id(path) != expected:
         raise OSError(errno.ESTALE, "another file has taken its place", str(path))
 
 

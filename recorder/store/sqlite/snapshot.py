@@ -26,8 +26,9 @@ from loguru import logger
 
 from recorder.store.sqlite import erasure
 from recorder.store.sqlite.connection import Database
-from recorder.store.sqlite.files import Identity, check_identity, identity, is_gone
+from recorder.store.sqlite.files import check_identity, is_gone
 from recorder.store.sqlite.history import pruned_through
+from recorder.store.sqlite.identity import FileLock, file_id
 from recorder.store.sqlite.job_log import trim_runs
 from recorder.store.sqlite.receipts import Sign, add_head, signed_receipts, take_signatures, unsigned_from
 from recorder.store.sqlite.recovery.recreate import remake, small_tables
@@ -76,7 +77,7 @@ class Snapshotter:
         memory: The database in memory; only read, but for the signatures of its receipts.
         file: The file's database; used by nobody else.
         path: Where the file is.
-        which: Which file that is.
+        lock: Holds the file, and every file that takes its place.
         keep_ids: As in `prune_slice`.
         sign: Signs receipts, and a head with each snapshot; None signs nothing.
     """
@@ -86,7 +87,7 @@ class Snapshotter:
         memory: Database,
         file: Database,
         path: Path,
-        which: Identity,
+        lock: FileLock,
         *,
         keep_ids: int,
         sign: Sign | None = None,
@@ -94,7 +95,8 @@ class Snapshotter:
         self._memory = memory
         self._file = file
         self._path = path
-        self._identity = which
+        self._lock = lock
+        self._identity = file_id(path)
         self._keep_ids = keep_ids
         self._sign = sign  # signs what the file says
         self._turn = asyncio.Lock()  # one snapshot at a time
@@ -143,7 +145,7 @@ class Snapshotter:
     def is_in_place(self) -> bool:
         """Whether the file at the path is ours."""
         try:
-            return identity(self._path) == self._identity
+            return file_id(self._path) == self._identity
         except OSError:
             return False
 
@@ -164,7 +166,7 @@ class Snapshotter:
         self._note_lost()
         tables = await small_tables(self._memory)
         await self._file.run(_settle)
-        await self._file.run(lambda conn: remake(self._path, tables))
+        await self._file.run(lambda conn: remake(self._path, tables, self._lock.take))
         await self.adopt()
         logger.bind(db_path=str(self._path)).warning(
             "the database file was removed; a new one is made from memory"
@@ -176,8 +178,9 @@ class Snapshotter:
         Raises:
             sqlite3.Error, OSError: It can't be opened.
         """
-        self._identity = identity(self._path)
+        self._identity = file_id(self._path)
         await self._file.reopen()
+        self._lock.drop_others()
 
     async def compact(self) -> None:
         """Give the file's free pages back to the file system, in slices: it costs what was freed, not what remains.
@@ -207,10 +210,11 @@ class Snapshotter:
             sqlite3.Error, OSError: The disk said no; the old file is still there.
         """
         check_identity(self._path, self._identity)
-        await self._file.run(lambda conn: erasure.write_anew(conn, self._path))
+        await self._file.run(lambda conn: erasure.write_anew(conn, self._path, self._lock.take))
         # In this order: a connection that is still the old file's is never written to, whatever happens in between.
         await self._file.reopen()
-        self._identity = identity(self._path)
+        self._lock.drop_others()
+        self._identity = file_id(self._path)
         await self._file.run(erasure.unmark)
 
     async def _append(self, target: int) -> None:

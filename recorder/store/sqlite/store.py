@@ -33,6 +33,7 @@ from recorder.store.sqlite import erasure, files, retention
 from recorder.store.sqlite.commit_log import CommitLog
 from recorder.store.sqlite.connection import Database, open_memory
 from recorder.store.sqlite.history import HistoryReader
+from recorder.store.sqlite.identity import FileLock, locked
 from recorder.store.sqlite.job_log import JobRun, JobRuns
 from recorder.store.sqlite.receipts import Receipts, Sign, end_of, read_all
 from recorder.store.sqlite.recovery import load as loading
@@ -79,6 +80,7 @@ class SqliteStore:
 
     Args:
         config: What it is opened with.
+        lock: Holds the file.
         file, memory: The two databases, open.
         commits: The commit log; without `config.commit` only what an earlier run left in it counts.
         opening: How the file was opened, and what was lost.
@@ -89,6 +91,7 @@ class SqliteStore:
     def __init__(
         self,
         config: StoreConfig,
+        lock: FileLock,
         file: Database,
         memory: Database,
         commits: CommitLog,
@@ -97,6 +100,7 @@ class SqliteStore:
         metrics: Metrics,
     ) -> None:
         self._config = config
+        self._lock = lock
         self._file = file
         self._memory = memory
         self._commits = commits
@@ -121,7 +125,7 @@ class SqliteStore:
             memory,
             file,
             config.path,
-            files.identity(config.path),
+            lock,
             keep_ids=config.keep_ids,
             sign=config.sign,
         )
@@ -150,13 +154,15 @@ class SqliteStore:
         path = config.path
         files.prepare_directory(path)
         async with AsyncExitStack() as stack:
-            stack.enter_context(files.locked(path))
+            lock = stack.enter_context(locked(path))
             commits = await stack.enter_async_context(CommitLog.open(path))
             # Closed after the file: a load that is broken off still writes to it from the file's thread.
             memory = await stack.enter_async_context(open_memory())
-            opening = Opening(path, clock, accept_loss=config.accept_loss, busy_seconds=config.busy_seconds)
+            opening = Opening(
+                path, lock, clock, accept_loss=config.accept_loss, busy_seconds=config.busy_seconds
+            )
             file = await stack.enter_async_context(opening.file())
-            store = cls(config, file, memory, commits, opening, clock, metrics)
+            store = cls(config, lock, file, memory, commits, opening, clock, metrics)
             stack.push_async_callback(store.close)
             yield store
 

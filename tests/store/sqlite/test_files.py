@@ -1,18 +1,17 @@
-"""The file's surroundings: one process at a time, private modes, and hands off what is not ours."""
+"""The file's surroundings: private modes, and hands off what is not ours."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from recorder.core.errors import StoreLocked, StoreUnreadable
+from recorder.core.errors import StoreUnreadable
 from recorder.store.sqlite import files, schema
+from recorder.store.sqlite.identity import file_id
 from tests.support.store import opened
 
 
@@ -59,56 +58,6 @@ async def refused(path: Path, match: str) -> None:
         async with opened(path):
             pass
     assert everything_in(path.parent) == before
-
-
-# The lock
-
-
-def test_a_second_one_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
-    """Mistake 27: two processes on one file, and the last snapshot won."""
-    path = tmp_path / "x.sqlite"
-    program = (
-        "import sys; from pathlib import Path; from recorder.store.sqlite.files import locked\n"
-        "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
-    )
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3])}
-    with subprocess.Popen(
-        [sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env
-    ) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == b"held\n"
-        with pytest.raises(StoreLocked, match=f"in use by process {other.pid} "), files.locked(path):
-            pytest.fail("two hold it")
-        other.kill()
-    with files.locked(path):
-        assert path.with_name("x.sqlite.lock").read_text() == f"{os.getpid()}\n"
-
-
-def test_a_lock_left_by_a_process_that_is_gone_does_not_count(tmp_path: Path) -> None:
-    path = tmp_path / "x.sqlite"
-    path.with_name("x.sqlite.lock").write_text("4194304\n")
-    with files.locked(path):
-        pass
-    assert path.with_name("x.sqlite.lock").read_text() == ""
-
-
-async def test_within_one_process_too_a_file_has_one_store(path: Path) -> None:
-    async with opened(path):
-        with pytest.raises(StoreLocked, match=f"process {os.getpid()}"):
-            async with opened(path):
-                pass
-    async with opened(path):
-        pass
-
-
-def test_a_lock_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
-    (tmp_path / "x.sqlite.lock").symlink_to(tmp_path / "elsewhere")
-    with (
-        pytest.raises(StoreUnreadable, match=r"x\.sqlite\.lock: .*set DB_PATH"),
-        files.locked(tmp_path / "x.sqlite"),
-    ):
-        pass
-    assert not (tmp_path / "elsewhere").exists()
 
 
 # Modes
@@ -310,7 +259,7 @@ async def test_only_a_missing_file_is_a_fresh_start(path: Path) -> None:
 def test_a_file_is_known_by_what_it_is_not_by_its_name(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.touch()
-    known = files.identity(path)
+    known = file_id(path)
     files.check_identity(path, known)
     (tmp_path / "y").touch()
     (tmp_path / "y").rename(path)

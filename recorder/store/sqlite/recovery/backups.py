@@ -14,7 +14,8 @@ from pathlib import Path
 
 from recorder.core.timestamps import format_ms
 from recorder.store.sqlite.connection import connect_sqlite
-from recorder.store.sqlite.files import FILE_MODE, sync
+from recorder.store.sqlite.files import sync
+from recorder.store.sqlite.identity import FILE_MODE
 
 
 def free_name(path: Path, label: str, now_ms: int) -> Path:

@@ -17,6 +17,7 @@ from loguru import logger
 from recorder.core.errors import StoreDamaged
 from recorder.store.sqlite import files
 from recorder.store.sqlite.connection import connect_sqlite
+from recorder.store.sqlite.identity import FILE_MODE
 from recorder.store.sqlite.recovery import check as checking
 
 
@@ -39,7 +40,7 @@ def rehearse(path: Path) -> None:
         shutil.copyfile(path, copy)
         shutil.copyfile(journal, _journal(copy))
         for made in (copy, _journal(copy)):
-            made.chmod(files.FILE_MODE)
+            made.chmod(FILE_MODE)
         with closing(connect_sqlite(str(copy))) as conn:
             checking.check(conn)
             # A journal that was cut may undo a table and not its index: the next write would fail, too late.

@@ -21,6 +21,7 @@ from recorder.core.clock import Clock
 from recorder.core.errors import StoreDamaged
 from recorder.store.sqlite import files, migrations, schema
 from recorder.store.sqlite.connection import Database, open_file
+from recorder.store.sqlite.identity import FileLock
 from recorder.store.sqlite.recovery import check as checking
 from recorder.store.sqlite.recovery import load as loading
 from recorder.store.sqlite.recovery.journal import rehearse
@@ -32,14 +33,18 @@ class Opening:
     """One start.
 
     Args:
-        path: The database file; its lock is ours.
+        path: The database file.
+        lock: Holds it, and every file that takes its place.
         clock: For times that are written down.
         accept_loss: Whether to go on with what can be saved of a damaged file.
         busy_seconds: How long statements wait for another program's lock.
     """
 
-    def __init__(self, path: Path, clock: Clock, *, accept_loss: bool, busy_seconds: float) -> None:
+    def __init__(
+        self, path: Path, lock: FileLock, clock: Clock, *, accept_loss: bool, busy_seconds: float
+    ) -> None:
         self._path = path
+        self._lock = lock
         self._clock = clock
         self._busy_seconds = busy_seconds
         self.accept_loss = accept_loss
@@ -52,7 +57,7 @@ class Opening:
         Raises:
             StoreUnreadable: It can't be opened, or is no database of ours; it is left as it is.
         """
-        files.create_if_missing(self._path)
+        files.create_if_missing(self._path, self._lock.take)
         async with AsyncExitStack() as stack:
             try:
                 database = await self._enter(stack)
@@ -99,7 +104,7 @@ class Opening:
         if not self.accept_loss or self.losses:
             raise error
         now = self._clock.now_ms()
-        self.losses.append(await asyncio.to_thread(salvage, self._path, error.message, now))
+        self.losses.append(await asyncio.to_thread(salvage, self._path, error.message, now, self._lock.take))
 
     async def _read_in(
         self, file: Database, memory: Database, on_progress: Callable[[int, int], None]

@@ -8,6 +8,7 @@ the log as it always does. Nothing may be pruned from memory meanwhile; the call
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +47,13 @@ async def small_tables(memory: Database) -> Tables:
     return found
 
 
-def remake(path: Path, tables: Tables) -> None:
+def remake(path: Path, tables: Tables, lock: Callable[[Path], None]) -> None:
     """Make the file; on the file's thread.
 
     Args:
         path: Where; nothing is there.
         tables: As from `small_tables`.
+        lock: Locks the new file before it gets its name.
 
     Raises:
         sqlite3.Error, OSError: The disk said no; nothing is there.
@@ -70,7 +72,8 @@ def remake(path: Path, tables: Tables) -> None:
 
     # The directory may have gone with it, and a journal have stayed: it is not the new file's.
     path.parent.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
-    publish(path, fill, before=lambda: path.with_name(f"{path.name}-journal").unlink(missing_ok=True))
+    journal = path.with_name(f"{path.name}-journal")
+    publish(path, fill, before=lambda: journal.unlink(missing_ok=True), lock=lock)
 
 
 def _piece(conn: sqlite3.Connection, table: str, after: int) -> list[tuple[Any, ...]]:

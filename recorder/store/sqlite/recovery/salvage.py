@@ -104,13 +104,14 @@ class Loss:
         }
 
 
-def salvage(path: Path, reason: str, now_ms: int) -> Loss:
+def salvage(path: Path, reason: str, now_ms: int, lock: Callable[[Path], None] = lambda new: None) -> Loss:
     """Put a damaged file aside and a new one with what can be saved in its place.
 
     Args:
         path: The file; its lock is ours.
         reason: What is wrong with it.
         now_ms: For the name aside.
+        lock: Locks the new file before it gets its name.
 
     Raises:
         sqlite3.Error, OSError: The new file can't be written; the damaged one is where it was.
@@ -127,7 +128,7 @@ def salvage(path: Path, reason: str, now_ms: int) -> Loss:
             saving.save(target)
 
         name = aside.free_name(path, "corrupt", now_ms)
-        publish(path, fill, before=lambda: aside.name_aside(path, name))
+        publish(path, fill, before=lambda: aside.name_aside(path, name), lock=lock)
         loss = saving.loss(reason, str(name))
     logger.bind(**loss.as_json()).error(
         "a damaged file was put aside; what could be saved goes on in a new one"
