@@ -16,6 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from recorder.api import params
 from recorder.api.context import narrowed, recording_of, shown
 from recorder.api.deltas import following
+from recorder.api.responses import head_response
 from recorder.core.errors import Pruned
 from recorder.store.contract import Query
 from recorder.store.sqlite.store import SqliteStore
@@ -39,7 +40,7 @@ async def export_all(request: Request) -> Response:
     headers = {"Content-Disposition": f'attachment; filename="{_name(given.get("session"))}.{format_}"'}
     media_type = export.MEDIA_TYPES[format_]
     if request.method == "HEAD":
-        return Response(headers=headers, media_type=media_type)
+        return head_response(headers, media_type)
     writer = {"ndjson": _as_ndjson, "json": _as_json, "csv": _as_csv}[format_]
     return StreamingResponse(
         writer(_shown(request, pieces(store, bounded))), headers=headers, media_type=media_type

@@ -33,6 +33,9 @@ JSON = "application/json"
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 """The content types of what is sent to the recorder."""
 
+ENDS_ITSELF = "ends_itself"
+"""The mark in a request's state of an answer that looks after the end of its token itself."""
+
 READING = ("GET", "HEAD", "OPTIONS")
 
 
@@ -90,7 +93,7 @@ class Gate:
         grant = self._grant(headers)
         scope.setdefault("state", {}).update(grant=grant, caller=caller)
         await self._app(
-            scope, receive, send if isinstance(grant, RecorderError) else self._until(grant, send)
+            scope, receive, send if isinstance(grant, RecorderError) else self._until(grant, scope, send)
         )
 
     def _check(self, scope: Scope, headers: Headers) -> Caller:
@@ -109,15 +112,15 @@ class Gate:
         except NotAuthenticated as error:
             return error
 
-    def _until(self, grant: Grant, send: Send) -> Send:
+    def _until(self, grant: Grant, scope: Scope, send: Send) -> Send:
         authority = self._entrance.authority
         if authority.is_open:
             return send
         edition = authority.edition
 
         async def checked(message: Message) -> None:
-            # Not at the end: what was done is done, and said.
-            if message.get("more_body"):
+            # Not at the end: what was done is done, and said. An event stream says itself why it ends.
+            if message.get("more_body") and not scope["state"].get(ENDS_ITSELF):
                 if grant.is_over(self._clock.now_ms()):
                     raise NotAuthenticated("the token has expired")
                 if edition != authority.edition and not authority.holds(grant):

@@ -40,7 +40,7 @@ REPEATABLE = ("session", "type")
 
 DELTAS = (*FILTERS, "order", "limit", "cursor")
 SESSION_DELTAS = tuple(name for name in DELTAS if name != "session")
-STREAM = ("session", "type", "since", "slow")
+STREAM = ("session", "type", "since", "slow", "lastEventId")
 EXPORT = (*FILTERS, "format")
 SESSIONS = ("limit", "cursor")
 SESSION = ("at",)

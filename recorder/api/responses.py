@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -16,6 +17,13 @@ from recorder.wire.problems import MEDIA_TYPE, problem_body, problem_headers
 def json_response(content: Any, status: int = 200) -> Response:
     """Return a JSON answer."""
     return Response(orjson.dumps(content), status, media_type="application/json")
+
+
+def head_response(headers: Mapping[str, str], media_type: str) -> Response:
+    """Return the head of an answer whose length is not known before it is made: it claims none."""
+    response = Response(headers=headers, media_type=media_type)
+    del response.headers["content-length"]
+    return response
 
 
 def problem(error: RecorderError) -> Response:

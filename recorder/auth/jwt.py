@@ -5,7 +5,8 @@ The claims:
 * `role`: `subscribe`, `publish` or `admin`, or an array of these. Required.
 * `sessions`: ids, and `sessionPrefixes`: beginnings of ids, both arrays. Where either is there, only what they name may
   be seen and written; where neither is, all. `admin` is for all sessions and cannot be limited to some.
-* `exp`, `nbf` (RFC 7519), in seconds. Connections end at `exp` too, not only new ones.
+* `exp`, `nbf` (RFC 7519), in seconds. Clocks differ, so both have a leeway (`JWT_LEEWAY`): a token is taken that long
+  before its `nbf` and after its `exp`. What was begun before `exp` ends then; what was begun within the leeway, with it.
 * `aud`, `iss`: checked where `JWT_AUDIENCE`, `JWT_ISSUER` are set; a token for an audience is for nobody else.
 
 What is wrong in a signed token makes it worthless as a whole: a claim that cannot be read is never passed over.
@@ -39,6 +40,7 @@ class Verifier:
         now_ms: Milliseconds since 1970.
         audience: What `aud` must name; None: a token must not have one.
         issuer: What `iss` must be; None: anything.
+        leeway_ms: How far the issuer's clock may differ from ours.
     """
 
     def __init__(
@@ -47,11 +49,13 @@ class Verifier:
         now_ms: Callable[[], int],
         audience: str | None = None,
         issuer: str | None = None,
+        leeway_ms: int = 0,
     ) -> None:
         self._keys = tuple(keys)
         self._now_ms = now_ms
         self._audience = audience
         self._issuer = issuer
+        self._leeway_ms = leeway_ms
 
     def grant(self, token: str) -> Grant:
         """What a token grants.
@@ -61,11 +65,17 @@ class Verifier:
         """
         claims, key = self._claims(token)
         expires_ms, begins_ms = _time(claims, "exp"), _time(claims, "nbf")
-        now = self._now_ms()
+        now, leeway = self._now_ms(), self._leeway_ms
+        if begins_ms is not None and now + leeway < begins_ms:
+            seconds = (begins_ms - now) / 1000
+            raise NotAuthenticated(
+                f"the token is not valid yet: its nbf lies {seconds:g} s ahead",
+                hint="wait, or set the clocks; JWT_LEEWAY sets how far they may differ",
+            )
         if expires_ms is not None and now >= expires_ms:
-            raise NotAuthenticated("the token has expired", hint="get a new one")
-        if begins_ms is not None and now < begins_ms:
-            raise NotAuthenticated("the token is not valid yet")
+            expires_ms += leeway
+            if now >= expires_ms:
+                raise NotAuthenticated("the token has expired", hint="get a new one")
         return replace(grant_of(claims, expires_ms), by=key.identity)
 
     def holds(self, grant: Grant) -> bool:

@@ -97,7 +97,8 @@ def authority_of(settings: Settings, now_ms: Callable[[], int]) -> Authority:
         keys.append(read_key(settings.jwt_key_file, "JWT_KEY_FILE"))
     if settings.jwt_jwks_file is not None:
         keys += read_jwks(settings.jwt_jwks_file, "JWT_JWKS_FILE")
-    verifier = Verifier(keys, now_ms, settings.jwt_audience, settings.jwt_issuer) if keys else None
+    audience, issuer, leeway = settings.jwt_audience, settings.jwt_issuer, settings.jwt_leeway
+    verifier = Verifier(keys, now_ms, audience, issuer, leeway) if keys else None
     return Authority(ListedTokens(listed), verifier)
 
 

@@ -175,6 +175,9 @@ class Settings(BaseSettings):
     jwt_jwks_file: _File = _setting(None, "Several such keys, as a JWKS")
     jwt_audience: Annotated[str | None, Text()] = _setting(None, "What the claim aud of a JWT must name")
     jwt_issuer: Annotated[str | None, Text()] = _setting(None, "What the claim iss of a JWT must be")
+    jwt_leeway: Annotated[int, Whole(0, 600_000, "ms")] = _setting(
+        30_000, "How long before its nbf and after its exp a JWT is taken, since clocks differ"
+    )
     tls_cert: _File = _setting(None, "The certificate chain in PEM; with it the port speaks TLS only")
     tls_key: _File = _setting(None, "Its key in PEM, unless it stands in the same file")
     trusted_proxies: Annotated[tuple[str, ...], Networks()] = _setting(

@@ -371,6 +371,9 @@ class Hub:
                 # The boundary of a connection: its deadlines cannot be kept, those of the others are.
                 logger.exception("a connection could not be looked after")
                 socket.transport.abort()
+        for stream in list(self._streams):
+            with self._apart("connection"):
+                stream.sweep()
         if now - self._heartbeat_at >= self._heartbeat_seconds:
             self._heartbeat_at = now
             self._send_heartbeat()

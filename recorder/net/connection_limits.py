@@ -126,7 +126,7 @@ class Admission:
                 del self._per_network[network]
 
     def upgrade(self, address: str) -> None:
-        """Count a WebSocket upgrade.
+        """Count a WebSocket upgrade, or an event stream that begins.
 
         Args:
             address: Where it comes from.
@@ -139,7 +139,8 @@ class Admission:
         if bucket.wait(1, now):
             self._metrics.turn_away("upgrades_per_minute")
             raise TooMany(
-                f"more than {self.limits.upgrades_per_minute} upgrades within a minute from this address",
+                f"more than {self.limits.upgrades_per_minute} upgrades and event streams within a minute"
+                " from this address",
                 hint="wait before connecting again; MAX_UPGRADES_PER_MINUTE sets the limit",
             )
         bucket.take(1, now)

@@ -19,7 +19,7 @@ from loguru import logger
 
 from recorder.auth.grants import EVERYTHING, Grant
 from recorder.core.clock import Clock
-from recorder.core.errors import Closed, RecorderError, TooSlow
+from recorder.core.errors import Closed, NotAuthenticated, RecorderError, TooSlow
 from recorder.engine.catchup import CHUNK_BYTES, Feed
 from recorder.engine.conflation import Conflation
 from recorder.engine.fanout import Batch, Skipped
@@ -73,8 +73,8 @@ class EventStream:
 
     def start(self) -> None:
         """Say hello, then begin."""
-        self._put(sse.retry(random.randint(*RETRY_MS)))
-        self._put(sse.message(payload(self._hub.hello(is_scoped=self.is_scoped))))
+        hello = payload(self._hub.hello(is_scoped=self.is_scoped))
+        self._put(sse.message(hello, retry_ms=random.randint(*RETRY_MS)))
         self._hub.add_subscriber(self)
         self._feed.start(self._subscription)
 
@@ -87,6 +87,11 @@ class EventStream:
         """The server goes away: the end follows what is queued."""
         self._hub.fanout.flush()
         self._end()
+
+    def sweep(self) -> None:
+        """End it when its token does, and say so."""
+        if not self._over and self.grant.is_over(self._clock.now_ms()):
+            self.failed(NotAuthenticated("the token has expired", hint="come back with a new one"))
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Messages, some at a time, until it is over."""

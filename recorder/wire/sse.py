@@ -18,21 +18,18 @@ _BREAKS = bytes.maketrans(b"\r\n", b"  ")
 _OPENING = len(EVENT_OPENING)
 
 
-def message(event: bytes, position: str | None = None) -> bytes:
-    """An event without states as a message.
+def message(event: bytes, position: str | None = None, retry_ms: int | None = None) -> bytes:
+    """Return an event without states as a message.
 
     Args:
         event: Its JSON, on one line.
         position: Where to resume behind it, where it is such a place.
+        retry_ms: How long a reader shall wait before it comes back. In a message of its own many readers would hand it
+            out as an empty event.
     """
-    return (
-        b"data: %b\n\n" % event if position is None else b"id: %b\ndata: %b\n\n" % (position.encode(), event)
-    )
-
-
-def retry(milliseconds: int) -> bytes:
-    """How long a reader shall wait before it comes back."""
-    return b"retry: %d\n\n" % milliseconds
+    retry = b"" if retry_ms is None else b"retry: %d\n" % retry_ms
+    place = b"" if position is None else b"id: %b\n" % position.encode()
+    return b"%b%bdata: %b\n\n" % (retry, place, event)
 
 
 def entries(found: Iterable[Entry], epoch: str) -> bytes:

@@ -15,6 +15,7 @@ from recorder.core.clock import FakeClock
 from recorder.wire.events import event_frame
 from tests.support.app import App, delta, running_app, some, turn, turn_until
 from tests.support.http import Bare, bare, client, refused, request
+from tests.support.tokens import LISTED, bearer, key_file, signed
 
 
 class Reader:
@@ -291,3 +292,92 @@ async def test_a_stream_that_is_moved_on_leaves_nothing_when_it_goes(tmp_path: P
         await app.until_gone()
         await turn_until(lambda: not app.recorder.hub._feeds)
         assert app.recorder.hub.fanout.receivers == 0
+
+
+async def test_the_first_message_is_hello_and_carries_the_time_to_wait_before_coming_back() -> None:
+    async with running_app(None) as app, bare(app) as connection:
+        await connection.send(request(app, "GET /api/stream"))
+        await connection.head()
+        await connection.reader.readuntil(b"\r\n")
+        block = await connection.reader.readuntil(b"\n\n")
+        retry, data, *rest = block.decode().split("\n")
+        assert 1000 <= int(retry.removeprefix("retry: ")) <= 4000
+        assert json.loads(data.removeprefix("data: "))["event"] == "hello"
+        assert rest == ["", ""]
+
+
+async def test_a_last_id_in_the_query_is_as_good_as_the_header(tmp_path: Path) -> None:
+    async with running_app(tmp_path) as app:
+        await app.publish(*some(5))
+        query = f"?session=s&since=earliest&lastEventId={app.at(3)}"
+        async with streaming(app, query) as reader:
+            assert seqs(await reader.until("live")) == [4, 5]
+        async with streaming(app, query, ("Last-Event-ID", app.at(4))) as reader:
+            assert seqs(await reader.until("live")) == [5]
+        async with streaming(app, "?since=earliest&lastEventId=") as reader:
+            assert seqs(await reader.until("live")) == [1, 2, 3, 4, 5]
+        async with client(app) as http:
+            problem = await refused(await http.get("/api/stream?lastEventId=7"), 400, "bad_subscription")
+            assert problem["detail"].startswith("lastEventId: ")
+
+
+@pytest.mark.parametrize("query", ["", "?since=earliest"])
+async def test_a_stream_says_that_its_token_has_ended_and_ends_at_that_moment(
+    query: str, tmp_path: Path
+) -> None:
+    clock = FakeClock()
+    token = signed("subscribe", exp=clock.now_ms() // 1000 + 60)
+    keys = {"jwt_key_file": key_file(tmp_path)}
+    async with (
+        running_app(tmp_path, clock=clock, heartbeat_interval=3_600_000, **keys, **LISTED) as app,
+        streaming(app, query, *bearer(token).items()) as reader,
+    ):
+        await reader.until("live")
+        clock.advance(59)
+        app.recorder.hub.sweep()
+        assert app.recorder.hub.subscribers == 1
+        clock.advance(1)
+        events = await reader.rest()
+        assert [(event["event"], event["code"]) for event in events] == [("error", "not_authenticated")]
+        await app.until_gone()
+
+
+async def test_a_stream_whose_token_is_taken_away_is_told_so(tmp_path: Path) -> None:
+    listed = tmp_path / "tokens"
+    listed.write_text("a-token-of-sixteen-characters\n")
+    async with (
+        running_app(None, subscribe_tokens_file=listed) as app,
+        streaming(app, "", *bearer("a-token-of-sixteen-characters").items()) as reader,
+    ):
+        await reader.until("live")
+        listed.write_text("another-token-of-sixteen\n")
+        assert app.recorder.renew_tokens() == 1
+        assert [event["event"] for event in await reader.rest()] == ["error"]
+
+
+async def test_streams_count_as_upgrades_do() -> None:
+    async with running_app(None, max_upgrades_per_minute=2) as app, client(app) as http:
+        for _ in range(2):
+            async with streaming(app) as reader:
+                await reader.until("live")
+        assert (await http.head("/api/stream")).status_code == 200
+        await refused(await http.get("/api/stream"), 429, "too_many")
+
+
+@pytest.mark.parametrize("path", ["/api/stream", "/api/export", "/api/export?format=csv"])
+async def test_a_head_request_claims_no_length_that_nobody_knows(path: str, tmp_path: Path) -> None:
+    async with running_app(tmp_path) as app, bare(app) as connection:
+        await connection.send(request(app, f"HEAD {path}") + request(app, "GET /healthz"))
+        status, headers = await connection.head()
+        assert status == 200
+        assert not {"content-length", "transfer-encoding"} & set(headers)
+        assert (await connection.head())[0] == 200
+        assert await connection.reader.readexactly(3) == b"ok\n"
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/api/stats", "/api/deltas", "/api/deltas/s", "/", "/nothing"])
+async def test_a_head_request_claims_the_length_that_get_sends(path: str, tmp_path: Path) -> None:
+    async with running_app(tmp_path) as app, client(app) as http:
+        await app.publish(*some(3))
+        got, head = await http.get(path), await http.head(path)
+        assert (head.status_code, head.headers["content-length"]) == (got.status_code, str(len(got.content)))

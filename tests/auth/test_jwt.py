@@ -174,3 +174,17 @@ def test_any_claims_grant_what_they_say_or_nothing(value: Any, data: st.DataObje
         return
     assert grant.roles <= {"subscribe", "publish", "admin"}
     assert name != "sessions" or grant.sessions == frozenset(value)
+
+
+def test_a_token_is_taken_a_little_before_its_time_and_after_it_since_clocks_differ() -> None:
+    by = verifier(leeway_ms=30_000)
+    assert by.grant(made({"role": "subscribe", "nbf": NOW + 30}))
+    assert "its nbf lies 31 s ahead" in refused(made({"role": "subscribe", "nbf": NOW + 31}), by)
+    assert by.grant(made({"role": "subscribe", "exp": NOW - 29}))
+    assert "has expired" in refused(made({"role": "subscribe", "exp": NOW - 30}), by)
+
+
+def test_what_is_begun_before_the_end_ends_then_and_what_is_begun_in_the_leeway_with_it() -> None:
+    by = verifier(leeway_ms=30_000)
+    assert by.grant(made({"role": "subscribe", "exp": NOW + 5})).expires_ms == (NOW + 5) * 1000
+    assert by.grant(made({"role": "subscribe", "exp": NOW - 5})).expires_ms == (NOW + 25) * 1000
