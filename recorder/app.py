@@ -42,10 +42,12 @@ from recorder.engine.rate_limit import PublishRate
 from recorder.engine.sequencer import Sequencer
 from recorder.engine.session_states import CurrentStates
 from recorder.engine.uncommitted import Held
+from recorder.jobs.clock_watch import ClockWatch
 from recorder.jobs.erasure import Eraser
 from recorder.jobs.memory_guard import Room
 from recorder.jobs.retention import Maintenance, Retention
 from recorder.jobs.scheduler import Scheduler
+from recorder.jobs.watchdog import Watchdog, looking
 from recorder.net.connection_limits import AdmissionLimits
 from recorder.net.limits import SocketLimits
 from recorder.net.upgrade import RecorderDoor
@@ -105,7 +107,9 @@ class Recorder:
         self._eraser: Eraser | None = None  # from `load` on, where recording is on
         self.loading = "loading"  # how far loading is, in words; "" when it is over
         self.stopping = False  # nothing is taken any more
-        self._last_prune_at: str | None = None  # from the database
+        self.clock_watch: ClockWatch | None = None  # from `load` on
+        self.watchdog: Watchdog | None = None  # from `load` on, where recording is on
+        self._facts: dict[str, str] = {}  # small facts from the database
 
     @property
     def hub(self) -> Hub:
@@ -177,6 +181,15 @@ class Recorder:
                 metrics=self.metrics,
             )
         )
+        self.clock_watch = watch = ClockWatch(
+            self.clock,
+            self.metrics,
+            lambda: sequencer.recorded_at,
+            doubted_since=self._facts.get("clock_doubt", ""),
+            is_trusted=self.settings.trust_clock,
+        )
+        watch.look()
+        await self._stack.enter_async_context(looking("jobs-clock", watch.look))
         self.room = await self._stack.enter_async_context(
             Room.watch(self.store or states, self._memory_limit, prunes=self._prunes_memory)
         )
@@ -198,7 +211,7 @@ class Recorder:
             store.on_progress(lambda: hub.recorded(store.recorded))
             store.on_progress(intake.on_progress)
             store.on_progress(self.room.on_progress)
-            await self._start_jobs(self.store)
+            await self._start_jobs(self.store, watch)
             eraser = Eraser.run(self.store, intake, hub, self.clock)
             self._eraser = await self._stack.enter_async_context(eraser)
         self._stack.callback(self.stop_intake)
@@ -328,7 +341,7 @@ class Recorder:
             head=loaded.head,
             seconds=round(self.clock.monotonic() - begin, 3),
         ).info("recording loaded")
-        self._last_prune_at = loaded.meta.get("last_prune_at")
+        self._facts = loaded.meta
         return Sequencer(
             loaded.epoch, loaded.head, loaded.last_hash if chained else None, loaded.last_recorded_at, states
         )
@@ -338,20 +351,25 @@ class Recorder:
         self.loading = f"loading ({done} %)"
         logger.bind(percent=done).info("loading")
 
-    async def _start_jobs(self, store: SqliteStore) -> None:
+    async def _start_jobs(self, store: SqliteStore, watch: ClockWatch) -> None:
         settings = self.settings
         self.maintenance = Maintenance(
             store,
             Retention(settings.retention_days, settings.max_deltas, self._max_bytes),
             self.clock,
             self.metrics,
-            self._last_prune_at,
+            self._facts.get("last_prune_at"),
             on_pruned=self.room.look if self.room is not None else None,
+            clock_watch=watch,
         )
         scheduler = await self._stack.enter_async_context(
             Scheduler.run(self.maintenance, settings.snapshot_interval)
         )
         store.on_progress(scheduler.on_progress)
+        watch.on_step = scheduler.on_clock_step
+        self.watchdog = await self._stack.enter_async_context(
+            Watchdog.run(store, self.maintenance, self.clock, settings.snapshot_interval, scheduler.tasks)
+        )
 
 
 def _signer(settings: Settings) -> Sign | None:

@@ -46,11 +46,11 @@ async def snapshot(request: Request) -> Response:
 
 
 async def prune(request: Request) -> Response:
-    """`POST /api/admin/prune`: by the settings, or `{"olderThan": time}`."""
+    """`POST /api/admin/prune`: by the settings, or `{"olderThan": time}`; `"trustClock": true` believes the clock."""
     check_names(request.query_params, ())
     upkeep, store = recorder_of(request).upkeep, recorder_of(request).recording
-    older_than = parse_prune(await read_body(request, PRUNE_BYTES))
-    deleted = await upkeep.prune(older_than)
+    older_than, trust_clock = parse_prune(await read_body(request, PRUNE_BYTES))
+    deleted = await upkeep.prune_asked(older_than, trust_clock=trust_clock)
     return json_response({"deleted": deleted, "oldest": store.oldest, "olderThan": older_than})
 
 
@@ -93,27 +93,30 @@ def parse_erase(body: bytes) -> tuple[str, str]:
     return session_id, reason or ""
 
 
-def parse_prune(body: bytes) -> str | None:
-    """The time in a prune's body, or None where it names none.
+def parse_prune(body: bytes) -> tuple[str | None, bool]:
+    """Return the time in a prune's body, None where it names none, and whether the clock is to be believed.
 
     Raises:
         InvalidJson: It is not JSON.
-        InvalidQuery: It is anything but `{"olderThan": time}`, `{}` or empty.
+        InvalidQuery: It is anything but an object with `olderThan` and `trustClock`, or empty.
     """
     if not body.strip():
-        return None
+        return None, False
+    hint = '{"olderThan": time, "trustClock": true}'
     try:
         asked: Any = orjson.loads(body)
     except ValueError as error:
-        raise InvalidJson(f"not JSON: {error}", hint='{"olderThan": time}') from None
-    if not isinstance(asked, dict) or set(asked) - {"olderThan"}:
-        raise InvalidQuery("an object with olderThan alone is taken", hint='{"olderThan": time}')
-    older_than = asked.get("olderThan")
+        raise InvalidJson(f"not JSON: {error}", hint=hint) from None
+    if not isinstance(asked, dict) or set(asked) - {"olderThan", "trustClock"}:
+        raise InvalidQuery("an object with olderThan and trustClock alone is taken", hint=hint)
+    older_than, trust_clock = asked.get("olderThan"), asked.get("trustClock", False)
+    if not isinstance(trust_clock, bool):
+        raise InvalidQuery("trustClock: must be true or false", place="trustClock")
     if older_than is None:
-        return None
+        return None, trust_clock
     if not isinstance(older_than, str):
         raise InvalidQuery("olderThan: must be an RFC 3339 time", place="olderThan")
-    return parse_time(older_than, "olderThan")
+    return parse_time(older_than, "olderThan"), trust_clock
 
 
 def _run_fields(run: JobRun) -> dict[str, object]:

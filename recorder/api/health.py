@@ -31,11 +31,12 @@ def not_ready(recorder: Recorder) -> str | None:
     upkeep = recorder.maintenance
     if upkeep is not None and upkeep.snapshot_error is not None:
         return f"snapshots fail ({upkeep.snapshot_failures} in a row): {upkeep.snapshot_error}"
-    return None
+    return None if recorder.watchdog is None else recorder.watchdog.overdue()
 
 
 OF_NO_SESSION = (
     "enabled",
+    "recording",
     "epoch",
     "head",
     "recorded",
@@ -45,6 +46,7 @@ OF_NO_SESSION = (
     "lossWindowMs",
     "lastSnapshotAt",
     "lastPruneAt",
+    "clockBehindMs",
 )
 """The figures that whoever may see some sessions needs to know where it stands, and that tell of no other session."""
 
@@ -72,11 +74,13 @@ async def _all_stats(recorder: Recorder) -> dict[str, Any]:
         "head": hub.head,
         "subscribers": hub.subscribers,
         "publishers": hub.publishers,
+        "clockBehindMs": 0 if recorder.clock_watch is None else recorder.clock_watch.behind_ms,
     }
     if store is None or upkeep is None:
-        return {"enabled": False, **common}
+        return {"enabled": False, "recording": False, **common}
     return {
         "enabled": True,
+        "recording": True,
         "dbPath": str(recorder.settings.db_path),
         "fileSize": store.file_size(),
         "deltaCount": store.count,
@@ -90,6 +94,7 @@ async def _all_stats(recorder: Recorder) -> dict[str, Any]:
         "lastSnapshotAt": store.last_snapshot_at,
         "lastSnapshotError": upkeep.snapshot_error,
         "lastPruneAt": upkeep.last_prune_at,
+        "pruneWithheld": upkeep.withheld,
         "lastLoss": None if store.last_loss is None else orjson.loads(store.last_loss),
         "lineageBreaks": recorder.metrics.lineage_breaks,
         "pid": os.getpid(),
@@ -117,6 +122,14 @@ def offer_gauges(recorder: Recorder, hub: Hub) -> None:
         "Distance of the slowest catching up to the head",
         lambda: hub.lag_deltas,
     )
+    gauge("recorder_recording", "1 when what is published is recorded", lambda: float(store is not None))
+    watch = recorder.clock_watch
+    if watch is not None:
+        gauge(
+            "recorder_clock_behind_seconds",
+            "How far the clock is behind the newest record",
+            lambda: watch.behind_ms / 1000,
+        )
     gauge("recorder_ready", "1 when ready to serve", lambda: float(recorder.not_ready() is None))
     if store is None:
         return
@@ -127,9 +140,19 @@ def offer_gauges(recorder: Recorder, hub: Hub) -> None:
     gauge("recorder_queue_deltas", "Deltas accepted and not yet recorded", lambda: store.waiting)
     gauge("recorder_snapshot_size_bytes", "Size of the database file", store.file_size)
     gauge("recorder_snapshot_age_seconds", "Time since the last snapshot", lambda: _age(recorder))
+    upkeep, watchdog = recorder.maintenance, recorder.watchdog
+    if upkeep is not None and watchdog is not None:
+        gauge("recorder_snapshot_lag_seconds", "How long the file is behind", lambda: watchdog.lag_seconds)
+        gauge(
+            "recorder_prune_withheld",
+            "1 while pruning by age waits because the clock is in doubt",
+            lambda: float(upkeep.withheld is not None),
+        )
 
 
 def _age(recorder: Recorder) -> float | None:
+    if recorder.maintenance is not None and recorder.maintenance.saved_at is not None:
+        return recorder.clock.monotonic() - recorder.maintenance.saved_at
     last = recorder.store.last_snapshot_at if recorder.store is not None else None
     if last is None:
         return None

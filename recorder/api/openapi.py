@@ -19,6 +19,7 @@ from recorder.api.stream import MEDIA_TYPE as STREAM_TYPE
 from recorder.core.delta import DELTA_TYPES
 from recorder.core.errors import (
     BadSubscription,
+    ClockDoubtful,
     Closed,
     Conflict,
     DeltaTooLarge,
@@ -335,6 +336,7 @@ def prune() -> Json:
             UnsupportedMediaType,
             MessageTooLarge,
             *RECORDED,
+            ClockDoubtful,
             StoreError,
         ),
     )
@@ -345,9 +347,11 @@ def erase() -> Json:
     """POST /api/admin/erase."""
     described = operation(
         "erase",
-        "Erase for good what a session's states say.",
-        "Removes it from memory, from the database file and its free pages. Digests stay, so that the chain still"
-        " verifies, and a receipt. Subscribers are told by the event `erased`. What is recorded later is not touched.",
+        "Erase what a session's states say.",
+        "Removes it from the database in memory, from the database file and its free pages. Copies in memory that the"
+        " process has freed stay until that memory is used again or the recorder is restarted. Digests stay, so that"
+        " the chain still verifies, and a receipt. Subscribers are told by the event `erased`. What is recorded later"
+        " is not touched.",
         answers(
             ref("Erased"),
             InvalidQuery,

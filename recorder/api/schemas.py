@@ -52,7 +52,15 @@ def components() -> dict[str, Json]:
         "Erase": erase(),
         "Erased": erased(),
         "ErasureReceipt": erasure_receipt(),
-        "Ready": record({"ready": {"const": True}}),
+        "Ready": record(
+            {
+                "ready": {"const": True},
+                "recording": {
+                    "type": "boolean",
+                    "description": "Whether what is published is recorded; false without PERSIST=1.",
+                },
+            }
+        ),
         "Problem": problem(),
     }
 
@@ -290,6 +298,10 @@ def _live_stats() -> Json:
         "head": {**seq(), "description": "The highest seq given."},
         "subscribers": whole("Connections that subscribe."),
         "publishers": whole("Connections that publish."),
+        "clockBehindMs": whole(
+            "How far the clock is behind the newest delta: until it has caught up, every delta gets that"
+            " `recordedAt`. 0 where it is not."
+        ),
     }
 
 
@@ -298,6 +310,7 @@ def recording_stats() -> Json:
     return record(
         {
             "enabled": {"const": True},
+            "recording": {"const": True},
             "dbPath": text("The database file."),
             "fileSize": nullable(whole("Bytes."), "Its size; null where there is no file yet."),
             "deltaCount": whole("Deltas kept."),
@@ -316,6 +329,9 @@ def recording_stats() -> Json:
                 {"type": "string"}, "Why the last one failed; null where it did not."
             ),
             "lastPruneAt": nullable(ref("Time"), "Null before the first."),
+            "pruneWithheld": nullable(
+                {"type": "string"}, "Why pruning by age waits for a person's word; null where it does not."
+            ),
             "lastLoss": nullable(ref("Loss"), "What was lost at a start with --accept-loss, the last time."),
             "lineageBreaks": whole("Deltas since the start whose `before` was not the state last recorded."),
             "pid": whole("The recorder's process.", 1),
@@ -346,16 +362,20 @@ def loss() -> Json:
 
 def idle_stats() -> Json:
     """Figures where nothing is recorded."""
-    return record({"enabled": {"const": False}, **_live_stats()}, description="Recording is off (PERSIST).")
+    return record(
+        {"enabled": {"const": False}, "recording": {"const": False}, **_live_stats()},
+        description="Recording is off (PERSIST).",
+    )
 
 
 def scoped_stats() -> Json:
     """Figures for whoever may see some sessions only."""
     everything = recording_stats()["properties"]
     names = [name for name in everything if name in (*OF_NO_SESSION, "sessionCount", "deltaCount")]
-    always = ("enabled", "epoch", "head")
+    always = ("enabled", "recording", "epoch", "head")
+    flags = ("enabled", "recording")
     return record(
-        {name: {"type": "boolean"} if name == "enabled" else everything[name] for name in always},
+        {name: {"type": "boolean"} if name in flags else everything[name] for name in always},
         {name: everything[name] for name in names if name not in always},
         "For a token that is for some sessions: the counts are of these.",
     )
@@ -468,7 +488,11 @@ def prune() -> Json:
         {"type": "string", "format": "date-time"},
         "Everything recorded before this time goes. Left out or null: what the settings say need not be kept.",
     )
-    return {**record({}, {"olderThan": when}), "additionalProperties": False}
+    trust = {
+        "type": "boolean",
+        "description": "Says that the recorder's clock is right, where it is in doubt (`pruneWithheld`).",
+    }
+    return {**record({}, {"olderThan": when, "trustClock": trust}), "additionalProperties": False}
 
 
 def erase() -> Json:

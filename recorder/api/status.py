@@ -28,10 +28,12 @@ async def healthz(request: Request) -> Response:
 
 async def readyz(request: Request) -> Response:
     """`GET /readyz`: 200, or 503 with the reason; strangers are told no reason, which may speak of files."""
-    reason = recorder_of(request).not_ready()
+    recorder = recorder_of(request)
+    reason = recorder.not_ready()
     if reason is not None:
         raise NotReady(reason if isinstance(request.state.grant, Grant) else "not ready")
-    return json_response({"ready": True})
+    # A recorder that records nothing is ready, and must not look like one that does.
+    return json_response({"ready": True, "recording": recorder.store is not None})
 
 
 async def metrics(request: Request) -> Response:

@@ -22,6 +22,10 @@ def prune(
             show_default=False,
         ),
     ] = None,
+    trust_clock: Annotated[
+        bool,
+        typer.Option("--trust-clock", help="Say that the recorder's clock is right, where it is in doubt."),
+    ] = False,
     url: UrlOption = DEFAULT_URL,
 ) -> None:
     """Remove old deltas now.
@@ -30,5 +34,5 @@ def prune(
     """
     bound = moment(older_than, "--older-than") if older_than is not None else None
     with Remote(url) as remote:
-        answer = remote.post_json("/api/admin/prune", {"olderThan": bound})
+        answer = remote.post_json("/api/admin/prune", {"olderThan": bound, "trustClock": trust_clock})
     console.out(orjson.dumps(answer) + b"\n")

@@ -104,6 +104,11 @@ class Settings(BaseSettings):
     retention_days: Annotated[int, Whole(0, 36_500, "days")] = _setting(
         30, "How long deltas are kept, by the time they were recorded; 0 keeps them for ever"
     )
+    trust_clock: Annotated[bool, OnOff()] = _setting(
+        False,
+        "Prune by age even where the clock is more than 7 days ahead of the newest delta, which it should not be;"
+        " for one start, not to be left on",
+    )
     max_deltas: Annotated[int | None, Whole(1, MAX_INT64, "deltas", optional=True)] = _setting(
         None, "How many deltas are kept; the oldest go first"
     )

@@ -20,6 +20,7 @@ The wire, HTTP and the command line all derive their codes from here; there is n
     ├─ NotAuthenticated           not_authenticated   401  4401    no
     ├─ NotAllowed                 not_allowed         403  4403    no
     ├─ NotRecording               not_recording       409    -    no
+    ├─ ClockDoubtful              clock_doubtful      409    -    no
     ├─ TooSlow                    too_slow              -  4408    yes
     ├─ TooMany                    too_many            429  4429    yes
     │  └─ RateLimited             rate_limited        429    -    yes
@@ -172,6 +173,12 @@ class NotRecording(RecorderError):
     """The operation needs a recording, and recording is off (PERSIST is not 1)."""
 
     code, http_status = "not_recording", 409
+
+
+class ClockDoubtful(RecorderError):
+    """Pruning by age would go by a clock that nothing vouches for. Nothing was removed."""
+
+    code, http_status = "clock_doubtful", 409
 
 
 class TooSlow(RecorderError):

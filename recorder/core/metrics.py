@@ -39,6 +39,7 @@ class Metrics:
         self.pruned_deltas = 0  # deltas removed by retention
         self.prunes: dict[str, int] = {"ok": 0, "failed": 0}  # prune runs by outcome
         self.failed_requests = 0  # HTTP requests that ended in a 500, or amid their answer
+        self.clock_steps: dict[str, int] = {"forward": 0, "back": 0}  # times that the wall clock was set
         self.callback_errors: dict[str, int] = {}  # exceptions of callbacks, by what they were told of
         self._gauges: dict[str, tuple[str, Callable[[], float | None]]] = {}  # name → help, reader
         self._registry = CollectorRegistry()
@@ -115,6 +116,7 @@ class Metrics:
         yield _by_label("recorder_resumes", "Subscriptions by how they began", "outcome", self.resumes)
         yield _by_label("recorder_snapshots", "Snapshot runs", "outcome", self.snapshots)
         yield _by_label("recorder_prunes", "Prune runs", "outcome", self.prunes)
+        yield _by_label("recorder_clock_steps", "Times the clock was set", "direction", self.clock_steps)
         gauges = list(self._read_gauges())  # before what failed of them is counted
         yield _by_label("recorder_callback_errors", "Exceptions of callbacks", "where", self.callback_errors)
         yield GaugeMetricFamily(

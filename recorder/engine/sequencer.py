@@ -37,6 +37,11 @@ class Sequencer:
         self._now_text = ""
 
     @property
+    def recorded_at(self) -> str:
+        """When the entry at the head was recorded (fixed-width form); "" before the first."""
+        return self._recorded_at
+
+    @property
     def chained(self) -> bool:
         """Whether entries carry a hash."""
         return self._hash is not None

@@ -16,10 +16,11 @@ from typing import Protocol, TypeVar
 from loguru import logger
 
 from recorder.core.clock import Clock
-from recorder.core.errors import RecorderError
+from recorder.core.errors import ClockDoubtful, RecorderError
 from recorder.core.metrics import Metrics
 from recorder.core.observers import report_failure
 from recorder.core.timestamps import format_ms
+from recorder.jobs.clock_watch import ClockWatch
 from recorder.store.sqlite.job_log import JobRun, JobRuns
 from recorder.store.sqlite.snapshot import SnapshotResult
 
@@ -114,6 +115,7 @@ class Maintenance:
         clock, metrics: As everywhere.
         last_prune_at: When the last prune ran, from the database; None if never.
         on_pruned: Called when something was removed from memory.
+        clock_watch: Says whether "now" may be believed; None believes it.
     """
 
     def __init__(
@@ -124,15 +126,20 @@ class Maintenance:
         metrics: Metrics,
         last_prune_at: str | None = None,
         on_pruned: Callable[[], Awaitable[None]] | None = None,
+        clock_watch: ClockWatch | None = None,
     ) -> None:
         self._store = store
         self._retention = retention
         self._clock = clock
         self._metrics = metrics
         self._on_pruned = on_pruned
+        self._clock_watch = clock_watch
         self._turn = asyncio.Lock()  # one prune at a time
         self._checked_bytes = 0  # bytes recorded when the size was looked at last
         self.last_prune_at = last_prune_at  # fixed-width form
+        self.pruned_at = clock.monotonic()  # when the last prune ended well, or this began
+        self.saved_at: float | None = None  # when the last snapshot of this process ended well, monotonic
+        self.withheld: str | None = None  # why pruning by age waits, if so
         self.snapshot_failures = 0  # in a row
         self.snapshot_error: str | None = None  # why the last snapshot failed; None when it succeeded
 
@@ -146,8 +153,28 @@ class Maintenance:
             return None
         return await self._save()
 
+    async def prune_asked(self, older_than: str | None = None, *, trust_clock: bool = False) -> int:
+        """Prune because a person asks for it.
+
+        Args:
+            older_than: As in `prune`.
+            trust_clock: Whether the person says that the clock is right.
+
+        Returns:
+            How many entries were removed.
+
+        Raises:
+            ClockDoubtful: It would go by a clock that nothing vouches for; nothing was removed.
+            StoreError: It failed; noted.
+        """
+        if trust_clock and self._clock_watch is not None:
+            self._clock_watch.trust()
+        if older_than is None and (doubt := await self._doubt()) is not None:
+            raise ClockDoubtful(doubt, hint="if the clock is right, say so: --trust-clock, or trustClock")
+        return await self.prune(older_than)
+
     async def prune(self, older_than: str | None = None) -> int:
-        """Remove what need not be kept.
+        """Remove what need not be kept. Pruning by age is left out where the clock is in doubt.
 
         Args:
             older_than: Everything recorded before this time (fixed-width form) goes; None for the settings' policy.
@@ -167,14 +194,17 @@ class Maintenance:
                 self._metrics.prunes["failed"] += 1
                 raise
             self._metrics.prunes["ok"] += 1
+            self.pruned_at = self._clock.monotonic()
             return removed
 
     def missed(self) -> bool:
         """Whether 00:00 UTC has passed since the last prune."""
         if self.last_prune_at is None:
             return self._store.count > 0
-        midnight = self._clock.now_ms() // DAY_MS * DAY_MS
-        return self.last_prune_at < format_ms(midnight)
+        now = self._clock.now_ms()
+        midnight = now // DAY_MS * DAY_MS
+        # One that ran in the future ran while the clock was wrong: it says nothing about today.
+        return not format_ms(midnight) <= self.last_prune_at <= format_ms(now)
 
     def limits_due(self) -> bool:
         """Whether a limit may have been passed since the size was looked at last. Costs nothing."""
@@ -207,6 +237,7 @@ class Maintenance:
             raise
         seconds = self._clock.monotonic() - begin
         self.snapshot_failures, self.snapshot_error = 0, None
+        self.saved_at = self._clock.monotonic()
         self._metrics.snapshots["ok"] += 1
         self._metrics.snapshot_seconds = seconds
         logger.bind(
@@ -219,8 +250,8 @@ class Maintenance:
         if store.is_dirty:
             await self._save()
         edge, policy, removed = older_than, f"asked: before {older_than}", 0
-        if edge is None and limits.days:
-            edge, policy = format_ms(self._clock.now_ms() - limits.days * DAY_MS), f"{limits.days} days"
+        if edge is None and limits.days and not await self._withhold():
+            edge, policy = self._edge(), f"{limits.days} days"
         if edge is not None:
             removed += await store.prune(await store.first_at(edge) - 1, policy)
         if older_than is None and limits.max_deltas is not None:
@@ -242,6 +273,32 @@ class Maintenance:
         if removed:
             await store.compact()
         return removed
+
+    def _edge(self) -> str:
+        """The time before which everything is older than is kept."""
+        return format_ms(self._clock.now_ms() - self._retention.days * DAY_MS)
+
+    async def _doubt(self) -> str | None:
+        """Why pruning by age would go by a clock that nothing vouches for; None where it removes nothing by it."""
+        if self._clock_watch is None or not self._retention.days:
+            return None
+        doubt = self._clock_watch.doubt()
+        if doubt is None or await self._store.first_at(self._edge()) <= self._store.oldest:
+            return None
+        return doubt
+
+    async def _withhold(self) -> bool:
+        """Whether pruning by age has to wait; noted where whoever looks finds it, also after a restart."""
+        self.withheld, watch = await self._doubt(), self._clock_watch
+        since = watch.believed_until if watch is not None and self.withheld is not None else ""
+        if watch is not None and (since or watch.doubted_since):
+            watch.doubted_since = since
+            await self._store.remember(clock_doubt=since)
+        if self.withheld is not None:
+            logger.bind(reason=self.withheld).warning(
+                "pruning by age waits for a word: TRUST_CLOCK=on or `recorder prune --trust-clock`"
+            )
+        return self.withheld is not None
 
     async def _prune_bytes(self, limit: int) -> int:
         store, removed = self._store, 0

@@ -1,20 +1,20 @@
 """When the jobs run: snapshots at their interval, pruning daily at 00:00 UTC and when a limit is passed.
 
-APScheduler tells when; two tasks of ours run them, one each, so that stopping ends them here and nowhere else. Nothing
-here decides what they do. What failed is tried again after a pause that doubles, a snapshot after its interval at the
-latest.
+Intervals and pauses are on the event loop's monotonic clock, so that setting the wall clock back does not postpone a
+snapshot. What has a time of day is APScheduler's, and is worked out anew when the clock was set. Two tasks of ours run
+the jobs, one each, so that stopping ends them here and nowhere else. Nothing here decides what they do. What failed is
+tried again after a pause that doubles, a snapshot after its interval at the latest.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
-from apscheduler.triggers.interval import IntervalTrigger
 
 from recorder.jobs.retention import Maintenance
 
@@ -49,10 +49,11 @@ class Scheduler:
             timezone=UTC,
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": 3600},
         )
-        self._snapshot_due = asyncio.Event()  # set when it is time for a snapshot
+        self._snapshot_due = asyncio.Event()  # set when a snapshot is asked for before its time
         self._prune_due = asyncio.Event()  # set when it is time to prune, or a limit may have been passed
         self._prune_anyway = False  # whether pruning is due whatever the limits say
         self._prune_failures = 0  # in a row
+        self.tasks: list[asyncio.Task[None]] = []  # that run as long as this does
 
     @classmethod
     @asynccontextmanager
@@ -60,7 +61,7 @@ class Scheduler:
         """Run the jobs until the block is left; one that is under way is cancelled and waited for."""
         scheduler = cls(maintenance, snapshot_interval_ms)
         scheduler._start()
-        tasks = [
+        scheduler.tasks = [
             asyncio.create_task(scheduler._run_snapshots(), name="jobs-snapshot"),
             asyncio.create_task(scheduler._run_prunes(), name="jobs-prune"),
         ]
@@ -68,9 +69,9 @@ class Scheduler:
             yield scheduler
         finally:
             scheduler._scheduler.shutdown(wait=False)
-            for task in tasks:
+            for task in scheduler.tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*scheduler.tasks, return_exceptions=True)
 
     def on_progress(self) -> None:
         """The store calls this when more is recorded."""
@@ -78,10 +79,14 @@ class Scheduler:
         if self._prune_failures == 0 and self._maintenance.limits_due():
             self._prune_due.set()
 
+    def on_clock_step(self) -> None:
+        """Work out anew when the next day begins: the wall clock was set."""
+        self._scheduler.reschedule_job("prune", trigger=PRUNE_TRIGGER)
+        if self._prune_failures == 0 and self._maintenance.missed():
+            self._prune_anyway = True
+            self._prune_due.set()
+
     def _start(self) -> None:
-        self._scheduler.add_job(
-            self._ask_snapshot, IntervalTrigger(seconds=self._interval, timezone=UTC), id="snapshot"
-        )
         # However late: a laptop that sleeps at midnight prunes when it wakes.
         self._scheduler.add_job(self._ask_prune, PRUNE_TRIGGER, id="prune", misfire_grace_time=None)
         self._scheduler.start()
@@ -89,35 +94,30 @@ class Scheduler:
         # Even if none was missed: the limits may be lower than they were.
         self._prune_due.set()
 
-    # Coroutines only because APScheduler would run plain functions in a thread.
-
-    async def _ask_snapshot(self) -> None:
-        self._snapshot_due.set()
-
     async def _ask_prune(self) -> None:
+        # A coroutine only because APScheduler would run a plain function in a thread.
         self._prune_anyway = True
         self._prune_due.set()
 
-    def _ask_again(self, ask: Callable[[], Awaitable[None]], pause: float, name: str) -> None:
-        at = datetime.now(UTC) + timedelta(seconds=pause)
-        self._scheduler.add_job(ask, "date", run_date=at, id=name, replace_existing=True)
-
     async def _run_snapshots(self) -> None:
-        upkeep = self._maintenance
+        upkeep, loop = self._maintenance, asyncio.get_running_loop()
+        at = loop.time() + self._interval
         while True:
-            await self._snapshot_due.wait()
+            await _wait(self._snapshot_due, at - loop.time())
             self._snapshot_due.clear()
+            at = loop.time() + self._interval
             try:
                 await upkeep.snapshot()
             except Exception:
                 # The boundary of a job: counted, logged and noted where it was met; /readyz is red until one succeeds.
-                pause = pause_after(upkeep.snapshot_failures, self._interval)
-                self._ask_again(self._ask_snapshot, pause, "snapshot-again")
+                at = loop.time() + pause_after(upkeep.snapshot_failures, self._interval)
 
     async def _run_prunes(self) -> None:
         upkeep = self._maintenance
+        again: float | None = None  # seconds until the next try after a failure
         while True:
-            await self._prune_due.wait()
+            if not await _wait(self._prune_due, again):
+                self._prune_anyway = True
             self._prune_due.clear()
             anyway, self._prune_anyway = self._prune_anyway, False
             try:
@@ -126,6 +126,16 @@ class Scheduler:
             except Exception:
                 # As above. Tomorrow would be late: a full disk needs it most.
                 self._prune_failures += 1
-                self._ask_again(self._ask_prune, pause_after(self._prune_failures), "prune-again")
+                again = pause_after(self._prune_failures)
             else:
-                self._prune_failures = 0
+                self._prune_failures, again = 0, None
+
+
+async def _wait(event: asyncio.Event, seconds: float | None) -> bool:
+    """Wait until an event is set, at most so long; whether it is."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

@@ -91,8 +91,17 @@ async def test_with_recording_off_stats_say_so(tmp_path: Path) -> None:
     async with running_app(None) as app, client(app) as http:
         await app.publish(delta())
         stats = await get(http, "/api/stats")
-        assert stats == {"enabled": False, "epoch": app.epoch, "head": 1, "subscribers": 0, "publishers": 0}
-        assert (await get(http, "/readyz")) == {"ready": True}
+        assert stats == {
+            "enabled": False,
+            "recording": False,
+            "epoch": app.epoch,
+            "head": 1,
+            "subscribers": 0,
+            "publishers": 0,
+            "clockBehindMs": 0,
+        }
+        assert (await samples(http))["recorder_recording"] == 0
+        assert (await get(http, "/readyz")) == {"ready": True, "recording": False}
         for target in (
             "/api/deltas",
             "/api/deltas/s",
@@ -116,7 +125,7 @@ async def test_it_is_ready_when_it_is_loaded_and_alive_all_the_time(tmp_path: Pa
         assert (await http.get("/metrics")).status_code == 200
         await refused(await http.get("/api/stats"), 503, "unavailable")
         await app.recorder.load()
-        assert await get(http, "/readyz") == {"ready": True}
+        assert await get(http, "/readyz") == {"ready": True, "recording": True}
         app.recorder.stop_intake()
         assert (await refused(await http.get("/readyz"), 503, "not_ready"))["detail"] == "stopping"
         assert (await http.get("/healthz")).status_code == 200
@@ -136,7 +145,7 @@ async def test_mistake_13_it_is_not_ready_while_snapshots_keep_failing(tmp_path:
         assert stats["lastSnapshotAt"] is None
         await refuse_writing(app, yes=False)
         await http.post("/api/admin/snapshot")
-        assert await get(http, "/readyz") == {"ready": True}
+        assert await get(http, "/readyz") == {"ready": True, "recording": True}
         assert (await get(http, "/api/stats"))["lastSnapshotError"] is None
 
 

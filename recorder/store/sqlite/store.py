@@ -342,7 +342,7 @@ class SqliteStore:
         forget: Callable[[], int],
         tell: Callable[[ErasureReceipt], None] = lambda receipt: None,
     ) -> Signed[ErasureReceipt] | None:
-        """Erase what a session's states say, in the file and in memory, for good; their digests stay.
+        """Erase what a session's states say, in the file and in the database in memory; their digests stay.
 
         Args:
             session_id: Whose.
