@@ -1,4 +1,4 @@
-"""`recorder erase`: have a running recorder erase for good what a session's states say."""
+"""`recorder erase`: have a running recorder erase what a session's states say."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ def erase(
     ] = "",
     url: UrlOption = DEFAULT_URL,
 ) -> None:
-    """Erase for good what a session's states say.
+    """Erase what a session's states say, from the recorder's file and its database in memory.
 
-    Digests and a receipt stay, so that the chain still verifies. It cannot be undone.
+    Digests and a receipt stay, so that the chain still verifies: a short or guessable state can be confirmed from its
+    digest. Memory that the recorder has freed may hold copies until it is restarted. It cannot be undone.
     """
     with Remote(url) as remote:
         answer = remote.post_json("/api/admin/erase", {"sessionId": session, "reason": reason})

@@ -162,7 +162,7 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """What a session's states said was erased at the recorder, for good. Whoever has a copy is to erase it, too.
+    """What a session's states said was erased from the recorder's database. Whoever has a copy is to erase it, too.
 
     It may be said again after a reconnection.
 

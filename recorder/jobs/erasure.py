@@ -1,8 +1,11 @@
-"""Erasing a session's content from everything that this process has: the store, the states, the newest entries.
+"""Erasing a session's content from all that this process can still hand out: the store, the states, the newest entries.
 
 The order keeps it from coming back: first nobody fills the state in any more, then it is erased in the file and in
-memory, then it leaves the tail, and whoever may have seen it is told. An erasure that has begun is carried through,
-whoever asked for it and went away; stopping waits for it.
+the database in memory, then it leaves the tail, and whoever may have seen it is told. An erasure that has begun is
+carried through, whoever asked for it and went away; stopping waits for it.
+
+Left out: memory that was freed. Python and the allocator do not overwrite it, so copies that requests and broadcasts
+once needed stay in the heap until it is used again or the process ends. Digests stay too, and confirm a guess.
 """
 
 from __future__ import annotations

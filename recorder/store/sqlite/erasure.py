@@ -1,4 +1,4 @@
-"""Erasing what a session's states say, for good, with the chain intact.
+"""Erasing what a session's states say, from the file and the database in memory, with the chain intact.
 
 In the file, in one transaction: the states of every entry up to a seq become NULL, their digests go to `erased_states`
 (links cover states by their digests, so every link still verifies), the state kept for what was pruned likewise, and a
@@ -10,7 +10,8 @@ old one's place by rename; and the memory is filled anew from that file, takes o
 slices of a few milliseconds, and takes the old memory's place. A mark in `meta` says that this is still to be done: a
 start after a crash does it first.
 
-Left out: copies made elsewhere, and what a disk or a file system keeps of blocks that were given back.
+Left out: copies made elsewhere, what a disk or a file system keeps of blocks that were given back, and memory that the
+process has freed, which nobody overwrites until it is used again.
 """
 
 from __future__ import annotations
