@@ -8,7 +8,6 @@ and HTTP's from the moment that it is secured.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -18,6 +17,7 @@ from recorder.core.errors import TooMany
 from recorder.core.metrics import Metrics
 from recorder.net.connection_limits import Admission
 from recorder.net.http import HttpConnection
+from recorder.net.tls import ServerTls
 
 
 class TlsHandshake(asyncio.Protocol):
@@ -25,7 +25,7 @@ class TlsHandshake(asyncio.Protocol):
 
     Args:
         http: Makes the connection that follows; gets the options.
-        context: Speaks TLS.
+        tls: Has the context that a handshake begins with.
         seconds: How long the handshake may take.
         admission: Counts it in.
         metrics: Counts it where it fails.
@@ -35,7 +35,7 @@ class TlsHandshake(asyncio.Protocol):
     def __init__(
         self,
         http: Callable[..., HttpConnection],
-        context: ssl.SSLContext,
+        tls: ServerTls,
         seconds: float,
         admission: Admission,
         metrics: Metrics,
@@ -43,7 +43,7 @@ class TlsHandshake(asyncio.Protocol):
     ) -> None:
         self._make_http = http
         self._options = options
-        self._context = context
+        self._tls = tls
         self._seconds = seconds
         self._admission = admission
         self._metrics = metrics
@@ -103,7 +103,7 @@ class TlsHandshake(asyncio.Protocol):
                     loop.start_tls(
                         self._transport,
                         self,
-                        self._context,
+                        self._tls.context,
                         server_side=True,
                         ssl_handshake_timeout=2 * self._seconds,
                     ),
@@ -135,8 +135,8 @@ class TlsHandshake(asyncio.Protocol):
         """Give TLS what was read before it had begun: to pause reading before that is too late with uvloop."""
         protocol: Any = self._transport.get_protocol()
         self._has_begun = True
-        if protocol is self:
-            return  # it could not begin: the connection was lost before
+        if protocol is self or protocol is None:
+            return  # it could not begin: the connection was lost before (uvloop has let its protocol go then)
         for data in self._raw:
             while data:
                 buffer = protocol.get_buffer(len(data))

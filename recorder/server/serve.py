@@ -15,10 +15,9 @@ import gc
 import os
 import signal
 import socket
-import ssl
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Self
 
@@ -31,7 +30,7 @@ from recorder.config.settings import Settings
 from recorder.config.validators import is_loopback
 from recorder.core.errors import RecorderError
 from recorder.net.http import HttpConnection, HttpLimits
-from recorder.net.tls import renew_tls, tls_context
+from recorder.net.tls import ServerTls, server_tls
 from recorder.net.tls_handshake import TlsHandshake
 from recorder.net.websocket import WebSocket
 from recorder.server.memory import GIVE_BACK_SECONDS, FreeMemory, settle_allocator
@@ -47,6 +46,8 @@ SWITCH_INTERVAL = 0.0005
 GC_THRESHOLDS = (50_000, 20, 100)
 CONNECTIONS_SECONDS = 10.0
 """How long connections may take to close, at most."""
+RENEW_AGAIN_SECONDS = (2.0, 10.0, 60.0)
+"""When files that could not be used at a SIGHUP are tried again: a certificate and its key may be replaced in turn."""
 SPARE_FILES = 64
 """File descriptors that are not connections': the database, its lock, logs, the event loop's own."""
 
@@ -76,7 +77,7 @@ async def serve(
     gc.set_threshold(*GC_THRESHOLDS)
     settle_allocator()
     allow_files(settings.max_connections + SPARE_FILES)
-    tls = tls_context(settings)
+    tls = server_tls(settings)
     warn_of_clear_tokens(settings)
     listener = listen(settings.host, settings.port)
     try:
@@ -98,7 +99,7 @@ class UvicornServer(uvicorn.Server):
         tls: Speaks TLS with it; None: in the clear.
     """
 
-    def __init__(self, recorder: Recorder, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, recorder: Recorder, tls: ServerTls | None = None) -> None:
         self._recorder = recorder
         # A third each for the connections, for recording what is queued, and for the last snapshot.
         seconds = min(CONNECTIONS_SECONDS, recorder.settings.shutdown_timeout / 3000)
@@ -226,7 +227,7 @@ class _Run:
         recorder: Recorder,
         listener: socket.socket,
         demo_rate: float | None,
-        tls: ssl.SSLContext | None,
+        tls: ServerTls | None,
     ) -> None:
         self._recorder = recorder
         self._listener = listener
@@ -289,15 +290,30 @@ class _Run:
 
     def _renew(self) -> None:
         for renew in (self._recorder.renew_tokens, self._renew_tls):
-            try:
-                renew()
-            except RecorderError as error:
-                logger.bind(error=str(error)).error("what could not be read again stays as it was")
+            self._try_to_renew(renew, RENEW_AGAIN_SECONDS)
+
+    def _try_to_renew(self, renew: Callable[[], object], again: Sequence[float]) -> None:
+        """Read files again; where they cannot be used, try again later: they may be in the middle of being replaced.
+
+        Args:
+            renew: Reads them, or changes nothing.
+            again: Seconds until each further try.
+        """
+        try:
+            renew()
+        except Exception as error:
+            # The boundary of a signal: what is there goes on, whatever is wrong with the files.
+            log = logger.bind(reason=str(error), again_in_seconds=again[0] if again else None)
+            caught = None if isinstance(error, RecorderError) else error
+            log.opt(exception=caught).error("what could not be read again stays as it was")
+            if again:
+                loop = asyncio.get_running_loop()
+                loop.call_later(again[0], self._try_to_renew, renew, again[1:])
 
     def _renew_tls(self) -> None:
         if self._tls is not None:
-            renew_tls(self._tls, self._recorder.settings)
-            logger.info("the certificate is read again")
+            self._tls.renew()
+            logger.bind(until=self._tls.valid_until).info("the certificate is read again")
 
 
 async def _give_back_memory() -> None:

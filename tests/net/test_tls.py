@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -16,7 +18,7 @@ from recorder.client import Client, Delta
 from recorder.client.options import ClientOptions
 from recorder.config.settings import load_settings
 from recorder.core.errors import InvalidSetting
-from recorder.net.tls import tls_context
+from recorder.net.tls import ServerTls, server_tls
 from tests.support.app import delta, running_app, some, turn_until
 from tests.support.tls import certificate, trusting
 from tests.support.tokens import LISTED, SUBSCRIBER, bearer
@@ -93,6 +95,57 @@ async def test_a_page_that_came_in_the_clear_is_not_its_own(tmp_path: Path) -> N
             await connect(f"{url}/ws", ssl=tls, proxy=None, origin=app.url.replace("https", "http"))  # type: ignore[arg-type]
 
 
+def served(tls: ServerTls, **options: Any) -> bytes:
+    """The certificate that a client gets of it, in DER; any kind of key by default."""
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    for name, value in options.items():
+        setattr(client, name, value)
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    theirs = client.wrap_bio(to_client, to_server)
+    ours = tls.context.wrap_bio(to_server, to_client, server_side=True)
+    for _ in range(4):
+        for side in (theirs, ours):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+    found = theirs.getpeercert(binary_form=True)
+    assert found is not None
+    return found
+
+
+def der(path: Path) -> bytes:
+    return ssl.PEM_cert_to_DER_cert(path.read_text())
+
+
+@pytest.mark.parametrize("kinds", [("ec", "rsa"), ("rsa", "ec"), ("ec", "ec")])
+def test_a_renewed_certificate_is_served_alone_whatever_the_type_of_its_key(
+    kinds: tuple[str, str], tmp_path: Path
+) -> None:
+    files = certificate(tmp_path, kinds[0])
+    tls = ServerTls(load_settings(**files))
+    assert served(tls) == der(files["tls_cert"])
+    certificate(tmp_path, kinds[1])
+    tls.renew()
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        assert served(tls, maximum_version=version) == der(files["tls_cert"])
+    assert str(tls.valid_until).startswith("2119-")
+
+
+def test_files_that_are_replaced_one_after_the_other_are_served_once_they_fit(tmp_path: Path) -> None:
+    files = certificate(tmp_path)
+    tls, old = ServerTls(load_settings(**files)), der(files["tls_cert"])
+    (tmp_path / "new").mkdir()
+    new = certificate(tmp_path / "new", "rsa")
+    for name in ("tls_cert", "tls_key"):
+        assert served(tls) == old
+        files[name].write_bytes(new[name].read_bytes())
+        if name == "tls_cert":
+            with pytest.raises(InvalidSetting, match="TLS_CERT"):
+                tls.renew()
+    tls.renew()
+    assert served(tls) == der(new["tls_cert"])
+
+
 def test_a_wrong_file_stops_the_start_in_one_line(tmp_path: Path) -> None:
     files, other = certificate(tmp_path), tmp_path / "other"
     other.mkdir()
@@ -109,8 +162,8 @@ def test_a_wrong_file_stops_the_start_in_one_line(tmp_path: Path) -> None:
     )
     both = tmp_path / "both.pem"
     both.write_bytes(files["tls_cert"].read_bytes() + files["tls_key"].read_bytes())
-    assert tls_context(load_settings(tls_cert=both)) is not None
-    assert tls_context(load_settings()) is None
+    assert server_tls(load_settings(tls_cert=both)) is not None
+    assert server_tls(load_settings()) is None
     for wrong, said in (
         ({"tls_cert": tmp_path / "none.pem"}, "TLS_CERT: "),
         ({"tls_cert": files["tls_cert"], "tls_key": tmp_path / "none.pem"}, "TLS_KEY: "),
@@ -120,6 +173,6 @@ def test_a_wrong_file_stops_the_start_in_one_line(tmp_path: Path) -> None:
         ({"tls_cert": files["tls_cert"], "tls_key": encrypted}, "the key is encrypted"),
     ):
         with pytest.raises(InvalidSetting) as refused:
-            tls_context(load_settings(**wrong))
+            server_tls(load_settings(**wrong))
         assert said in str(refused.value)
         assert "\n" not in str(refused.value)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
+import struct
 from pathlib import Path
 
 import httpx
@@ -92,3 +94,29 @@ async def test_stopping_does_not_wait_for_handshakes(tmp_path: Path) -> None:
         await turn_until(lambda: app.recorder.door.admission.connections == 0)
         # Nobody failed: it was we who ended it.
         assert app.recorder.metrics.turned_away == {}
+
+
+async def test_a_client_that_goes_in_the_middle_of_a_handshake_leaves_no_traceback(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever a peer does is counted; an error with a traceback is for what we do."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.wrap_bio(incoming, outgoing).do_handshake()
+    hello = outgoing.read()
+    loop = asyncio.get_running_loop()
+    caught: list[str] = []
+    loop.set_exception_handler(lambda loop, context: caught.append(str(context["message"])))
+    async with running_app(None, **certificate(tmp_path)) as app:
+        for number in range(60):
+            with await open_socket(app.url) as sock:
+                sent = (b"", hello[:100], hello, hello + b"nonsense", b"GET / HTTP/1.1\r\n\r\n")[number % 5]
+                await loop.sock_sendall(sock, sent)
+                # A reset, at once or when it has been heard.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                if number % 2:
+                    await turn_until(lambda: app.recorder.door.admission.connections > 0)
+        await turn_until(lambda: app.recorder.door.admission.connections == 0)
+    assert caught == []

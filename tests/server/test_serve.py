@@ -318,6 +318,31 @@ async def test_sighup_reads_tokens_and_the_certificate_again_without_a_restart(t
         assert await asyncio.to_thread(server.stop) == 0
 
 
+async def test_a_certificate_that_is_replaced_in_turn_with_its_key_is_served_without_another_signal(
+    tmp_path: Path,
+) -> None:
+    files = certificate(tmp_path)
+    (tmp_path / "new").mkdir()
+    new = certificate(tmp_path / "new", "rsa")
+    flags = [f"--{name.replace('_', '-')}={path}" for name, path in files.items()]
+    server = ServerProcess(tmp_path, "--log-format=json", *flags)
+    server.start(ready=False)
+    with server_killed(server):
+        first = trusting(files)
+        files["tls_cert"].write_bytes(new["tls_cert"].read_bytes())
+        server.signal(signal.SIGHUP)
+        while "stays as it was" not in server.log:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.01)
+        async with dial(server, "any", first) as wire:
+            await wire.recv()
+        files["tls_key"].write_bytes(new["tls_key"].read_bytes())
+        while "the certificate is read again" not in server.log:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.01)
+        async with dial(server, "any", trusting(new)) as wire:
+            await wire.recv()
+        assert "Traceback" not in server.log
+
+
 async def test_sighup_with_a_file_that_cannot_be_used_says_so_and_goes_on(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
     tokens.write_text("one\n")

@@ -14,7 +14,7 @@ import orjson
 from recorder.app import Recorder, prepare_recorder
 from recorder.config.settings import Settings, load_settings
 from recorder.core.clock import Clock
-from recorder.net.tls import tls_context
+from recorder.net.tls import server_tls
 from recorder.server.serve import UvicornServer, base_url, listen
 from tests.support.wire import PATIENCE, Wire, connect
 
@@ -124,7 +124,7 @@ async def running_app(
         flags: More settings.
     """
     settings = settings_for(folder, **flags)
-    tls = tls_context(settings)
+    tls = server_tls(settings)
     listener = listen(settings.host, 0)
     url = base_url(listener, is_secure=tls is not None)
     try:

@@ -9,13 +9,18 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 
-def certificate(folder: Path) -> dict[str, Path]:
-    """Settings with a new certificate and its key, in files."""
-    key = ec.generate_private_key(ec.SECP256R1())
+def certificate(folder: Path, kind: str = "ec") -> dict[str, Path]:
+    """Settings with a new certificate and its key, in files.
+
+    Args:
+        folder: Where.
+        kind: The key's: `ec` or `rsa`.
+    """
+    key = ec.generate_private_key(ec.SECP256R1()) if kind == "ec" else rsa.generate_private_key(65537, 2048)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "recorder test")])
     begin = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
     names = x509.SubjectAlternativeName(
