@@ -28,8 +28,10 @@ The wire, HTTP and the command line all derive their codes from here; there is n
     ├─ StorageFull                storage_full        507    -    yes
     ├─ Unavailable                unavailable         503  1012    yes
     │  ├─ NotReady                not_ready           503    -    yes
+    │  ├─ OutOfMemory             out_of_memory       503    -    yes
     │  └─ Closed                  closed              503  1001    yes
     ├─ StoreError                 store_error         503    -    yes
+    │  ├─ OutcomeUnknown          outcome_unknown     503    -    yes
     │  ├─ StoreUnreadable         store_unreadable    503    -    no
     │  │  └─ StoreDamaged         store_damaged       503    -    no
     │  └─ StoreLocked             store_locked        503    -    no
@@ -225,6 +227,12 @@ class NotReady(Unavailable):
     code, close_code = "not_ready", None
 
 
+class OutOfMemory(Unavailable):
+    """The process could not get the memory that this needed. Nothing of it was done."""
+
+    code, close_code = "out_of_memory", None
+
+
 class Closed(Unavailable):
     """The object was closed, or is being closed."""
 
@@ -235,6 +243,12 @@ class StoreError(RecorderError):
     """The database said no."""
 
     code, http_status, retry = "store_error", 503, True
+
+
+class OutcomeUnknown(StoreError):
+    """The disk failed, and what it has of these deltas cannot be told. Publish them again with the same ids."""
+
+    code = "outcome_unknown"
 
 
 class StoreUnreadable(StoreError):

@@ -6,6 +6,10 @@ that the order of the numbers, of the wire and of the database is one. Who publi
 
 Where an ack means "on disk", entries are held back until the log says so, and only then broadcast. What the disk does
 not take is withdrawn, and its publishers are told, before anybody has seen it.
+
+Whatever goes wrong while a publish gets its places, be it a lack of memory: it gets none, and everything is as it was.
+Where that can't be had, since others may have seen some of it, nothing is taken any more: the next start begins a new
+epoch.
 """
 
 from __future__ import annotations
@@ -17,11 +21,21 @@ from functools import partial
 from typing import Protocol
 
 import msgspec
+from loguru import logger
 
 from recorder.core.chain import content_digest
 from recorder.core.clock import Clock
 from recorder.core.delta import MAX_DEPTH, Delta, Entry
-from recorder.core.errors import Closed, Conflict, NotAllowed, RecorderError, StoreError, Unavailable
+from recorder.core.errors import (
+    Closed,
+    Conflict,
+    InternalError,
+    NotAllowed,
+    OutOfMemory,
+    RecorderError,
+    StoreError,
+    Unavailable,
+)
 from recorder.core.metrics import Metrics
 from recorder.core.observers import report_failure
 from recorder.core.redaction import Redactor
@@ -70,7 +84,11 @@ class Log(Protocol):
         ...
 
     def extend(self, entries: Sequence[Entry]) -> None:
-        """Queue entries for recording."""
+        """Queue entries for recording, all or none."""
+        ...
+
+    def fail(self, reason: str) -> None:
+        """Record nothing more: what was given out can't be recorded whole."""
         ...
 
 
@@ -193,6 +211,7 @@ class Intake:
         self._room_waiters: dict[RoomWaiter, None] = {}  # told, once each, when there is room
         self._recorded_waiters: dict[RecordedWaiter, None] = {}  # told, once each, when more is recorded
         self._closed = False  # whether nothing more is taken
+        self._failure: str | None = None  # why nothing more can be taken, whatever the log says
 
     @property
     def is_full(self) -> bool:
@@ -223,7 +242,7 @@ class Intake:
     @property
     def failure(self) -> str | None:
         """Why nothing can be recorded any more, if so."""
-        return None if self._log is None else self._log.failure
+        return self._failure or (None if self._log is None else self._log.failure)
 
     @property
     def may_withdraw(self) -> bool:
@@ -302,8 +321,8 @@ class Intake:
 
     def on_progress(self) -> None:
         """The log calls this when more is recorded, when there is more room, or when it failed."""
-        if self._held is not None:
-            self._hand_out(self._held.release(self.recorded))
+        if self._held is not None and self._failure is None:
+            self._release(self._held)
         waiters, self._recorded_waiters = self._recorded_waiters, {}
         for waiter in waiters:
             self._tell(waiter, waiter.on_recorded)
@@ -353,15 +372,34 @@ class Intake:
             report_failure("publisher", self._metrics)
             waiter.abort()
 
+    def _release(self, held: Held) -> None:
+        """Hand out what is on disk now."""
+        try:
+            self._hand_out(held.release(self.recorded))
+        except Exception as error:
+            # They are recorded, and not everybody has seen them: nothing may follow.
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """Take nothing more, as what was given out is not whole anywhere."""
+        if self._failure is None:
+            self._failure = f"{type(error).__name__}: {error}"
+            logger.opt(exception=error).critical(
+                "what was accepted could not be handed on; nothing more is taken"
+            )
+            if self._log is not None:
+                self._log.fail(self._failure)
+
     def _take(
         self, decode: _Decode, texts: Sequence[bytes], spend: Spend | None, sessions: Sessions, *, lines: bool
     ) -> list[Accepted | RecorderError]:
         now_ms = self._clock.now_ms()
-        outcomes: list[Accepted | RecorderError] = []
+        # Filled in place: an answer to what has its place already must not fail for want of memory.
+        outcomes: list[Accepted | RecorderError] = [_NOT_TRIED] * len(texts)
         entries: list[Entry] = []
         try:
             closed = self._why_nothing()
-            for text in texts:
+            for index, text in enumerate(texts):
                 try:
                     if closed is not None:
                         raise closed
@@ -369,13 +407,15 @@ class Intake:
                     known = self._look_into(deltas, text, sessions, lines=lines)
                     if spend is not None:
                         spend(len(deltas))
+                    outcomes[index] = self._sequence(deltas, known, now_ms, entries)
                 except RecorderError as error:
                     self._metrics.refuse(error.code)
                     # Its traceback holds the text, in a circle that would wait for the garbage collector.
                     error.__traceback__ = error.__context__ = None
-                    outcomes.append(error)
-                else:
-                    outcomes.append(self._sequence(deltas, known, now_ms, entries))
+                    outcomes[index] = error
+                except MemoryError:
+                    outcomes[index] = _no_memory(len(text))
+                    self._metrics.refuse(OutOfMemory.code)
         finally:
             # Whatever happens: what has a place is seen and recorded.
             self._hand_on(entries)
@@ -418,8 +458,8 @@ class Intake:
     def _check_open(self, *, closing_is_fine: bool = False) -> None:
         if self._closed and not closing_is_fine:
             raise Closed("the recorder is stopping", hint="publish again when it is back")
-        if self._log is not None and self._log.failure is not None:
-            raise Unavailable(f"nothing can be recorded: {self._log.failure}", hint="restart the recorder")
+        if self.failure is not None:
+            raise Unavailable(f"nothing can be recorded: {self.failure}", hint="restart the recorder")
         if self._log is not None and self._log.trouble is not None:
             raise _not_on_disk(self._log.trouble)
 
@@ -452,7 +492,34 @@ class Intake:
     def _sequence(
         self, deltas: Sequence[Delta], known: dict[int, _Known], now_ms: int, entries: list[Entry]
     ) -> Accepted:
-        """Give deltas their places; the entries that they become are added to `entries`."""
+        """Give deltas their places, all or none; the entries that they become are added to `entries`."""
+        before, checkpoint = len(entries), self._sequencer.checkpoint(deltas)
+        # Ids that are new in this very frame; `ids` may hold fewer than the frame has.
+        fresh: dict[str, tuple[int, bytes]] = {}
+        try:
+            accepted = self._number(deltas, known, now_ms, entries, fresh)
+            for delta_id, (seq, content) in fresh.items():
+                self._ids.add(delta_id, seq, content)
+        except BaseException:
+            try:
+                del entries[before:]
+                for delta_id in fresh:
+                    self._ids.forget(delta_id)
+                self._sequencer.roll_back(checkpoint)
+            except BaseException as error:
+                self._fail(error)
+            raise
+        self._metrics.duplicates += accepted.duplicates
+        return accepted
+
+    def _number(
+        self,
+        deltas: Sequence[Delta],
+        known: dict[int, _Known],
+        now_ms: int,
+        entries: list[Entry],
+        fresh: dict[str, tuple[int, bytes]],
+    ) -> Accepted:
         sequencer = self._sequencer
         start = sequencer.head
         if not known:
@@ -460,35 +527,35 @@ class Intake:
             last = sequencer.head
             return Accepted(sequencer.epoch, start + 1, last, len(deltas), last)
         seqs: list[int] = []
-        fresh: dict[
-            str, int
-        ] = {}  # ids that are new in this very frame; `ids` may hold fewer than the frame has
         for index, delta in enumerate(deltas):
             seq, content = known.get(index, _UNKNOWN)
-            if seq is None and delta.id is not None:
-                seq = fresh.get(delta.id)
+            if seq is None and delta.id is not None and delta.id in fresh:
+                seq = fresh[delta.id][0]
             if seq is None:
                 entry = sequencer.append(delta, now_ms, content)
                 entries.append(entry)
                 seq = entry.seq
                 if delta.id is not None and content is not None:
-                    fresh[delta.id] = seq
-                    self._ids.add(delta.id, seq, content)
+                    fresh[delta.id] = seq, content
             seqs.append(seq)
         duplicates = len(seqs) - (sequencer.head - start)
-        self._metrics.duplicates += duplicates
         return Accepted(sequencer.epoch, seqs[0], seqs[-1], len(seqs), max(seqs), duplicates)
 
     def _hand_on(self, entries: list[Entry]) -> None:
-        """To those who broadcast and to those who record, in the same breath."""
+        """To those who record and to those who broadcast, in the same breath."""
         if not entries:
             return
-        if self._held is None:
-            self._hand_out(entries)
-        else:
-            self._held.hold(entries)
-        if self._log is not None:
-            self._log.extend(entries)
+        try:
+            # In this order: nobody must have seen what the log did not take.
+            if self._log is not None:
+                self._log.extend(entries)
+            if self._held is None:
+                self._hand_out(entries)
+            else:
+                self._held.hold(entries)
+        except BaseException as error:
+            self._fail(error)
+            raise
 
     def _hand_out(self, entries: list[Entry]) -> None:
         """They are so: count them, and let them be seen."""
@@ -509,6 +576,14 @@ def _raised(outcome: Accepted | RecorderError) -> Accepted:
             # and with them the callers' frames, which have the text.
             del outcome
     return outcome
+
+
+def _no_memory(size: int) -> OutOfMemory:
+    logger.bind(size=size).error("a publish was refused for want of memory; nothing of it was taken")
+    return OutOfMemory(
+        f"not recorded: there was no memory for a publish of {size} bytes",
+        hint="publish it again, in smaller pieces or later",
+    )
 
 
 def _not_on_disk(reason: str) -> StoreError:
@@ -535,6 +610,8 @@ Spend = Callable[[int], None]
 _Known = tuple[int | None, bytes | None]
 """The seq that a delta's id has already, None where it is new; the digest of its content."""
 _UNKNOWN: _Known = (None, None)
+_NOT_TRIED = InternalError("it was not come to")
+"""What stands for the answers to the texts behind one that nobody could make anything of."""
 _NOTHING_KNOWN: dict[int, _Known] = {}
 
 

@@ -1,17 +1,23 @@
 """The one place where a delta gets its number, its time, its link in the chain and its bytes on the wire.
 
 Synchronous and pure but for its own state: it reads no clock and does no I/O, so two deltas can never race for a
-place. Whatever valid delta comes, `append` does not fail: the first half of an array would have its places already.
+place. Whatever valid delta comes, `append` refuses none. It may still run out of memory: then that delta has no place
+and nothing has changed, and `roll_back` takes back the places of those before it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from recorder.core import chain
 from recorder.core.delta import CREATED, Delta, Entry
 from recorder.core.timestamps import format_ms
-from recorder.engine.session_states import CurrentStates, same_json
+from recorder.engine.session_states import CurrentState, CurrentStates, same_json
 from recorder.wire.events import EVENT_OPENING, item_text
 from recorder.wire.frames import text_frame
+
+Checkpoint = tuple[int, bytes | None, str, dict[str, CurrentState | None]]
+"""The head, the hash and the time of recording there, and the states of the sessions that are about to change."""
 
 
 class Sequencer:
@@ -67,11 +73,11 @@ class Sequencer:
         timestamp = delta.timestamp or self._now_text
         before, before_digest, filled, lineage = self._before(delta)
         extras = (delta.id, id_digest, filled, lineage)
-        after_digest = None
-        if self._hash is not None:
+        after_digest, link = None, self._hash
+        if link is not None:
             after_digest = None if delta.after is None else chain.digest(delta.after)
-            self._hash = chain.link(
-                self._hash,
+            link = chain.link(
+                link,
                 seq,
                 (delta.session_id, delta.type),
                 (before_digest, after_digest),
@@ -81,17 +87,14 @@ class Sequencer:
         event = item_text(
             seq,
             recorded_at,
-            self._hash,
+            link,
             (delta.type, delta.session_id),
             (before, delta.after),
             timestamp,
             extras,
             EVENT_OPENING,
         )
-        self.head = seq
-        self._recorded_at = recorded_at
-        self._states.put(delta.session_id, seq, delta.after, after_digest)
-        return Entry(
+        entry = Entry(
             seq,
             delta.session_id,
             delta.type,
@@ -103,9 +106,14 @@ class Sequencer:
             id_digest,
             filled,
             lineage,
-            self._hash,
+            link,
             text_frame(event.encode()),
         )
+        # Only now does anything change: the state first, which may fail and then has not changed either. A head that
+        # moved while its entry was lost to a lack of memory would leave a hole that the next start finds.
+        self._states.put(delta.session_id, seq, delta.after, after_digest)
+        self.head, self._hash, self._recorded_at = seq, link, recorded_at
+        return entry
 
     def forget(self, session_id: str, through: int) -> None:
         """Know a session's state no more, where no delta after a seq has made it: it was erased."""
@@ -115,6 +123,23 @@ class Sequencer:
         """Know a session's state again, where nothing is known of it: it was not erased after all."""
         if self._states.get(session_id) is None:
             self._states.put(session_id, seq, text, None)
+
+    def checkpoint(self, deltas: Sequence[Delta]) -> Checkpoint:
+        """Return what `roll_back` needs to take back the places that these deltas are about to get."""
+        states = self._states
+        return (
+            self.head,
+            self._hash,
+            self._recorded_at,
+            {delta.session_id: states.get(delta.session_id) for delta in deltas},
+        )
+
+    def roll_back(self, checkpoint: Checkpoint) -> None:
+        """Take back every place given since a checkpoint; the sessions it names are as they were then."""
+        head, last_hash, recorded_at, states = checkpoint
+        for session_id, state in states.items():
+            self._states.restore(session_id, state)
+        self.head, self._hash, self._recorded_at = head, last_hash, recorded_at
 
     def mark(self) -> tuple[int, bytes | None, str]:
         """The place that the next entry follows: seq, hash, time of recording."""

@@ -83,7 +83,11 @@ class CurrentStates:
         """Know a session's state no more, where no delta after a seq has made it."""
         state = self._states.get(session_id)
         if state is not None and state.seq <= through:
-            del self._states[session_id]
+            self._set(session_id, None)
+
+    def restore(self, session_id: str, state: CurrentState | None) -> None:
+        """Let a session be as it was when `get` gave this state."""
+        self._set(session_id, state)
 
     def take_from(self, other: CurrentStates, session_id: str) -> None:
         """Let a session be as it is in `other`."""
@@ -104,13 +108,14 @@ class CurrentStates:
 
     def _set(self, session_id: str, state: CurrentState | None) -> None:
         old = self._states.get(session_id)
-        if old is not None:
-            self._characters -= len(old.text)
+        # The dictionary first: where it can't grow for want of memory, nothing has changed.
         if state is not None:
             self._states[session_id] = state
             self._characters += len(state.text)
         elif old is not None:
             del self._states[session_id]
+        if old is not None:
+            self._characters -= len(old.text)
 
 
 def same_json(one: str, other: str) -> bool:

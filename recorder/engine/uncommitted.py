@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from itertools import takewhile
 
 from recorder.core.delta import Entry
 from recorder.engine.sequencer import Sequencer
@@ -47,15 +48,18 @@ class Held:
 
     def release(self, through: int) -> list[Entry]:
         """The entries up to a seq, to be handed out now, in order."""
-        entries, released = self._entries, []
-        while entries and entries[0].seq <= through:
-            entry = entries.popleft()
+        entries = self._entries
+        released = list(takewhile(lambda entry: entry.seq <= through, entries))
+        if not released:
+            return released
+        for entry in released:
             # The digest is asked for only when something is withdrawn: it is computed then.
             self.states.put(entry.session_id, entry.seq, entry.after, None)
-            released.append(entry)
-        if released:
-            self.head = entry.seq
-            self._mark = (entry.seq, entry.hash, entry.recorded_at)
+        mark = (entry.seq, entry.hash, entry.recorded_at)
+        # Until here it could fail, and be done again; an entry that was taken off and not handed out would be a gap.
+        for _ in released:
+            entries.popleft()
+        self.head, self._mark = entry.seq, mark
         return released
 
     def withdraw(self) -> list[Entry]:

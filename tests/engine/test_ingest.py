@@ -12,16 +12,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recorder.core import chain
 from recorder.core.chain import GENESIS
 from recorder.core.clock import FakeClock
 from recorder.core.delta import Entry
-from recorder.core.errors import Closed, Conflict, InvalidDelta, InvalidJson, RecorderError, Unavailable
+from recorder.core.errors import (
+    Closed,
+    Conflict,
+    InvalidDelta,
+    InvalidJson,
+    OutOfMemory,
+    RecorderError,
+    Unavailable,
+)
 from recorder.core.metrics import Metrics
+from recorder.engine import sequencer as sequencer_module
 from recorder.engine.idempotency import RecentIds
 from recorder.engine.ingest import Accepted, Intake
 from recorder.engine.limits import PublishLimits
 from recorder.engine.sequencer import Sequencer
 from recorder.engine.session_states import CurrentStates
+from tests.support.store import columns_of, verify_chain
 
 EPOCH = "01JD3K9V2M"
 
@@ -36,7 +47,7 @@ class Wire:
     def publish(self, entries: Sequence[Entry]) -> None:
         self.entries.extend(entries)
         if self.log is not None:
-            assert entries[0] not in self.log.entries  # recorded after it was broadcast, in the same breath
+            assert entries[0] in self.log.entries  # nobody sees what the log did not take
 
 
 class Queue:
@@ -57,6 +68,9 @@ class Queue:
     def extend(self, entries: Sequence[Entry]) -> None:
         self.entries.extend(entries)
 
+    def fail(self, reason: str) -> None:
+        self.failure = reason
+
 
 class Setup:
     """An intake and all that is around it."""
@@ -70,8 +84,9 @@ class Setup:
         self.metrics = Metrics()
         self.ids = RecentIds(remembered)
         self.states = CurrentStates()
+        self.sequencer = Sequencer(EPOCH, 0, GENESIS, "", self.states)
         self.intake = Intake(
-            Sequencer(EPOCH, 0, GENESIS, "", self.states),
+            self.sequencer,
             self.ids,
             self.wire,
             self.log,
@@ -580,3 +595,120 @@ def test_a_refusal_is_counted_by_its_code() -> None:
     for text, kind in ((b"{", InvalidJson), (b"{}", InvalidDelta), (b"{}", InvalidDelta)):
         assert type(refused(setup, text)) is kind
     assert setup.metrics.refused == {"invalid_json": 1, "invalid_delta": 2}
+
+
+# Whatever goes wrong while places are given.
+
+
+class Failing:
+    """Stands in for a function; its n-th call from now finds no memory."""
+
+    def __init__(self, work: Callable[..., Any], error: BaseException) -> None:
+        self.work = work
+        self.error = error
+        self.left = 0  # calls until the one that fails; 0 for never
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        self.left -= 1
+        if self.left == 0:
+            raise self.error
+        return self.work(*args, **options)
+
+
+def state_of(setup: Setup) -> Any:
+    """Everything that numbering moves."""
+    return (
+        setup.sequencer.mark(),
+        setup.states.listing(),
+        setup.states.recorded_bytes,
+        len(setup.queue.entries),
+    )
+
+
+@pytest.mark.parametrize("name", ["item_text", "text_frame", "Entry", "chain.link"])
+@pytest.mark.parametrize("call", [1, 2, 3])
+def test_a_publish_that_finds_no_memory_at_any_of_its_deltas_leaves_no_trace(
+    monkeypatch: pytest.MonkeyPatch, name: str, call: int
+) -> None:
+    setup = Setup()
+    setup.take(delta(sessionId="a"), delta(sessionId="gone"))
+    frame = json.dumps(
+        [
+            delta(id="x", sessionId="new"),
+            delta(type="deleted", sessionId="gone", after=None),
+            delta(after=[1]),
+        ]
+    ).encode()
+    before = state_of(setup)
+    owner, attribute = f"recorder.engine.sequencer.{name}".rsplit(".", 1)
+    failing = Failing(
+        getattr(chain if owner.endswith("chain") else sequencer_module, attribute), MemoryError()
+    )
+    monkeypatch.setattr(f"{owner}.{attribute}", failing)
+    failing.left = call
+    [outcome] = setup.intake.accept_each([frame])
+    assert isinstance(outcome, OutOfMemory)
+    assert state_of(setup) == before
+    assert setup.metrics.refused == {"out_of_memory": 1}
+    # The same again, ids and all, is taken as if it came for the first time.
+    assert setup.intake.accept(frame).fields(0) == {
+        "epoch": EPOCH, "firstSeq": 3, "seq": 5, "count": 3, "durable": False
+    }  # fmt: skip
+    verify_chain([columns_of(entry) for entry in setup.queue.entries], GENESIS)
+
+
+def test_a_frame_that_finds_no_memory_does_not_touch_those_before_and_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    setup = Setup()
+    failing = Failing(sequencer_module.item_text, MemoryError())
+    monkeypatch.setattr("recorder.engine.sequencer.item_text", failing)
+    failing.left = 3
+    frames = [json.dumps([delta(), delta(after=n)]).encode() for n in range(3)]
+    first, second, third = setup.intake.accept_each(frames)
+    assert isinstance(second, OutOfMemory)
+    assert [(each.first_seq, each.seq) for each in (first, third) if isinstance(each, Accepted)] == [
+        (1, 2),
+        (3, 4),
+    ]
+    assert [entry.seq for entry in setup.queue.entries] == [1, 2, 3, 4]
+
+
+def test_an_error_that_nobody_expects_leaves_no_trace_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    setup = Setup()
+    failing = Failing(sequencer_module.item_text, ZeroDivisionError())
+    monkeypatch.setattr("recorder.engine.sequencer.item_text", failing)
+    before = state_of(setup)
+    failing.left = 2
+    with pytest.raises(ZeroDivisionError):
+        setup.intake.accept(json.dumps([delta(), delta()]).encode())
+    assert state_of(setup) == before
+    assert setup.take(delta())["seq"] == 1
+
+
+def test_where_what_has_its_places_cannot_be_handed_on_nothing_more_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    setup = Setup()
+    failing = Failing(setup.wire.publish, MemoryError())
+    monkeypatch.setattr(setup.wire, "publish", failing)
+    failing.left = 1
+    with pytest.raises(MemoryError):
+        setup.take(delta())
+    assert "MemoryError" in (setup.queue.failure or "")
+    with pytest.raises(Unavailable, match="nothing can be recorded: MemoryError"):
+        setup.take(delta())
+    assert setup.wire.entries == []
+
+
+def test_without_recording_too_nothing_follows_what_was_not_broadcast(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    setup = Setup(recording=False)
+    failing = Failing(setup.wire.publish, MemoryError())
+    monkeypatch.setattr(setup.wire, "publish", failing)
+    failing.left = 1
+    with pytest.raises(MemoryError):
+        setup.take(delta())
+    with pytest.raises(Unavailable):
+        setup.take(delta())

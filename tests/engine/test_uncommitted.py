@@ -7,7 +7,6 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.intake.test_intake import EPOCH, Queue, Wire
 
 from recorder.core.chain import GENESIS
 from recorder.core.clock import FakeClock
@@ -20,6 +19,7 @@ from recorder.engine.limits import PublishLimits
 from recorder.engine.sequencer import Sequencer
 from recorder.engine.session_states import CurrentStates
 from recorder.engine.uncommitted import Held
+from tests.engine.test_ingest import EPOCH, Queue, Wire
 from tests.support.store import columns_of, verify_chain
 
 

@@ -55,6 +55,10 @@ _EXPORT = (
 )
 
 
+class LogBroken(Exception):
+    """Entries are missing from the log in memory: no file may say that it has them."""
+
+
 @dataclass(frozen=True, slots=True)
 class SnapshotResult:
     """What a snapshot did.
@@ -121,16 +125,18 @@ class Snapshotter:
             if is_gone(self._path):
                 await self._remake()
             await self.settle()
-            before = self.durable
+            before, rows = self.durable, 0
             while self.durable < target:
-                await self._append(target)
+                rows += await self._append(target)
                 on_durable()
+            if rows != self.durable - before:
+                raise LogBroken(f"{rows} entries were written for seqs {before + 1} to {self.durable}")
             await self._prune()
             await self._copy_small_tables(facts)
             # Somebody may have removed it meanwhile: SQLite writes to it all the same.
             self._check_place()
             self.is_lost = False
-            return SnapshotResult(self.durable - before, self.durable, self._path.stat().st_size)
+            return SnapshotResult(rows, self.durable, self._path.stat().st_size)
 
     async def settle(self) -> None:
         """Learn from the file itself where it is: a call that was cancelled may have been carried out all the same.
@@ -217,17 +223,17 @@ class Snapshotter:
         self._identity = file_id(self._path)
         await self._file.run(erasure.unmark)
 
-    async def _append(self, target: int) -> None:
-        """Copy the next rows, up to `target` at most, in one transaction."""
+    async def _append(self, target: int) -> int:
+        """Copy the next rows, up to `target` at most, in one transaction; how many. Raises `LogBroken`."""
         target = min(target, self.durable + TRANSACTION_ROWS)
-        cursor, size, limit = self.durable, 0, FIRST_ROWS
+        cursor, size, limit, rows = self.durable, 0, FIRST_ROWS, 0
         try:
             await self._file.run(_begin)
             while cursor < target and size < TRANSACTION_BYTES:
                 after, most = cursor, limit
                 text = await self._memory.run(lambda conn: _export(conn, after, target, most))  # noqa: B023
-                cursor = await self._file.run(lambda conn: _import(conn, text))  # noqa: B023
-                size += len(text)
+                count = await self._file.run(lambda conn: _import(conn, text, after))  # noqa: B023
+                cursor, rows, size = after + count, rows + count, size + len(text)
                 # Never far more than fitted last time: where rows grow, few are looked at in vain.
                 limit = min(SLICE_ROWS, 2 * (cursor - after))
             await self._file.run(_commit)
@@ -239,6 +245,7 @@ class Snapshotter:
                 self._note_lost()
             raise
         self.durable = cursor
+        return rows
 
     async def _prune(self) -> None:
         """Remove from the file what was removed from memory, all of which is on disk, with the same receipts."""
@@ -277,18 +284,23 @@ def _settle(conn: sqlite3.Connection) -> tuple[int, int]:
 
 def _export(conn: sqlite3.Connection, after: int, target: int, limit: int) -> str:
     end = conn.execute(_SLICE_END, (after, target, limit)).fetchone()[0]
+    if end is None:
+        raise LogBroken(f"entries {after + 1} to {target} are missing from memory")
     return str(conn.execute(_EXPORT, (after, end)).fetchone()[0])
 
 
-def _import(conn: sqlite3.Connection, text: str) -> int:
+def _import(conn: sqlite3.Connection, text: str, after: int) -> int:
+    """Insert the rows that follow a seq, and see that they do; how many they are."""
     rows = orjson.loads(text)
+    if [row[0] for row in rows] != list(range(after + 1, after + 1 + len(rows))):
+        raise LogBroken(f"entries between seq {after} and seq {rows[-1][0]} are missing from memory")
     values: list[Any] = []
     for row in rows:
         for index in _BLOBS:
             row[index] = bytes.fromhex(row[index]) if row[index] else None
         values += row
     append_rows(conn, values, rows[0][0], rows[-1][0])
-    return int(rows[-1][0])
+    return len(rows)
 
 
 def _begin(conn: sqlite3.Connection) -> None:

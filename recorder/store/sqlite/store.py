@@ -42,7 +42,7 @@ from recorder.store.sqlite.recovery.open import Opening
 from recorder.store.sqlite.recovery.replay import replay
 from recorder.store.sqlite.recovery.salvage import Loss, give_up_rest
 from recorder.store.sqlite.rows import get_meta, set_meta
-from recorder.store.sqlite.snapshot import SnapshotResult, Snapshotter
+from recorder.store.sqlite.snapshot import LogBroken, SnapshotResult, Snapshotter
 from recorder.store.sqlite.states import SqliteStateStore
 from recorder.store.sqlite.writer import Writer
 
@@ -189,7 +189,7 @@ class SqliteStore:
             await self._snapshotter.settle()
         except (sqlite3.Error, OSError) as error:
             raise files.unreadable(self._config.path, error) from error
-        self._writer.recorded = loaded.head
+        self._writer.resume(loaded.head)
         self._pruned = loaded.pruned
         self.last_snapshot_at = loaded.meta.get("last_snapshot_at")
         self.last_loss = loaded.meta.get("last_loss")
@@ -284,6 +284,10 @@ class SqliteStore:
     def extend(self, entries: Sequence[Entry]) -> None:
         """Queue entries. Raises `Closed`."""
         self._writer.extend(entries)
+
+    def fail(self, reason: str) -> None:
+        """Record nothing more: what was given out can't be recorded whole. The next start begins a new epoch."""
+        self._writer.fail(reason)
 
     async def flush(self) -> None:
         """Until everything appended before is recorded."""
@@ -405,6 +409,11 @@ class SqliteStore:
         try:
             result = await self._snapshotter.run(self.recorded, facts, self._progress)
             await self._commits.forget(self.on_file)
+        except LogBroken as error:
+            self._writer.fail(str(error))
+            raise StoreError(
+                str(error), hint="restart the recorder: it goes on from what is on disk"
+            ) from error
         except (sqlite3.Error, OSError) as error:
             raise self._disk_error(error) from error
         self.last_snapshot_at, self._saved_facts = at, changed

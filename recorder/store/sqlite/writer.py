@@ -69,6 +69,7 @@ class Writer:
             log_entries  # asked once: a line that nobody reads would cost as much as recording
         )
         self._queue: deque[Entry] = deque()  # appended, not recorded
+        self._last = recorded  # the highest seq appended
         self._bytes = 0  # frame bytes in the queue and in the groups under way
         self._under_way = 0  # entries in the groups under way
         self._insertion: asyncio.Task[None] | None = (
@@ -93,18 +94,45 @@ class Writer:
         return len(self._queue) + self._under_way
 
     def extend(self, entries: Sequence[Entry]) -> None:
-        """Queue the next entries.
+        """Queue the next entries, all or none.
 
         Raises:
             Closed: It was closed.
-            StoreError: Recording has failed.
+            StoreError: Recording has failed, or fails now, since these do not follow what was appended before.
         """
         if self._closed:
             raise Closed("the store is closed")
         self._check()
-        self._queue.extend(entries)
-        self._bytes += sum([len(entry.frame) for entry in entries])
+        first, last = entries[0].seq, entries[-1].seq
+        if first != self._last + 1 or last - first + 1 != len(entries):
+            self.fail(f"seqs {first} to {last} ({len(entries)} entries) do not follow seq {self._last}")
+            self._check()
+        queue, size = self._queue, sum([len(entry.frame) for entry in entries])
+        waiting = len(queue)
+        try:
+            queue.extend(entries)
+        except BaseException:
+            # Out of memory in the middle: none of them, or what comes next would follow a part of them.
+            while len(queue) > waiting:
+                queue.pop()
+            raise
+        self._bytes += size
+        self._last = last
         self._wake.set()
+
+    def resume(self, recorded: int) -> None:
+        """Go on behind this seq, before anything is appended."""
+        self.recorded = self._last = recorded
+
+    def fail(self, reason: str) -> None:
+        """Take nothing more, for good: numbers that were given out can't be recorded, and nothing may follow them.
+
+        /readyz is red from here on, and a new start begins a new epoch.
+        """
+        if self.failure is None:
+            self.failure = reason
+            logger.bind(error=reason).critical("recording failed")
+            self._tell()
 
     async def flush(self) -> None:
         """Until everything appended so far is recorded; what is appended meanwhile is not waited for.
@@ -128,11 +156,8 @@ class Writer:
                     if self.trouble is not None:
                         await self._until_mended()
         except Exception as error:
-            # The boundary of recording, whatever went wrong. Numbers that were given out can't be recorded: nothing
-            # may follow them. /readyz is red from here on, and a new start begins a new epoch.
-            self.failure = f"{type(error).__name__}: {error}"
-            logger.bind(error=self.failure).critical("recording failed")
-            self._tell()
+            # The boundary of recording, whatever went wrong.
+            self.fail(f"{type(error).__name__}: {error}")
         finally:
             if self._insertion is not None:
                 self._insertion.cancel()
@@ -185,6 +210,7 @@ class Writer:
         self.trouble = error.strerror or str(error)
         logger.bind(error=self.trouble, withdrawn=self.waiting).error("the commit log cannot be written")
         self._queue.clear()
+        self._last = self.recorded
         self._bytes = self._under_way = 0
         self._on_withdrawn(self.trouble)
         self._tell()
