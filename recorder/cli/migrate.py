@@ -24,6 +24,7 @@ from recorder.store.sqlite.connection import connect_file
 from recorder.store.sqlite.identity import locked
 from recorder.store.sqlite.migrations import migrate as migrate_database
 from recorder.store.sqlite.recovery import check as checking
+from recorder.store.sqlite.recovery.journal import check_at_rest
 
 
 def migrate(
@@ -57,7 +58,7 @@ def migrate(
 
 def _migrate(path: Path, to: int) -> tuple[int, Path | None]:
     """The version that the file had, and the copy of it as it was; None where it has the one that is wanted."""
-    files.check_file(path)
+    check_at_rest(path)
     left = segment_files(path)
     if left:
         raise StoreUnreadable(

@@ -124,15 +124,19 @@ def publish(
         new.unlink(missing_ok=True)
 
 
-def check_file(path: Path) -> None:
+def check_file(path: Path, image: Path | None = None) -> None:
     """Look at an existing file before anything touches it; mend its mode where it is ours.
+
+    Args:
+        path: The file.
+        image: A copy of it in which its journal was played back: what the header says is read there.
 
     Raises:
         StoreUnreadable: It is not a database of ours, or of a newer version. It is left as it is.
     """
     untouched = "it was left as it is; move it away, or set another DB_PATH"
     try:
-        with path.open("rb") as file:
+        with (image or path).open("rb") as file:
             header = file.read(100)
         status = path.stat()
         if len(header) < 100 or not header.startswith(_HEADER):

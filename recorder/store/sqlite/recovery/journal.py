@@ -3,26 +3,32 @@
 SQLite plays a journal back into the file when it is opened, and removes it. Where the journal or the file is damaged,
 what comes of that is worse than what there was, and cannot be taken back: a file that is then refused would not have
 been left as it was. It costs a copy of the file, after a crash in the middle of a snapshot only.
+
+Until the journal is played back the file says nothing about itself, and its header is no exception: the journal may hold
+the first page. So nothing of a file is looked at before this.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from loguru import logger
 
-from recorder.core.errors import StoreDamaged
+from recorder.core.errors import StoreDamaged, StoreUnreadable
 from recorder.store.sqlite import files
 from recorder.store.sqlite.connection import connect_sqlite
 from recorder.store.sqlite.identity import FILE_MODE
 from recorder.store.sqlite.recovery import check as checking
+from recorder.store.sqlite.recovery.backups import free_name
 
 
-def rehearse(path: Path) -> None:
-    """Play back the journal of a file in a copy, where there is one that is needed, and check what comes of it.
+def check_at_rest(path: Path) -> None:
+    """Look at a file before anything touches it, with its journal played back in a copy where it has one.
 
     Args:
         path: The file; its lock is ours.
@@ -30,32 +36,95 @@ def rehearse(path: Path) -> None:
     Raises:
         StoreUnreadable: The file can't be used; it and its journal are as they were.
     """
+    try:
+        with played_back(path) as image:
+            files.check_file(path, image)
+            if image is not None:
+                _check(image)
+    except OSError as error:
+        _go_on_without_copy(path, error)
+    except (StoreDamaged, sqlite3.Error) as error:
+        raise files.unreadable(path, error) from error
+
+
+@contextmanager
+def played_back(path: Path) -> Iterator[Path | None]:
+    """Give a copy of a file in which its journal was played back, while the block lasts; None where none is needed.
+
+    Args:
+        path: The file; its lock is ours. It and its journal are left as they are.
+
+    Raises:
+        sqlite3.Error: SQLite can't make a database of the two.
+        OSError: They can't be read, or the copy can't be written.
+    """
     journal = _journal(path)
     copy = path.with_name(f"{path.name}.rehearsal")
     # The lock is ours, so files of these names were left by a crash.
     _remove(copy)
+    if not _is_needed(journal):
+        yield None
+        return
     try:
-        if not _is_needed(journal):
-            return
         shutil.copyfile(path, copy)
         shutil.copyfile(journal, _journal(copy))
         for made in (copy, _journal(copy)):
             made.chmod(FILE_MODE)
         with closing(connect_sqlite(str(copy))) as conn:
-            checking.check(conn)
-            # A journal that was cut may undo a table and not its index: the next write would fail, too late.
-            found = conn.execute("PRAGMA integrity_check(1)").fetchone()[0]
-            if found != "ok":
-                raise StoreDamaged(found)
-    except OSError as error:
-        # On a full disk there is no room for a copy, and a recorder that does not start is no help either.
-        logger.bind(db_path=str(path), error=error.strerror).warning(
-            "a crash has broken off a snapshot; it is undone without having been tried on a copy"
-        )
-    except (StoreDamaged, sqlite3.Error) as error:
-        raise files.unreadable(path, error) from error
+            conn.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        yield copy
     finally:
         _remove(copy)
+
+
+def set_stray_aside(path: Path, now_ms: int) -> None:
+    """Put a journal aside whose database file is gone: it would be played back into the new one.
+
+    Args:
+        path: The database file; its lock is ours.
+        now_ms: For the name aside.
+
+    Raises:
+        StoreUnreadable: It can't be renamed.
+    """
+    journal = _journal(path)
+    if os.path.lexists(path) or not _is_needed(journal):
+        return
+    name = free_name(path, "stray", now_ms)
+    aside = name.with_name(f"{name.name}-journal")
+    try:
+        journal.rename(aside)
+        files.sync(path.parent)
+    except OSError as error:
+        raise files.unreadable(journal, error) from error
+    logger.bind(db_path=str(path), journal=str(aside)).warning(
+        "there is a journal without its database file; it was put aside, and the recording begins anew"
+    )
+
+
+def _check(image: Path) -> None:
+    with closing(connect_sqlite(str(image))) as conn:
+        checking.check(conn)
+        # A journal that was cut may undo a table and not its index: the next write would fail, too late.
+        found = conn.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if found != "ok":
+            raise StoreDamaged(found)
+
+
+def _go_on_without_copy(path: Path, error: OSError) -> None:
+    """Let SQLite play the journal back untried: on a full disk a recorder that does not start is no help either."""
+    try:
+        files.check_file(path)
+    except StoreDamaged:
+        # What the header says counts only once the journal is played back: nobody knows that this is damage.
+        size = path.stat().st_size
+        raise StoreUnreadable(
+            f"{path}: a crash has broken off a snapshot, and it can't be undone in a copy first: {error.strerror}",
+            hint=f"it was left as it is; make room for {size} bytes beside it, and start again",
+        ) from error
+    logger.bind(db_path=str(path), error=error.strerror).warning(
+        "a crash has broken off a snapshot; it is undone without having been tried on a copy"
+    )
 
 
 def _journal(path: Path) -> Path:

@@ -24,7 +24,7 @@ from recorder.store.sqlite.connection import Database, open_file
 from recorder.store.sqlite.identity import FileLock
 from recorder.store.sqlite.recovery import check as checking
 from recorder.store.sqlite.recovery import load as loading
-from recorder.store.sqlite.recovery.journal import rehearse
+from recorder.store.sqlite.recovery.journal import check_at_rest, set_stray_aside
 from recorder.store.sqlite.recovery.salvage import Loss, salvage
 from recorder.store.sqlite.rows import Transaction, rebuild_states
 
@@ -57,6 +57,7 @@ class Opening:
         Raises:
             StoreUnreadable: It can't be opened, or is no database of ours; it is left as it is.
         """
+        set_stray_aside(self._path, self._clock.now_ms())
         files.create_if_missing(self._path, self._lock.take)
         async with AsyncExitStack() as stack:
             try:
@@ -92,8 +93,7 @@ class Opening:
             await self._read_in(file, memory, on_progress)
 
     async def _enter(self, stack: AsyncExitStack) -> Database:
-        files.check_file(self._path)
-        await asyncio.to_thread(rehearse, self._path)
+        await asyncio.to_thread(check_at_rest, self._path)
         try:
             return await stack.enter_async_context(open_file(self._path, busy_seconds=self._busy_seconds))
         except sqlite3.Error as error:

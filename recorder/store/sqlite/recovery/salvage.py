@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from recorder.store.sqlite.connection import connect_sqlite
 from recorder.store.sqlite.files import publish
 from recorder.store.sqlite.recovery import backups as aside
 from recorder.store.sqlite.recovery.check import Erased, break_in, erased_digests
+from recorder.store.sqlite.recovery.journal import played_back
 from recorder.store.sqlite.recovery.replay import Replayed, end_of_log
 from recorder.store.sqlite.retention import Receipt, Slice, prune_slice
 from recorder.store.sqlite.rows import (
@@ -116,11 +117,7 @@ def salvage(path: Path, reason: str, now_ms: int, lock: Callable[[Path], None] =
     Raises:
         sqlite3.Error, OSError: The new file can't be written; the damaged one is where it was.
     """
-    # Immutable: neither locked nor mended nor changed, and a journal beside it is left alone.
-    uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
-    with closing(connect_sqlite(uri, uri=True)) as source:
-        # Otherwise SQLite reads nothing at all of a file that has been cut, or has one unreadable definition.
-        source.execute("PRAGMA writable_schema = ON")
+    with _best_source(path) as source:
         saving = _Saving(source, format_ms(now_ms))
 
         def fill(target: sqlite3.Connection) -> None:
@@ -162,6 +159,33 @@ def give_up_rest(conn: sqlite3.Connection, path: Path, replayed: Replayed, now_m
     return loss
 
 
+@contextmanager
+def _best_source(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open what more can be saved from: the file as it is, or a copy in which its journal was played back."""
+    with closing(_open_damaged(path)) as as_it_is, ExitStack() as stack:
+        try:
+            image = stack.enter_context(played_back(path))
+        except (sqlite3.Error, OSError) as error:
+            logger.bind(db_path=str(path), error=str(error)).warning(
+                "the journal could not be played back in a copy"
+            )
+            image = None
+        if image is not None:
+            undone = stack.enter_context(closing(_open_damaged(image)))
+            if _Saving(undone, "").count() >= _Saving(as_it_is, "").count():
+                yield undone
+                return
+        yield as_it_is
+
+
+def _open_damaged(path: Path) -> sqlite3.Connection:
+    # Immutable: neither locked nor mended nor changed, and a journal beside it is left alone.
+    conn = connect_sqlite(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+    # Otherwise SQLite reads nothing at all of a file that has been cut, or has one unreadable definition.
+    conn.execute("PRAGMA writable_schema = ON")
+    return conn
+
+
 class _Saving:
     """One rescue.
 
@@ -191,6 +215,18 @@ class _Saving:
             self._give_up_first(target)
         with Transaction(target):
             self._settle(target)
+
+    def count(self) -> int:
+        """How many entries could be saved."""
+        cut = _attempt(lambda: self._source.execute("SELECT max(last_seq) FROM prunes").fetchone()[0])
+        self._pruned = cut if isinstance(cut, int) else 0
+        previous = _attempt(
+            lambda: self._source.execute(
+                "SELECT last_hash FROM prunes WHERE last_seq = ?", (self._pruned,)
+            ).fetchone()
+        )
+        erased = _attempt(lambda: erased_digests(self._source)) or {}
+        return sum(1 for _ in self._verified((previous and previous[0]) or GENESIS, erased))
 
     def loss(self, reason: str, file: str) -> Loss:
         """What it came to."""
