@@ -96,7 +96,7 @@ class Recorder:
                 settings.max_upgrades_per_minute,
             ),
             publish_rate(settings),
-            settings.max_unfinished_bytes,
+            settings.max_partial_message_bytes,
             clock,
             metrics,
         )
@@ -299,7 +299,7 @@ class Recorder:
     @property
     def _prunes_memory(self) -> bool:
         """Whether the oldest give way at the limit of memory, and not the publishers."""
-        return self.store is not None and self.settings.when_full == "prune"
+        return self.store is not None and self.settings.memory_full_policy == "prune"
 
     @property
     def _memory_limit(self) -> int | None:
@@ -392,9 +392,9 @@ def socket_limits(settings: Settings) -> SocketLimits:
     """What connections may do."""
     return SocketLimits(
         soft_bytes=settings.slow_soft_bytes,
-        soft_seconds=settings.slow_soft_ms / 1000,
+        soft_seconds=settings.slow_soft_time / 1000,
         hard_bytes=settings.slow_hard_bytes,
-        linger_seconds=settings.slow_linger_ms / 1000,
+        linger_seconds=settings.slow_close_grace / 1000,
         ping_interval=settings.ping_interval / 1000,
         ping_timeout=settings.ping_timeout / 1000,
         compression=settings.compression,
@@ -422,7 +422,7 @@ def publish_limits(settings: Settings) -> PublishLimits:
         settings.max_delta_bytes,
         settings.max_message_bytes,
         settings.max_deltas_per_message,
-        settings.max_nesting,
+        settings.max_json_depth,
     )
 
 
@@ -456,7 +456,7 @@ async def prepare_recorder(settings: Settings, *, clock: Clock | None = None) ->
                 settings.queue_max_deltas,
                 settings.queue_max_bytes,
                 commit=settings.durability == "commit",
-                accept_loss=settings.accept_loss,
+                accept_loss=settings.allow_data_loss,
                 log_entries=settings.log_level in ("trace", "debug"),
                 sign=_signer(settings),
             )

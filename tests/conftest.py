@@ -13,7 +13,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from recorder.config.settings import PREFIX, Settings
+from recorder.config.settings import Settings
+from recorder.config.sources import CONFIG_VARIABLE, PREFIX
+from recorder.core.deprecated import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[1]
 # Made by the tools that check, in any run.
@@ -62,10 +64,12 @@ def _elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Away from the project's folder, and deaf to settings in the environment."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.startswith(PREFIX) or name.lower() in Settings.model_fields:
+            if name.startswith(PREFIX) or name in SETTINGS or name.lower() in Settings.model_fields:
                 patch.delenv(name)
         # Never the key of whoever runs the tests.
         patch.setenv(f"{PREFIX}KEY_FILE", str(tmp_path_factory.mktemp("key") / "signing.key"))
+        # Nor the settings.
+        patch.setenv(CONFIG_VARIABLE, "none")
         patch.chdir(tmp_path_factory.mktemp("elsewhere"))
         yield
 

@@ -204,7 +204,7 @@ async def test_damage_in_the_commit_log_that_is_accepted_costs_what_is_behind_it
     flipped = bytearray(segment.read_bytes())
     flipped[byte] ^= 1
     segment.write_bytes(flipped)
-    async with running_app(tmp_path / "b", durability="commit", accept_loss="on") as app:
+    async with running_app(tmp_path / "b", durability="commit", allow_data_loss="on") as app:
         head = app.head
         assert 4 <= head < 10
         assert app.epoch > epoch

@@ -60,7 +60,7 @@ ROUTES = [
 def application(recorder: Recorder) -> Starlette:
     """The HTTP application of a recorder, which need not be loaded yet."""
     settings, origins = recorder.settings, recorder.settings.allowed_origins
-    places: dict[Cost, int] = {"queries": settings.max_queries, "exports": settings.max_exports}
+    places: dict[Cost, int] = {"queries": settings.max_concurrent_queries, "exports": settings.max_exports}
     limit = ConcurrencyLimit(places, recorder.metrics)
     app = Starlette(
         routes=[guarded(route, limit) for route in ROUTES],

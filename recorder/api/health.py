@@ -108,7 +108,9 @@ def offer_gauges(recorder: Recorder, hub: Hub) -> None:
     gauge("recorder_tasks", "Tasks of the event loop", lambda: len(asyncio.all_tasks()))
     gauge("recorder_connections", "Connections open", lambda: recorder.door.admission.connections)
     unfinished = recorder.door.unfinished
-    gauge("recorder_unfinished_bytes", "Held of messages that are not whole yet", lambda: unfinished.total)
+    gauge(
+        "recorder_partial_message_bytes", "Held of messages that are not whole yet", lambda: unfinished.total
+    )
     room = recorder.room
     if room is not None and room.limit is not None:
         gauge("recorder_memory_bytes", "Memory that the database takes", lambda: room.used)

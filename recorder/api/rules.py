@@ -5,9 +5,9 @@ itself (`context.narrowed`, `Grant.check_session`). All others tell of the recor
 403 from them.
 
 `cost` says what answering takes. Each slice of history is short, but a thousand questions at once would make every one
-of them wait for all others, so questions and exports have so many places each (`MAX_QUERIES`, `MAX_EXPORTS`). A place
-is taken by the work, whatever the method and however the path is written, once the caller may ask at all; it is kept
-until the reader has taken the whole answer.
+of them wait for all others, so questions and exports have so many places each (`MAX_CONCURRENT_QUERIES`,
+`MAX_EXPORTS`). A place is taken by the work, whatever the method and however the path is written, once the caller may
+ask at all; it is kept until the reader has taken the whole answer.
 """
 
 from __future__ import annotations

@@ -332,7 +332,9 @@ def recording_stats() -> Json:
             "pruneWithheld": nullable(
                 {"type": "string"}, "Why pruning by age waits for a person's word; null where it does not."
             ),
-            "lastLoss": nullable(ref("Loss"), "What was lost at a start with --accept-loss, the last time."),
+            "lastLoss": nullable(
+                ref("Loss"), "What was lost at a start with --allow-data-loss, the last time."
+            ),
             "lineageBreaks": whole("Deltas since the start whose `before` was not the state last recorded."),
             "pid": whole("The recorder's process.", 1),
         }

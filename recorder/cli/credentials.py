@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from recorder.config.settings import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE
+from recorder.config.sources import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE
 from recorder.core.errors import InvalidSetting
 
 TokenFile = Annotated[

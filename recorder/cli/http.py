@@ -18,7 +18,7 @@ import orjson
 import typer
 
 from recorder.cli.credentials import bearer
-from recorder.config.settings import TOKEN_VARIABLE, URL_VARIABLE
+from recorder.config.sources import TOKEN_VARIABLE, URL_VARIABLE
 from recorder.core.errors import (
     BY_CODE,
     ClientError,

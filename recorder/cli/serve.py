@@ -9,21 +9,31 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine
+import warnings
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from loguru import logger
 
 from recorder.cli import console
 from recorder.config.settings import SettingRow, Settings, load_settings, setting_rows
+from recorder.core.deprecated import SETTINGS, old_names
 from recorder.core.logging import configure_logging
 
 MAX_RATE = 100_000.0
 
 
-def _serve(demo: bool, demo_rate: float | None, **flags: Any) -> int:
-    settings = load_settings(**flags)
+def _serve(demo: bool, demo_rate: float | None, config: Path | None, **flags: Any) -> int:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", FutureWarning)
+        settings = load_settings(config=config, **flags)
     configure_logging(settings.log_level, settings.log_format)
+    for warning in caught:
+        # Only now: how the log looks is a setting, too.
+        logger.warning("{}", str(warning.message))
     # Not at the top: the other commands should not wait for the server's modules.
     from recorder.server.serve import serve
 
@@ -60,10 +70,20 @@ def _announcing(settings: Settings) -> Callable[[str], None]:
     return announce
 
 
-def _flag(row: SettingRow) -> inspect.Parameter:
+def _flags() -> Iterator[inspect.Parameter]:
+    """Yield the flags of all settings, and their old names, which help does not show."""
+    for row in setting_rows():
+        if not row.is_secret:
+            yield _flag(row)
+            for old in old_names(SETTINGS, row.name):
+                yield _flag(replace(row, field=old.lower()), is_hidden=True)
+
+
+def _flag(row: SettingRow, *, is_hidden: bool = False) -> inspect.Parameter:
     names = [f"{row.flag}/--no-{row.flag.removeprefix('--')}"] if row.is_switch else [row.flag]
     words = f"{row.description} ({'' if row.is_switch else row.range + '; '}default {row.default})."
-    option = typer.Option(*names, help=words, metavar=None if row.is_switch else "VALUE", show_default=False)
+    metavar = None if row.is_switch else "VALUE"
+    option = typer.Option(*names, help=words, metavar=metavar, show_default=False, hidden=is_hidden)
     kind: Any = bool | None if row.is_switch else str | None
     return inspect.Parameter(
         row.field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option]
@@ -88,18 +108,29 @@ def _command() -> Callable[..., int]:
                 show_default=False,
             ),
         ] = None,
+        config: Annotated[
+            Path | None,
+            typer.Option(
+                "--config",
+                metavar="FILE",
+                help="Read settings from this file in place of recorder.toml in the working directory and in"
+                " ~/.config/recorder.",
+                show_default=False,
+            ),
+        ] = None,
         **flags: Any,
     ) -> int:
         """Record and serve.
 
-        What --some-name sets can also be set as RECORDER_SOME_NAME or SOME_NAME, in the environment or in a
-        file .env in the working directory. Flags outrank the environment, which outranks the file.
+        What --some-name sets can also be set as RECORDER_SOME_NAME or SOME_NAME in the environment or in a file
+        .env in the working directory, and as some_name in recorder.toml in the working directory or in
+        ~/.config/recorder. Flags outrank the environment, which outranks .env, which outranks recorder.toml.
         """
-        return _serve(demo, demo_rate, **flags)
+        return _serve(demo, demo_rate, config, **flags)
 
     signature = inspect.signature(serve, eval_str=True)
     fixed = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    flags = [_flag(row) for row in setting_rows() if not row.is_secret]
+    flags = list(_flags())
     serve.__signature__ = signature.replace(parameters=[*fixed, *flags])  # type: ignore[attr-defined]
     serve.__annotations__ = {p.name: p.annotation for p in [*fixed, *flags]}
     return serve

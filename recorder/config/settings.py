@@ -1,31 +1,26 @@
-"""The settings: one frozen table that env, `.env`, flags, `--help` and the README are all made from.
+"""The settings: one frozen table that the environment, files, flags, `--help` and the documents are all made from.
 
-Invariant: a value is inside the range its row names, or the program does not start; nothing is clamped,
-guessed or ignored. Sources, the first that has it wins: flags (the arguments of `load_settings`),
-`RECORDER_<NAME>` in the environment, `<NAME>` in the environment, `RECORDER_<NAME>` and then `<NAME>` in the
-file `.env` of the working directory, default.
+Invariant: a value is inside the range its row names, or the program does not start; nothing is clamped, guessed or
+ignored. Sources, the first that has it wins: flags (the arguments of `load_settings`), `RECORDER_<NAME>` in the
+environment, `<NAME>` in the environment, `RECORDER_<NAME>` and then `<NAME>` in the file `.env` of the working
+directory, `<name>` in `recorder.toml` of the working directory, then in `~/.config/recorder/recorder.toml`, default.
 
-Secrets (tokens) have no flag, and no message or `repr` shows them.
+Secrets (tokens) have no flag, and no message or `repr` shows them. Times are in milliseconds.
 
 Left out: watching for changes (settings are read once, at start).
 """
 
 from __future__ import annotations
 
-import difflib
-import io
-import os
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import dotenv
-from dotenv.parser import parse_stream
-from pydantic import Field, ValidationError, model_validator
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from recorder.config.sources import Given, gather, nearest, read_layers
 from recorder.config.validators import (
     MAX_INT64,
     Choice,
@@ -45,17 +40,9 @@ from recorder.config.validators import (
     is_loopback,
     shown,
 )
+from recorder.core import deprecated
 from recorder.core.errors import InvalidSetting
 from recorder.core.redaction import DEFAULT_KEYS, DEFAULT_PATTERNS
-
-PREFIX = "RECORDER_"
-"""What an environment name may start with, so that PORT and HOST of another program need not be ours."""
-
-URL_VARIABLE = "RECORDER_URL"
-"""Read by the commands that talk to a server; not a setting of the server, so not in the table."""
-
-TOKEN_VARIABLE, TOKEN_FILE_VARIABLE = "RECORDER_TOKEN", "RECORDER_TOKEN_FILE"
-"""The same: the token those commands show, or a file that holds it."""
 
 DAY_MS = 86_400_000
 GIB = 1 << 30
@@ -79,14 +66,14 @@ _ORIGIN = r"[a-z][a-z0-9+.-]*://[^/\s,?#@*]+"
 _HOST = r"[^/\s,?#@*:]+(:[0-9]{1,5})?|\[[0-9a-f:.]+\](:[0-9]{1,5})?"
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Every setting of the recorder, checked. Frozen and hashable; made by `load_settings`.
 
     The attributes are the names in lower case. Their descriptions are the help of the flags and the README's
     table.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     persist: Annotated[bool, One()] = _setting(
         False, "1 records; with anything else nothing is recorded and no file or directory is made"
@@ -94,12 +81,13 @@ class Settings(BaseSettings):
     db_path: Annotated[Path, FilePath()] = _setting(
         "data/sessions.sqlite", "The database file; a relative path starts at the working directory"
     )
-    accept_loss: Annotated[bool, OnOff()] = _setting(
+    allow_data_loss: Annotated[bool, OnOff()] = _setting(
         False, "Start on a damaged file with what can be saved of it; for one start, not to be left on"
     )
     snapshot_interval: _Ms = _setting(
         60_000,
-        "Time between snapshots to disk when something changed: what a crash can lose (with commit: nothing)",
+        "Time between snapshots to disk when something changed: about what a crash can lose (with commit: nothing that"
+        " was acked)",
     )
     retention_days: Annotated[int, Whole(0, 36_500, "days")] = _setting(
         30, "How long deltas are kept, by the time they were recorded; 0 keeps them for ever"
@@ -120,8 +108,8 @@ class Settings(BaseSettings):
             None, "How much memory the database may take; auto is half of what the machine or container has"
         )
     )
-    when_full: Annotated[str, Choice(("prune", "refuse"))] = _setting(
-        "prune", "At MAX_MEMORY the oldest deltas are pruned, or publishers refused"
+    memory_full_policy: Annotated[str, Choice(("prune", "reject"))] = _setting(
+        "prune", "At MAX_MEMORY the oldest deltas are pruned, or publishes are rejected"
     )
     durability: Annotated[str, Choice(("snapshot", "commit"))] = _setting(
         "snapshot",
@@ -164,7 +152,7 @@ class Settings(BaseSettings):
     max_upgrades_per_minute: Annotated[int, Whole(1, 1_000_000)] = _setting(
         6_000, "How many WebSockets one address may open within a minute"
     )
-    handshake_timeout: _Ms = _setting(20_000, "How long the head of a request may take to come")
+    request_head_timeout: _Ms = _setting(20_000, "How long the head of a request may take to come")
     max_header_bytes: Annotated[int, Whole(64, 16 << 20, "bytes")] = _setting(
         131_072, "How long the head of a request may be; a WebSocket's has at most 128 lines of 8 KiB each"
     )
@@ -200,10 +188,10 @@ class Settings(BaseSettings):
     max_message_bytes: _Bytes = _setting(
         16_777_216, "The largest WebSocket message and the largest HTTP body"
     )
-    max_unfinished_bytes: Annotated[int, Whole(65_536, MAX_INT64, "bytes")] = _setting(
+    max_partial_message_bytes: Annotated[int, Whole(65_536, MAX_INT64, "bytes")] = _setting(
         268_435_456,
-        "How much may be held of messages and requests that are not whole yet, of all connections together: the"
-        " largest gives way; at least MAX_MESSAGE_BYTES",
+        "How much memory incomplete messages and requests of all connections may take together; beyond it the largest"
+        " is rejected; at least MAX_MESSAGE_BYTES",
     )
     compression: Annotated[bool, OnOff()] = _setting(
         False, "Whether WebSockets that offer permessage-deflate, as those of browsers do, get it"
@@ -211,7 +199,7 @@ class Settings(BaseSettings):
     max_deltas_per_message: Annotated[int, Whole(1, 1_000_000, "deltas")] = _setting(
         10_000, "How many deltas one message or HTTP body may hold"
     )
-    max_nesting: Annotated[int, Whole(1, 500, "levels")] = _setting(
+    max_json_depth: Annotated[int, Whole(1, 500, "levels")] = _setting(
         500, "How deeply the JSON of a state may nest"
     )
     publish_rate: Annotated[int | None, Whole(1, 10_000_000, "deltas a second", optional=True)] = _setting(
@@ -235,7 +223,7 @@ class Settings(BaseSettings):
     max_subscribes_per_minute: Annotated[int, Whole(1, 1_000_000)] = _setting(
         600, "How often one connection may change its subscription within a minute"
     )
-    max_queries: Annotated[int, Whole(1, 100_000)] = _setting(
+    max_concurrent_queries: Annotated[int, Whole(1, 100_000)] = _setting(
         64, "How many questions about history are answered at the same time"
     )
     max_exports: Annotated[int, Whole(1, 100_000)] = _setting(16, "How many exports run at the same time")
@@ -246,17 +234,17 @@ class Settings(BaseSettings):
         75_000,
         "How long an HTTP connection may stay open between two requests; longer than a proxy in front keeps it",
     )
-    stall_timeout: _Ms = _setting(
+    http_stall_timeout: _Ms = _setting(
         30_000, "How long an HTTP body or answer may stand still before its connection is ended"
     )
     slow_soft_bytes: _Bytes = _setting(
-        1_048_576, "A subscriber with more than this unsent for SLOW_SOFT_MS is closed as too slow"
+        1_048_576, "A subscriber with more than this unsent for SLOW_SOFT_TIME is closed as too slow"
     )
-    slow_soft_ms: _MsOrZero = _setting(5_000, "How long a subscriber may stay above SLOW_SOFT_BYTES")
+    slow_soft_time: _MsOrZero = _setting(5_000, "How long a subscriber may stay above SLOW_SOFT_BYTES")
     slow_hard_bytes: _Bytes = _setting(
         16_777_216, "A subscriber with more than this unsent is closed at once; at least SLOW_SOFT_BYTES"
     )
-    slow_linger_ms: _MsOrZero = _setting(
+    slow_close_grace: _MsOrZero = _setting(
         30_000, "How long a subscriber closed as too slow may still fetch what was sent before"
     )
     queue_max_deltas: Annotated[int, Whole(1, 100_000_000, "deltas")] = _setting(
@@ -281,11 +269,11 @@ class Settings(BaseSettings):
                 f"SLOW_HARD_BYTES: {hard} is less than SLOW_SOFT_BYTES, which is {soft}",
                 hint="raise SLOW_HARD_BYTES or lower SLOW_SOFT_BYTES",
             )
-        if self.max_unfinished_bytes < self.max_message_bytes:
-            whole, begun = self.max_message_bytes, self.max_unfinished_bytes
+        if self.max_partial_message_bytes < self.max_message_bytes:
+            whole, begun = self.max_message_bytes, self.max_partial_message_bytes
             raise Refused(
-                f"MAX_UNFINISHED_BYTES: {begun} is less than MAX_MESSAGE_BYTES, which is {whole}",
-                hint="raise MAX_UNFINISHED_BYTES or lower MAX_MESSAGE_BYTES",
+                f"MAX_PARTIAL_MESSAGE_BYTES: {begun} is less than MAX_MESSAGE_BYTES, which is {whole}",
+                hint="raise MAX_PARTIAL_MESSAGE_BYTES or lower MAX_MESSAGE_BYTES",
             )
         return self
 
@@ -320,110 +308,41 @@ class Settings(BaseSettings):
             )
         )
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Replace the stock sources, which know one spelling of a name and match it in any case."""
-        return (init_settings, *(_LayerSource(settings_cls, layer) for layer in _layers()))
 
-
-@dataclass(frozen=True)
-class _Layer:
-    """Values by their full name, and where they are, in words."""
-
-    values: Mapping[str, str | None]
-    prefix: str
-    where: str
-
-
-class _LayerSource(PydanticBaseSettingsSource):
-    """One layer as pydantic-settings wants it. Names are matched exactly: a shell's `host` is not ours."""
-
-    def __init__(self, settings_cls: type[BaseSettings], layer: _Layer) -> None:
-        super().__init__(settings_cls)
-        self._layer = layer
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        return self._layer.values.get(self._layer.prefix + field_name.upper()), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        found = {name: self.get_field_value(field, name)[0] for name, field in Settings.model_fields.items()}
-        return {name: value for name, value in found.items() if value is not None}
-
-
-def _layers() -> list[_Layer]:
-    file = _dotenv_values(Path(".env"))
-    return [
-        _Layer(os.environ, PREFIX, "in the environment"),
-        _Layer(os.environ, "", "in the environment"),
-        _Layer(file, PREFIX, "in .env"),
-        _Layer(file, "", "in .env"),
-    ]
-
-
-def _dotenv_values(path: Path) -> Mapping[str, str | None]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSetting(f".env: cannot be read ({error})", hint="mend or remove the file") from None
-    names = [name.upper() for name in Settings.model_fields]
-    # python-dotenv skips a line it cannot read, with a warning in the log at most: a setting would be lost.
-    for binding in parse_stream(io.StringIO(text)):
-        is_ours = binding.key is not None and binding.key.removeprefix(PREFIX) in names
-        if binding.error or (is_ours and binding.value is None):
-            line, original = binding.original.line, binding.original.string.strip()
-            said = "what should be a token" if "TOKEN" in original.upper() else shown(original)
-            raise InvalidSetting(f".env line {line}: {said} is not of the form NAME=value")
-    return dotenv.dotenv_values(stream=io.StringIO(text))
-
-
-def load_settings(**flags: Any) -> Settings:
+def load_settings(*, config: Path | str | None = None, **flags: Any) -> Settings:
     """Read the settings from all their sources.
 
     Args:
+        config: A file of settings to read in place of the two files `recorder.toml`.
         flags: Values that outrank every other source, by the setting's name in lower case; None means not
             given.
 
+    Returns:
+        The settings. A `FutureWarning` names the new name of each old one that was used.
+
     Raises:
-        InvalidSetting: A value outside its range, an unknown name, an unreadable `.env`. One line, which
+        InvalidSetting: A value outside its range, an unknown name, a file that cannot be read. One line, which
             names the setting, the value, the range and where the value came from.
     """
-    given = {name: value for name, value in flags.items() if value is not None}
-    _refuse_unknown(flags)
+    _refuse_unknown_flags(flags)
+    names = [field.upper() for field in Settings.model_fields]
+    given, said = gather(read_layers(flags, None if config is None else Path(config), names), names)
+    for warning in said:
+        warnings.warn(warning, FutureWarning, stacklevel=2)
     try:
-        return Settings(**given)
+        return Settings.model_validate({name.lower(): found.value for name, found in given.items()})
     except ValidationError as error:
         raise _explained(error, given) from None
 
 
-def _refuse_unknown(flags: Mapping[str, Any]) -> None:
+def _refuse_unknown_flags(flags: dict[str, Any]) -> None:
+    known = [*Settings.model_fields, *(name.lower() for name in deprecated.SETTINGS)]
     for name in flags:
-        if name not in Settings.model_fields:
-            raise InvalidSetting(f"{name}: no such setting", hint=_nearest(name, list(Settings.model_fields)))
-    known = [PREFIX + name.upper() for name in Settings.model_fields]
-    known += [URL_VARIABLE, TOKEN_VARIABLE, TOKEN_FILE_VARIABLE]
-    for layer in _layers():
-        for name in layer.values if layer.prefix else ():
-            # In any case: recorder_persist=1 was meant for us and would otherwise silently not count.
-            if name.upper().startswith(PREFIX) and name not in known:
-                raise InvalidSetting(f"{name} {layer.where}: no such setting", hint=_nearest(name, known))
+        if name not in known:
+            raise InvalidSetting(f"{name}: no such setting", hint=nearest(name, list(Settings.model_fields)))
 
 
-def _nearest(name: str, known: list[str]) -> str:
-    same_case = {item.upper(): item for item in known}
-    close = difflib.get_close_matches(name.upper(), same_case, n=1, cutoff=0.0)
-    return f"did you mean {same_case[close[0]]}?"
-
-
-def _explained(error: ValidationError, flags: Mapping[str, Any]) -> InvalidSetting:
+def _explained(error: ValidationError, given: dict[str, Given]) -> InvalidSetting:
     first = error.errors(include_url=False)[0]
     cause = first.get("ctx", {}).get("error")
     if not isinstance(cause, Refused):
@@ -431,18 +350,17 @@ def _explained(error: ValidationError, flags: Mapping[str, Any]) -> InvalidSetti
     if not first["loc"]:
         return InvalidSetting(cause.reason, hint=cause.hint)
     row = next(row for row in setting_rows() if row.field == first["loc"][0])
-    given = "" if row.is_secret else f"{shown(first['input'])} "
-    message = f"{row.name}: {given}{cause.reason} (default {row.default})"
-    return InvalidSetting(message + _origin(row, flags), hint=cause.hint)
+    value = "" if row.is_secret else f"{shown(first['input'])} "
+    message = f"{row.name}: {value}{cause.reason} (default {row.default})"
+    return InvalidSetting(message + _origin(given.get(row.name)), hint=cause.hint)
 
 
-def _origin(row: SettingRow, flags: Mapping[str, Any]) -> str:
-    if row.field in flags:
-        return f", set by the flag {row.flag}"
-    for layer in _layers():
-        if layer.values.get(layer.prefix + row.name) is not None:
-            return f", set by {layer.prefix}{row.name} {layer.where}"
-    return ""
+def _origin(given: Given | None) -> str:
+    if given is None:
+        return ""
+    if given.where:
+        return f", set by {given.name} {given.where}"
+    return f", set by the flag --{given.name.replace('_', '-')}"
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import GetCoreSchemaHandler
-from pydantic_core import CoreSchema, core_schema
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
 
 # A machine's name; its last part holds a letter, so that `127.1` is none.
 _NAME = r"(?=.{1,253}\Z)([a-z0-9_-]{1,63}\.)*(?=[0-9_-]*[a-z])[a-z0-9_-]{1,63}"
@@ -46,6 +47,9 @@ class Kind(ABC):
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Have pydantic call `parse` before its own check of the type."""
+        # Not at the top: who only wants to know what is a loopback address need not wait for pydantic.
+        from pydantic_core import core_schema
+
         return core_schema.no_info_before_validator_function(self.parse, handler(source))
 
 

@@ -258,7 +258,7 @@ class StoreUnreadable(StoreError):
 
 
 class StoreDamaged(StoreUnreadable):
-    """The file at DB_PATH is torn or damaged. It is left untouched; --accept-loss goes on with what can be saved."""
+    """The file at DB_PATH is torn or damaged. It is left untouched; --allow-data-loss goes on with what can be saved."""
 
     code = "store_damaged"
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from recorder.core import deprecated
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _HISTORY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
@@ -91,14 +93,20 @@ class Metrics:
         return generate_latest(self._registry)
 
     def collect(self) -> Iterable[Metric]:
-        """What prometheus_client asks a collector for."""
+        """Return what prometheus_client asks a collector for; what was renamed, by its old name, too."""
+        for metric in self._collect():
+            yield metric
+            for old in deprecated.old_names(deprecated.METRICS, metric.name):
+                yield _by_old_name(metric, old)
+
+    def _collect(self) -> Iterable[Metric]:
         for name, text, value in (
             ("recorder_deltas_accepted", "Deltas that got a place in the order", self.accepted),
             ("recorder_deltas_duplicate", "Deltas acked again because their id was known", self.duplicates),
             ("recorder_deliveries", "Delta events handed to subscribers", self.deliveries),
             ("recorder_delivered_bytes", "Bytes of delta events handed to subscribers", self.delivered_bytes),
             ("recorder_slow_readers_closed", "Subscribers closed with 4408", self.slow_closed),
-            ("recorder_publishes_slowed", "Publishes that were waited for to keep the rate", self.slowed),
+            ("recorder_publishes_throttled", "Publishes that were waited for to keep the rate", self.slowed),
             ("recorder_conflations", "Slow readers moved on to the latest states", self.conflations),
             ("recorder_values_redacted", "Values taken out of states", self.redacted),
             ("recorder_lineage_breaks", "Deltas whose before is not the last state", self.lineage_breaks),
@@ -106,12 +114,12 @@ class Metrics:
             ("recorder_requests_failed", "HTTP requests that failed or broke off", self.failed_requests),
         ):
             yield CounterMetricFamily(name, text, value=value)
-        yield _by_label("recorder_publishes_refused", "Publishes refused", "reason", self.refused)
+        yield _by_label("recorder_publishes_rejected", "Publishes refused", "reason", self.refused)
         yield _by_label(
-            "recorder_connections_refused", "Connections and requests refused", "reason", self.turned_away
+            "recorder_connections_rejected", "Connections and requests refused", "reason", self.turned_away
         )
         yield _by_label(
-            "recorder_queries_refused", "Questions that found no place", "kind", self.refused_queries
+            "recorder_queries_rejected", "Questions that found no place", "kind", self.refused_queries
         )
         yield _by_label("recorder_resumes", "Subscriptions by how they began", "outcome", self.resumes)
         yield _by_label("recorder_snapshots", "Snapshot runs", "outcome", self.snapshots)
@@ -134,6 +142,14 @@ class Metrics:
                 continue
             if now is not None:
                 yield GaugeMetricFamily(name, text, value=now)
+
+
+def _by_old_name(metric: Metric, old: str) -> Metric:
+    copy = Metric(old, f"Deprecated: use {metric.name}", metric.type)
+    for sample in metric.samples:
+        name = old + sample.name.removeprefix(metric.name)
+        copy.samples.append(sample._replace(name=name))
+    return copy
 
 
 def _by_label(name: str, text: str, label: str, values: dict[str, int]) -> Metric:

@@ -18,7 +18,9 @@ from typing import Any, Self
 
 import httpx
 
-from recorder.config.settings import PREFIX, Settings
+from recorder.config.settings import Settings
+from recorder.config.sources import CONFIG_VARIABLE, PREFIX
+from recorder.core.deprecated import SETTINGS
 
 PATIENCE = 60.0
 """Seconds after which what does not come never will."""
@@ -209,7 +211,7 @@ class Victim:
 
 def _environment(key: Path) -> dict[str, str]:
     """Ours without its settings, and with the modules that we run from."""
-    names = {name.upper() for name in Settings.model_fields}
+    names = {name.upper() for name in Settings.model_fields} | set(SETTINGS)
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -217,4 +219,4 @@ def _environment(key: Path) -> dict[str, str]:
     }
     ours = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [ours, kept.get("PYTHONPATH")]))
-    return {**kept, "PYTHONPATH": path, f"{PREFIX}KEY_FILE": str(key)}
+    return {**kept, "PYTHONPATH": path, f"{PREFIX}KEY_FILE": str(key), CONFIG_VARIABLE: "none"}

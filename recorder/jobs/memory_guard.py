@@ -90,7 +90,7 @@ class Room:
             return None
         return StorageFull(
             f"the recording takes {self.used} bytes of memory, and {self._limit} are allowed",
-            hint="prune it or raise MAX_MEMORY; WHEN_FULL says what gives way",
+            hint="prune it or raise MAX_MEMORY; MEMORY_FULL_POLICY says what gives way",
         )
 
     def on_progress(self) -> None:

@@ -54,7 +54,9 @@ class HttpLimits:
     def of(cls, settings: Settings) -> Self:
         """Those of the settings."""
         return cls(
-            settings.handshake_timeout / 1000, settings.max_header_bytes, settings.stall_timeout / 1000
+            settings.request_head_timeout / 1000,
+            settings.max_header_bytes,
+            settings.http_stall_timeout / 1000,
         )
 
 
@@ -308,7 +310,7 @@ class HttpConnection(HttpToolsProtocol):
         self._metrics.turn_away("handshake_timeout")
         seconds = f"{self._limits.head_seconds:g} seconds"
         self._refuse(
-            RequestTimeout(f"no request came within {seconds}", hint="HANDSHAKE_TIMEOUT sets the limit")
+            RequestTimeout(f"no request came within {seconds}", hint="REQUEST_HEAD_TIMEOUT sets the limit")
         )
 
     def _expect_body(self) -> None:
@@ -321,7 +323,9 @@ class HttpConnection(HttpToolsProtocol):
         self._metrics.turn_away("stall_timeout")
         seconds = f"{self._limits.stall_seconds:g} seconds"
         self._refuse(
-            RequestTimeout(f"no more of the body came for {seconds}", hint="STALL_TIMEOUT sets the limit")
+            RequestTimeout(
+                f"no more of the body came for {seconds}", hint="HTTP_STALL_TIMEOUT sets the limit"
+            )
         )
 
     def _watch_reader(self) -> None:

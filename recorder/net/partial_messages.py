@@ -55,6 +55,6 @@ class Unfinished:
         holder.give_up(
             TooMany(
                 f"more than {self._limit} bytes of unfinished messages are held, of which this is the largest",
-                hint="MAX_UNFINISHED_BYTES sets the limit",
+                hint="MAX_PARTIAL_MESSAGE_BYTES sets the limit",
             )
         )

@@ -117,7 +117,7 @@ class UvicornServer(uvicorn.Server):
                 TlsHandshake,
                 http,
                 tls,
-                recorder.settings.handshake_timeout / 1000,
+                recorder.settings.request_head_timeout / 1000,
                 recorder.door.admission,
                 recorder.metrics,
             )

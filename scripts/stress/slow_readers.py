@@ -5,7 +5,7 @@ readers that are moved on (`slow=conflate`). Each is a process of its own, with 
 hands, and never read another byte. One connection publishes, one delta a frame; its rate in wall time, and the CPU
 seconds of the server for a delta, are taken over two stretches: `at first`, while the readers are being found slow, and
 `from then on`, when all of them have been (none is left live). Only the second must cost nothing; the first is bounded,
-by SLOW_HARD_BYTES and SLOW_SOFT_MS. Medians; the ratio to the recorder without readers stands beside each figure.
+by SLOW_HARD_BYTES and SLOW_SOFT_TIME. Medians; the ratio to the recorder without readers stands beside each figure.
 """
 
 from __future__ import annotations

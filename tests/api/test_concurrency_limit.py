@@ -28,7 +28,7 @@ QUESTIONS = (
 
 
 async def test_more_questions_at_once_than_allowed_are_told_to_come_back(tmp_path: Path) -> None:
-    async with running_app(tmp_path, max_queries=2, max_exports=1) as app, client(app) as http:
+    async with running_app(tmp_path, max_concurrent_queries=2, max_exports=1) as app, client(app) as http:
         await app.publish(*some(3))
         async with recording_held_up(app):
             held = [asyncio.create_task(http.get("/api/deltas"), name=f"query-{n}") for n in range(2)]
@@ -48,7 +48,7 @@ async def test_more_questions_at_once_than_allowed_are_told_to_come_back(tmp_pat
 
 @pytest.mark.parametrize("path", ["/api/deltas", "/api/sessions/s", "/api/%64eltas"])
 async def test_a_head_request_takes_the_place_of_a_question(path: str, tmp_path: Path) -> None:
-    async with running_app(tmp_path, max_queries=1) as app, client(app) as http:
+    async with running_app(tmp_path, max_concurrent_queries=1) as app, client(app) as http:
         await app.publish(*some(3))
         async with recording_held_up(app):
             held = asyncio.create_task(http.head(path), name="question")
@@ -59,7 +59,7 @@ async def test_a_head_request_takes_the_place_of_a_question(path: str, tmp_path:
 
 
 async def test_whoever_may_not_ask_takes_no_place_and_is_told_that_first(tmp_path: Path) -> None:
-    async with running_app(tmp_path, max_queries=1, **LISTED) as app, client(app) as http:
+    async with running_app(tmp_path, max_concurrent_queries=1, **LISTED) as app, client(app) as http:
         await app.publish(*some(3))
         async with recording_held_up(app):
             held = asyncio.create_task(http.get("/api/deltas", headers=bearer(SUBSCRIBER)), name="question")

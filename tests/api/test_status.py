@@ -176,7 +176,7 @@ async def test_metrics_parse_and_hold_all_that_is_to_be_measured(tmp_path: Path)
     exact = {
         "recorder_deltas_accepted_total": 2,
         "recorder_deltas_duplicate_total": 1,
-        "recorder_publishes_refused_total{invalid_json}": 1,
+        "recorder_publishes_rejected_total{invalid_json}": 1,
         "recorder_lineage_breaks_total": 1,
         "recorder_deliveries_total": 2,
         "recorder_subscribers": 1,

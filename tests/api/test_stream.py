@@ -223,7 +223,7 @@ async def test_stopping_ends_streams_behind_what_they_are_owed(tmp_path: Path) -
 
 DAY_MS = 86_400_000
 NARROW = {
-    "slow_soft_bytes": 50_000, "slow_soft_ms": 1000, "slow_hard_bytes": 400_000,
+    "slow_soft_bytes": 50_000, "slow_soft_time": 1000, "slow_hard_bytes": 400_000,
     "heartbeat_interval": DAY_MS, "head_interval": DAY_MS,
 }  # fmt: skip
 

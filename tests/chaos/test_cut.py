@@ -123,7 +123,7 @@ async def test_cut_a_hundred_times_at_any_byte_under_load_nothing_is_missed_and_
 async def test_a_stalled_network_is_a_slow_reader_and_nothing_else(tmp_path: Path) -> None:
     """One behind a network that stands still is let go with its position; when it flows again, nothing is missing."""
     clock = FakeClock()
-    limits = {"slow_soft_bytes": 20_000, "slow_soft_ms": 1000, "slow_hard_bytes": 10_000_000}
+    limits = {"slow_soft_bytes": 20_000, "slow_soft_time": 1000, "slow_hard_bytes": 10_000_000}
     async with running_app(tmp_path, clock=clock, **limits) as app, Proxy(app.url) as proxy:
         follower = Follower(proxy.url, None, app.at(0))
         following = asyncio.create_task(follower.follow(3000), name="follower")

@@ -38,6 +38,17 @@ def test_a_flag_outranks_the_environment(invoke: Invoke, monkeypatch: pytest.Mon
     assert err.endswith("(default 8765), set by PORT in the environment\n")
 
 
+def test_an_old_flag_works_is_not_in_the_help_and_warns_with_the_new_one(
+    invoke: Invoke, start_server: Callable[..., Any]
+) -> None:
+    assert "--accept-loss" not in invoke("serve", "--help")[1].decode()
+    server = start_server("--persist", "--accept-loss", "--when-full", "refuse")
+    assert server.stop() == 0
+    lines = [line for line in server.errors.read_text().splitlines() if "is the old name of" in line]
+    assert len(lines) == 3
+    assert any("accept_loss is the old name of allow_data_loss" in line for line in lines)
+
+
 def test_an_unknown_durability_is_refused_with_one_line(run: Callable[..., Any]) -> None:
     done = run("serve", env={"DURABILITY": "always"})
     assert done.returncode == 2

@@ -41,8 +41,8 @@ def test_the_defaults_are_those_of_the_specification(tmp_path: Path) -> None:
     assert (settings.durability, settings.hash_chain) == ("snapshot", True)
     assert (settings.max_delta_bytes, settings.dedupe_ids) == (262_144, 100_000)
     assert (settings.host, settings.port) == ("127.0.0.1", 8765)
-    assert (settings.slow_soft_bytes, settings.slow_soft_ms) == (1_048_576, 5_000)
-    assert (settings.slow_hard_bytes, settings.slow_linger_ms) == (16_777_216, 30_000)
+    assert (settings.slow_soft_bytes, settings.slow_soft_time) == (1_048_576, 5_000)
+    assert (settings.slow_hard_bytes, settings.slow_close_grace) == (16_777_216, 30_000)
 
 
 def test_each_source_outranks_those_behind_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -63,11 +63,11 @@ def test_every_setting_can_be_given_in_the_environment(name: str, monkeypatch: p
     samples = {
         "PERSIST": "1", "DB_PATH": "/x/y", "DURABILITY": "SNAPSHOT", "HASH_CHAIN": "off", "COMPRESSION": "on",
         "HOST": "127.9.9.9",
-        "ACCEPT_LOSS": "on", "TRUST_CLOCK": "on",
+        "ALLOW_DATA_LOSS": "on", "TRUST_CLOCK": "on",
         "ALLOWED_ORIGINS": "https://a.example", "ALLOWED_HOSTS": "a.example", "LOG_LEVEL": "DEBUG",
         "LOG_FORMAT": "json", "SLOW_HARD_BYTES": "99999999", "MAX_DB_BYTES": "70000",
-        "MAX_MEMORY": "70000", "REDACT_KEYS": "default", "REDACT_PATTERNS": "default", "WHEN_FULL": "refuse",
-        "TRUSTED_PROXIES": "10.0.0.0/8", "MAX_UNFINISHED_BYTES": "99999999",
+        "MAX_MEMORY": "70000", "REDACT_KEYS": "default", "REDACT_PATTERNS": "default", "MEMORY_FULL_POLICY": "reject",
+        "TRUSTED_PROXIES": "10.0.0.0/8", "MAX_PARTIAL_MESSAGE_BYTES": "99999999",
     }  # fmt: skip
     default = getattr(load_settings(), name.lower())
     for variable in (name, f"RECORDER_{name}"):

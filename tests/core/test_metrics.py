@@ -53,8 +53,8 @@ def test_refusals_are_counted_by_reason_and_resumes_by_outcome() -> None:
         metrics.refuse(code)
     metrics.resume("reset_pruned")
     read = samples(metrics)
-    assert read["recorder_publishes_refused_total", (("reason", "conflict"),)] == 2
-    assert read["recorder_publishes_refused_total", (("reason", "invalid_delta"),)] == 1
+    assert read["recorder_publishes_rejected_total", (("reason", "conflict"),)] == 2
+    assert read["recorder_publishes_rejected_total", (("reason", "invalid_delta"),)] == 1
     assert read["recorder_resumes_total", (("outcome", "reset_pruned"),)] == 1
 
 

@@ -17,7 +17,12 @@ from tests.support.app import App, delta, running_app, some, turn, turn_until
 from tests.support.http import client, seqs
 from tests.support.wire import Wire
 
-NARROW = {"slow_soft_bytes": 50_000, "slow_soft_ms": 1000, "slow_hard_bytes": 400_000, "slow_linger_ms": 5000}
+NARROW = {
+    "slow_soft_bytes": 50_000,
+    "slow_soft_time": 1000,
+    "slow_hard_bytes": 400_000,
+    "slow_close_grace": 5000,
+}
 
 
 @asynccontextmanager
@@ -92,7 +97,7 @@ async def test_it_is_told_what_it_skipped_gets_the_states_and_goes_on(tmp_path: 
 
 
 async def test_the_hard_limit_conflates_too_and_what_is_unsent_stays_bounded(tmp_path: Path) -> None:
-    async with slow_reader(tmp_path, slow_soft_ms=60_000) as (app, wire, clock):
+    async with slow_reader(tmp_path, slow_soft_time=60_000) as (app, wire, clock):
         (connection,) = app.recorder.hub._sockets
         most = 0
         for _ in range(100):

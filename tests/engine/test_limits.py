@@ -51,7 +51,7 @@ def test_a_state_that_nests_deeper_than_allowed_is_refused_by_its_place(field: s
 
 def test_the_settings_go_as_far_as_the_code_does() -> None:
     settings = load_settings()
-    assert (settings.max_nesting, settings.max_subscription_sessions) == (MAX_DEPTH, MAX_SESSIONS)
+    assert (settings.max_json_depth, settings.max_subscription_sessions) == (MAX_DEPTH, MAX_SESSIONS)
     assert settings.max_deltas_per_message == PublishLimits().max_deltas
 
 

@@ -81,8 +81,8 @@ async def fill(app: App) -> int:
     raise AssertionError("there was always room")
 
 
-async def test_with_refuse_publishers_are_told_nothing_is_pruned_and_reading_goes_on(tmp_path: Path) -> None:
-    limits = {"max_memory": LIMIT, "when_full": "refuse", "retention_days": 0}
+async def test_with_reject_publishers_are_told_nothing_is_pruned_and_reading_goes_on(tmp_path: Path) -> None:
+    limits = {"max_memory": LIMIT, "memory_full_policy": "reject", "retention_days": 0}
     async with running_app(tmp_path, **limits) as app, client(app) as http:
         count = await fill(app)
         assert app.recorder.recording.count == count

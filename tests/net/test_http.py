@@ -21,7 +21,7 @@ from tests.support.app import App, running_app, some, turn_until
 from tests.support.http import JSON, bare, client, request
 from tests.support.wire import TEXT
 
-STILL = {"stall_timeout": 60}
+STILL = {"http_stall_timeout": 60}
 
 
 async def until_left(app: App) -> None:
@@ -36,7 +36,7 @@ async def test_a_body_that_stops_coming_is_told_so(sent: bytes) -> None:
         await wire.send(request(app, "POST /api/deltas", [*JSON.items(), ("Content-Length", "100")], sent))
         status, headers, problem = await wire.answer()
         assert (status, problem["code"], headers["connection"]) == (408, "request_timeout", "close")
-        assert "STALL_TIMEOUT" in problem["hint"]
+        assert "HTTP_STALL_TIMEOUT" in problem["hint"]
         assert await wire.rest() == b""
         await until_left(app)
         assert app.recorder.metrics.turned_away == {"stall_timeout": 1}
@@ -53,7 +53,7 @@ async def test_an_answer_that_is_not_read_is_broken_off(tmp_path: Path) -> None:
 
 
 async def test_what_moves_is_left_alone(tmp_path: Path) -> None:
-    async with running_app(tmp_path, stall_timeout=20_000) as app, client(app) as http:
+    async with running_app(tmp_path, http_stall_timeout=20_000) as app, client(app) as http:
         await app.publish(*some(1000, size=1000))
         assert len((await http.get("/api/export")).content) > 1_000_000
         assert (await http.post("/api/deltas", json=some(5))).status_code == 201
@@ -176,7 +176,7 @@ async def test_what_cannot_be_read_is_told_after_the_answers_before_it(bad: byte
 
 
 async def test_a_late_head_does_not_stand_in_the_middle_of_an_answer() -> None:
-    async with running_app(None, handshake_timeout=60) as app, bare(app) as wire:
+    async with running_app(None, request_head_timeout=60) as app, bare(app) as wire:
         await wire.send(request(app, "GET /api/stream") + b"GET /hea")
         await turn_until(lambda: app.recorder.metrics.turned_away)
         await app.publish({"type": "updated", "sessionId": "s", "after": {"n": 1}})

@@ -21,7 +21,7 @@ from tests.support.http import bare, request
 from tests.support.wire import CONT, TEXT, Wire, frame
 
 KIB = 1024
-FEW = {"max_message_bytes": 256 * KIB, "max_unfinished_bytes": 1024 * KIB}
+FEW = {"max_message_bytes": 256 * KIB, "max_partial_message_bytes": 1024 * KIB}
 
 
 def unfinished(app: App) -> Unfinished:
@@ -55,7 +55,7 @@ async def test_many_beginnings_come_to_no_more_than_the_limit(
         await wires[11].raw(frame(TEXT, b" " * (189 * KIB), fin=False))
         await turn_until(lambda: "unfinished_bytes" in app.recorder.metrics.turned_away)
         ended = await wires[10].ending()
-        assert (ended.code, "MAX_UNFINISHED_BYTES" in ended.reason) == (4429, True)
+        assert (ended.code, "MAX_PARTIAL_MESSAGE_BYTES" in ended.reason) == (4429, True)
         # Nor for this one, which is the largest itself by then.
         await wires[12].raw(frame(TEXT, b" " * (250 * KIB), fin=False))
         await turn_until(lambda: app.recorder.metrics.turned_away["unfinished_bytes"] == 2)
@@ -133,7 +133,7 @@ async def test_bodies_and_heads_of_http_count_too(tmp_path: Path) -> None:
         await turn_until(lambda: unfinished(app).total == 5 * 150 * KIB)
         async with httpx.AsyncClient(base_url=app.url, trust_env=False) as http:
             assert (await http.post("/api/deltas", json=delta())).status_code == 201
-            assert f"recorder_unfinished_bytes {5 * 150 * KIB}" in (await http.get("/metrics")).text
+            assert f"recorder_partial_message_bytes {5 * 150 * KIB}" in (await http.get("/metrics")).text
     assert unfinished(app).total == 0
 
 
@@ -183,8 +183,8 @@ def test_the_largest_go_until_the_rest_has_room() -> None:
 
 
 def test_a_limit_below_one_message_is_refused() -> None:
-    with pytest.raises(InvalidSetting, match="MAX_UNFINISHED_BYTES"):
-        load_settings(max_message_bytes=200_000, max_unfinished_bytes=100_000)
+    with pytest.raises(InvalidSetting, match="MAX_PARTIAL_MESSAGE_BYTES"):
+        load_settings(max_message_bytes=200_000, max_partial_message_bytes=100_000)
 
 
 def traced() -> int:

@@ -238,7 +238,12 @@ async def test_answers_that_are_owed_are_bounded_however_small_they_are(
 
 async def test_who_does_not_read_its_answers_is_read_from_no_more_and_then_let_go(tmp_path: Path) -> None:
     clock = FakeClock()
-    limits = {"slow_soft_bytes": 20_000, "slow_soft_ms": 1000, "ping_timeout": 1000, "slow_linger_ms": 5000}
+    limits = {
+        "slow_soft_bytes": 20_000,
+        "slow_soft_time": 1000,
+        "ping_timeout": 1000,
+        "slow_close_grace": 5000,
+    }
     running = running_app(tmp_path, clock=clock, **limits)
     async with running as app, app.connect("/publish", receive_buffer=2048) as wire:
         app.narrow()
@@ -266,7 +271,9 @@ async def test_who_does_not_read_its_answers_is_read_from_no_more_and_then_let_g
 
 async def test_who_reads_its_answers_slowly_is_not_let_go(tmp_path: Path) -> None:
     clock = FakeClock()
-    running = running_app(tmp_path, clock=clock, slow_soft_bytes=20_000, slow_soft_ms=1000, ping_timeout=1000)
+    running = running_app(
+        tmp_path, clock=clock, slow_soft_bytes=20_000, slow_soft_time=1000, ping_timeout=1000
+    )
     async with running as app, app.connect("/publish", receive_buffer=2048) as wire:
         app.narrow()
         (connection,) = app.recorder.hub._sockets

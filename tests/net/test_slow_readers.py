@@ -13,7 +13,12 @@ from recorder.core.clock import FakeClock
 from tests.support.app import App, running_app, some, turn, turn_until
 from tests.support.wire import CLOSE, PING, Ending, Wire, frame
 
-NARROW = {"slow_soft_bytes": 50_000, "slow_soft_ms": 1000, "slow_hard_bytes": 400_000, "slow_linger_ms": 5000}
+NARROW = {
+    "slow_soft_bytes": 50_000,
+    "slow_soft_time": 1000,
+    "slow_hard_bytes": 400_000,
+    "slow_close_grace": 5000,
+}
 
 
 def seqs(events: list[dict[str, Any]]) -> list[int]:
@@ -183,7 +188,7 @@ async def test_pongs_that_are_not_read_do_not_pile_up() -> None:
 
 async def test_history_follows_the_readers_pace_and_recording_goes_on(tmp_path: Path) -> None:
     clock = FakeClock()
-    async with running_app(tmp_path, clock=clock, slow_soft_ms=1000, ping_timeout=2000) as app:
+    async with running_app(tmp_path, clock=clock, slow_soft_time=1000, ping_timeout=2000) as app:
         await app.publish(*some(6000, size=500))
         async with app.connect("/ws?since=earliest", receive_buffer=2048) as wire:
             app.narrow()
@@ -214,7 +219,7 @@ async def test_history_follows_the_readers_pace_and_recording_goes_on(tmp_path: 
 
 async def test_one_that_stops_reading_its_history_is_closed_with_its_position(tmp_path: Path) -> None:
     clock = FakeClock()
-    async with running_app(tmp_path, clock=clock, slow_soft_ms=1000, ping_timeout=2000) as app:
+    async with running_app(tmp_path, clock=clock, slow_soft_time=1000, ping_timeout=2000) as app:
         await app.publish(*some(6000, size=500))
         async with app.connect("/ws?since=earliest", receive_buffer=2048) as wire:
             app.narrow()
@@ -235,7 +240,7 @@ async def test_one_that_stops_reading_its_history_is_closed_with_its_position(tm
 
 async def test_one_that_is_cut_among_states_begins_with_the_states_again(tmp_path: Path) -> None:
     clock = FakeClock()
-    async with running_app(tmp_path, clock=clock, slow_soft_ms=1000, ping_timeout=1000) as app:
+    async with running_app(tmp_path, clock=clock, slow_soft_time=1000, ping_timeout=1000) as app:
         for n in range(2000):
             app.publish_nowait(*some(1, f"s{n}", size=2000))
         async with app.connect("/ws?since=other:1", receive_buffer=2048) as wire:
@@ -272,7 +277,7 @@ async def test_while_a_slow_one_catches_up_heartbeats_do_not_pile_up(tmp_path: P
 @pytest.mark.parametrize("healthy_count", [20])
 async def test_a_slow_one_among_many_costs_the_others_nothing(tmp_path: Path, healthy_count: int) -> None:
     """Proved by order and by nobody closed, not by a clock: each batch reaches all others before the next is sent."""
-    limits = {**NARROW, "slow_soft_ms": 60_000, "slow_hard_bytes": 1_000_000}
+    limits = {**NARROW, "slow_soft_time": 60_000, "slow_hard_bytes": 1_000_000}
     async with running_app(tmp_path, **limits) as app, AsyncExitStack() as stack:
         slow = await stack.enter_async_context(app.connect(receive_buffer=2048))
         await slow.until("live")

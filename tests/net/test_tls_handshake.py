@@ -40,7 +40,7 @@ async def test_many_at_once_are_done_and_what_comes_right_behind_them_is_read(tm
 
 
 async def test_a_handshake_that_is_never_finished_is_counted_in_and_ended(tmp_path: Path) -> None:
-    async with running_app(None, **certificate(tmp_path), handshake_timeout=300) as app:
+    async with running_app(None, **certificate(tmp_path), request_head_timeout=300) as app:
         silent = await open_socket(app.url)
         with silent:
             await turn_until(lambda: app.recorder.door.admission.connections == 1)
@@ -48,7 +48,7 @@ async def test_a_handshake_that_is_never_finished_is_counted_in_and_ended(tmp_pa
                 with contextlib.suppress(ConnectionResetError):
                     assert await asyncio.get_running_loop().sock_recv(silent, 100) == b""
         await turn_until(lambda: app.recorder.door.admission.connections == 0)
-        assert app.recorder.metrics.turned_away == {"handshake_timeout": 1}
+        assert app.recorder.metrics.turned_away == {"request_head_timeout": 1}
         assert not app.server.server_state.connections
 
 

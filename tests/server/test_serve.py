@@ -239,7 +239,7 @@ async def test_an_address_in_use_is_an_os_error_and_leaves_no_socket() -> None:
 
 
 async def test_a_connection_that_never_sends_its_request_is_told_so_and_ended() -> None:
-    async with running_app(None, handshake_timeout=50) as app:
+    async with running_app(None, request_head_timeout=50) as app:
         for begin in (
             b"",
             b"GET /ws HTTP/1.1\r\nhost: ",

@@ -26,9 +26,7 @@ _HEADER = b"SQLite format 3\x00"
 _USER_VERSION, _APPLICATION_ID = slice(60, 64), slice(68, 72)
 """Where a SQLite file's header has them, big endian."""
 
-WAYS_ON = (
-    "it was left as it is; put back a copy of it, or start with --accept-loss to go on with what can be saved"
-)
+WAYS_ON = "it was left as it is; put back a copy of it, or start with --allow-data-loss to go on with what can be saved"
 
 
 def prepare_directory(path: Path) -> None:

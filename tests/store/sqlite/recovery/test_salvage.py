@@ -89,7 +89,7 @@ async def test_what_is_before_the_damage_is_saved_and_the_rest_is_counted(path: 
     epoch = await full(path, clock)
     change(path, "UPDATE session_deltas SET after_state = '0' WHERE id = 200")
     damaged = path.read_bytes()  # noqa: ASYNC240
-    with pytest.raises(StoreDamaged, match=r"entry 200 is not what .*--accept-loss"):
+    with pytest.raises(StoreDamaged, match=r"entry 200 is not what .*--allow-data-loss"):
         async with opened(path, clock):
             pass
     assert (path.read_bytes(), put_aside(path)) == (damaged, [])  # noqa: ASYNC240
@@ -167,7 +167,7 @@ async def test_of_a_file_without_its_first_page_nothing_is_saved_but_the_file(pa
     epoch = await full(path, clock, 50)
     torn = path.read_bytes()[:size]  # noqa: ASYNC240
     put(path, torn)
-    with pytest.raises(StoreDamaged, match="--accept-loss"):
+    with pytest.raises(StoreDamaged, match="--allow-data-loss"):
         async with opened(path, clock):
             pass
     async with opened(path, clock, accept_loss=True) as it:
