@@ -1,4 +1,4 @@
-"""The README says what the code does: settings, errors, metrics, events, routes and commands are all in it."""
+"""The documentation says what the code does: settings, errors, metrics, events, routes and commands are all in it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from recorder.config.settings import settings_markdown
 from recorder.core.errors import BY_CODE
 from recorder.core.metrics import Metrics
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "recorder" / "docs").glob("*.md")}
 
 
-def section(name: str) -> str:
-    match = re.search(rf"<!-- {name}[^>]*-->\n(.*?)<!-- /{name} -->", README, re.DOTALL)
-    assert match is not None, f"the README has no section {name}"
+def section(page: str, name: str) -> str:
+    """Return the part of a page between two markers."""
+    match = re.search(rf"<!-- {name}[^>]*-->\n(.*?)<!-- /{name} -->", DOCS[page], re.DOTALL)
+    assert match is not None, f"{page}.md has no section {name}"
     return match[1].strip()
 
 
@@ -33,22 +35,22 @@ def errors_markdown() -> str:
 
 
 def test_the_table_of_settings_is_the_one_the_code_makes() -> None:
-    assert section("settings") == settings_markdown().strip()
+    assert section("settings", "settings") == settings_markdown().strip()
 
 
 def test_the_table_of_errors_is_the_one_the_code_makes() -> None:
-    assert section("errors") == errors_markdown()
+    assert section("http", "errors") == errors_markdown()
 
 
 def test_every_metric_is_in_the_table() -> None:
-    named = set(re.findall(r"`(recorder_[a-z_]+)`", section("metrics")))
+    named = set(re.findall(r"`(recorder_[a-z_]+)`", section("operations", "metrics")))
     metrics = Metrics()
     rendered = {
         line.split()[2]
         for line in metrics.render().decode().splitlines()
         if line.startswith("# HELP") and " Deprecated: " not in line
     }
-    source = (Path(__file__).parent.parent / "recorder/api/health.py").read_text(encoding="utf-8")
+    source = (ROOT / "recorder/api/health.py").read_text(encoding="utf-8")
     gauges = set(re.findall(r'gauge\(\s*"(recorder_[a-z_]+)"', source))
     made = {name for name in rendered | gauges if not name.endswith("_created")}
     assert named == made
@@ -57,7 +59,7 @@ def test_every_metric_is_in_the_table() -> None:
 @pytest.mark.parametrize("route", sorted({route.path for route in ROUTES}))
 def test_every_route_is_documented(route: str) -> None:
     shown = route.replace(":path}", "}").replace("session_id", "sessionId")
-    assert shown == "/" or shown in README
+    assert shown == "/" or shown in DOCS["http"]
 
 
 @pytest.mark.parametrize(
@@ -65,16 +67,25 @@ def test_every_route_is_documented(route: str) -> None:
     ["hello", "delta", "state", "live", "reset", "heartbeat", "conflated", "ack", "error", "pong", "head"],
 )
 def test_every_event_is_documented(event: str) -> None:
-    assert f"| `{event}` |" in README
+    assert f"| `{event}` |" in DOCS["wire"]
 
 
 def test_every_command_is_documented() -> None:
-    commands = re.search(r"## The command line\n(.*?)\n## ", README, re.DOTALL)
-    assert commands is not None
     for command in app.registered_commands:
         name = command.name or (command.callback.__name__ if command.callback else "")
-        assert re.search(rf"[`, ]{name}\b", commands[1]), f"{name} is not in the README"
+        assert re.search(rf"[`, ]{name}\b", DOCS["cli"]), f"{name} is not in cli.md"
 
 
 def test_speed_is_measured_by_the_benchmark_that_it_names() -> None:
-    assert "scripts/bench" in section("speed")
+    assert "scripts/bench" in section("benchmarks", "speed")
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
+
+
+def test_every_link_of_the_readme_leads_somewhere() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = [target for target in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in target]
+    assert targets
+    assert [target for target in targets if not (ROOT / target).is_file()] == []

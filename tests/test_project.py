@@ -18,7 +18,12 @@ import recorder
 ROOT = Path(__file__).resolve().parents[1]
 HEADING = re.compile(r"^## \[([^\]]+)\](?: - (\d{4}-\d\d-\d\d))?$", re.MULTILINE)
 # Modules that come with a dependency of another name, as part of it.
-PART_OF = {"jwt": "pyjwt", "pydantic_core": "pydantic", "dotenv": "python-dotenv"}
+PART_OF = {
+    "jwt": "pyjwt",
+    "pydantic_core": "pydantic",
+    "dotenv": "python-dotenv",
+    "markdown_it": "markdown-it-py",
+}
 
 
 def toml(name: str) -> dict[str, Any]:

@@ -16,7 +16,12 @@ PACKAGE = ROOT / "recorder"
 
 PURE = {"core", "wire"}
 # What core has of the machine, for everybody: time and the log.
-OF_THE_MACHINE = {"recorder/core/clock.py", "recorder/core/logging.py"}
+OF_THE_MACHINE = {
+    "recorder/core/clock.py",
+    "recorder/core/logging.py",
+    "recorder/core/observers.py",
+    "recorder/core/sampled_log.py",
+}
 SHELL = {"asyncio", "threading", "socket", "sqlite3", "aiosqlite", "starlette", "uvicorn", "loguru", "time"}
 
 MAX_FUNCTION_LINES = 60

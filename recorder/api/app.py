@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from recorder.api import admin, assets, proofs, responses, sessions, status
+from recorder.api import admin, assets, docs, proofs, responses, sessions, status
 from recorder.api import deltas as history
 from recorder.api.export import export_all
 from recorder.api.headers import SafeHeaders
@@ -34,6 +34,9 @@ ROUTES = [
     Route("/assets/{file}", assets.asset),
     Route("/client.js", assets.client),
     Route("/client/{part}", assets.client_part),
+    Route("/docs", docs.to_index),
+    Route("/docs/", docs.index),
+    Route("/docs/{name}", docs.page),
     Route("/api/deltas", deltas, methods=["GET", "POST"]),
     Route("/api/deltas/{session_id:path}", history.deltas),
     Route("/api/sessions", history.sessions),

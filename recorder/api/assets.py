@@ -116,6 +116,16 @@ def serve(request: Request, name: str) -> Response:
     found = assets().get(name)
     if found is None:
         raise NotFound(f"the dashboard has no file {name[:80]!r}", hint="it begins at /")
+    return answer(request, found)
+
+
+def answer(request: Request, found: Asset) -> Response:
+    """Answer with a file, or 304 where the browser has it.
+
+    Args:
+        request: Its `If-None-Match` counts.
+        found: The file.
+    """
     headers = {
         "ETag": found.etag,
         "Cache-Control": "no-cache",

@@ -10,13 +10,13 @@ from collections import defaultdict
 from functools import cache
 
 from recorder import __version__
-from recorder.api import assets, params
+from recorder.api import docs, params
 from recorder.api.middleware import JSON, NDJSON
+from recorder.api.openapi_parameters import parameters
 from recorder.api.rules import RULES
-from recorder.api.schemas import Json, components, ref, seq
+from recorder.api.schemas import Json, components, ref
 from recorder.api.sessions import PATCH_TYPES
 from recorder.api.stream import MEDIA_TYPE as STREAM_TYPE
-from recorder.core.delta import DELTA_TYPES
 from recorder.core.errors import (
     BadSubscription,
     ClockDoubtful,
@@ -44,7 +44,6 @@ from recorder.core.errors import (
 from recorder.core.metrics import CONTENT_TYPE
 from recorder.wire.export import MEDIA_TYPES
 from recorder.wire.problems import MEDIA_TYPE as PROBLEM_TYPE
-from recorder.wire.subscribe import MAX_SESSIONS
 
 ABOUT = """The HTTP side of a flight recorder for agent sessions.
 
@@ -58,9 +57,6 @@ else is here. States are passed on byte for byte as they were published.
 * A request whose `Host` or `Origin` is neither the recorder's own nor allowed by its settings gets 403.
 """
 
-POINT: Json = {"anyOf": [seq(), {"type": "string", "format": "date-time"}]}
-TOKENS = """Needed where the recorder has tokens. `x-role` names the role; `admin` has all. A token that is for some
-sessions sees and writes these alone, and gets 403 from what tells of all of them."""
 
 EVERYWHERE: tuple[type[RecorderError], ...] = (InvalidRequest, NotAllowed, InternalError)
 LOADED = (Unavailable,)
@@ -81,6 +77,10 @@ def description() -> Json:
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": TOKENS}},
         },
     }
+
+
+TOKENS = """Needed where the recorder has tokens. `x-role` names the role; `admin` has all. A token that is for some
+sessions sees and writes these alone, and gets 403 from what tells of all of them."""
 
 
 def secured(described: dict[str, Json]) -> dict[str, Json]:
@@ -106,6 +106,9 @@ def paths() -> dict[str, Json]:
         "/assets/{file}": {"get": asset()},
         "/client.js": {"get": client()},
         "/client/{part}": {"get": client_part()},
+        "/docs": {"get": docs_redirect()},
+        "/docs/": {"get": docs_index()},
+        "/docs/{name}": {"get": docs_page()},
         "/api/deltas": {"get": read_deltas(), "post": publish_deltas()},
         "/api/deltas/{sessionId}": {"get": read_session_deltas()},
         "/api/sessions": {"get": list_sessions()},
@@ -248,7 +251,7 @@ def stream() -> Json:
         " the JSON of an event, its `id` the position behind it. Where a state has line breaks between its tokens these"
         " became spaces, and `exact` holds the state's true text. A reader too slow gets an `error` and the end.",
         {"200": success(content), **failures(InvalidQuery, BadSubscription, Closed, *LOADED)},
-        ("session", "type", "start", "slow", "lastEventId"),
+        ("session", "type", "start", "slow", "lastEventIdQuery", "lastEventId"),
     )
 
 
@@ -418,124 +421,28 @@ def client_part() -> Json:
     return operation("clientPart", "What the client module is made of.", SAME, responses, path=("part",))
 
 
+def docs_redirect() -> Json:
+    """GET /docs."""
+    responses = {"308": {"description": "It is at `docs/`."}, **failures()}
+    return operation("docs", "Where the documentation begins.", "", responses)
+
+
+def docs_index() -> Json:
+    """GET /docs/."""
+    text = f"The first page, or what a search found. {SAME}"
+    return operation("docsIndex", "The documentation, for people.", text, files(["html"]), query=("q",))
+
+
+def docs_page() -> Json:
+    """GET /docs/{name}."""
+    responses = files(["html", "css", "svg", "md", "png"], NotFound)
+    return operation("docsPage", "A page of the documentation.", SAME, responses, path=("page",))
+
+
 def files(ends: list[str], *errors: type[RecorderError]) -> Json:
     """Responses of a route that serves files whose names end so, or has one of these errors."""
-    content = {assets.TYPES[end]: {"schema": {"type": "string"}} for end in ends}
+    content = {docs.FILES[end]: {"schema": {"type": "string"}} for end in ends}
     return {"200": success(content), "304": {"description": "Still the same."}, **failures(*errors)}
-
-
-# Parameters
-
-
-def parameters() -> dict[str, Json]:
-    """Every parameter by its name; those of a path too."""
-    return {
-        "sessionId": {
-            "name": "sessionId",
-            "in": "path",
-            "required": True,
-            "schema": ref("SessionId"),
-            "description": "The session's id, percent-encoded.",
-        },
-        "file": {
-            "name": "file",
-            "in": "path",
-            "required": True,
-            "schema": {"type": "string"},
-            "description": "A file's name.",
-        },
-        "part": {
-            "name": "part",
-            "in": "path",
-            "required": True,
-            "schema": {"type": "string"},
-            "description": "A module's file name.",
-        },
-        "lastEventId": {
-            "name": "Last-Event-ID",
-            "in": "header",
-            "schema": {"type": "string", "pattern": "^[0-9A-Za-z]{1,32}:[0-9]{1,19}$"},
-            "description": "The `id` of the last message read: go on from there, whatever `since` says.",
-        },
-        "start": {
-            "name": "since",
-            "in": "query",
-            **plain(
-                {"type": "string", "default": "latest"},
-                "Where to begin: `latest`, `earliest`, `state`, `epoch:seq`, a seq, or an RFC 3339 time.",
-            ),
-        },
-        "slow": {
-            "name": "slow",
-            "in": "query",
-            **plain(
-                {"type": "string", "enum": ["close", "conflate"], "default": "close"},
-                "What to do with a reader that is too slow: end the stream, or leave deltas out (`conflated`).",
-            ),
-        },
-        **{name: {"name": name, "in": "query", **rest} for name, rest in query_parameters().items()},
-    }
-
-
-def query_parameters() -> dict[str, Json]:
-    """Schema and description of every query parameter."""
-    return {
-        "session": several(ref("SessionId"), "Only these sessions.", MAX_SESSIONS),
-        "type": several({"enum": list(DELTA_TYPES)}, "Only deltas of these types.", None),
-        "since": time("Only what was recorded at or after this time."),
-        "until": time("Only what was recorded at or before this time."),
-        "happenedSince": time("Only what happened (`timestamp`) at or after this time."),
-        "happenedUntil": time("Only what happened (`timestamp`) at or before this time."),
-        "after": plain(seq(), "Only seqs greater than this."),
-        "before": plain(seq(), "Only seqs less than this."),
-        "lineage": plain({"enum": ["broken"]}, "Only deltas whose `before` was not the state last recorded."),
-        "order": plain({"enum": ["desc", "asc"], "default": "desc"}, "Newest or oldest first."),
-        "limit": plain(
-            {
-                "type": "integer",
-                "minimum": 1,
-                "maximum": params.MAX_LIMIT,
-                "default": params.DEFAULT_LIMIT,
-            },
-            "How many at most.",
-        ),
-        "cursor": plain(
-            {"type": "string", "pattern": "^[0-9A-Za-z_-]+$"},
-            "`next` of the page before. Opaque; good for its question and epoch alone.",
-        ),
-        "format": plain(
-            {"enum": list(MEDIA_TYPES), "default": next(iter(MEDIA_TYPES))}, "How it is written."
-        ),
-        "at": plain(
-            POINT,
-            "As of this seq or time of recording; what lies in the future is the same as now.",
-        ),
-        "from": plain(POINT, "As of this seq or time of recording, the one state."),
-        "to": plain(POINT, "As of this seq or time of recording, the other state; now by default."),
-        "as": plain({"enum": list(PATCH_TYPES), "default": "patch"}, "As a JSON Patch or as a merge patch."),
-        "path": plain(
-            {"type": "string", "format": "json-pointer", "default": ""}, "A place in the state (RFC 6901)."
-        ),
-        "name": plain({"type": "string"}, "Only runs of this job: `snapshot`, `prune` or `erase`."),
-    }
-
-
-def plain(schema: Json, text: str) -> Json:
-    """A parameter that may be given once."""
-    return {"schema": schema, "description": text}
-
-
-def several(schema: Json, text: str, most: int | None) -> Json:
-    """A parameter that may be repeated."""
-    listed: Json = {"type": "array", "items": schema, "minItems": 1}
-    if most is not None:
-        listed["maxItems"] = most
-    return {"schema": listed, "style": "form", "explode": True, "description": f"{text} May be repeated."}
-
-
-def time(text: str) -> Json:
-    """A parameter that is a time."""
-    return plain({"type": "string", "format": "date-time"}, f"{text} RFC 3339 with an offset.")
 
 
 # Building

@@ -69,7 +69,7 @@ _HOST = r"[^/\s,?#@*:]+(:[0-9]{1,5})?|\[[0-9a-f:.]+\](:[0-9]{1,5})?"
 class Settings(BaseModel):
     """Every setting of the recorder, checked. Frozen and hashable; made by `load_settings`.
 
-    The attributes are the names in lower case. Their descriptions are the help of the flags and the README's
+    The attributes are the names in lower case. Their descriptions are the help of the flags and the documentation's
     table.
     """
 
@@ -416,7 +416,7 @@ def _default_text(default: object, kind: Kind) -> str:
 
 
 def settings_markdown() -> str:
-    """The table as Markdown, as the README carries it; ends with a newline."""
+    """The table as Markdown, as recorder/docs/settings.md carries it; ends with a newline."""
     lines = ["| name | default | range | meaning |", "|---|---|---|---|"]
     for row in setting_rows():
         default = row.default if row.default in ("none", "empty", "off", "on") else f"`{row.default}`"

@@ -135,9 +135,9 @@ def parser() -> argparse.ArgumentParser:
         "--render",
         type=Path,
         metavar="FILE",
-        help="measure nothing: a kept run as the README's section on speed",
+        help="measure nothing: a kept run as the documentation's section on speed",
     )
-    add("--into", type=Path, metavar="README.md", help="with --render: write it there, between the markers")
+    add("--into", type=Path, metavar="PAGE.md", help="with --render: write it there, between the markers")
     add(
         "--set",
         type=_setting,

@@ -1,4 +1,4 @@
-"""A run as the README's section on speed: what was measured on what and when, as Markdown, for a person to read.
+"""A run as the documentation's section on speed: what was measured on what and when, as Markdown, for a person to read.
 
 Everything between the markers is made here, so that no figure there is anything but one of a run. Names of systems are
 their names on the command line. Figures have three digits; in parentheses stands how many times that the recorder does

@@ -1,6 +1,6 @@
 """A run that was kept as JSON: read again, and taken apart into single figures, each with its rounds.
 
-What comes after a run (comparing, drawing, a table for the README) works on this form alone, so that it can be done with
+What comes after a run (comparing, drawing, a table for the docs) works on this form alone, so that it can be done with
 a file from another day as well.
 """
 

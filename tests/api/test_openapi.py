@@ -24,7 +24,18 @@ OPERATIONS = [(path, method) for path, methods in DOCUMENT["paths"].items() for 
 # An answer that is read to its end must have one.
 READS = [path for path, method in OPERATIONS if method == "get" and path != "/api/stream"]
 # Probes and browsers add what they like.
-ANY_QUERY = {"/", "/assets/{file}", "/client.js", "/client/{part}", "/healthz", "/readyz", "/metrics"}
+ANY_QUERY = {
+    "/",
+    "/docs",
+    "/docs/",
+    "/docs/{name}",
+    "/assets/{file}",
+    "/client.js",
+    "/client/{part}",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+}
 
 
 def described_path(route: Route) -> str:
@@ -33,7 +44,12 @@ def described_path(route: Route) -> str:
 
 def filled(path: str, session: str = "a") -> str:
     """A path with something in the place of its parameters."""
-    return path.replace("{sessionId}", session).replace("{file}", "main.js").replace("{part}", "resume.js")
+    return (
+        path.replace("{sessionId}", session)
+        .replace("{file}", "main.js")
+        .replace("{part}", "resume.js")
+        .replace("{name}", "wire")
+    )
 
 
 def parameters(path: str, method: str) -> dict[str, Any]:
@@ -65,7 +81,10 @@ def check(response: httpx.Response, path: str, method: str) -> Any:
     """That an answer is as described: its status, its type, its members and no others; the JSON."""
     described = DOCUMENT["paths"][path][method]["responses"]
     assert str(response.status_code) in described, response.text
-    content = described[str(response.status_code)]["content"]
+    content = described[str(response.status_code)].get("content")
+    if content is None:
+        assert response.content == b""
+        return None
     assert response.headers["content-type"] in content
     if "json" not in response.headers["content-type"].replace("x-ndjson", ""):
         return None
@@ -112,7 +131,7 @@ async def test_exactly_the_parameters_that_a_route_takes_are_described(tmp_path:
             target = filled(path)
             response = await http.request(method, target, params={"nonsense": "1"})
             if path in ANY_QUERY:
-                assert response.status_code == 200
+                assert response.status_code in (200, 308)
                 continue
             assert check(response, path, method)["place"] == "nonsense"
             taken = re.sub("^this route takes (none)?", "", response.json()["hint"])
@@ -162,7 +181,7 @@ async def test_real_answers_are_as_described(tmp_path: Path) -> None:
         for path in READS:
             for session in ("a", "b%2F%C3%A4%3F%25") if "{sessionId}" in path else ("",):
                 response = await http.get(filled(path, session))
-                assert response.status_code == 200, path
+                assert response.status_code in (200, 308), path
                 check(response, path, "get")
 
 

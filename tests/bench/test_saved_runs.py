@@ -1,4 +1,4 @@
-"""What is made of a kept run: a comparison with an earlier one, a picture, and the README's section on speed."""
+"""What is made of a kept run: a comparison with an earlier one, a picture, and the documentation's section on speed."""
 
 from __future__ import annotations
 
@@ -293,8 +293,13 @@ class TestRender:
             put_into("a\n", "new\n")
 
 
-def test_the_readme_has_what_the_command_prints() -> None:
-    section = (ROOT / "README.md").read_text().partition(BEGIN + "\n")[2].partition(END)[0]
+def test_the_documentation_has_what_the_command_prints() -> None:
+    section = (
+        (ROOT / "recorder" / "docs" / "benchmarks.md")
+        .read_text()
+        .partition(BEGIN + "\n")[2]
+        .partition(END)[0]
+    )
     assert list(wrong_with(section, NAMES)) == []
 
 

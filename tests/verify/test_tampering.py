@@ -1,4 +1,4 @@
-"""Every kind of tampering, without and with heads kept elsewhere: each cell of the README's table."""
+"""Every kind of tampering, without and with heads kept elsewhere: each cell of the documentation's table."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tests.support.tampering import (
 )
 from tests.verify.conftest import Doctor
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "recorder" / "docs" / "verifying.md").read_text(encoding="utf-8")
 MIDDLE = 30
 
 EDITS = {
@@ -304,8 +304,8 @@ CASES = [
 
 
 def table() -> dict[str, tuple[str, str]]:
-    """The README's table: what was done, and what is found without and with heads from elsewhere."""
-    found = re.search(r"<!-- tampering -->\n(.*?)<!-- /tampering -->", README, re.DOTALL)
+    """The documentation's table: what was done, and what is found without and with heads from elsewhere."""
+    found = re.search(r"<!-- tampering -->\n(.*?)<!-- /tampering -->", PAGE, re.DOTALL)
     assert found is not None
     lines = [line.strip("| ").split(" | ") for line in found[1].strip().splitlines()[2:]]
     return {name: (alone, expecting) for name, alone, expecting in lines}
@@ -379,7 +379,7 @@ def test_every_column_is_edited_in_the_table(original: Recording) -> None:
 
 
 def recipe() -> str:
-    found = re.search(r"<!-- recipe -->\n```python\n(.*?)```\n<!-- /recipe -->", README, re.DOTALL)
+    found = re.search(r"<!-- recipe -->\n```python\n(.*?)```\n<!-- /recipe -->", PAGE, re.DOTALL)
     assert found is not None
     assert len([line for line in found[1].splitlines() if line]) <= 30
     return found[1]
