@@ -32,6 +32,7 @@ class Metrics:
         self.slowed = 0  # publishes whose publisher had to wait for the rate
         self.refused_queries: dict[str, int] = {}  # questions that found no place, by kind
         self.conflations = 0  # slow readers that were moved on instead of closed
+        self.fallbacks = 0  # slow readers that were served from history again instead of closed
         self.redacted = 0  # values taken out of states
         self.turned_away: dict[str, int] = {}  # connections refused, by the limit or the rule
         self.lineage_breaks = 0  # deltas whose `before` is not the state last recorded
@@ -108,6 +109,7 @@ class Metrics:
             ("recorder_slow_readers_closed", "Subscribers closed with 4408", self.slow_closed),
             ("recorder_publishes_throttled", "Publishes that were waited for to keep the rate", self.slowed),
             ("recorder_conflations", "Slow readers moved on to the latest states", self.conflations),
+            ("recorder_fallbacks", "Slow readers served from history at their own pace", self.fallbacks),
             ("recorder_values_redacted", "Values taken out of states", self.redacted),
             ("recorder_lineage_breaks", "Deltas whose before is not the last state", self.lineage_breaks),
             ("recorder_pruned_deltas", "Deltas removed by retention", self.pruned_deltas),

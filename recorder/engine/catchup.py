@@ -208,6 +208,7 @@ class Feed:
         self._erasures = 0  # how many there have been
         self._joined = False  # whether the fan-out serves the sink
         self._ended = False  # whether `stop` was called since the last `start`
+        self._follows = False  # whether it begins at the sink's position, and not where the subscription says
         self._instead: str | None = None  # what to resume from while there is no position to resume from
 
     @property
@@ -218,7 +219,7 @@ class Feed:
     def start(self, subscription: Subscription) -> None:
         """Begin, or begin again with another subscription."""
         self.stop()
-        self._ended = False
+        self._ended = self._follows = False
         self._subscription = subscription
         if subscription.since.kind == "latest":
             self._source.metrics.resume("latest")
@@ -242,6 +243,22 @@ class Feed:
     def end(self) -> None:
         """After `stop`: let go of the sink, for good."""
         self._sink = NOBODY
+
+    def fall_back(self) -> bool:
+        """Go back from live to history, at the sink's own pace, from its position on.
+
+        Returns:
+            False where it is not live.
+        """
+        if not self._joined:
+            return False
+        self._joined = False
+        self._source.fanout.leave(self._sink, self._subscription)
+        self._source.metrics.fallbacks += 1
+        self._follows = True
+        self._sink.catching_up(True)
+        self._task = self._source.spawn(self)
+        return True
 
     def set_aside(self) -> Skipped | None:
         """Have the sink handed nothing until `take_back`; where to see what it misses. None where it is not live."""
@@ -282,6 +299,13 @@ class Feed:
             self._drop_ahead()
 
     async def _run(self) -> None:
+        if not self._follows:
+            await self._begin()
+        while not await self._catch_up():
+            await self._reset("pruned" if self._source.history is not None else "not_recording")
+
+    async def _begin(self) -> None:
+        """Bring the sink to a place in the order, as the subscription says."""
         since = self._subscription.since
         reason, cursor = await self._resolve(since)
         if reason is not None:
@@ -296,8 +320,6 @@ class Feed:
                 for told in await self._source.history.erasures_since(cursor, self._subscription.sessions):
                     self.tell_erased(*told)
             self._begin_after(cursor)
-        while not await self._catch_up():
-            await self._reset("pruned" if self._source.history is not None else "not_recording")
 
     async def _resolve(self, since: Since) -> tuple[str | None, int]:
         """Why the start cannot be honoured (or None), and the seq after which to go on."""
@@ -390,8 +412,9 @@ class Feed:
                     sink.send_items(piece.items if shown else [without_hash(item) for item in piece.items])
                 sink.position = piece.through
                 continue
-            chunk = _head_of(entries, CHUNK_BYTES)
-            if len(chunk) == len(entries):
+            chunk, size = _head_of(entries, CHUNK_BYTES)
+            # One that is long by itself is taken at the reader's own pace, too, before it is live.
+            if len(chunk) == len(entries) and size <= CHUNK_BYTES:
                 self._go_live(entries, source.head)
                 return True
             self._hand_over(chunk)
@@ -461,14 +484,14 @@ def states_at_once(states: Sequence[tuple[int, str, str]], start: int) -> int:
     return min(start + MAX_STATES, len(states))
 
 
-def _head_of(entries: list[Entry], max_bytes: int) -> list[Entry]:
-    """As many of the first entries as fit, at least one if there is one."""
+def _head_of(entries: list[Entry], max_bytes: int) -> tuple[list[Entry], int]:
+    """Return as many of the first entries as fit, at least one if there is one, and their size in bytes."""
     size = 0
     for count, entry in enumerate(entries):
+        if count and size + len(entry.frame) > max_bytes:
+            return entries[:count], size
         size += len(entry.frame)
-        if size > max_bytes:
-            return entries[: max(count, 1)]
-    return entries
+    return entries, size
 
 
 def _matches(entry: Entry, subscription: Subscription) -> bool:

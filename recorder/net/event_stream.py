@@ -65,6 +65,7 @@ class EventStream:
         self._chunks: deque[bytes] = deque()  # not taken yet
         self._bytes = 0  # their size
         self._over_since: float | None = None  # since when they are above the soft limit
+        self._moved_at: float | None = None  # when any of them were last taken
         self._arrived = asyncio.Event()  # set when there is a chunk, or the end
         self._taken = asyncio.Event()  # set when the last chunk was taken
         self._catching_up = False  # whether history is being sent, at the reader's own pace
@@ -210,6 +211,7 @@ class EventStream:
             taken.append(self._chunks.popleft())
             size += len(taken[-1])
         self._bytes -= size
+        self._moved_at = self._clock.monotonic()
         if not self._chunks:
             self._taken.set()
         return b"".join(taken)
@@ -233,8 +235,17 @@ class EventStream:
             self._over_since = None
             self._conflation.start()
             self._conflation.skip(batch)
+        elif self._is_moving and self._feed.fall_back():
+            logger.bind(unread=self._bytes, head=self._hub.head).info("slow stream served from history")
+            self._over_since = None
         else:
             self._close_slow()
+
+    @property
+    def _is_moving(self) -> bool:
+        """Whether its reader has taken anything lately."""
+        patience = max(self._limits.soft_seconds, self._limits.ping_timeout)
+        return self._moved_at is not None and self._clock.monotonic() - self._moved_at < patience
 
     def _close_slow(self) -> None:
         self._hub.metrics.slow_closed += 1

@@ -46,8 +46,15 @@ class Role(Protocol):
         """What to resume from (a `since`), for the reason of a 4408."""
         ...
 
-    def on_slow(self) -> bool:
-        """It reads less than it is sent. True where it will be sent less, and goes on; False to be closed."""
+    def on_slow(self, *, is_moving: bool) -> bool:
+        """Be sent less, where that is possible.
+
+        Args:
+            is_moving: Whether the other end has taken anything lately.
+
+        Returns:
+            True where it goes on; False to be closed.
+        """
         ...
 
     @property

@@ -25,6 +25,7 @@ from recorder.core.metrics import Metrics
 from recorder.core.sampled_log import SampledLog
 from recorder.net.connection_limits import Admission
 from recorder.net.partial_messages import Unfinished
+from recorder.net.peer_state import outstanding
 from recorder.wire.problems import explain_failure, raw_problem
 
 MAX_TARGET_BYTES = 65_535
@@ -329,11 +330,11 @@ class HttpConnection(HttpToolsProtocol):
         )
 
     def _watch_reader(self) -> None:
-        self._unread_then = self.transport.get_write_buffer_size()
+        self._unread_then = outstanding(self.transport)
         self._unread_timer.start(self._limits.stall_seconds, self._on_unread)
 
     def _on_unread(self) -> None:
-        if self.transport.get_write_buffer_size() < self._unread_then:
+        if outstanding(self.transport) < self._unread_then:
             self._watch_reader()  # slowly, but it reads
             return
         self._metrics.turn_away("stall_timeout")

@@ -227,7 +227,7 @@ class Publisher:
         """A publisher has no position to resume from."""
         return "the answers are not being read (ask for none with ?ack=none)"
 
-    def on_slow(self) -> bool:
+    def on_slow(self, *, is_moving: bool) -> bool:
         """Every answer is owed."""
         return False
 

@@ -53,7 +53,7 @@ class TurnedAway:
     def on_shutdown(self, code: int = 1001, reason: str = "going away") -> None:
         """It is being closed already."""
 
-    def on_slow(self) -> bool:
+    def on_slow(self, *, is_moving: bool) -> bool:
         """It is being closed anyway."""
         return False
 

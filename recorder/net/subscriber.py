@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from loguru import logger
+
 from recorder.auth.grants import EVERYTHING, Grant
 from recorder.core.errors import BadSubscription, NotAllowed, RateLimited, RecorderError
 from recorder.core.token_bucket import TokenBucket
@@ -134,11 +136,19 @@ class Subscriber:
         self._hub.fanout.flush()
         self._socket.close(code, reason)
 
-    def on_slow(self) -> bool:
-        """Move on to the latest states, where that was asked for and it is live."""
-        if not self._conflates or self._catching_up:
+    def on_slow(self, *, is_moving: bool) -> bool:
+        """Move on to the latest states where that was asked for, else back to history at the reader's own pace."""
+        if self.at_own_pace:
             return False
-        self._conflation.start()
+        if self._conflates:
+            logger.bind(unsent=self.lag_bytes).info("slow reader conflated")
+            self._conflation.start()
+            return True
+        if not is_moving or not self._feed.fall_back():
+            return False
+        logger.bind(position=self.position_text(), unsent=self.lag_bytes).info(
+            "slow reader served from history"
+        )
         return True
 
     def position_text(self) -> str:
@@ -169,7 +179,7 @@ class Subscriber:
             batch.packed if self._socket.compresses else batch.wire
         ):
             self.position = batch.last_seq
-        else:
+        elif self._conflation.is_active:
             self._conflation.skip(batch)
 
     def send_items(self, items: Sequence[bytes]) -> None:

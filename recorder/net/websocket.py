@@ -36,7 +36,7 @@ from recorder.net.fast_frames import may_hold, take_messages
 from recorder.net.handler import Role
 from recorder.net.limits import SocketLimits
 from recorder.net.partial_messages import Unfinished
-from recorder.net.peer_state import End, end_of
+from recorder.net.peer_state import End, end_of, outstanding
 from recorder.net.ws_protocol import StateMachine
 
 HARD_GRACE_SECONDS = 0.25
@@ -47,6 +47,12 @@ RUN_BYTES = 256 << 10
 
 _NOTHING: deque[Frame | bytes] = deque(maxlen=0)
 """The inbox of a connection that has nothing in it: an empty one of its own would take 760 bytes of each."""
+
+SLOWEST_RATE = 16_000
+"""Bytes a second: how slowly a reader may take what its answer to a ping stands behind."""
+
+MAX_RECEIVED_UNREAD = 8 << 20
+"""How much the other end's host may have acknowledged that was not read there: the size of a large receive buffer."""
 
 MAX_REASON_BYTES = 123
 """A close frame's payload is at most 125 bytes (RFC 6455, section 5.5), two of them the code."""
@@ -103,11 +109,14 @@ class WebSocket(asyncio.Protocol):
         self._reading = True  # False while the role has paused it
         self._paused_at: float | None = None  # since when unsent bytes are above the mark
         self._written = 0  # bytes given to the transport since the handshake
-        self._taken_then = 0  # how many of them the kernel had at the last look: whether the reader moves
+        self._taken_then: int | None = None  # how many of them were acknowledged at the last look
+        self._moved_at: float | None = None  # when it was last seen to move
         self._eased = False  # whether the role is sending less until what is unsent has been taken
         self._over_at: float | None = None  # since when unsent bytes are beyond the hard limit
         self._ping_at = door.clock.monotonic()  # when the last ping was sent
         self._pong_due = False  # whether nothing has been heard since
+        self._before_ping = 0  # bytes written before it
+        self._surely_read = 0  # bytes written before the last ping that was answered
         self.grant = EVERYTHING  # the right to be here, from the door
         self._deadline: float | None = None  # when a closing connection is cut
         self._ended = False  # whether it is over for the role
@@ -147,7 +156,9 @@ class WebSocket(asyncio.Protocol):
                 self.transport.abort()
                 self.connection_lost(None)
             return
-        self._pong_due = False
+        if self._pong_due:
+            self._pong_due = False
+            self._surely_read = self._before_ping
         if self._is_deaf:
             return
         data = self._take_plain(data)
@@ -193,7 +204,8 @@ class WebSocket(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The unsent bytes are above the mark."""
         self._paused_at = self._door.clock.monotonic()
-        self._taken_then = self._taken
+        # The first look comes later: what the kernel had room for until then was taken by nobody.
+        self._taken_then = self._moved_at = None
 
     def resume_writing(self) -> None:
         """The unsent bytes are few again."""
@@ -237,8 +249,8 @@ class WebSocket(asyncio.Protocol):
 
     @property
     def _taken(self) -> int:
-        """Bytes written and taken by the kernel."""
-        return self._written - self.unsent
+        """Bytes written and acknowledged by the other end's host."""
+        return self._written - outstanding(self.transport)
 
     @property
     def is_writable(self) -> bool:
@@ -312,28 +324,44 @@ class WebSocket(asyncio.Protocol):
         """
         if self.grant.expires_ms is not None and self.grant.is_over(self._door.clock.now_ms()):
             self.send_away("the token has expired")
-        limits = self._limits
-        # Not by what is unsent: while a reader takes a little, as much may be written.
-        moved, self._taken_then = self._taken > self._taken_then, self._taken
         if self._deadline is not None:
             if now >= self._deadline:
                 self.transport.abort()
         elif self._paused_at is not None:
-            self._sweep_paused(now, moved)
+            self._sweep_paused(now)
         elif not self._reading:
             self._sweep_unread(now)
-        elif moved and self.unsent:
-            # It takes what a pong would have to wait for.
-            self._ping_at, self._pong_due = now, False
         elif self._pong_due:
-            if now - self._ping_at >= limits.ping_timeout:
-                logger.info("connection closed: no answer to a ping")
-                self.close(CloseCode.GOING_AWAY, "no answer to a ping")
-        elif now - self._ping_at >= limits.ping_interval:
+            self._sweep_unanswered(now)
+        elif now - self._ping_at >= self._limits.ping_interval:
             self._ping(now)
+
+    def _sweep_unanswered(self, now: float) -> None:
+        """Wait for a pong as long as what stands before it is being taken."""
+        if self._has_moved(now):
+            self._ping_at = now
+            return
+        # What was acknowledged may still wait to be read, and the ping behind it.
+        unread = min(self._before_ping - self._surely_read, MAX_RECEIVED_UNREAD)
+        if now - self._ping_at >= self._limits.ping_timeout + unread // SLOWEST_RATE:
+            logger.info("connection closed: no answer to a ping")
+            self.close(CloseCode.GOING_AWAY, "no answer to a ping")
+
+    def _has_moved(self, now: float) -> bool:
+        """Look whether the other end has taken anything since the last look.
+
+        Not by what is unsent: while a reader takes a little, as much may be written.
+        """
+        taken, then = self._taken, self._taken_then
+        self._taken_then = taken
+        if then is None or taken <= then:
+            return False
+        self._moved_at = now
+        return True
 
     def _ping(self, now: float) -> None:
         self._ping_at, self._pong_due = now, True
+        self._before_ping, self._taken_then = self._written, self._taken
         self._proto.send_ping(b"")
         self._flush_protocol()
 
@@ -354,20 +382,26 @@ class WebSocket(asyncio.Protocol):
             logger.bind(reason=reason).info("connection closed: its token does not count any more")
             self._role.on_shutdown(4401, reason)
 
-    def _sweep_paused(self, now: float, moved: bool) -> None:
+    def _sweep_paused(self, now: float) -> None:
         assert self._paused_at is not None
         # A pong cannot come through before what is unsent: only reading counts meanwhile.
         self._ping_at, self._pong_due = now, False
-        limits = self._limits
+        moved = self._has_moved(now)
         if self._role is not None and self._role.at_own_pace:
-            # To read nothing for so long is to it what not answering a ping is to others.
-            fine, patience = moved, max(limits.soft_seconds, limits.ping_timeout)
-        else:
-            fine, patience = self.unsent <= limits.soft_bytes, limits.soft_seconds
-        if fine:
+            # It is sent no more than it takes. To take nothing for so long is to it what no pong is to others.
+            if moved:
+                self._paused_at = now
+            elif now - self._paused_at >= self._patience:
+                self._too_slow()
+        elif self.unsent <= self._limits.soft_bytes:
             self._paused_at = now
-        elif now - self._paused_at >= patience or self._is_far_behind():
+        elif now - self._paused_at >= self._limits.soft_seconds or self._is_far_behind():
             self._too_slow()
+
+    @property
+    def _patience(self) -> float:
+        """How long a reader that is sent no more than it takes may take nothing, in seconds."""
+        return max(self._limits.soft_seconds, self._limits.ping_timeout)
 
     def _is_far_behind(self) -> bool:
         """Whether more than the hard limit is unsent, and not only since a moment ago."""
@@ -381,9 +415,11 @@ class WebSocket(asyncio.Protocol):
         return now - self._over_at >= HARD_GRACE_SECONDS
 
     def _too_slow(self) -> None:
-        if not self._eased and self._role is not None and self._role.on_slow():
-            logger.bind(unsent=self.unsent).info("slow reader conflated")
-            self._eased, self._paused_at = True, self._door.clock.monotonic()
+        now = self._door.clock.monotonic()
+        self._has_moved(now)
+        is_moving = self._moved_at is not None and now - self._moved_at < self._patience
+        if not self._eased and self._role is not None and self._role.on_slow(is_moving=is_moving):
+            self._eased, self._paused_at = True, now
         else:
             self._close_slow()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ from typing import Any
 import pytest
 
 from recorder.core.clock import FakeClock
-from tests.support.app import App, running_app, some, turn, turn_until
+from recorder.net.peer_state import outstanding
+from recorder.net.websocket import SLOWEST_RATE
+from tests.support.app import App, delta, running_app, some, turn, turn_until
 from tests.support.wire import CLOSE, PING, Ending, Wire, frame
 
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is acknowledged")
 NARROW = {
     "slow_soft_bytes": 50_000,
     "slow_soft_time": 1000,
@@ -88,26 +92,57 @@ async def test_the_soft_limit_has_time_and_counts_only_while_it_is_exceeded(tmp_
         assert connection.unsent > 50_000
         clock.advance(0.9)
         app.recorder.hub.sweep()
-        assert app.recorder.hub.subscribers == 1
+        assert app.recorder.metrics.fallbacks == 0
         clock.advance(0.1)
         app.recorder.hub.sweep()
-        assert app.recorder.hub.subscribers == 0
-        await let_go(app, wire)
+        assert app.recorder.metrics.fallbacks == 1
 
 
-async def test_one_that_reads_but_stays_above_the_soft_limit_is_too_slow(tmp_path: Path) -> None:
+async def test_one_that_goes_on_reading_but_stays_behind_is_served_from_history_instead_of_closed(
+    tmp_path: Path,
+) -> None:
     clock = FakeClock()
     async with running_app(tmp_path, clock=clock, **NARROW) as app, app.connect(receive_buffer=2048) as wire:
         await wire.until("live")
         app.narrow()
-        took = 0
-        while app.recorder.hub.subscribers:
+        (connection,) = app.recorder.hub._sockets
+        events: list[dict[str, Any]] = []
+        while not app.recorder.metrics.fallbacks:
             await app.publish(*some(10, size=1000))
-            took += len(await wire.take(5))
+            events += await wire.take(5)
             clock.advance(0.05)
             app.recorder.hub.sweep()
+        # From here on it is sent no more than it takes, however much is published.
+        held = connection.unsent
+        await app.publish(*some(1000, size=1000))
+        assert connection.unsent <= held
+        wire.open_wide()
+        events += await wire.until("live")
+        assert seqs(events) == list(range(1, app.head + 1))
+        assert (await app.publish(*some(1)), app.head) == ((await wire.event())["seq"], app.head)
+        assert app.recorder.metrics.slow_closed == 0
+
+
+async def test_one_that_is_served_from_history_again_and_takes_nothing_is_closed(tmp_path: Path) -> None:
+    clock = FakeClock()
+    limits = {**NARROW, "ping_timeout": 2000}
+    async with running_app(tmp_path, clock=clock, **limits) as app, app.connect(receive_buffer=2048) as wire:
+        await wire.until("live")
+        app.narrow()
+        while not app.recorder.metrics.fallbacks:
+            await app.publish(*some(10, size=1000))
+            await wire.take(5)
+            clock.advance(0.05)
+            app.recorder.hub.sweep()
+        for _ in range(4):
+            await turn()
+            clock.advance(1)
+            app.recorder.hub.sweep()
+        assert app.recorder.hub.subscribers == 0
         ending = await let_go(app, wire)
-        assert ending.events[0]["seq"] == took + 1
+        async with app.connect(f"/ws?since={ending.reason}") as again:
+            last = await app.publish(*some(1))
+            assert (await again.deltas(last))[-1] == last
 
 
 async def test_a_burst_beyond_the_hard_limit_closes_nobody_who_drains_it(tmp_path: Path) -> None:
@@ -215,6 +250,91 @@ async def test_history_follows_the_readers_pace_and_recording_goes_on(tmp_path: 
             events += await wire.until("live")
             assert seqs(events) == list(range(1, 6501))
             assert app.recorder.hub.lag_deltas == 0
+
+
+@linux_only
+async def test_one_that_takes_its_history_out_of_large_buffers_of_the_kernel_is_not_slow(
+    tmp_path: Path,
+) -> None:
+    """The kernel asks for more only once a third of its megabytes is free: what it had acknowledged counts."""
+    clock = FakeClock()
+    async with running_app(tmp_path, clock=clock, slow_soft_time=1000, ping_timeout=2000) as app:
+        for _ in range(4):
+            await app.publish(*some(6000, size=500))
+        async with app.connect("/ws?since=earliest", receive_buffer=30_000) as wire:
+            (connection,) = app.recorder.hub._sockets
+            await turn_until(lambda: not connection.is_writable)
+            await turn(200)
+            for _ in range(5):
+                await wire.take(200)
+                clock.advance(1.9)
+                app.recorder.hub.sweep()
+            assert app.recorder.hub.subscribers == 1
+            clock.advance(2)
+            app.recorder.hub.sweep()
+            assert app.recorder.hub.subscribers == 0
+
+
+@linux_only
+async def test_a_pong_is_waited_for_while_what_stands_before_it_is_taken(tmp_path: Path) -> None:
+    clock = FakeClock()
+    pings = {"ping_interval": 2000, "ping_timeout": 2000}
+    async with (
+        running_app(tmp_path, clock=clock, **pings) as app,
+        app.connect(receive_buffer=30_000) as wire,
+    ):
+        await wire.until("live")
+        (connection,) = app.recorder.hub._sockets
+        await app.publish(*some(1000, size=500))
+        await turn(200)
+        assert connection.is_writable
+        for _ in range(5):
+            clock.advance(1.9)
+            app.recorder.hub.sweep()
+            await wire.take(100)
+        assert app.recorder.hub.subscribers == 1
+        app.recorder.hub.sweep()
+        clock.advance(2 + 2_000_000 // SLOWEST_RATE)
+        app.recorder.hub.sweep()
+        assert app.recorder.hub.subscribers == 0
+
+
+async def test_what_was_acknowledged_may_wait_to_be_read_before_a_pong_is_due() -> None:
+    clock = FakeClock()
+    pings = {"ping_interval": 1000, "ping_timeout": 1000}
+    async with running_app(None, clock=clock, **pings) as app, app.connect() as wire:
+        await wire.until("live")
+        (connection,) = app.recorder.hub._sockets
+        app.publish_nowait(*some(30, size=1000))
+        await turn()
+        clock.advance(1)
+        app.recorder.hub.sweep()
+        assert connection._pong_due
+        # Two states of a kilobyte each in thirty deltas take four seconds at the slowest rate.
+        await turn_until(lambda: outstanding(connection.transport) == 0)
+        app.recorder.hub.sweep()
+        clock.advance(4)
+        app.recorder.hub.sweep()
+        assert app.recorder.hub.subscribers == 1
+        clock.advance(2)
+        app.recorder.hub.sweep()
+        assert app.recorder.hub.subscribers == 0
+
+
+async def test_a_delta_longer_than_every_limit_arrives_at_a_slow_reader(tmp_path: Path) -> None:
+    clock = FakeClock()
+    limits = {**NARROW, "max_delta_bytes": 8 << 20, "ping_timeout": 2000}
+    async with running_app(tmp_path, clock=clock, **limits) as app:
+        await app.publish(delta("long", 1, after={"pad": "x" * (6 << 20)}), delta("s", 2))
+        async with app.connect("/ws?since=earliest", receive_buffer=30_000) as wire:
+            app.narrow()
+            taking = asyncio.create_task(wire.take(3), name="taking")
+            while not taking.done():
+                await turn(5)
+                clock.advance(0.3)
+                app.recorder.hub.sweep()
+            assert [event.get("seq") for event in await taking] == [None, 1, 2]
+            assert app.recorder.metrics.slow_closed == 0
 
 
 async def test_one_that_stops_reading_its_history_is_closed_with_its_position(tmp_path: Path) -> None:
