@@ -1,6 +1,6 @@
 """The HTTP application: which route is answered by what, behind the gate and the boundary.
 
-`/ws` and `/publish` are not here: an upgrade goes to the hub before it would come to this application.
+An upgrade of `/ws` or `/publish` goes to the hub before it would come to this application; here they only say so.
 """
 
 from __future__ import annotations
@@ -21,12 +21,21 @@ from recorder.api.publish import publish
 from recorder.api.rules import ConcurrencyLimit, Cost, guarded
 from recorder.api.stream import stream
 from recorder.app import Recorder
-from recorder.core.errors import RecorderError
+from recorder.core.errors import RecorderError, UpgradeRequired
 
 
 async def deltas(request: Request) -> Response:
     """`/api/deltas`, read or written; one route, so that a wrong method is told both."""
     return await (publish if request.method == "POST" else history.deltas)(request)
+
+
+async def websocket_route(request: Request) -> Response:
+    """`/ws` and `/publish` without an upgrade, which somebody forgot or a proxy has taken away."""
+    raise UpgradeRequired(
+        f"{request.url.path[:80]} is a WebSocket, and this request asks for no upgrade to one",
+        hint="open it as ws:// or wss://; a proxy in between must speak HTTP/1.1 to the recorder and pass on the"
+        " headers Connection and Upgrade",
+    )
 
 
 ROUTES = [
@@ -37,6 +46,8 @@ ROUTES = [
     Route("/docs", docs.to_index),
     Route("/docs/", docs.index),
     Route("/docs/{name}", docs.page),
+    Route("/ws", websocket_route),
+    Route("/publish", websocket_route),
     Route("/api/deltas", deltas, methods=["GET", "POST"]),
     Route("/api/deltas/{session_id:path}", history.deltas),
     Route("/api/sessions", history.sessions),

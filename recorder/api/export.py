@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from functools import partial
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from recorder.api import params
-from recorder.api.context import narrowed, recording_of, shown
+from recorder.api.context import narrowed, recorder_of, recording_of, shown
 from recorder.api.deltas import following
 from recorder.api.responses import head_response
 from recorder.core.errors import Pruned
@@ -22,11 +24,14 @@ from recorder.store.contract import Query
 from recorder.store.sqlite.store import SqliteStore
 from recorder.wire import export
 
+Pieces = AsyncIterator[list[bytes]]
+
 EXPORT_ROWS = 1000
 MAX_NAME = 80
 """The most characters that a file's name has of its session's id."""
 
-_UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")
+_UNFIT = re.compile(r"[^\w.-]+")
+_UNFIT_IN_ASCII = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 async def export_all(request: Request) -> Response:
@@ -37,21 +42,43 @@ async def export_all(request: Request) -> Response:
     store = await recording_of(request)
     end = store.recorded + 1
     bounded = replace(query, before=end if query.before is None else min(end, query.before))
-    headers = {"Content-Disposition": f'attachment; filename="{_name(given.get("session"))}.{format_}"'}
+    headers = {"Content-Disposition": attachment(given.get("session"), format_)}
     media_type = export.MEDIA_TYPES[format_]
     if request.method == "HEAD":
         return head_response(headers, media_type)
-    writer = {"ndjson": _as_ndjson, "json": _as_json, "csv": _as_csv}[format_]
+    escapes = recorder_of(request).settings.csv_escape_formulas
+    writers: dict[str, Callable[[Pieces], AsyncIterator[bytes]]] = {
+        "ndjson": _as_ndjson,
+        "json": _as_json,
+        "csv": partial(_as_csv, escape_formulas=escapes),
+    }
     return StreamingResponse(
-        writer(_shown(request, pieces(store, bounded))), headers=headers, media_type=media_type
+        writers[format_](_shown(request, pieces(store, bounded))), headers=headers, media_type=media_type
     )
 
 
-def _name(sessions: list[str] | None) -> str:
-    """What a file of it is called: by its session, where that is one, in letters that every disk takes."""
-    if sessions is None or len(sessions) != 1:
-        return "deltas"
-    return _UNFIT.sub("_", sessions[0])[:MAX_NAME].lstrip(".") or "deltas"
+def attachment(sessions: list[str] | None, extension: str) -> str:
+    """Return the `Content-Disposition` of an export: called after its session, where that is one.
+
+    Where the id has letters beyond ASCII, `filename*` has them (RFC 6266), and `filename` is for clients that do not
+    read it.
+
+    Args:
+        sessions: Ids that were asked for.
+        extension: Of the file.
+    """
+    only = sessions[0] if sessions is not None and len(sessions) == 1 else "deltas"
+    plain = _file_name(_UNFIT_IN_ASCII, only)
+    header = f'attachment; filename="{plain}.{extension}"'
+    full = _file_name(_UNFIT, only)
+    # A lone surrogate has no bytes, and names no session.
+    encoded = quote(f"{full}.{extension}", safe="", errors="replace")
+    return header if full == plain else f"{header}; filename*=UTF-8''{encoded}"
+
+
+def _file_name(unfit: re.Pattern[str], session_id: str) -> str:
+    """Return an id in letters that every disk takes, none of which hides the file."""
+    return unfit.sub("_", session_id)[:MAX_NAME].lstrip(".") or "deltas"
 
 
 async def pieces(store: SqliteStore, query: Query) -> AsyncIterator[list[bytes]]:
@@ -76,9 +103,6 @@ async def pieces(store: SqliteStore, query: Query) -> AsyncIterator[list[bytes]]
         query = following(query, piece.through)
 
 
-Pieces = AsyncIterator[list[bytes]]
-
-
 async def _shown(request: Request, found: Pieces) -> Pieces:
     async for items in found:
         yield shown(request, items)
@@ -94,10 +118,11 @@ async def _as_ndjson(found: Pieces) -> AsyncIterator[bytes]:
             yield _joined(items, export.ndjson_of_item)
 
 
-async def _as_csv(found: Pieces) -> AsyncIterator[bytes]:
+async def _as_csv(found: Pieces, *, escape_formulas: bool) -> AsyncIterator[bytes]:
     yield export.CSV_HEADER
+    encode = partial(export.csv_of_item, escape_formulas=escape_formulas)
     async for items in found:
-        yield _joined(items, export.csv_of_item)
+        yield _joined(items, encode)
 
 
 async def _as_json(found: Pieces) -> AsyncIterator[bytes]:

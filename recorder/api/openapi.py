@@ -38,8 +38,10 @@ from recorder.core.errors import (
     Pruned,
     RecorderError,
     StoreError,
+    TooManyDeltas,
     Unavailable,
     UnsupportedMediaType,
+    UpgradeRequired,
 )
 from recorder.core.metrics import CONTENT_TYPE
 from recorder.wire.export import MEDIA_TYPES
@@ -69,7 +71,8 @@ def description() -> Json:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Recorder", "version": __version__, "description": ABOUT},
-        "servers": [{"url": "/"}],
+        # From where this document is: a proxy may serve the recorder under a path of its own.
+        "servers": [{"url": ".."}],
         "paths": secured(paths()),
         "components": {
             "schemas": components(),
@@ -109,6 +112,8 @@ def paths() -> dict[str, Json]:
         "/docs": {"get": docs_redirect()},
         "/docs/": {"get": docs_index()},
         "/docs/{name}": {"get": docs_page()},
+        "/ws": {"get": websocket("subscribe", "Subscribe by WebSocket.")},
+        "/publish": {"get": websocket("publish", "Publish by WebSocket.")},
         "/api/deltas": {"get": read_deltas(), "post": publish_deltas()},
         "/api/deltas/{sessionId}": {"get": read_session_deltas()},
         "/api/sessions": {"get": list_sessions()},
@@ -234,7 +239,8 @@ def export() -> Json:
         "Streamed at the reader's pace; what is recorded after it began is not in it. It is broken off, without the"
         " end that HTTP asks for, where retention removes what it has not read yet. A line of NDJSON is an `Entry`;"
         " where a state has line breaks between its tokens these became spaces, and `exact` beside `delta` holds the"
-        " state's true text. CSV is that of RFC 4180, with a header.",
+        " state's true text. CSV is that of RFC 4180, with a header;"
+        " ids that begin like a formula have a `'` in front unless CSV_ESCAPE_FORMULAS is off.",
         responses,
         params.EXPORT,
     )
@@ -267,6 +273,7 @@ def publish_deltas() -> Json:
         Conflict,
         DeltaTooLarge,
         MessageTooLarge,
+        TooManyDeltas,
         InvalidDelta,
     )
     described = operation(
@@ -372,6 +379,13 @@ def erase() -> Json:
 def openapi() -> Json:
     """GET /api/openapi.json."""
     return operation("describe", "This description.", "", answers({"type": "object"}, InvalidQuery))
+
+
+def websocket(name: str, summary: str) -> Json:
+    """GET /ws and GET /publish."""
+    text = "An upgrade is answered with 101 and the protocol of the recorder, which is described elsewhere."
+    responses = {"101": {"description": "It is a WebSocket from here on."}, **failures(UpgradeRequired)}
+    return operation(name, summary, text, responses)
 
 
 def healthz() -> Json:

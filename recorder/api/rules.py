@@ -47,6 +47,9 @@ class Rule:
     scoped: bool = False
 
 
+LIMITS = {"queries": "MAX_CONCURRENT_QUERIES", "exports": "MAX_EXPORTS"}
+"""The settings that say how many places there are."""
+
 EVERYONE = Rule(None, "free")
 READERS = Rule("subscribe", "free", scoped=True)
 QUESTIONS = Rule("subscribe", "queries", scoped=True)
@@ -64,6 +67,8 @@ RULES = {
     ("GET", "/docs"): EVERYONE,
     ("GET", "/docs/"): EVERYONE,
     ("GET", "/docs/{name}"): EVERYONE,
+    ("GET", "/ws"): EVERYONE,
+    ("GET", "/publish"): EVERYONE,
     ("GET", "/api/openapi.json"): EVERYONE,
     ("GET", "/healthz"): EVERYONE,
     ("GET", "/readyz"): EVERYONE,
@@ -111,7 +116,7 @@ class ConcurrencyLimit:
             self._metrics.refuse_query(cost)
             raise TooMany(
                 f"{self._places[cost]} {cost} are being answered, which is as many as are at once",
-                hint=f"come back in a moment; MAX_{cost.upper()} sets the limit",
+                hint=f"come back in a moment; {LIMITS[cost]} sets the limit",
             )
         self._taken[cost] += 1
         try:

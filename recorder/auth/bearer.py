@@ -50,5 +50,7 @@ def chosen_subprotocol(subprotocols: Sequence[str]) -> str | None:
 def _bearer(value: str) -> str:
     scheme, _, token = value.strip().partition(" ")
     if scheme.lower() != "bearer":
-        raise NotAuthenticated("Authorization is not of the kind Bearer", hint=_HINT)
+        other = NotAuthenticated("Authorization is not of the kind Bearer", hint=_HINT)
+        other.has_token = False
+        raise other
     return token.strip()

@@ -55,7 +55,9 @@ class Authority:
             return EVERYTHING
         token = token_of(authorization, subprotocols)
         if token is None:
-            raise NotAuthenticated("a token is needed", hint="Authorization: Bearer TOKEN")
+            missing = NotAuthenticated("a token is needed", hint="Authorization: Bearer TOKEN")
+            missing.has_token = False
+            raise missing
         grant = self._listed.grant(token)
         if grant is None and self._verifier is not None:
             grant = self._verifier.grant(token)

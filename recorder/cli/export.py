@@ -20,6 +20,7 @@ from recorder.cli.database import DbOption
 from recorder.cli.files import replacing
 from recorder.cli.http import DEFAULT_URL, OptionalUrl, Remote
 from recorder.cli.options import After, Before, Filters, Sessions, Since, Types, Until, filters
+from recorder.config.settings import load_settings
 from recorder.wire.export import (
     CSV_HEADER,
     JSON_BETWEEN,
@@ -89,7 +90,8 @@ def encoded(form: str, rows: Iterable[ExportRow]) -> Iterator[bytes]:
         yield from map(ndjson_line, rows)
     elif form == "csv":
         yield CSV_HEADER
-        yield from map(csv_line, rows)
+        escapes = load_settings().csv_escape_formulas
+        yield from (csv_line(row, escape_formulas=escapes) for row in rows)
     else:
         opening = JSON_OPEN
         for row in rows:

@@ -230,6 +230,9 @@ class Settings(BaseModel):
     query_timeout: _Ms = _setting(
         10_000, "How long a page of history is looked for before it ends with what was found"
     )
+    csv_escape_formulas: Annotated[bool, OnOff()] = _setting(
+        True, "Whether exports in CSV put a ' in front of ids that begin like a formula: = + - @, tab"
+    )
     keep_alive_timeout: _Ms = _setting(
         75_000,
         "How long an HTTP connection may stay open between two requests; longer than a proxy in front keeps it",

@@ -13,10 +13,12 @@ The wire, HTTP and the command line all derive their codes from here; there is n
     ├─ InvalidQuery               invalid_query       400    -    no
     │  └─ InvalidCursor           invalid_cursor      400    -    no
     ├─ BadSubscription            bad_subscription    400  4400    no
-    ├─ UnsupportedMediaType       unsupported_media   400    -    no
+    ├─ UnsupportedMediaType       unsupported_media   415    -    no
+    ├─ TooManyDeltas              too_many_deltas     413    -    no
     ├─ NotFound                   not_found           404    -    no
     │  └─ Pruned                  pruned              404    -    no
     ├─ MethodNotAllowed           method_not_allowed  405    -    no
+    ├─ UpgradeRequired            upgrade_required    426    -    no
     ├─ NotAuthenticated           not_authenticated   401  4401    no
     ├─ NotAllowed                 not_allowed         403  4403    no
     ├─ NotRecording               not_recording       409    -    no
@@ -138,7 +140,13 @@ class BadSubscription(RecorderError):
 class UnsupportedMediaType(RecorderError):
     """A request body of a kind that is not taken here."""
 
-    code, http_status = "unsupported_media", 400
+    code, http_status = "unsupported_media", 415
+
+
+class TooManyDeltas(RecorderError):
+    """One publish holds more than MAX_DELTAS_PER_MESSAGE. It has to be split: to send it again does not help."""
+
+    code, http_status = "too_many_deltas", 413
 
 
 class NotFound(RecorderError):
@@ -159,10 +167,17 @@ class MethodNotAllowed(RecorderError):
     code, http_status = "method_not_allowed", 405
 
 
+class UpgradeRequired(RecorderError):
+    """A WebSocket route was asked without an upgrade."""
+
+    code, http_status = "upgrade_required", 426
+
+
 class NotAuthenticated(RecorderError):
     """A token is needed, or the one that was shown is not valid, or not any more."""
 
     code, http_status, close_code = "not_authenticated", 401, 4401
+    has_token: bool = True  # whether a token was shown, which is then the one that is wrong
 
 
 class NotAllowed(RecorderError):
@@ -190,7 +205,7 @@ class TooSlow(RecorderError):
 
 
 class TooMany(RecorderError):
-    """More of something than is allowed at once: connections, upgrades, questions, deltas of one publish."""
+    """More of something than is allowed at once: connections, upgrades, event streams, questions."""
 
     code, http_status, retry = "too_many", 429, True
     close_code: ClassVar[int | None] = 4429

@@ -20,7 +20,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from http import HTTPStatus
 from typing import Any, Protocol, cast
 
 from loguru import logger
@@ -30,7 +29,7 @@ from websockets.protocol import OPEN
 
 from recorder.auth.grants import EVERYTHING
 from recorder.core.clock import Clock
-from recorder.core.errors import NotAuthenticated, RecorderError, TooMany
+from recorder.core.errors import InvalidRequest, RecorderError, TooMany
 from recorder.core.metrics import Metrics
 from recorder.net.fast_frames import may_hold, take_messages
 from recorder.net.handler import Role
@@ -38,6 +37,7 @@ from recorder.net.limits import SocketLimits
 from recorder.net.partial_messages import Unfinished
 from recorder.net.peer_state import End, end_of, outstanding
 from recorder.net.ws_protocol import StateMachine
+from recorder.wire.problems import raw_problem
 
 HARD_GRACE_SECONDS = 0.25
 """What came within this time counts as one burst, which nobody can have read yet."""
@@ -57,10 +57,11 @@ MAX_RECEIVED_UNREAD = 8 << 20
 MAX_REASON_BYTES = 123
 """A close frame's payload is at most 125 bytes (RFC 6455, section 5.5), two of them the code."""
 
-_UNREADABLE = (
-    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n"
-    b"content-length: 103\r\n\r\n"
-    b"the request cannot be read: it is too long, or has a body (many sessions fit into a subscribe message)\n"
+_UNREADABLE = raw_problem(
+    InvalidRequest(
+        "the upgrade cannot be read: it is too long, has a body, or is not a GET",
+        hint="many sessions fit into a subscribe message",
+    )
 )
 """The answer to a head that the state machine does not read: a line beyond 8 KiB, more than 128 of them, a body."""
 
@@ -480,11 +481,7 @@ class WebSocket(asyncio.Protocol):
             logger.bind(code=error.code, reason=str(error), address=self.address).info("connection refused")
             if not isinstance(error, TooMany):  # which counts itself, by its limit
                 self._door.metrics.turn_away(error.code)
-            response = self._proto.reject(HTTPStatus(error.http_status), f"{error}\n")
-            if error.retry:
-                response.headers["Retry-After"] = "1"
-            if isinstance(error, NotAuthenticated):
-                response.headers["WWW-Authenticate"] = "Bearer"
+            response = self._proto.refuse(error)
         else:
             response = self._proto.accept(request)
         self._proto.send_response(response)

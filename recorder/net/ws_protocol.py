@@ -9,16 +9,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Sequence
 from dataclasses import replace
+from http import HTTPStatus
 from typing import cast
 
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
+from websockets.http11 import Request, Response
 from websockets.protocol import Protocol
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from recorder.auth.bearer import chosen_subprotocol
+from recorder.core.errors import InvalidRequest, RecorderError
 from recorder.wire.deflate import EXTENSION, WINDOW_BITS
+from recorder.wire.problems import MEDIA_TYPE, WEBSOCKET_VERSION, problem_body, problem_headers
 
 # Its messages repeat what the socket logs itself, one line per connection.
 _quiet = logging.getLogger("recorder.websockets")
@@ -47,6 +51,24 @@ class StateMachine(ServerProtocol):
         """Whether the other side takes frames that are compressed for all."""
         agreed = cast(list[PerMessageDeflate], self.extensions)
         return any(each.local_max_window_bits == WINDOW_BITS for each in agreed)
+
+    def accept(self, request: Request) -> Response:
+        """Return the answer to an upgrade: 101, or a problem document that says what is wrong with its headers."""
+        response = super().accept(request)
+        if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            return response
+        refusal = self.refuse(InvalidRequest(f"the upgrade cannot be made: {self.handshake_exc}"))
+        refusal.headers["Sec-WebSocket-Version"] = WEBSOCKET_VERSION
+        return refusal
+
+    def refuse(self, error: RecorderError) -> Response:
+        """Return the problem document of an error as the answer to an upgrade."""
+        response = self.reject(HTTPStatus(error.http_status), problem_body(error).decode())
+        del response.headers["Content-Type"]
+        response.headers["Content-Type"] = MEDIA_TYPE
+        for name, value in problem_headers(error).items():
+            response.headers[name] = value
+        return response
 
     def forget_request(self) -> None:
         """Let go of the request once it is answered, with nothing read behind it: 2.5 kB of a connection's memory.

@@ -20,7 +20,7 @@ import msgspec
 
 from recorder.core import json_text as jsontext
 from recorder.core.delta import CREATED, DELETED, MAX_DEPTH, MAX_ID, MAX_SESSION_ID, Delta
-from recorder.core.errors import DeltaTooLarge, InvalidDelta, InvalidJson, TooMany
+from recorder.core.errors import DeltaTooLarge, InvalidDelta, InvalidJson, TooManyDeltas
 from recorder.core.timestamps import normalise
 from recorder.wire import explain
 from recorder.wire.explain import refused
@@ -61,7 +61,7 @@ def decode_text(data: bytes, max_delta_bytes: int, max_deltas: int | None = None
         InvalidJson: It is not UTF-8 or not JSON.
         InvalidDelta: A delta breaks a rule; `index` and `place` say which.
         DeltaTooLarge: A delta is longer than `max_delta_bytes`.
-        TooMany: There are more than `max_deltas`.
+        TooManyDeltas: There are more than `max_deltas`.
     """
     check_utf8(data)
     start = data[:1]
@@ -178,8 +178,8 @@ def _bounded(texts: Iterable[bytes], most: int | None) -> Iterator[bytes]:
         yield text
 
 
-def _too_many(most: int) -> TooMany:
-    return TooMany(
+def _too_many(most: int) -> TooManyDeltas:
+    return TooManyDeltas(
         f"more than {most} deltas in one publish",
         hint="send them in pieces; MAX_DELTAS_PER_MESSAGE sets the limit",
     )

@@ -6,8 +6,10 @@ between a state's tokens (inside a string JSON forbids it), so such a break beco
 `"exact":{"before":"…","after":"…"}` behind the delta carries the state's true text, which the import puts
 back. The invariant: what the line says without `exact` is the same JSON value, and with it the same bytes.
 
-JSON and CSV need no `exact`: both have room for line breaks. Nothing here reads a database or knows about
-HTTP.
+JSON and CSV need no `exact`: both have room for line breaks. CSV is for spreadsheets, which compute what looks like a
+formula: an id that begins like one gets a `'` in front, unless that is switched off.
+
+Nothing here reads a database or knows about HTTP.
 """
 
 from __future__ import annotations
@@ -35,6 +37,11 @@ JSON_EMPTY = b"[]\n"
 
 MEDIA_TYPES = {"ndjson": "application/x-ndjson", "json": "application/json", "csv": "text/csv; charset=utf-8"}
 """The formats there are, and what HTTP calls them."""
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a spreadsheet takes for the beginning of a formula; the last four are the full-width forms of the first.
+
+States need no care: as JSON they begin with none of these but a number's minus."""
 
 _BREAKS = str.maketrans("\r\n", "  ")
 
@@ -93,11 +100,20 @@ def ndjson_line(row: ExportRow) -> bytes:
     return f'{item[:-1]},"exact":{{{",".join(exact)}}}}}\n'.encode()
 
 
-def csv_line(row: ExportRow) -> bytes:
-    """The entry as a record of RFC 4180, with its end; what is None is an empty field."""
+def csv_line(row: ExportRow, *, escape_formulas: bool = True) -> bytes:
+    """Return the entry as a record of RFC 4180, with its end; what is None is an empty field.
+
+    Args:
+        row: The entry.
+        escape_formulas: Put a `'` in front of ids that a spreadsheet would take for a formula and compute.
+    """
+    session_id, delta_id = row.session_id, row.delta_id
+    if escape_formulas:
+        session_id = _escaped(session_id)
+        delta_id = None if delta_id is None else _escaped(delta_id)
     fields = (
-        str(row.seq), row.recorded_at, row.type, row.session_id, row.timestamp, row.before, row.after,
-        row.delta_id, row.lineage, _hex(row.hash), "true" if row.before_filled else None, _hex(row.id_digest),
+        str(row.seq), row.recorded_at, row.type, session_id, row.timestamp, row.before, row.after,
+        delta_id, row.lineage, _hex(row.hash), "true" if row.before_filled else None, _hex(row.id_digest),
         _hex(row.erased_before), _hex(row.erased_after),
     )  # fmt: skip
     return (",".join([_csv_field(field) for field in fields]) + "\r\n").encode()
@@ -110,9 +126,9 @@ def ndjson_of_item(item: bytes) -> bytes:
     return ndjson_line(row_of_item(item))
 
 
-def csv_of_item(item: bytes) -> bytes:
-    """`csv_line` from an entry as history gives it (`json_item`)."""
-    return csv_line(row_of_item(item))
+def csv_of_item(item: bytes, *, escape_formulas: bool = True) -> bytes:
+    """Return `csv_line` of an entry as history gives it (`json_item`)."""
+    return csv_line(row_of_item(item), escape_formulas=escape_formulas)
 
 
 def row_of_item(item: bytes) -> ExportRow:
@@ -191,6 +207,10 @@ def _item(row: ExportRow, before: str | None, after: str | None) -> str:
 
 def _breaks(state: str | None) -> bool:
     return state is not None and ("\n" in state or "\r" in state)
+
+
+def _escaped(text: str) -> str:
+    return "'" + text if text.startswith(FORMULA_STARTS) else text
 
 
 def _csv_field(value: str | None) -> str:

@@ -17,9 +17,12 @@ from recorder.core.errors import (
     NotAuthenticated,
     RecorderError,
     Unavailable,
+    UpgradeRequired,
 )
 
 MEDIA_TYPE = "application/problem+json"
+WEBSOCKET_VERSION = "13"
+"""The only one there is (RFC 6455)."""
 RETRY_SECONDS = 1
 """What a client is told to wait where the same request may go through later."""
 
@@ -45,7 +48,10 @@ def problem_headers(error: RecorderError) -> dict[str, str]:
     if error.retry:
         return {"Retry-After": str(RETRY_SECONDS)}
     if isinstance(error, NotAuthenticated):
-        return {"WWW-Authenticate": "Bearer"}
+        # RFC 6750, section 3: whoever shows no token at all is told no error.
+        return {"WWW-Authenticate": 'Bearer error="invalid_token"' if error.has_token else "Bearer"}
+    if isinstance(error, UpgradeRequired):
+        return {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": WEBSOCKET_VERSION}
     if isinstance(error, MessageTooLarge):
         # The rest of what is too large is not waited for.
         return {"Connection": "close"}

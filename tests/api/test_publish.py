@@ -178,10 +178,10 @@ async def test_an_id_with_other_content_is_a_conflict_and_nothing_of_the_body_is
 async def test_a_kind_of_body_that_is_not_taken_is_refused_with_those_that_are(tmp_path: Path) -> None:
     async with running(tmp_path) as (app, http):
         for kind in ("text/plain", "application/x-www-form-urlencoded", "application/jsonx", "", "json"):
-            problem = await refused(await post(http, GOOD, content_type=kind), 400, "unsupported_media")
+            problem = await refused(await post(http, GOOD, content_type=kind), 415, "unsupported_media")
             assert "application/json or application/x-ndjson" in problem["hint"]
         packed = gzip.compress(GOOD)
-        await refused(await post(http, packed, content_encoding="gzip"), 400, "unsupported_media")
+        await refused(await post(http, packed, content_encoding="gzip"), 415, "unsupported_media")
         assert (await post(http, GOOD, content_encoding="identity")).status_code == 201
         problem = await refused(await http.post("/api/deltas?ack=none", content=GOOD), 400, "invalid_query")
         assert problem["hint"] == "this route takes none"

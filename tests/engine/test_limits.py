@@ -6,7 +6,7 @@ import pytest
 
 from recorder.config.settings import load_settings
 from recorder.core.delta import MAX_DEPTH
-from recorder.core.errors import InvalidDelta, TooMany
+from recorder.core.errors import InvalidDelta, TooManyDeltas
 from recorder.engine.limits import PublishLimits
 from recorder.wire.decode import decode_lines, decode_text
 from recorder.wire.subscribe import MAX_SESSIONS
@@ -29,7 +29,7 @@ def test_as_many_deltas_as_allowed_are_taken_and_one_more_is_not() -> None:
     check(limits, f"[{','.join([nested(1)] * 3)}]")
     check(limits, "\n".join([nested(1)] * 3), lines=True)
     for text, lines in ((f"[{','.join([nested(1)] * 4)}]", False), ("\n".join([nested(1)] * 4), True)):
-        with pytest.raises(TooMany, match="more than 3 deltas in one publish"):
+        with pytest.raises(TooManyDeltas, match="more than 3 deltas in one publish"):
             check(limits, text, lines=lines)
 
 
@@ -60,12 +60,14 @@ async def test_over_the_wire_too_many_are_told_so_and_the_connection_goes_on() -
         await wire.event()
         await wire.text(some(6))
         error = await wire.event()
-        assert (error["event"], error["code"]) == ("error", "too_many")
+        assert (error["event"], error["code"]) == ("error", "too_many_deltas")
         assert "MAX_DELTAS_PER_MESSAGE" in error["message"]
         await wire.text(some(5))
         assert (await wire.event())["count"] == 5
-        assert app.recorder.metrics.refused == {"too_many": 1}
+        assert app.recorder.metrics.refused == {"too_many_deltas": 1}
         async with client(app) as http:
             body = b"\n".join([nested(1).encode()] * 6)
-            await refused(await http.post("/api/deltas", content=body, headers=NDJSON), 429, "too_many")
+            await refused(
+                await http.post("/api/deltas", content=body, headers=NDJSON), 413, "too_many_deltas"
+            )
         assert app.head == 5

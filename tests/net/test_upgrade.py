@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.app import App, delta, running_app
+from tests.support.http import bare, request
+from tests.support.tokens import LISTED, PUBLISHER
 from tests.support.wire import Refused, Wire, answer, open_socket, request_head
 
 
@@ -74,14 +77,14 @@ async def test_an_absolute_address_is_as_good_as_a_path() -> None:
 @pytest.mark.parametrize("target", ["/ws", "/publish"])
 async def test_while_it_loads_and_while_it_stops_it_is_unavailable(tmp_path: Path, target: str) -> None:
     async with running_app(tmp_path, load=False) as app:
-        with pytest.raises(Refused, match="503: the recorder is loading"):
+        with pytest.raises(Refused, match=r"503.*the recorder is loading"):
             async with app.connect(target):
                 pass
         await app.recorder.load()
         async with app.connect(target) as wire:
             assert (await wire.event())["event"] == "hello"
             app.recorder.stop_intake()
-            with pytest.raises(Refused, match="503: the recorder is stopping"):
+            with pytest.raises(Refused, match=r"503.*the recorder is stopping"):
                 async with app.connect(target):
                     pass
 
@@ -156,7 +159,7 @@ async def test_a_head_that_cannot_be_read_is_told_so() -> None:
         ):
             refused = await refusal(app, target, *headers)
             assert refused.status == 400
-            assert "the request cannot be read" in str(refused)
+            assert "the upgrade cannot be read" in str(refused)
 
 
 async def test_a_thousand_sessions_can_be_named_in_a_message_instead() -> None:
@@ -180,3 +183,71 @@ async def test_an_upgrade_after_other_requests_on_the_same_connection_works() ->
         await wire.until("live")
         wire.sock.close()
         await app.until_gone()
+
+
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+
+
+async def answer_to(app: App, target: str, **changed: str | None) -> tuple[int, dict[str, str], Any]:
+    """The answer to an upgrade with other headers; None leaves one out, and `_` stands for `-`."""
+    headers = UPGRADE | {name.replace("_", "-"): value for name, value in changed.items()}
+    async with bare(app) as wire:
+        sent = [(name, value) for name, value in headers.items() if value is not None]
+        await wire.send(request(app, f"GET {target}", sent))
+        return await wire.answer()
+
+
+@pytest.mark.parametrize("target", ["/ws", "/publish", "/ws?since=earliest"])
+@pytest.mark.parametrize("left_out", ["Upgrade", "Connection"])
+async def test_a_websocket_that_is_asked_for_without_an_upgrade_is_told_what_is_missing(
+    target: str, left_out: str
+) -> None:
+    async with running_app(None, **LISTED) as app:
+        status, headers, problem = await answer_to(app, target, **{left_out: None})
+        assert (status, problem["code"]) == (426, "upgrade_required")
+        assert (headers["upgrade"], headers["connection"]) == ("websocket", "Upgrade")
+        assert headers["content-type"] == "application/problem+json"
+        assert "proxy" in problem["hint"]
+
+
+@pytest.mark.parametrize("version", ["12", "8", "x", None])
+async def test_another_version_of_the_protocol_is_told_the_one_there_is(version: str | None) -> None:
+    async with running_app(None) as app:
+        status, headers, problem = await answer_to(app, "/ws", Sec_WebSocket_Version=version)
+        assert (status, problem["code"]) == (400, "invalid_request")
+        assert headers["sec-websocket-version"] == "13"
+        assert "Sec-WebSocket-Version" in problem["detail"]
+
+
+@pytest.mark.parametrize("key", ["short", "", None])
+async def test_a_wrong_key_is_a_problem_document_too(key: str | None) -> None:
+    async with running_app(None) as app:
+        status, headers, problem = await answer_to(app, "/ws", Sec_WebSocket_Key=key)
+        assert (status, problem["code"]) == (400, "invalid_request")
+        assert headers["content-type"] == "application/problem+json"
+
+
+async def test_every_refusal_before_an_upgrade_is_a_problem_document() -> None:
+    async with running_app(None, max_upgrades_per_minute=6, **LISTED) as app:
+        for target, changed, status, code in (
+            ("/ws", {}, 401, "not_authenticated"),
+            ("/ws", {"Authorization": "Bearer nobody-knows-this"}, 401, "not_authenticated"),
+            ("/ws", {"Authorization": f"Bearer {PUBLISHER}"}, 403, "not_allowed"),
+            ("/ws", {"Host": "evil.example"}, 403, "not_allowed"),
+            ("/nowhere", {}, 404, "not_found"),
+            ("/ws?x=" + "y" * 9000, {}, 400, "invalid_request"),
+            ("/ws", {}, 401, "not_authenticated"),
+            ("/ws", {}, 429, "too_many"),
+        ):
+            found, headers, problem = await answer_to(app, target, **changed)
+            assert (found, problem["status"], problem["code"]) == (status, status, code), target
+            assert headers["content-type"] == "application/problem+json"
+            assert headers.get("retry-after") == ("1" if status == 429 else None)
+            if status == 401:
+                error = ' error="invalid_token"' if changed else ""
+                assert headers["www-authenticate"] == f"Bearer{error}"

@@ -137,7 +137,7 @@ def test_what_was_erased_is_told_by_its_digests_in_every_format(row: ExportRow) 
 
 @given(rows())
 def test_a_csv_line_gives_back_every_column(row: ExportRow) -> None:
-    text = (CSV_HEADER + csv_line(row)).decode()
+    text = (CSV_HEADER + csv_line(row, escape_formulas=False)).decode()
     (record,) = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     assert record["before"] == (row.before or "")
     assert record["after"] == (row.after or "")
@@ -146,6 +146,16 @@ def test_a_csv_line_gives_back_every_column(row: ExportRow) -> None:
     assert (int(record["seq"]), record["id"] or None) == (row.seq, row.delta_id)
     assert record["beforeFilled"] == ("true" if row.before_filled else "")
     assert record["idDigest"] == ("" if row.id_digest is None else row.id_digest.hex())
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\uff1d"])
+def test_an_id_that_begins_like_a_formula_is_not_computed_by_a_spreadsheet(start: str) -> None:
+    row = ROW._replace(session_id=f'{start}HYPERLINK("x")', delta_id=f"{start}1+1")
+    for escapes, before in ((True, "'"), (False, "")):
+        text = (CSV_HEADER + csv_line(row, escape_formulas=escapes)).decode()
+        (record,) = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        assert record["sessionId"] == before + row.session_id
+        assert record["id"] == f"{before}{row.delta_id}"
 
 
 def test_the_line_is_what_orjson_would_make_of_a_compact_state() -> None:
