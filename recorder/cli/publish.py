@@ -6,10 +6,7 @@ come, so that a pipe that never ends works too. The states travel byte for byte.
 
 from __future__ import annotations
 
-import os
-import stat
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -22,7 +19,6 @@ from recorder.cli.batches import Sender
 from recorder.cli.http import DEFAULT_URL, Remote, UrlOption
 from recorder.core.errors import SourceError
 
-_CHUNK = 65_536
 _BLANK = b" \t\r\n"
 
 
@@ -41,14 +37,14 @@ def publish(
         try:
             _publish(file, sender)
         finally:
-            console.say(sender.told())
+            console.say(sender.summary())
     if sender.position is not None:
         console.out_line(sender.position)
 
 
 def _publish(file: str, sender: Sender) -> None:
     try:
-        for delta in deltas(file, sender.flush):
+        for delta in deltas(file, sender.wait):
             sender.add(delta)
     except SourceError:
         # What came in front of the bad one is recorded; after a refusal nothing is left to send.
@@ -61,18 +57,18 @@ def _stop(error: SourceError) -> None:
     raise error
 
 
-def deltas(file: str, pause: Callable[[], None]) -> Iterator[SourceDelta]:
-    """The deltas of a file, cut out of it and not decoded; whether they are valid is the recorder's to say.
+def deltas(file: str, wait: reading.Wait | None = None) -> Iterator[SourceDelta]:
+    """Cut the deltas out of a file, without decoding them; whether they are valid is the recorder's to say.
 
     Args:
         file: Its path, or `-`.
-        pause: Called before waiting for more of a stream: what came before should leave now.
+        wait: Called before more of a stream is waited for: what came before should leave soon.
 
     Raises:
         SourceError: It cannot be read, or something in it is not JSON.
     """
     name = reading.name_of(file)
-    parts = _stdin(pause) if file == reading.STDIN else reading.chunks(file)
+    parts = reading.chunks(file, wait)
     head = b""
     # A pipe may hand over the first line in pieces.
     for part in parts:
@@ -91,18 +87,8 @@ def _joined(head: bytes, parts: Iterator[bytes]) -> Iterator[bytes]:
     yield from parts
 
 
-def _stdin(pause: Callable[[], None]) -> Iterator[bytes]:
-    if stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode):
-        yield from reading.chunks(reading.STDIN)
-        return
-    # read returns what is there instead of waiting for a full buffer.
-    while part := os.read(sys.stdin.fileno(), _CHUNK):
-        yield part
-        pause()
-
-
 def _is_lines(head: bytes) -> bool:
-    """Whether the first line is a whole value, with more or nothing behind it; an array is a document."""
+    """Tell whether the first line is a whole value, with more or nothing behind it; an array is a document."""
     first, newline, _ = head.partition(b"\n")
     if head.startswith(b"[") or not newline:
         return False

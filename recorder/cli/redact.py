@@ -1,4 +1,4 @@
-"""`recorder redact --check FILE`: what redaction would take out of deltas, without showing it."""
+"""`recorder redact --check FILE`: what redaction would replace in deltas, without showing it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from recorder.bridges.imports import open_source
+from recorder.bridges.imports import SourceDelta, open_source
 from recorder.cli import console
 from recorder.config.settings import load_settings
 from recorder.core.errors import SourceError
@@ -27,9 +27,9 @@ def redact(
         str | None, typer.Option(help="As the setting REDACT_PATTERNS.", show_default=False)
     ] = None,
 ) -> None:
-    """Show which values redaction would take out of recorded or published deltas; nothing is changed.
+    """Show which values redaction would replace in deltas; nothing is changed.
 
-    Without REDACT_KEYS and REDACT_PATTERNS what `default` stands for is looked for.
+    Without REDACT_KEYS and REDACT_PATTERNS, the keys and patterns that `default` stands for are used.
     """
     settings = load_settings(redact_keys=redact_keys, redact_patterns=redact_patterns)
     keys, patterns = settings.redact_keys, settings.redact_patterns
@@ -40,6 +40,9 @@ def redact(
     for item in open_source("ndjson", check):
         if isinstance(item, SourceError):
             raise item
+        assert isinstance(item, SourceDelta), (
+            "an export is read without a recorder that could know its records"
+        )
         (delta,) = decode_text(item.text, _MOST)
         deltas += 1
         for name, state in (("before", delta.before), ("after", delta.after)):
@@ -48,4 +51,4 @@ def redact(
                 size = f"{hit.end - hit.start} characters"
                 line = f"{item.place}: {delta.session_id}: {name}{hit.path}: {size}, by {hit.why}"
                 console.out_line(console.visible(line))
-    console.out_line(f"{deltas} deltas, {hits} values would go")
+    console.out_line(f"{deltas} deltas, {hits} values would be replaced")

@@ -31,7 +31,7 @@ from recorder.auth.request_guard import Entrance
 from recorder.auth.static_tokens import ListedTokens
 from recorder.auth.tokens import Authority
 from recorder.bridges.imports import FORMATS, SourceOptions
-from recorder.bridges.imports.records import SourceDelta
+from recorder.bridges.imports.records import Sessions, SourceDelta
 from recorder.cli.expected import parse_heads
 from recorder.cli.http import Params, Remote
 from recorder.client.decode import Violation
@@ -325,7 +325,9 @@ def source(name: str) -> Callable[[bytes], None]:
     def target(data: bytes) -> None:
         half = len(data) // 2
         with suppress(RecorderError):
-            for item in FORMATS[name].read(iter([data[:half], data[half:]]), f"log.{name}", _options):
+            for item in FORMATS[name].read(
+                iter([data[:half], data[half:]]), f"log.{name}", _options, Sessions()
+            ):
                 if isinstance(item, SourceDelta):
                     (delta,) = decode_text(item.text, MAX_DELTA)
                     assert delta.session_id

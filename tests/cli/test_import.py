@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+
+from recorder.core.errors import NotAllowed
 
 Invoke = Callable[..., tuple[int, bytes, str]]
 
@@ -115,9 +120,18 @@ def test_an_export_imported_into_a_new_recorder_gives_the_same_states_byte_for_b
         [(entry := json.loads(line))["delta"] | entry.get("exact", {}) for line in text.splitlines()]
         for text in exports
     ]
+    # What had no id gets one, so that the export imported again is known.
+    for delta in (delta for found in deltas for delta in found):
+        if str(delta.get("id", "")).startswith("ndjson:"):
+            del delta["id"]
     assert deltas[0] == deltas[1] == deltas[2]
+    assert (
+        invoke("import", str(export), "-f", "ndjson", "--url", first.url)[2]
+        == "0 deltas published, 4 known already\n"
+    )
     for line in exports[0].splitlines():
-        assert line.partition(b',"delta":')[2] in exports[2]
+        # All but the closing brackets, in front of which an id may stand.
+        assert line.partition(b',"delta":')[2].rstrip(b"}") in exports[2]
 
 
 @pytest.mark.parametrize(
@@ -137,5 +151,108 @@ def test_real_logs_go_in_whole(
     assert code == 0, err
     published = int(err.splitlines()[-1].split()[0].replace(",", ""))
     assert published > 10
+    again = invoke("import", *files, "--skip-bad", "--url", server.url)[2].splitlines()[-1]
+    assert again.startswith(f"0 deltas published, {published:,} known already")
     exported = invoke("export", "--url", server.url)[1]
     assert exported.count(b"\n") == head(server.url) == int(out.decode().strip().rpartition(":")[2])
+
+
+CLAUDE = (
+    '{"type":"user","uuid":"%s","parentUuid":null,"sessionId":"%s","timestamp":"2025-06-14T10:00:0%dZ",'
+    '"message":{"role":"user","content":"x"}}'
+)
+
+
+def states(url: str, session: str) -> list[tuple[str, Any]]:
+    answer = httpx.get(f"{url}/api/deltas", params={"session": session, "order": "asc"}, trust_env=False)
+    return [(item["delta"]["type"], item["delta"].get("after")) for item in answer.json()["deltas"]]
+
+
+def test_a_folder_is_imported_and_each_file_is_said_to_be_what_it_is(
+    invoke: Invoke, server: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    (tmp_path / "in" / "a.log").write_text(CLAUDE % ("u", "a", 1))
+    (tmp_path / "in" / "deep" / "b").write_text(GOOD % 1)
+    (tmp_path / "in" / "notes.txt").write_text("hello")
+    (tmp_path / "in" / ".hidden").write_text(GOOD % 2)
+    code, _, err = invoke("import", str(tmp_path / "in"), "--url", server.url)
+    assert (code, head(server.url)) == (0, 2)
+    assert f"{tmp_path}/in/a.log: claude-code, by 'uuid' and 'parentUuid'" in err
+    assert f"{tmp_path}/in/deep/b: debezium, by 'op' with the row's states" in err
+    assert (
+        f"skipped: {tmp_path}/in/notes.txt: not a log that can be imported: it looks like plain text" in err
+    )
+    assert err.splitlines()[-1] == "2 deltas published, 1 file skipped"
+
+
+def test_a_file_that_is_not_recognised_ends_it(invoke: Invoke, server: Any, tmp_path: Path) -> None:
+    path = log(tmp_path, '{"type":"RUN_STARTED","threadId":"t","runId":"r"}')
+    code, _, err = invoke("import", str(path), "--url", server.url)
+    assert code == 1
+    assert "it looks like an AG-UI event (type RUN_STARTED)" in err
+
+
+def test_a_session_in_several_imports_is_created_once_and_goes_on(
+    invoke: Invoke, server: Any, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
+    first.write_text("\n".join(CLAUDE % (f"u{n}", "s", n) for n in range(2)))
+    second.write_text("\n".join(CLAUDE % (f"u{n}", "s", n) for n in range(1, 4)))
+    for path, said in ((first, "2 deltas published"), (second, "2 deltas published, 1 known already")):
+        assert invoke("import", str(path), "--url", server.url)[2].splitlines()[-1] == said
+    code, out, err = invoke("import", str(first), str(second), "--url", server.url)
+    assert (code, err.splitlines()[-1]) == (0, "0 deltas published, 5 known already")
+    assert out.endswith(b":4\n")
+    found = states(server.url, "s")
+    assert [kind for kind, _ in found] == ["created", "updated", "updated", "updated"]
+    assert [state["records"] for _, state in found] == [1, 2, 3, 4]
+
+
+def test_without_the_right_to_read_known_records_are_known_by_the_answer(
+    invoke: Invoke, server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    paths[0].write_text("\n".join(CLAUDE % (f"u{n}", "s", n) for n in range(3)))
+    paths[1].write_text("\n".join(CLAUDE % (f"u{n}", "s", n) for n in (1, 2, 3)))
+    assert invoke("import", str(paths[0]), "--url", server.url)[0] == 0
+
+    def refuse(*_: Any) -> Any:
+        raise NotAllowed("not for this token")
+
+    monkeypatch.setattr("recorder.cli.import_._Recorded._sessions", refuse)
+    code, _, err = invoke("import", str(paths[1]), "--url", server.url)
+    assert code == 0
+    assert "sessions are not continued: not for this token" in err
+    assert err.splitlines()[-1] == "1 delta published, 2 known already"
+    assert len(states(server.url, "s")) == 4
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.log"])
+def test_bad_records_are_skipped_whatever_the_file_is_called(
+    name: str, invoke: Invoke, server: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_text(f"nonsense\n{GOOD % 1}\n")
+    code, _, err = invoke("import", str(path), "--skip-bad", "--url", server.url)
+    assert (code, err.splitlines()[-1]) == (0, "1 delta published, 1 bad record skipped")
+
+
+def test_a_pipe_that_stays_open_is_imported_as_it_comes(server: Any, project_root: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "recorder", "import", "-", "--url", server.url],
+        env={**os.environ, "PYTHONPATH": str(project_root)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        for number in range(1, 4):
+            process.stdin.write((CLAUDE % (f"u{number}", "p", number)).encode() + b"\n")
+            process.stdin.flush()
+            # It arrives although the pipe stays open.
+            while head(server.url) < number:
+                assert process.poll() is None
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert err.endswith(b"3 deltas published\n")

@@ -8,14 +8,18 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recorder.bridges.imports import SourceDelta
+from recorder.cli.batches import MAX_DELAY, Sender
+from recorder.cli.console import Steps
 from recorder.cli.publish import deltas
+from recorder.core.clock import FakeClock
 from recorder.core.errors import SourceError
 
 Invoke = Callable[..., tuple[int, bytes, str]]
@@ -23,7 +27,7 @@ Invoke = Callable[..., tuple[int, bytes, str]]
 
 def cut(path: Path, text: str | bytes) -> list[tuple[bytes, str]]:
     path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return [(delta.text, delta.place.removeprefix(f"{path}: ")) for delta in deltas(str(path), lambda: None)]
+    return [(delta.text, delta.place.removeprefix(f"{path}: ")) for delta in deltas(str(path))]
 
 
 @pytest.fixture
@@ -191,3 +195,37 @@ def test_a_server_that_is_not_there_is_one_clear_line(invoke: Invoke, file: Path
     code, _, err = invoke("publish", str(file), "--url", f"http://127.0.0.1:{free_port}")
     assert code == 1
     assert err.startswith(f"0 deltas published\nrecorder: cannot reach http://127.0.0.1:{free_port}: ")
+
+
+def test_what_was_published_and_what_was_known_are_counted_apart(
+    invoke: Invoke, server: Any, file: Path
+) -> None:
+    texts = [delta(f"s{n}", "1").replace('"after"', f'"id":"i{n}","after"') for n in range(3)]
+    file.write_text("\n".join(texts[:2]))
+    assert invoke("publish", str(file), "--url", server.url)[2] == "2 deltas published\n"
+    file.write_text("\n".join(texts))
+    assert invoke("publish", str(file), "--url", server.url)[2] == "1 delta published, 2 known already\n"
+
+
+def test_a_delta_does_not_wait_for_a_batch_to_fill() -> None:
+    class Remote:
+        sent: list[bytes] = []  # noqa: RUF012 - one remote a test
+
+        def post(self, path: str, body: bytes, media_type: str) -> dict[str, Any]:
+            self.sent.append(body)
+            return {"epoch": "e", "seq": len(self.sent)}
+
+    read, write = os.pipe()
+    clock = FakeClock()
+    remote = Remote()
+    sender = Sender(cast(Any, remote), Steps("publishing", "deltas"), lambda error: None, clock)
+    sender.add(SourceDelta(b"1", "one"))
+    os.write(write, b"x")
+    sender.wait(read)  # there is more: it waits for the batch
+    assert remote.sent == []
+    clock.advance(MAX_DELAY)
+    sender.add(SourceDelta(b"2", "two"))
+    sender.wait(read)
+    assert remote.sent == [b"[1,2]"]
+    for end in (read, write):
+        os.close(end)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recorder.bridges.imports import FORMATS, SourceDelta, SourceItem, SourceOptions, open_source
+from recorder.bridges.imports.records import Sessions
 from recorder.cli import main
 from recorder.core.delta import Delta
 from recorder.core.errors import SourceError
@@ -49,7 +50,7 @@ def read(
         options: Fields of `SourceOptions`.
     """
     raw = data.encode() if isinstance(data, str) else data
-    return list(FORMATS[form].read(pieces(raw, chunk), name, SourceOptions(**options)))
+    return list(FORMATS[form].read(pieces(raw, chunk), name, SourceOptions(**options), Sessions()))
 
 
 def read_file(form: str, path: Path | str, **options: Any) -> list[SourceItem]:

@@ -7,6 +7,7 @@ passed over here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from recorder.bridges.imports import rawjson
@@ -17,13 +18,19 @@ _MAX_MESSAGES = 64
 _TOKENS = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 _TODO_FIELDS = ("id", "content", "status", "priority")
 _FACTS = {"cwd": "cwd", "version": "version", "gitBranch": "gitBranch"}
+_NOTED = ("cwd", "version", "gitBranch", "model", "title")
 _TITLES = {"summary": "summary", "ai-title": "aiTitle", "custom-title": "customTitle"}
 
 
 class Running:
-    """Where a session stands after the records given so far."""
+    """Where a session stands after the records given so far.
 
-    def __init__(self) -> None:
+    Args:
+        is_side: Whether the session is a side chain's own, whose plan and model are what the session is about.
+    """
+
+    def __init__(self, *, is_side: bool = False) -> None:
+        self._is_side = is_side
         self._records = 0  # records of this session
         self._messages = 0  # those that were messages of the user or the assistant
         self._facts: dict[str, str] = {}  # working directory, version, branch, model, title: the last seen
@@ -33,6 +40,39 @@ class Running:
             str, dict[str, int]
         ] = {}  # tokens already summed, by message, of the latest messages
         self._last: dict[str, Any] = {}  # the last record in short
+
+    @classmethod
+    def resumed(cls, states: Sequence[bytes], *, is_side: bool = False) -> Running:
+        """Go on from what is recorded.
+
+        Args:
+            states: The session's last states, the newest last: it sums up all before, the others say which messages'
+                tokens are in the sum.
+            is_side: As for the class.
+        """
+        running = cls(is_side=is_side)
+        for state in states:
+            running._count_again(rawjson.members(state).get("record", b""))
+        if states:
+            running._take_over(rawjson.members(states[-1]))
+        return running
+
+    def _count_again(self, record: bytes) -> None:
+        message = rawjson.members(record).get("message", b"") if record.startswith(b"{") else b""
+        if message.startswith(b"{"):
+            self._count(rawjson.decode(message))
+
+    def _take_over(self, state: dict[str, bytes]) -> None:
+        counts = {name: _number(state.get(name)) for name in ("records", "messages")}
+        self._records, self._messages = counts["records"], counts["messages"]
+        for name in _NOTED:
+            self._note(name, rawjson.string(state.get(name)))
+        todos = rawjson.decode(state.get("todos", rawjson.NULL))
+        if isinstance(todos, list):
+            self._todos = [_todo(todo) for todo in todos[:_MAX_TODOS]]
+        used = state.get("usage", b"")
+        usage = rawjson.members(used) if used.startswith(b"{") else {}
+        self._usage = {name: _number(usage.get(name)) for name in _TOKENS}
 
     def add(self, fields: dict[str, bytes], *, points_here: bool) -> None:
         """Take in a record.
@@ -53,7 +93,7 @@ class Running:
         self._last = _short(fields, kind, message)
         if isinstance(message, dict):
             self._count(message)
-            if not sidechain:
+            if self._is_side or not sidechain:
                 self._note("model", message.get("model"))
                 self._plan(message)
 
@@ -103,6 +143,11 @@ class Running:
                 todos = given.get("todos") if isinstance(given, dict) else None
                 if isinstance(todos, list):
                     self._todos = [_todo(todo) for todo in todos[:_MAX_TODOS]]
+
+
+def _number(text: bytes | None) -> int:
+    value = rawjson.decode(text) if text is not None else 0
+    return value if type(value) is int and value > 0 else 0
 
 
 def _todo(todo: object) -> dict[str, str]:

@@ -1,16 +1,18 @@
 """`debezium`: change events of databases, in the envelope that Debezium gives them.
 
-A row is a session: `c` (create) and `r` (read by a snapshot) become `created`, `u` `updated`, `d` `deleted`. The states
-are `before` and `after` byte for byte; MongoDB writes a document as a JSON string, and that string is the state, since
-unpacking it would make other bytes of it. A `before` that is absent is left out, and the recorder fills it in. Cassandra
-tells in a delete's `after` which row it was, with no state in it: that names the session and is left out.
+A row is a session: `c` (create) and `r` (read by a snapshot) become `created`, `u` `updated`, `d` `deleted`. A `c` or
+`r` of a row that lives already (a later snapshot reads it again) becomes `updated`: `created` says that there was none.
+The states are `before` and `after` byte for byte; MongoDB writes a document as a JSON string, and that string is the
+state, since unpacking it would make other bytes of it. A `before` that is absent is left out, and the recorder fills it
+in. Cassandra tells in a delete's `after` which row it was, with no state in it: that names the session and is left out.
 
 The time is the source's (`source.ts_ms`: when the database made the change), else the connector's `ts_ms`: a delta's
 timestamp says when it happened, not when it was read. Some connectors write micro- or nanoseconds under that name; the
 magnitude tells. 0 and what is no number count as absent.
 
-An event with a position in the source's log gets an id from its position and content, so that an event delivered twice
-or a file imported twice is recorded once; one without gets none.
+An event gets an id from its content and its position in the source's log, so that an event delivered twice or a file
+imported twice is recorded once. One without a position is told apart by its time, and one without either by all that
+stands before it in the file.
 
 Taken in whatever a consumer wrapped around it: `payload` (with or without `schema`), `event`, `value`, a JSON string of
 any of these, each perhaps beside the event's `key`. The file is a JSON array, one event, several one after another, or
@@ -22,12 +24,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 
 from recorder.bridges.imports import envelope, rawjson
 from recorder.bridges.imports import files as reading
 from recorder.bridges.imports.debezium_row import session_id
-from recorder.bridges.imports.records import SourceDelta, SourceItem, SourceOptions, Unfit
+from recorder.bridges.imports.records import (
+    Sessions,
+    SourceDelta,
+    SourceItem,
+    SourceKnown,
+    SourceOptions,
+    Unfit,
+)
 from recorder.core.delta import CREATED, DELETED, UPDATED
 from recorder.core.timestamps import format_ms
 
@@ -50,7 +59,10 @@ _POSITIONS = (
     "gtid",
     "ord",
 )
-_LINE_SUFFIXES = (".jsonl", ".ndjson")
+_TIMES = ("ts_ns", "ts_us", "ts_ms", "ts_sec")
+_OPEN = (b"{", b"[", b",", b":")
+_MAX_HEAD_LINES = 64
+_MAX_HEAD_BYTES = 262_144
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,50 +74,63 @@ class _Event:
     topic: str | None
 
 
-def deltas(parts: Iterator[bytes], name: str, options: SourceOptions) -> Iterator[SourceItem]:
-    """The deltas of a file of change events.
+def deltas(
+    parts: Iterator[bytes], name: str, options: SourceOptions, sessions: Sessions
+) -> Iterator[SourceItem]:
+    """Read the deltas of a file of change events.
 
     Args:
         parts: The file's bytes.
         name: Its name, for messages.
         options: `key` names the fields that make up the key of a row, for events that come without one and whose rows
             have no `id` or `_id`; it goes before everything else. The bounds count.
+        sessions: What is recorded of the rows.
 
     Raises:
         SourceError: The file breaks off or is not JSON from some record on.
     """
+    place_in_file = envelope.Chain()
     for place, record in _records(parts, name, options):
         try:
-            text = _delta(record, options)
+            if isinstance(record, Unfit):
+                raise record
+            item = _item(record, place, place_in_file.add(record), options, sessions)
         except Unfit as unfit:
             yield unfit.at(place)
         else:
-            if text is not None:
-                yield SourceDelta(text, place)
+            if item is not None:
+                yield item
 
 
-def _delta(record: bytes | Unfit, options: SourceOptions) -> bytes | None:
+def _item(
+    record: bytes, place: str, before_it: bytes, options: SourceOptions, sessions: Sessions
+) -> SourceItem | None:
     event = _unwrap(record)
     if event is None:
         return None
     kind = _kind(event.members)
     source = _source(event.members)
     states = (event.members.get("before"), event.members.get("after"))
-    session = session_id(source, event.topic, event.key, states, event.members.get("filter"), options.key)
+    row = session_id(source, event.topic, event.key, states, event.members.get("filter"), options.key)
+    session = sessions.of(row)
+    identity = _id(kind, row, event.members, source, before_it)
+    if identity in session.ids:
+        return SourceKnown(place)
     is_marker = kind == DELETED and rawjson.string(source.get("connector")) == "cassandra"
-    return envelope.build(
-        kind,
-        session,
+    text = envelope.build(
+        UPDATED if kind == CREATED and session.lives else kind,
+        row,
         (states[0], None) if is_marker else states,
         timestamp=_timestamp(source, event.members),
-        delta_id=_id(kind, session, states, event.members.get("source"), source),
+        delta_id=identity,
         max_bytes=options.max_delta_bytes,
     )
+    session.ids.add(identity)
+    session.lives = kind != DELETED
+    return SourceDelta(text, place, identity)
 
 
-def _unwrap(record: bytes | Unfit) -> _Event | None:
-    if isinstance(record, Unfit):
-        raise record
+def _unwrap(record: bytes) -> _Event | None:
     key: bytes | None = None
     topic: str | None = None
     for _ in range(_MAX_WRAPPERS):
@@ -185,19 +210,14 @@ def _time(value: int) -> str:
 
 
 def _id(
-    kind: str,
-    session: str,
-    states: tuple[bytes | None, bytes | None],
-    raw_source: bytes | None,
-    source: dict[str, bytes],
-) -> str | None:
-    if raw_source is None or not any(rawjson.present(source.get(name)) for name in _POSITIONS):
-        return None
-    before, after = states
-    session_text = rawjson.dump(session)
-    return envelope.content_id(
-        "debezium", kind.encode(), session_text, before or b"", after or b"", raw_source
-    )
+    kind: str, session: str, members: dict[str, bytes], source: dict[str, bytes], before_it: bytes
+) -> str:
+    before, after = members.get("before") or b"", members.get("after") or b""
+    parts = [kind.encode(), rawjson.dump(session), before, after, members.get("source") or b""]
+    if not any(rawjson.present(source.get(name)) for name in _POSITIONS):
+        times = [members[name] for name in _TIMES if rawjson.present(members.get(name))]
+        parts += times or [before_it]
+    return envelope.content_id("debezium", *parts)
 
 
 def _records(
@@ -208,14 +228,36 @@ def _records(
     parts = chain([head], parts)
     if head.lstrip().startswith(b"["):
         return _numbered(rawjson.elements(_whole(parts, name, options)), name)
+    first: list[tuple[int, bytes | Unfit]] = []
     numbered = reading.lines(parts, options.max_line_bytes)
-    first = list(islice(numbered, 2))
+    by_line = _is_by_line(numbered, first)
     numbered = chain(first, numbered)
-    by_line = name.removesuffix(".gz").endswith(_LINE_SUFFIXES)
-    if by_line or any(_is_record(line) for _, line in first):
+    if by_line:
         return ((f"{name}: line {number}", line) for number, line in numbered)
     # One event written over many lines, or several of them.
     return _numbered(rawjson.values(_whole(_joined(numbered, name), name, options)), name)
+
+
+def _is_by_line(
+    numbered: Iterator[tuple[int, bytes | Unfit]], first: list[tuple[int, bytes | Unfit]]
+) -> bool:
+    """Tell whether a file has a record a line: one of its first lines is a whole event, though the very first be bad.
+
+    Args:
+        numbered: The lines.
+        first: Gets those that were looked at.
+    """
+    size = 0
+    for number, line in numbered:
+        first.append((number, line))
+        if isinstance(line, Unfit) or _is_event(line) or (len(first) == 1 and _is_whole(line)):
+            return True
+        if len(first) == 1 and line.endswith(_OPEN):
+            return False  # the first of the many lines of one event, not a bad line
+        size += len(line)
+        if len(first) == _MAX_HEAD_LINES or size > _MAX_HEAD_BYTES:
+            break
+    return False
 
 
 def _whole(parts: Iterable[bytes], name: str, options: SourceOptions) -> bytes:
@@ -234,14 +276,22 @@ def _joined(numbered: Iterator[tuple[int, bytes | Unfit]], name: str) -> Iterato
         yield line + b"\n"
 
 
-def _is_record(line: bytes | Unfit) -> bool:
-    if isinstance(line, Unfit):
-        return True
+def _is_whole(line: bytes) -> bool:
     try:
         rawjson.check(line)
     except rawjson.BadJson:
         return False
     return line == rawjson.NULL or line.startswith(b"{")
+
+
+def _is_event(line: bytes) -> bool:
+    """Tell whether a line is an event by itself."""
+    if not _is_whole(line):
+        return False
+    try:
+        return _unwrap(line) is not None
+    except Unfit:
+        return False
 
 
 def _numbered(records: Iterator[bytes], name: str) -> Iterator[tuple[str, bytes | Unfit]]:

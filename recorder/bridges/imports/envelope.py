@@ -111,6 +111,21 @@ def content_id(label: str, *parts: bytes) -> str:
     return f"{label}:{digest.hexdigest()[:40]}"
 
 
+class Chain:
+    """Tells records of one file apart that are alike: each by all that stands before it.
+
+    A log that has grown, or is imported again, gives the same digests for what was there.
+    """
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def add(self, record: bytes) -> bytes:
+        """Take in the next record; return the digest of everything up to it."""
+        self._digest.update(b"%d:" % len(record) + record)
+        return self._digest.digest()
+
+
 def _check_session(session_id: str) -> None:
     if not is_session_id(session_id):
         shown = ascii(session_id[:60])

@@ -8,6 +8,9 @@ recorder filled in, too: the importing one may know another state, and then says
 A state may hold line breaks between its tokens, which would break the line. The export writes spaces in their place and
 adds `"exact":{"before":"…","after":"…"}`, the state's true text as a JSON string, of the ones concerned; they are put
 back here.
+
+A delta without an id is identified by its content and its place: the seq and time it was recorded with, or, where a line
+is a delta by itself, everything that stands before it in the file.
 """
 
 from __future__ import annotations
@@ -16,30 +19,34 @@ from collections.abc import Iterator
 
 from recorder.bridges.imports import envelope, rawjson
 from recorder.bridges.imports.files import lines
-from recorder.bridges.imports.records import SourceDelta, SourceItem, SourceOptions, Unfit
+from recorder.bridges.imports.records import Sessions, SourceDelta, SourceItem, SourceOptions, Unfit
 
 _BREAKS = bytes.maketrans(b"\r\n", b"  ")
 
 
-def deltas(parts: Iterator[bytes], name: str, options: SourceOptions) -> Iterator[SourceItem]:
-    """The deltas of an export.
+def deltas(
+    parts: Iterator[bytes], name: str, options: SourceOptions, sessions: Sessions
+) -> Iterator[SourceItem]:
+    """Read the deltas of an export.
 
     Args:
         parts: The file's bytes.
         name: Its name, for messages.
         options: The bounds count.
+        sessions: Not asked: the deltas go on as they stand.
     """
+    chain = envelope.Chain()
     for number, line in lines(parts, options.max_line_bytes):
         place = f"{name}: line {number}"
         try:
-            yield SourceDelta(_delta(line, options.max_delta_bytes), place)
+            if isinstance(line, Unfit):
+                raise line
+            yield SourceDelta(*_delta(line, place, chain.add(line), options.max_delta_bytes))
         except Unfit as unfit:
             yield unfit.at(place)
 
 
-def _delta(line: bytes | Unfit, max_bytes: int) -> bytes:
-    if isinstance(line, Unfit):
-        raise line
+def _delta(line: bytes, place: str, before: bytes, max_bytes: int) -> tuple[bytes, str, str | None]:
     entry = rawjson.members(line)
     if "delta" not in entry:
         if "type" not in entry:
@@ -55,7 +62,13 @@ def _delta(line: bytes | Unfit, max_bytes: int) -> bytes:
         text = rawjson.assemble(delta.items())
     envelope.check(delta)
     envelope.check_size(text, max_bytes)
-    return text
+    identity = None
+    if rawjson.present(delta.get("id")) is None:
+        stands = [entry[name] for name in ("seq", "recordedAt") if name in entry] if text is not line else []
+        identity = envelope.content_id("ndjson", text, *(stands or (before,)))
+        if len(text) + len(identity) + len(',"id":""') > max_bytes:
+            identity = None
+    return text, place, identity
 
 
 def _exact_states(delta: dict[str, bytes], exact: bytes) -> dict[str, bytes]:

@@ -9,8 +9,12 @@ What a step did and saw goes in as it stands, byte for byte (`action`, `observat
 again at every step), `history` beside a trajectory (it repeats the steps), `response` where thought and action
 repeat it, and `replay_config` but for the task and the model.
 
-Trajectories have no times: deltas go without a timestamp, and the time of receipt counts. They have no ids either, so
-that a file imported twice is recorded twice. `before` is left out: the recorder fills it in.
+Many runs of one instance have files of one name. So a run's session is `NAME~DIGEST`: the file's name, and a digest of
+the file. A name given with `--session` is taken as it is, for one file; where it is another run's already, that is an
+error. The ids are made of the digest and the place of the step, so that a file imported twice is recorded once.
+
+Trajectories have no times: deltas go without a timestamp, and the time of receipt counts. `before` is left out: the
+recorder fills it in.
 
 A step that would make the delta longer than allowed is an error; where it is skipped, the later states do without it
 and say so in `skippedSteps`.
@@ -18,13 +22,22 @@ and say so in `skippedSteps`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from recorder.bridges.imports import envelope, rawjson
 from recorder.bridges.imports import files as reading
-from recorder.bridges.imports.records import SourceDelta, SourceItem, SourceOptions, Unfit
+from recorder.bridges.imports.records import (
+    Session,
+    Sessions,
+    SourceDelta,
+    SourceItem,
+    SourceKnown,
+    SourceOptions,
+    Unfit,
+)
 from recorder.core.delta import CREATED, UPDATED
 from recorder.core.errors import SourceError
 
@@ -39,6 +52,8 @@ class _Run:
 
     session: str
     place: str
+    digest: str
+    known: Session
     max_bytes: int
     # Members of the state that stay as they are.
     fixed: list[tuple[str, bytes | None]]
@@ -50,33 +65,46 @@ class _Run:
     is_created: bool = False
 
 
-def deltas(parts: Iterator[bytes], name: str, options: SourceOptions) -> Iterator[SourceItem]:
-    """The deltas of a trajectory file.
+def deltas(
+    parts: Iterator[bytes], name: str, options: SourceOptions, sessions: Sessions
+) -> Iterator[SourceItem]:
+    """Read the deltas of a trajectory file.
 
     Args:
         parts: The file's bytes.
-        name: Its name, for messages; without its suffix it is the session's id.
+        name: Its name, for messages; without its suffix it begins the session's id.
         options: `session` is the session's id instead. The bounds count.
+        sessions: What is recorded of the sessions.
 
     Raises:
-        SourceError: The file is not JSON, or no trajectory.
+        SourceError: The file is not JSON, or no trajectory; or `session` is another run's already.
     """
     data = reading.whole(parts, name, options.max_file_bytes)
+    digest = hashlib.sha256(data.strip()).hexdigest()
     try:
         fields = rawjson.members(data)
         runs = _runs(fields)
-        session = _session(name, options)
+        session = _session(name, options, digest)
     except Unfit as unfit:
         raise unfit.at(name) from None
     for number, run in enumerate(runs, 1):
         attempt = f"attempt {number}" if len(runs) > 1 else ""
         place = f"{name}: {attempt}, " if attempt else f"{name}: "
-        yield from _told(run, session + (f"/{attempt}" if attempt else ""), place, options.max_delta_bytes)
+        own = session + (f"/{attempt}" if attempt else "")
+        yield from _told(
+            run,
+            own,
+            place,
+            (f"{digest}/{number}", sessions, options.max_delta_bytes, options.session is not None),
+        )
 
 
-def _session(name: str, options: SourceOptions) -> str:
-    stem = PurePath(name).name.removesuffix(".gz").removesuffix(".json").removesuffix(".traj")
-    session = options.session or ("" if name.startswith("<") else stem)
+def _session(name: str, options: SourceOptions, digest: str) -> str:
+    if options.session is not None:
+        session = options.session
+    else:
+        stem = PurePath(name).name.removesuffix(".gz").removesuffix(".json").removesuffix(".traj")
+        session = f"{stem}~{digest[:12]}" if stem and not name.startswith("<") else f"swe-agent~{digest[:12]}"
     if not envelope.is_session_id(session):
         raise Unfit("its name does not make a session's id", hint="name the session with --session")
     return session
@@ -92,22 +120,37 @@ def _runs(fields: dict[str, bytes]) -> list[dict[str, bytes]]:
     return [shared | rawjson.members(attempt) for attempt in rawjson.elements(attempts)]
 
 
-def _told(fields: dict[str, bytes], session: str, place: str, max_bytes: int) -> Iterator[SourceItem]:
-    """A run from its beginning to its outcome."""
+def _told(
+    fields: dict[str, bytes], session: str, place: str, context: tuple[str, Sessions, int, bool]
+) -> Iterator[SourceItem]:
+    """Tell a run from its beginning to its outcome."""
+    digest, sessions, max_bytes, is_named = context
     from_history = rawjson.present(fields.get("trajectory")) is None
     which = "history" if from_history else "trajectory"
     try:
-        run = _Run(session, place, max_bytes, list(_beginning(fields)))
+        run = _Run(session, place, digest, sessions.of(session), max_bytes, list(_beginning(fields)))
         records = list(rawjson.elements(fields.get(which, b"")))
     except Unfit as unfit:
         raise SourceError(f"{place}{which}: {unfit.reason}", hint=unfit.hint, place=place + which) from None
-    yield _item(run, "start", ("status", b'"running"'))
     label = "message" if from_history else "step"
+    if is_named and not _is_same(run, label, len(records)):
+        raise SourceError(
+            f"{place}the session {session!r} is recorded already, and it is not this run",
+            hint="name another with --session, or leave it out",
+            place=place.rstrip(", :"),
+        )
+    yield _item(run, "start", ("status", b'"running"'))
     for number, record in enumerate(records, 1):
         yield _step_item(run, label, number, record)
     info = rawjson.present(fields.get("info"))
     if info is not None:
         yield _outcome_item(run, info)
+
+
+def _is_same(run: _Run, label: str, count: int) -> bool:
+    """Tell whether nothing is recorded of the session but this very run, of which retention may have removed a part."""
+    places = ("start", "info", *(f"{label} {number}" for number in range(1, count + 1)))
+    return not run.known.exists or any(_identity(run, where) in run.known.ids for where in places)
 
 
 def _step_item(run: _Run, label: str, number: int, record: bytes) -> SourceItem:
@@ -145,13 +188,22 @@ def _item(run: _Run, where: str, *changing: tuple[str, bytes]) -> SourceItem:
     skipped = b"[" + b",".join(b"%d" % number for number in run.skipped) + b"]" if run.skipped else None
     steps = b"[" + b",".join(run.steps) + b"]"
     state = rawjson.assemble((*run.fixed, *changing, ("steps", steps), ("skippedSteps", skipped)))
+    identity = _identity(run, where)
+    if identity in run.known.ids:
+        run.is_created = True
+        return SourceKnown(place)
     try:
         kind = UPDATED if run.is_created else CREATED
-        text = envelope.build(kind, run.session, (None, state), max_bytes=run.max_bytes)
+        text = envelope.build(kind, run.session, (None, state), delta_id=identity, max_bytes=run.max_bytes)
     except Unfit as unfit:
         return unfit.at(place)
-    run.is_created = True
-    return SourceDelta(text, place)
+    run.is_created = run.known.exists = True
+    run.known.ids.add(identity)
+    return SourceDelta(text, place, identity)
+
+
+def _identity(run: _Run, where: str) -> str:
+    return envelope.content_id("swe-agent", rawjson.dump(run.session), run.digest.encode(), where.encode())
 
 
 def _beginning(fields: dict[str, bytes]) -> Iterator[tuple[str, bytes | None]]:

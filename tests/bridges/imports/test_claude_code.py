@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recorder.bridges.imports import claude_code
+from recorder.bridges.imports.records import Sessions, SourceOptions
 from tests.support.jsontexts import VALUES
 from tests.support.logs import deltas_of, errors_of, only, read, read_file, refusal
 
@@ -53,7 +54,7 @@ def test_lines_of_a_real_log_that_are_no_records_are_named(shared_data: Path) ->
     path = shared_data / "claude_code" / "edge_cases.jsonl"
     assert errors_of(read_file("claude-code", path)) == [
         f"{path}: line 13: an object is wanted, this is a string",
-        f"{path}: line 14: neither 'type' nor 'sessionId': no record of a session log",
+        f"{path}: line 14: no record of a session log: neither a session nor anything else that such a log has",
         f"{path}: line 15: an object is wanted, this is a number",
         f"{path}: line 16: an object is wanted, this is an array",
     ]
@@ -160,7 +161,20 @@ def test_what_is_known_of_records_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
     [
         ("{", "not JSON: "),
         ("3", "an object is wanted, this is a number"),
-        ('{"silly":"this"}', "neither 'type' nor 'sessionId'"),
+        ('{"silly":"this"}', "no record of a session log: neither a session nor anything else"),
+        ('{"type":"log","message":"x"}', "no record of a session log: neither a session nor anything else"),
+        (
+            '{"type":"created","sessionId":"s","after":{}}',
+            "no record of a session log: this looks like the recorder's own export ('sessionId' and type 'created')",
+        ),
+        (
+            '{"type":"RUN_STARTED","threadId":"t","runId":"r"}',
+            "no record of a session log: this looks like an AG-UI event (type RUN_STARTED)",
+        ),
+        (
+            '{"op":"c","after":{},"source":{}}',
+            "no record of a session log: this looks like a change event of a database ('op' with the row's states)",
+        ),
         ('{"sessionId":""}', 'sessionId: names no session: ""'),
         ('{"sessionId":3}', "sessionId: names no session: 3"),
         ('{"session_id":"a\\u0000"}', "session_id: names no session"),
@@ -211,3 +225,99 @@ def test_a_line_that_is_too_long_is_refused_and_the_next_is_read() -> None:
     items = read("claude-code", log(record("a", content="x" * 100), record("a")), max_line_bytes=80)
     assert errors_of(items) == ["log: line 1: the line has more than 80 bytes"]
     assert sessions(items) == [("created", "a")]
+
+
+SUB = {"isSidechain": True, "agentId": "7"}
+
+
+def used(name: str, count: int, **more: Any) -> dict[str, Any]:
+    return {"message": {"id": name, "usage": {"output_tokens": count}, "content": [], **more}}
+
+
+def test_a_subagent_is_a_session_of_its_own() -> None:
+    sub = record("a", "assistant", uuid="v", **SUB, **used("m", 5, model="small"))
+    main = record("a", "assistant", uuid="u", **used("n", 2, model="large"))
+    items = read("claude-code", log(main, sub, record("a", uuid="w")))
+    assert sessions(items) == [("created", "a"), ("created", "a/7"), ("updated", "a")]
+    told = states(items)
+    assert [state["model"] for state in told] == ["large", "small", "large"]
+    assert [state["usage"]["output_tokens"] for state in told] == [2, 5, 2]
+
+
+def test_a_side_chain_without_an_agents_name_is_named_by_its_first_record() -> None:
+    items = read(
+        "claude-code",
+        log(
+            record("a", uuid="u"),
+            record("a", uuid="v", parentUuid="u", isSidechain=True),
+            record("a", uuid="w", parentUuid="v", isSidechain=True),
+            record("a", uuid="x", isSidechain=True),
+        ),
+    )
+    assert [session for _, session in sessions(items)] == ["a", "a/v", "a/v", "a/x"]
+
+
+def recorded(items: list[Any]) -> Sessions:
+    """What a recorder would say of sessions that have been imported."""
+    deltas = deltas_of(items)
+    return Sessions(
+        lambda session: [
+            (delta.id, None if delta.after is None else delta.after.encode())
+            for delta in deltas
+            if delta.session_id == session
+        ]
+    )
+
+
+def test_a_session_that_is_recorded_goes_on_and_what_is_known_is_not_sent_again() -> None:
+    plan = {
+        "type": "tool_use",
+        "name": "TodoWrite",
+        "input": {"todos": [{"content": "x", "status": "pending"}]},
+    }
+    first = [
+        record("a", "user", uuid="1", cwd="/w"),
+        record("a", "assistant", uuid="2", **used("m", 5, model="large", content=[plan])),
+        record(None, "summary", summary="T", leafUuid="2"),
+    ]
+    later = record("a", "assistant", uuid="3", **used("m", 8))
+    known = recorded(read("claude-code", log(*first)))
+    items = list(claude_code.deltas(iter([log(*first, later).encode()]), "log", SourceOptions(), known))
+    assert [type(item).__name__ for item in items] == ["SourceKnown"] * 3 + ["SourceDelta"]
+    (state,) = states(items)
+    (whole,) = states(read("claude-code", log(*first, later)))[-1:]
+    assert state == whole
+    assert (state["usage"]["output_tokens"], state["model"], state["title"]) == (8, "large", "T")
+    assert sessions(items) == [("updated", "a")]
+
+
+def test_a_later_part_of_a_log_alone_goes_on_from_what_is_recorded() -> None:
+    first, later = record("a", uuid="1", cwd="/w"), record("a", uuid="2")
+    known = recorded(read("claude-code", first))
+    items = list(claude_code.deltas(iter([later.encode()]), "other", SourceOptions(), known))
+    (state,) = states(items)
+    assert (state["records"], state["cwd"]) == (2, "/w")
+
+
+def test_what_an_earlier_version_recorded_is_known() -> None:
+    line = record("a", uuid="1")
+    known = Sessions(lambda session: [("claude-code:0123", b'{"records":1,"record":%s}' % line.encode())])
+    (item,) = claude_code.deltas(iter([line.encode()]), "log", SourceOptions(), known)
+    assert type(item).__name__ == "SourceKnown"
+
+
+def test_a_record_without_a_time_has_its_neighbours() -> None:
+    items = read(
+        "claude-code",
+        log(
+            record(None, "summary", leafUuid="0"),
+            record("a", timestamp="2025-06-14T10:00:00Z"),
+            record("a", "x"),
+            record(
+                None, "file-history-snapshot", messageId="m", snapshot={"timestamp": "2025-06-14T11:00:00Z"}
+            ),
+            record("a", "y"),
+        ),
+    )
+    times = [delta.timestamp for delta in deltas_of(items)]
+    assert [time[11:13] for time in times if time] == ["10", "10", "10", "11", "11"]

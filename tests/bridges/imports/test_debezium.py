@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from recorder.bridges.imports import SourceDelta
+from recorder.bridges.imports import SourceDelta, SourceOptions, debezium
+from recorder.bridges.imports.records import Sessions
 from tests.support.jsontexts import STATES, VALUES, objects
 from tests.support.logs import deltas_of, errors_of, only, read, read_file, refusal
 
@@ -205,10 +206,50 @@ def test_an_event_delivered_twice_has_one_id_and_another_has_another() -> None:
     assert len(set(ids)) == 4
 
 
-def test_an_event_without_a_position_has_no_id() -> None:
-    assert only("debezium", event()).id is None
-    assert only("debezium", event(source=SOURCE.replace("}", ',"lsn":null}'))).id is None
-    assert only("debezium", event(source=None, topic='"shop.orders"')).id is None
+@pytest.mark.parametrize(
+    "text",
+    [
+        event(),
+        event(source=SOURCE.replace("}", ',"lsn":null}')),
+        event(source=None, topic='"shop.orders"'),
+        event(source=None, topic='"shop.orders"', ts_ms="1700000000123"),
+    ],
+)
+def test_an_event_without_a_position_is_known_by_its_place_or_time(text: str) -> None:
+    other = event("u", after='{"id":7}')
+    first, again = (deltas_of(read("debezium", f"{text}\n{other}")) for _ in range(2))
+    assert first == again
+    assert len({delta.id for delta in first}) == 2
+    assert None not in {delta.id for delta in first}
+
+
+def test_a_row_that_lives_is_not_created_again() -> None:
+    rows = [
+        event("r"),
+        event("r", after='{"id":7,"n":2}'),
+        event("d", before='{"id":7}', after="null"),
+        event("c"),
+    ]
+    items = read("debezium", "\n".join(rows))
+    assert [delta.type for delta in deltas_of(items)] == ["created", "updated", "deleted", "created"]
+
+
+def test_a_row_that_is_recorded_is_updated_and_its_known_events_are_not_sent_again() -> None:
+    (first,) = deltas_of(read("debezium", event("r")))
+    assert first.after is not None
+    sessions = Sessions(lambda session: [(first.id, first.after.encode())] if session == SESSION else [])
+    later = event("r", after='{"id":7,"n":2}')
+    items = list(debezium.deltas(iter([f"{event('r')}\n{later}".encode()]), "log", SourceOptions(), sessions))
+    assert [type(item).__name__ for item in items] == ["SourceKnown", "SourceDelta"]
+    assert [delta.type for delta in deltas_of(items)] == ["updated"]
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.log", "<stdin>"])
+@pytest.mark.parametrize("bad", ["nonsense", '{"op":"c","af', "3", '{"op":}'])
+def test_a_bad_first_line_does_not_hide_the_ones_behind_it(name: str, bad: str) -> None:
+    items = read("debezium", f"{bad}\n{event()}\n", name=name)
+    assert [type(item).__name__ for item in items] == ["SourceError", "SourceDelta"]
+    assert items[0].place == f"{name}: line 1"
 
 
 def test_a_document_of_mongodb_is_the_string_that_it_was_written_as() -> None:
@@ -243,9 +284,12 @@ def test_the_real_events_come_through_with_their_states_as_they_stand(shared_dat
     deltas = deltas_of(items)
     assert errors_of(items) == []
     assert [item.place for item in items] == [f"{path}: record {n}" for n in range(1, len(events) + 1)]
-    assert [delta.type for delta in deltas] == [
-        {"c": "created", "r": "created", "u": "updated", "d": "deleted"}[found["op"]] for found in events
-    ]
+    kinds = {"c": "created", "r": "created", "u": "updated", "d": "deleted"}
+    lives: set[str] = set()
+    for delta, found in zip(deltas, events, strict=True):
+        is_again = delta.session_id in lives and kinds[found["op"]] == "created"
+        assert delta.type == ("updated" if is_again else kinds[found["op"]])
+        lives.add(delta.session_id)
     for delta, found in zip(deltas, events, strict=True):
         expected = None if found["op"] == "d" else found["after"]
         assert (delta.after and json.loads(delta.after)) == expected
@@ -269,7 +313,8 @@ def test_the_same_file_as_lines_gives_the_same_deltas(shared_data: Path, tmp_pat
 def test_a_delta_is_ready_to_be_published_as_it_is() -> None:
     (item,) = read("debezium", event("u", before='{"id":7}'))
     assert isinstance(item, SourceDelta)
+    assert item.identity is not None
     assert item.text == (
         b'{"type":"updated","sessionId":"pg/shop.public.orders/7","before":{"id":7},"after":{"id": 7, "n":1e2},'
-        b'"timestamp":"2023-11-14T22:13:20.123Z"}'
+        b'"timestamp":"2023-11-14T22:13:20.123Z","id":"%s"}' % item.identity.encode()
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import sys
 import tracemalloc
 from collections.abc import Iterator
@@ -56,7 +57,6 @@ def test_a_byte_order_mark_is_no_part_of_the_log(tmp_path: Path) -> None:
     [
         ("broken.gz", gzip.compress(bytes(100_000))[:-20]),
         ("damaged.gz", gzip.compress(b"x" * 1000)[:20] + b"\xff" * 40),
-        ("not.gz", b"{}"),
     ],
 )
 def test_a_packed_file_that_cannot_be_unpacked_is_named(name: str, data: bytes, tmp_path: Path) -> None:
@@ -66,6 +66,33 @@ def test_a_packed_file_that_cannot_be_unpacked_is_named(name: str, data: bytes, 
         list(chunks(str(path)))
     assert caught.value.message.startswith(f"{path}: cannot be read: ")
     assert caught.value.place == str(path)
+
+
+@pytest.mark.parametrize("name", ["log", "log.jsonl", "log.gz"])
+@pytest.mark.parametrize("data", [b"", b"{}", b"x" * 300_000, bytes(range(256)) * 1000])
+def test_what_is_packed_shows_in_the_content_not_in_the_name(name: str, data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / name
+    for stored in (
+        data,
+        gzip.compress(data),
+        gzip.compress(data[:100]) + gzip.compress(data[100:]) + bytes(8),
+    ):
+        path.write_bytes(stored)
+        assert b"".join(chunks(str(path))) == data
+
+
+def test_a_pipe_is_read_as_it_comes(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    waited: list[int] = []
+    with os.fdopen(write, "wb", buffering=0) as source:
+        parts = chunks(f"/dev/fd/{read}", waited.append)
+        source.write(b"one\n")
+        assert next(parts) == b"one\n"
+        source.write(b"two\n")
+        assert next(parts) == b"two\n"
+    assert list(parts) == []
+    os.close(read)
+    assert len(waited) >= 2
 
 
 def test_what_cannot_be_opened_is_named_with_its_reason(tmp_path: Path) -> None:

@@ -141,3 +141,24 @@ def test_exact_texts_are_an_object(wrong: str) -> None:
 def test_a_delta_may_itself_have_no_member_exact() -> None:
     bare = orjson.dumps({"type": "created", "sessionId": "a", "after": 1, "exact": {"after": "1"}})
     assert "unknown field 'exact'" in refusal("ndjson", bare)
+
+
+def test_a_delta_without_an_id_is_identified_by_content_and_place() -> None:
+    entry = f'{{"seq":%d,"recordedAt":"{AT}","delta":{DELTA}}}'
+    texts = [f"{DELTA}\n{DELTA}\n", f"{entry % 1}\n{entry % 2}\n"]
+    for text in texts:
+        first, again = (
+            [item for item in read("ndjson", text) if isinstance(item, SourceDelta)] for _ in range(2)
+        )
+        ids = [json.loads(item.identified())["id"] for item in first]
+        assert ids == [json.loads(item.identified())["id"] for item in again]
+        assert len(set(ids)) == 2
+    grown = [item for item in read("ndjson", texts[1] + entry % 3) if isinstance(item, SourceDelta)]
+    assert [item.identity for item in grown[:2]] == [item.identity for item in first]
+
+
+def test_a_delta_with_an_id_keeps_it() -> None:
+    text = '{"type":"deleted","sessionId":"s","id":"own"}'
+    (item,) = read("ndjson", text)
+    assert isinstance(item, SourceDelta)
+    assert item.identified() == text.encode()

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recorder.bridges.imports import FORMATS, SourceDelta, SourceItem, open_source
-from recorder.bridges.imports.records import SourceOptions
+from recorder.bridges.imports.records import Sessions, SourceOptions
 from recorder.core.errors import SourceError
 from tests.support.jsontexts import VALUES, arrays, objects
 from tests.support.logs import delta_of, pieces, read_file
@@ -120,7 +120,9 @@ def all_of(form: str, data: bytes, chunk: int, **options: Any) -> list[SourceIte
     """Everything a log gives; what makes it unusable from some place on as one error at the end."""
     items: list[SourceItem] = []
     try:
-        items.extend(FORMATS[form].read(pieces(data, chunk), "some/log.jsonl", SourceOptions(**options)))
+        items.extend(
+            FORMATS[form].read(pieces(data, chunk), "some/log.jsonl", SourceOptions(**options), Sessions())
+        )
     except SourceError as error:
         items.append(error)
     return items

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recorder.bridges.imports import SourceDelta
+from recorder.bridges.imports import SourceDelta, SourceOptions, swe_agent
+from recorder.bridges.imports.records import Sessions
 from recorder.core.errors import SourceError
 from tests.support.jsontexts import SPACES, STRINGS, VALUES
 from tests.support.logs import delta_of, deltas_of, errors_of, read, read_file
@@ -39,7 +40,8 @@ def test_a_real_run_grows_by_each_step_and_ends_with_its_outcome(name: str, shar
     assert [item.place for item in items] == [f"{path}: {place}" for place in places]
     deltas = deltas_of(items)
     assert [delta.type for delta in deltas] == ["created"] + ["updated"] * (len(steps) + 1)
-    assert {delta.session_id for delta in deltas} == {name}
+    (session,) = {delta.session_id for delta in deltas}
+    assert session.startswith(f"{name}~")
     assert {delta.before for delta in deltas} == {delta.timestamp for delta in deltas} == {None}
     told = states(items)
     assert [len(state["steps"]) for state in told] == [*range(len(steps) + 1), len(steps)]
@@ -167,21 +169,21 @@ def test_the_conversation_repeated_at_every_step_is_left_out() -> None:
 def test_a_step_that_is_too_large_is_named_with_size_and_setting_and_later_ones_do_without_it() -> None:
     large = '{"observation":"' + "x" * 2000 + '"}'
     items = read(
-        "swe-agent", run('{"n":1}', large, '{"n":3}', info="{}"), name="r.traj", max_delta_bytes=1000
+        "swe-agent", run('{"n":1}', large, '{"n":3}', info="{}"), name="r.traj", max_delta_bytes=1060
     )
     assert [item.place for item in items] == [
         f"r.traj: {at}" for at in ("start", "step 1", "step 2", "step 3", "info")
     ]
     error = items[2]
     assert isinstance(error, SourceError)
-    assert "the delta would have 21" in error.message
-    assert str(error).endswith("bytes, at most 1000 are taken (MAX_DELTA_BYTES sets the limit)")
+    assert "the delta would have 22" in error.message
+    assert str(error).endswith("bytes, at most 1060 are taken (MAX_DELTA_BYTES sets the limit)")
     last = states(items)[-1]
     assert (last["steps"], last["skippedSteps"], last["step"]) == ([{"n": 1}, {"n": 3}], [2], 3)
 
 
 def test_a_run_whose_beginning_is_too_large_is_created_by_what_fits() -> None:
-    items = read("swe-agent", run("3", "{}"), name="r", max_delta_bytes=130)
+    items = read("swe-agent", run("3", "{}"), name="r", max_delta_bytes=200)
     assert [type(item).__name__ for item in items] == ["SourceDelta", "SourceError", "SourceDelta"]
     (error,) = errors_of(items)
     assert error == "r: step 1: an object is wanted, this is a number"
@@ -246,7 +248,9 @@ def test_an_older_file_tells_its_task_in_the_first_request(history: str, asked: 
 def test_several_attempts_are_sessions_of_their_own() -> None:
     text = '{"environment":"e","attempts":[%s,%s]}' % (run('{"n":1}', info="{}"), run('{"n":2}'))  # noqa: UP031
     items = read("swe-agent", text, name="r.traj")
-    assert [(delta.session_id, delta.type) for delta in deltas_of(items)] == [
+    (session,) = {delta.session_id.partition("/")[0] for delta in deltas_of(items)}
+    assert session.startswith("r~")
+    assert [(delta.session_id.replace(session, "r"), delta.type) for delta in deltas_of(items)] == [
         ("r/attempt 1", "created"),
         ("r/attempt 1", "updated"),
         ("r/attempt 1", "updated"),
@@ -256,7 +260,8 @@ def test_several_attempts_are_sessions_of_their_own() -> None:
     assert items[4].place == "r.traj: attempt 2, step 1"
     assert {state["environment"] for state in states(items)} == {"e"}
     (single,) = deltas_of(read("swe-agent", f'{{"attempts":[{run()}]}}', name="r.traj"))
-    assert single.session_id == "r"
+    assert single.session_id.startswith("r~")
+    assert "/" not in single.session_id
 
 
 @pytest.mark.parametrize(
@@ -267,16 +272,18 @@ def test_several_attempts_are_sessions_of_their_own() -> None:
         ("run.traj.json", "run"),
         ("run.json.gz", "run"),
         ("run", "run"),
+        ("<stdin>", "swe-agent"),
+        (".traj", "swe-agent"),
     ],
 )
 def test_a_session_is_named_after_its_file(name: str, session: str) -> None:
     (delta,) = deltas_of(read("swe-agent", run(), name=name))
-    assert delta.session_id == session
+    assert delta.session_id.partition("~")[0] == session
     (delta,) = deltas_of(read("swe-agent", run(), name=name, session="given"))
     assert delta.session_id == "given"
 
 
-@pytest.mark.parametrize("name", ["<stdin>", "x" * 300, "a\nb", ".traj"])
+@pytest.mark.parametrize("name", ["x" * 300, "a\nb"])
 def test_a_name_that_makes_no_session_has_to_be_replaced(name: str) -> None:
     with pytest.raises(
         SourceError, match=r"does not make a session's id \(name the session with --session\)"
@@ -317,3 +324,32 @@ def test_one_bad_attempt_ends_the_file_behind_the_good_ones(tmp_path: Path) -> N
     first, error = read_file("swe-agent", path)
     assert isinstance(first, SourceDelta)
     assert str(error).startswith(f"{path}: attempt 2, trajectory: an array is wanted")
+
+
+def test_runs_of_one_instance_are_sessions_of_their_own() -> None:
+    names = [f"{number}/instance/instance.traj" for number in range(8)]
+    runs = [deltas_of(read("swe-agent", run(f'{{"n":{n}}}'), name=name)) for n, name in enumerate(names)]
+    assert len({delta.session_id for deltas in runs for delta in deltas}) == 8
+
+
+def test_a_run_imported_twice_is_recorded_once_wherever_the_file_lies() -> None:
+    text = run('{"n":1}', '{"n":2}', info="{}")
+    sessions = Sessions()
+    first, again = (
+        list(swe_agent.deltas(iter([text.encode()]), name, SourceOptions(), sessions))
+        for name in ("a/r.traj", "b/r.traj")
+    )
+    assert [type(item).__name__ for item in first] == ["SourceDelta"] * 4
+    assert [type(item).__name__ for item in again] == ["SourceKnown"] * 4
+    # Without a recorder's word the deltas are the same, so that it knows them by their ids.
+    assert deltas_of(read("swe-agent", text, name="r.traj")) == deltas_of(first)
+
+
+def test_two_runs_do_not_become_one_session_by_the_name_they_are_given() -> None:
+    sessions, options = Sessions(), SourceOptions(session="given")
+    list(swe_agent.deltas(iter([run('{"n":1}').encode()]), "a.traj", options, sessions))
+    again = list(swe_agent.deltas(iter([run('{"n":1}').encode()]), "a.traj", options, sessions))
+    assert [type(item).__name__ for item in again] == ["SourceKnown"] * 2
+    with pytest.raises(SourceError, match="'given' is recorded already, and it is not this run") as caught:
+        list(swe_agent.deltas(iter([run('{"n":2}').encode()]), "b.traj", options, sessions))
+    assert caught.value.place == "b.traj"
