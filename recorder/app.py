@@ -27,7 +27,7 @@ from recorder.auth.tokens import Authority, authority_of
 from recorder.config.settings import Settings
 from recorder.core.chain import GENESIS
 from recorder.core.clock import Clock, SystemClock
-from recorder.core.errors import BadSubscription, Closed, NotRecording, Unavailable
+from recorder.core.errors import Closed, NotRecording, Unavailable
 from recorder.core.metrics import Metrics
 from recorder.core.position import new_epoch
 from recorder.core.redaction import Redactor
@@ -54,7 +54,7 @@ from recorder.net.upgrade import RecorderDoor
 from recorder.server.memory import available_memory
 from recorder.store.sqlite.receipts import Sign, signer
 from recorder.store.sqlite.store import SqliteStore, StoreConfig
-from recorder.wire.subscribe import Subscription, check_sessions, check_types, parse_since
+from recorder.wire.subscribe import Subscription, check_sessions, check_types, names_of, parse_since
 
 
 class Recorder:
@@ -269,15 +269,15 @@ class Recorder:
     def subscribe(
         self,
         *,
-        sessions: Iterable[str] | None = None,
-        types: Iterable[str] | None = None,
+        sessions: Iterable[str] | str | None = None,
+        types: Iterable[str] | str | None = None,
         since: str | int | None = None,
     ) -> EmbeddedSubscription:
         """Subscribe in this process.
 
         Args:
-            sessions: Only these; None for all.
-            types: Only these; None for all.
+            sessions: Only these, or only this one; None for all.
+            types: Only these, or only this one; None for all.
             since: As on the wire: latest, earliest, state, `epoch:seq`, `epoch:seq:hash`, a seq, or a time.
 
         Returns:
@@ -287,8 +287,8 @@ class Recorder:
             BadSubscription: A value is not allowed.
         """
         wanted = Subscription(
-            None if sessions is None else check_sessions(_some(sessions, "sessions")),
-            None if types is None else check_types(_some(types, "types")),
+            None if sessions is None else check_sessions(names_of("sessions", sessions)),
+            None if types is None else check_types(names_of("types", types)),
             parse_since(since),
         )
         return EmbeddedSubscription(self.hub, wanted)
@@ -378,14 +378,6 @@ def _signer(settings: Settings) -> Sign | None:
         return None
     key = open_key(settings.key_file)
     return signer(key.key_id, key.sign)
-
-
-def _some(names: Iterable[str], what: str) -> list[str]:
-    """The names; raises BadSubscription where there are none, since nothing could ever match."""
-    found = list(names)
-    if not found:
-        raise BadSubscription(f"{what}: an empty list names none", hint="None is all", place=what)
-    return found
 
 
 def socket_limits(settings: Settings) -> SocketLimits:

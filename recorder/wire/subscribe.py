@@ -180,6 +180,36 @@ def parse_op(message: bytes, max_sessions: int = MAX_SESSIONS) -> Subscription |
     return _subscription(op.sessions or None, op.types or None, op.since, max_sessions)
 
 
+def names_of(what: str, given: Iterable[str] | str | None) -> list[str]:
+    """Return the names of a filter; none where there is no filter.
+
+    Args:
+        what: What they are names of, for errors: `sessions`, `types`.
+        given: The names; a lone text is one name, and not a list of its letters.
+
+    Raises:
+        BadSubscription: There is none in it, so that nothing could ever match, or one is no text.
+    """
+    asked: object = given  # whoever has no type checker may give anything
+    if asked is None:
+        return []
+    if isinstance(asked, str):
+        return [asked]
+    if isinstance(asked, bytes | bytearray) or not isinstance(asked, Iterable):
+        raise BadSubscription(
+            f"{what}: {str(asked)[:40]!r} is neither a text nor a list of texts",
+            hint="None is all",
+            place=what,
+        )
+    found = list(asked)
+    if not found:
+        raise BadSubscription(f"{what}: an empty list names none", hint="None is all", place=what)
+    for name in found:
+        if not isinstance(name, str):
+            raise BadSubscription(f"{what}: {str(name)[:40]!r} is no text", place=what)
+    return list(dict.fromkeys(found))
+
+
 def check_sessions(sessions: Iterable[str], most: int = MAX_SESSIONS) -> frozenset[str]:
     """The sessions of a filter.
 

@@ -41,6 +41,13 @@ async def test_its_events_are_those_of_a_socket(tmp_path: Path) -> None:
                     assert await anext(events) == await wire.event()
 
 
+async def test_a_lone_name_is_one_session_or_type_and_not_its_letters(tmp_path: Path) -> None:
+    async with running_app(tmp_path) as app:
+        await app.publish(delta("my-session", 1), delta("m", 2))
+        async with app.recorder.subscribe(sessions="my-session", types="updated", since="earliest") as events:
+            assert [event.get("seq") for event in await until_live(events)] == [1, 2]
+
+
 async def test_numbers_of_any_length_and_texts_of_any_kind_come_out(tmp_path: Path) -> None:
     async with running_app(tmp_path) as app, app.recorder.subscribe() as events:
         await until_live(events)

@@ -19,6 +19,7 @@ from recorder.wire.subscribe import (
     Subscription,
     check_sessions,
     check_types,
+    names_of,
     parse_op,
     parse_query,
     parse_since,
@@ -247,3 +248,23 @@ def test_any_query_is_a_subscription_or_refused(query: str) -> None:
         assert isinstance(found, Subscription)
         return
     assert message
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        (None, []),
+        ("my-session", ["my-session"]),
+        (["b", "a", "b"], ["b", "a"]),
+        (iter(("a",)), ["a"]),
+        ({"a": 1}, ["a"]),
+    ],
+)
+def test_a_lone_text_is_one_name_and_not_a_list_of_its_letters(asked: Any, names: list[str]) -> None:
+    assert names_of("sessions", asked) == names
+
+
+@pytest.mark.parametrize("asked", [[], (), set(), b"abc", 7, True, ["a", 7], [None], [["a"]], [b"a"]])
+def test_what_is_no_list_of_names_is_refused_in_words(asked: Any) -> None:
+    with pytest.raises(BadSubscription, match=r"^sessions: "):
+        names_of("sessions", asked)
