@@ -1,6 +1,7 @@
 """The Python client: subscribes, resumes and publishes across reconnections. `Client` is the way in."""
 
 from recorder.client.client import Client
+from recorder.client.connection import Token
 from recorder.client.encode import NewDelta, RawJson
 from recorder.client.events import (
     Ack,
@@ -16,7 +17,7 @@ from recorder.client.events import (
     Reset,
     State,
 )
-from recorder.client.failures import ChainBroken, OutcomeUnknown, PublishRefused
+from recorder.client.failures import ChainBroken, OutcomeUnknown, PublishRefused, TokenRefused
 from recorder.client.freshness import Freshness
 from recorder.client.options import ClientOptions
 from recorder.client.proof import Proof
@@ -45,4 +46,6 @@ __all__ = [
     "Reset",
     "State",
     "Subscription",
+    "Token",
+    "TokenRefused",
 ]

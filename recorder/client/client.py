@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from recorder.client.address import parse_address
-from recorder.client.connection import Dialer
+from recorder.client.connection import Dialer, Token
 from recorder.client.encode import Publishable, encode_frame, raw_frame
 from recorder.client.events import Ack
 from recorder.client.freshness import Freshness, worst
@@ -19,7 +19,7 @@ from recorder.client.publisher import Publisher
 from recorder.client.subscription import Subscription, Wanted
 from recorder.core.errors import BadSubscription, ClientError, Closed
 from recorder.core.position import Position
-from recorder.wire.subscribe import check_sessions, check_types, parse_since
+from recorder.wire.subscribe import check_sessions, check_types, names_of, parse_since
 
 
 class Client:
@@ -30,19 +30,21 @@ class Client:
             async for event in client.subscribe(since="earliest"):
                 ...
 
-    Nothing is connected before it is needed, and everything reconnects by itself. To be used on one event
-    loop.
+    Nothing is connected before it is needed, and everything reconnects by itself. It belongs to the event loop on which
+    it is first used; on another one it raises ClientError.
 
     Args:
         url: The recorder's `http://`, `https://`, `ws://` or `wss://` URL.
-        token: Sent as `Authorization: Bearer …`.
+        token: Sent as `Authorization: Bearer …`. Where tokens expire: a function that returns one, async or not, which
+            is asked at every connection (one that is not async runs in a thread). A refused token then ends the client
+            only where it gives the same one again and again.
         options: Limits and times.
 
     Raises:
         ClientError: The URL is none.
     """
 
-    def __init__(self, url: str, token: str | None = None, *, options: ClientOptions | None = None) -> None:
+    def __init__(self, url: str, token: Token = None, *, options: ClientOptions | None = None) -> None:
         self._options = options or ClientOptions()  # limits and times
         self._dialer = Dialer(parse_address(url), token, self._options)  # opens every connection
         self._publisher = Publisher(self._dialer, self._options)  # the one connection that publishes
@@ -108,6 +110,8 @@ class Client:
             OutcomeUnknown: The connection was lost before the answer, and a delta has no id.
             ClientError: They cannot be written as JSON, or the server refuses connections for good.
             Closed: The client is closed.
+
+        What the server did not take because it is stopping or starting is sent again once it is back.
         """
         new_id = self._options.new_id if self._options.idempotent else None
         return await self._publisher.publish(encode_frame(deltas, new_id))
@@ -135,7 +139,14 @@ class Client:
 
         Args:
             drain: Whether to wait for answers that are due, up to `drain_timeout_s`.
+
+        Raises:
+            ClientError: It is used on another event loop, which has to close it.
         """
+        if self._dialer.loop_is_closed:
+            self._is_closed = True
+            return  # its connections and tasks ended with its loop
+        self._dialer.bind()
         self._is_closed = True
         async with asyncio.TaskGroup() as group:
             for subscription in list(self._subscriptions):
@@ -143,6 +154,7 @@ class Client:
             group.create_task(self._publisher.aclose(drain=drain), name="client-close-publisher")
 
     async def __aenter__(self) -> Self:
+        self._dialer.bind()
         return self
 
     async def __aexit__(
@@ -157,21 +169,11 @@ def _wanted(
     since: str | int | Position | datetime,
 ) -> Wanted:
     try:
-        named, kinds = _names("sessions", sessions), _names("types", types)
+        named, kinds = names_of("sessions", sessions), names_of("types", types)
         check_sessions(named)
         check_types(kinds)
         text = since.isoformat() if isinstance(since, datetime) else str(since)
         parsed = parse_since(text)
     except BadSubscription as error:
         raise ClientError(error.message, hint=error.hint, place=error.place) from None
-    return Wanted(named, kinds, parsed, parsed.time or text, notices=False)
-
-
-def _names(what: str, names: Iterable[str] | str | None) -> tuple[str, ...]:
-    if names is None:
-        return ()
-    # A lone string would otherwise be taken for a list of its letters.
-    found = (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
-    if not found:
-        raise ClientError(f"{what} is empty, which would mean none", hint="None means all")
-    return found
+    return Wanted(tuple(named), tuple(kinds), parsed, parsed.time or text, notices=False)

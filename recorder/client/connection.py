@@ -1,14 +1,18 @@
 """Opening and closing one WebSocket connection, and saying in one way why it could not be opened.
 
 The only place that knows the errors of the websockets library. Whether to try again is decided here for what
-happens before the upgrade: an answer that would be the same next time is final, the rest is not.
+happens before the upgrade: an answer that would be the same next time is final, the rest is not. A refused token is
+final where it is a text; where it is a function, the next connection asks for another one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import inspect
+import logging
 import ssl
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import (
@@ -21,14 +25,25 @@ from websockets.exceptions import (
 )
 
 from recorder.client.address import Address
+from recorder.client.failures import TokenRefused
 from recorder.client.options import ClientOptions
 from recorder.core.errors import ClientError
 
 MAX_QUEUE = 32
 """Messages websockets holds for us before it stops reading; each may be as long as `max_event_bytes`."""
 
+Token: TypeAlias = str | Callable[[], str | Awaitable[str]] | None
+"""A token, or a function that gives one, asked at every connection; a function that is not async runs in a thread."""
+
+MAX_SAME_REFUSED = 3
+"""How often in a row the same token, given by a function, may be refused before that is final."""
+
+ADVICE = ". Is a recorder running there ('recorder serve' starts one), and is the address right?"
+"""What to try where nothing answers as a recorder does."""
+
 _WORTH_WAITING = frozenset((408, 425, 429))
 _MAX_SAID = 300
+_log = logging.getLogger("recorder.client")
 
 
 class Unreachable(Exception):
@@ -36,18 +51,86 @@ class Unreachable(Exception):
 
 
 class Dialer:
-    """Opens connections to one recorder.
+    """Opens connections to one recorder, on one event loop.
 
     Args:
         address: Where it is.
-        token: For `Authorization: Bearer …`, or None.
+        token: For `Authorization: Bearer …`; a function is asked at every connection.
         options: The client's.
     """
 
-    def __init__(self, address: Address, token: str | None, options: ClientOptions) -> None:
+    def __init__(self, address: Address, token: Token, options: ClientOptions) -> None:
         self.address = address  # where the recorder is
-        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}  # of every request
+        self._token = token  # as it was given
         self._options = options  # limits and timeouts
+        self._loop: asyncio.AbstractEventLoop | None = None  # the one it is used on, from its first use on
+        self._shown: str | None = None  # the token of the last connection
+        self._refused: str | None = None  # the token that was refused last
+        self._refusals = 0  # how often in a row that one was
+
+    def bind(self) -> None:
+        """Belong to the running event loop from now on.
+
+        Raises:
+            ClientError: It belongs to another one: its connections could never be heard there.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            state = "is closed" if self._loop.is_closed() else "is another one"
+            raise ClientError(
+                f"this client belongs to the event loop on which it was first used, and that {state}",
+                hint="make a Client for each event loop, inside the function that asyncio.run is given",
+            )
+
+    @property
+    def loop_is_closed(self) -> bool:
+        """Whether the event loop that it belongs to runs no more."""
+        return self._loop is not None and self._loop.is_closed()
+
+    def accepted(self) -> None:
+        """Note that the server took the token."""
+        self._refused, self._refusals = None, 0
+
+    def refused(self, error: TokenRefused) -> Exception:
+        """Judge that the server did not take the token.
+
+        Returns:
+            `Unreachable` where another token may be taken, else the error.
+        """
+        if not callable(self._token):
+            return error
+        self._refusals = self._refusals + 1 if self._refused == self._shown else 1
+        self._refused = self._shown
+        is_over = self._refusals >= MAX_SAME_REFUSED and "expired" not in error.message
+        return error if is_over else Unreachable(error.message)
+
+    async def _headers(self) -> dict[str, str]:
+        """Return the headers of a request, with the token of this moment."""
+        if self._token is None:
+            return {}
+        token: object = await self._ask(self._token) if callable(self._token) else self._token
+        if not isinstance(token, str):
+            raise ClientError(f"the token is no text: it is of type {type(token).__name__}")
+        self._shown = token
+        return {"Authorization": f"Bearer {token}"}
+
+    async def _ask(self, function: Callable[[], str | Awaitable[str]]) -> str:
+        limit_s = self._options.open_timeout_s
+        try:
+            async with asyncio.timeout(limit_s):
+                if inspect.iscoroutinefunction(function):
+                    return await function()  # type: ignore[no-any-return]
+                # It may ask somebody over the network, and must not hold up the loop meanwhile.
+                given = await asyncio.to_thread(function)
+                return await given if inspect.isawaitable(given) else given
+        except ClientError:
+            raise  # the function says that there will be none
+        except TimeoutError:
+            raise Unreachable(f"the token function gave no token within {limit_s:g} s") from None
+        except Exception as error:
+            raise Unreachable(f"the token function raised {type(error).__name__}: {error}") from error
 
     async def dial(self, url: str, *, ping_s: float | None) -> ClientConnection:
         """Open a connection.
@@ -62,13 +145,14 @@ class Dialer:
             ClientError: Never like this.
         """
         options = self._options
+        headers = await self._headers()
         extra: dict[str, Any] = {}
         if options.ssl_context is not None and url.startswith("wss:"):
             extra["ssl"] = options.ssl_context
         try:
             return await connect(
                 url,
-                additional_headers=self._headers,
+                additional_headers=headers,
                 user_agent_header="recorder-client",
                 compression=None,
                 proxy=None if self.address.is_loopback else True,
@@ -81,24 +165,73 @@ class Dialer:
                 **extra,
             )
         except InvalidStatus as error:
-            raise _judge(self.address.base, error) from None
+            raise self._judge(error) from None
         except (InvalidURI, InvalidProxy, SecurityError, ssl.SSLCertVerificationError) as error:
             raise ClientError(f"{self.address.base} cannot be connected to: {error}") from error
         except (OSError, InvalidHandshake) as error:
             raise Unreachable(f"{self.address.base} cannot be reached: {error}") from error
 
+    def _judge(self, error: InvalidStatus) -> Exception:
+        status = error.response.status_code
+        said = bytes(error.response.body or b"")[:_MAX_SAID].decode(errors="replace").strip()
+        what = f"{self.address.base} answered {status}" + (f": {said}" if said else "")
+        if status == 401:
+            return self.refused(TokenRefused(what))
+        if status >= 500 or status in _WORTH_WAITING:
+            return Unreachable(what)
+        if status == 403:
+            return ClientError(what, hint="the token's role, the Origin or the Host does not permit it")
+        return ClientError(what, hint="is this the URL of a recorder?")
 
-def _judge(base: str, error: InvalidStatus) -> Exception:
-    status = error.response.status_code
-    said = bytes(error.response.body or b"")[:_MAX_SAID].decode(errors="replace").strip()
-    what = f"{base} answered {status}" + (f": {said}" if said else "")
-    if status >= 500 or status in _WORTH_WAITING:
-        return Unreachable(what)
-    hints = {
-        401: "give the right token",
-        403: "the token's role, the Origin or the Host does not permit it",
-    }
-    return ClientError(what, hint=hints.get(status, "is this the URL of a recorder?"))
+
+class ConnectionLog:
+    """What the log says of the connections of one subscription or publisher.
+
+    The log is the standard library's, so that its warnings are seen without any set-up. Of an outage it warns once, at
+    the first connection that does not serve: whoever waits must learn that there may be nothing to wait for.
+
+    Args:
+        base: The recorder's address.
+        purpose: What the connections are for: `publish` or `subscribe`.
+    """
+
+    def __init__(self, base: str, purpose: str) -> None:
+        self._base = base
+        self._purpose = purpose
+        self._is_greeted = False  # whether the server has said hello on the current connection
+        self._works = False  # whether the current connection serves its purpose
+        self._has_warned = False  # whether this outage was told
+
+    def greeted(self) -> None:
+        """Note that the server said hello."""
+        self._is_greeted = True
+
+    def works(self) -> None:
+        """Note that the connection serves its purpose: the outage is over."""
+        if self._has_warned:
+            _log.info("can %s at %s again", self._purpose, self._base)
+        self._works, self._has_warned = True, False
+
+    def failed(self, why: str, retry_s: float, *, broken: bool = False) -> None:
+        """Tell that a connection was lost, or could not be made.
+
+        Args:
+            why: What happened.
+            retry_s: Seconds until the next try.
+            broken: Whether the server broke the protocol.
+        """
+        told = self._purpose, self._base, why, retry_s
+        if broken:
+            _log.warning("cannot %s at %s: the server broke the protocol: %s; next try in %.1f s", *told)
+        elif self._works:
+            _log.info("cannot %s at %s, the connection was lost: %s; next try in %.1f s", *told)
+        elif self._has_warned:
+            _log.info("still cannot %s at %s: %s; next try in %.1f s", *told)
+        else:
+            self._has_warned = True
+            advice = "" if self._is_greeted else ADVICE
+            _log.warning("cannot %s at %s: %s; next try in %.1f s, and so on until it works%s", *told, advice)
+        self._is_greeted = self._works = False
 
 
 def close_code(closed: ConnectionClosed) -> tuple[int, str]:

@@ -94,6 +94,7 @@ class HeartbeatWire(msgspec.Struct, tag_field="event", tag="heartbeat"):
     head: int
     durable: int | None = None
     at: str = ""
+    through: int | None = None
 
 
 class ErasureWire(msgspec.Struct, tag_field="event", tag="erased", rename="camel"):

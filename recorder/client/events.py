@@ -231,12 +231,14 @@ class Heartbeat:
         head: The highest seq given.
         durable: The highest seq known to be on disk, None where it was not said.
         at: The server's time: UTC, milliseconds, `Z`.
+        position: Where to resume from: nothing that matches is missing up to there. None during catch-up.
     """
 
     epoch: str
     head: int
     durable: int | None
     at: str
+    position: Position | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,19 @@ class PublishRefused(ClientError):
         object.__setattr__(self, "retry", known is not None and known.retry)
 
 
+class TokenRefused(ClientError):
+    """The server does not take the token: it is not valid, or not any more.
+
+    Args:
+        message: What the server said.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            message, hint="give the right token; where tokens expire, give a function that gets one"
+        )
+
+
 class OutcomeUnknown(ClientError):
     """The connection was lost (or the client closed) before the answer: the frame may be recorded or not.
 

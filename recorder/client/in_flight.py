@@ -3,7 +3,8 @@
 Answers carry no number: the oldest frame that was sent is the one that is answered. Invariants: frames go
 out in the order they were added; after a cut every frame that was sent and not answered is either sent
 again, before all others and in its order, because doing so twice records it once, or is given back as
-uncertain; bounded in count and bytes.
+uncertain; bounded in count and bytes. A frame that the server did not take, for now, is sent again on the next
+connection, and nothing more on this one: what follows it must not overtake it.
 
 A server that closes with 1009 says that a frame was too long, but not which. From then on one frame is under
 way at a time, until all that were are answered: the next 1009 names its frame.
@@ -49,12 +50,13 @@ class Window(Generic[T]):
         self._max_frames = max_frames  # bound in count
         self._max_bytes = max_bytes  # bound in bytes
         self._sent: deque[Entry[T]] = deque()  # handed to the connection, unanswered, oldest first
+        self._refused: deque[Entry[T]] = deque()  # not taken, to go again after the cut, oldest first
         self._unsent: deque[Entry[T]] = deque()  # still to go
-        self._bytes = 0  # of both
+        self._bytes = 0  # of all three
         self._careful = 0  # frames still to be sent one at a time
 
     def __len__(self) -> int:
-        return len(self._sent) + len(self._unsent)
+        return len(self._sent) + len(self._refused) + len(self._unsent)
 
     def has_room(self, size: int) -> bool:
         """Whether a frame of so many bytes may be added."""
@@ -69,7 +71,7 @@ class Window(Generic[T]):
 
     def next(self) -> Entry[T] | None:
         """The frame to send now, which from here on counts as sent; None where there is none to be sent."""
-        if not self._unsent or (self._careful and self._sent):
+        if not self._unsent or self._refused or (self._careful and self._sent):
             return None
         entry = self._unsent.popleft()
         entry.was_sent = True
@@ -87,12 +89,28 @@ class Window(Generic[T]):
         self._careful = max(self._careful - 1, 0)
         return self._forget(entry)
 
+    def not_taken(self) -> None:
+        """The answer for the oldest frame: nothing of it was taken, and it may be sent again after the cut."""
+        entry = self._sent.popleft()
+        self._careful = max(self._careful - 1, 0)
+        entry.was_sent = False
+        if entry.is_abandoned:
+            self._forget(entry)
+        else:
+            self._refused.append(entry)
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether nothing goes on before the next connection: a frame was not taken, and no answer is due."""
+        return bool(self._refused) and not self._sent
+
     def abandon(self, entry: Entry[T]) -> None:
         """Nobody waits for it any more: it is not sent (again), but an answer that is due stays its own."""
         entry.is_abandoned = True
-        if entry in self._unsent:
-            self._unsent.remove(entry)
-            self._forget(entry)
+        for waiting in (self._unsent, self._refused):
+            if entry in waiting:
+                waiting.remove(entry)
+                self._forget(entry)
 
     def cut(self) -> list[Entry[T]]:
         """The connection is gone.
@@ -100,11 +118,12 @@ class Window(Generic[T]):
         Returns:
             Those that may be recorded or not and must not be sent again.
         """
-        again: list[Entry[T]] = []
+        again = list(self._refused)
         lost: list[Entry[T]] = []
         for entry in self._sent:
             (again if entry.frame.is_repeatable and not entry.is_abandoned else lost).append(entry)
         self._sent.clear()
+        self._refused.clear()
         self._unsent.extendleft(reversed(again))
         return [self._forget(entry) for entry in lost]
 
@@ -121,7 +140,8 @@ class Window(Generic[T]):
 
     def clear(self) -> list[Entry[T]]:
         """Give everything up: what was in it, oldest first."""
-        entries = [*self._sent, *self._unsent]
+        entries = [*self._refused, *self._sent, *self._unsent]
+        self._refused.clear()
         self._sent.clear()
         self._unsent.clear()
         self._bytes = 0

@@ -10,17 +10,23 @@ Left out: what may be sent twice, which is `Window`'s, and what a frame looks li
 from __future__ import annotations
 
 import asyncio
+import logging
 
-from loguru import logger
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from recorder.client.backoff import Backoff
-from recorder.client.connection import Dialer, Unreachable, close_code, hang_up
+from recorder.client.connection import (
+    ConnectionLog,
+    Dialer,
+    Unreachable,
+    close_code,
+    hang_up,
+)
 from recorder.client.decode import AckWire, ErrorWire, HelloWire, Violation, decode
 from recorder.client.encode import Frame
 from recorder.client.events import Ack
-from recorder.client.failures import OutcomeUnknown, PublishRefused
+from recorder.client.failures import OutcomeUnknown, PublishRefused, TokenRefused
 from recorder.client.in_flight import Entry, Window
 from recorder.client.options import ClientOptions
 from recorder.client.resume import (
@@ -31,15 +37,24 @@ from recorder.client.resume import (
     Fail,
     Retry,
     Verdict,
+    final_error,
 )
-from recorder.core.errors import ClientError, Closed, RecorderError
+from recorder.core.errors import BY_CODE, ClientError, Closed, RateLimited, RecorderError, Unavailable
 
 PING_S = 20.0
 """Interval of pings. A pong may take three times that: a server with a full queue reads nothing."""
 
 _TOO_LONG = 1009
+_NOT_NOW = (Unavailable, RateLimited)
+"""Refusals of which the server says that nothing was taken, and that end by themselves: it stops, starts, is ahead."""
+
+_log = logging.getLogger("recorder.client")
 
 Waiting = Entry[asyncio.Future[Ack]]
+
+
+class _NotNow(Exception):
+    """The server takes nothing for now, and no answer is due any more. The message says why."""
 
 
 class Publisher:
@@ -65,6 +80,7 @@ class Publisher:
         self._task: asyncio.Task[None] | None = None  # owns the connection
         self._is_closing = False  # whether aclose was called
         self._failure: RecorderError | None = None  # what ended it for good
+        self._outages = ConnectionLog(dialer.address.base, "publish")  # what is said of connections
         self._complaint = ""  # what the server said in an `error` that was no answer
         self._strikes = 0  # times the server broke the protocol since the last answer
 
@@ -77,6 +93,7 @@ class Publisher:
             ClientError: The server refuses connections for good.
             Closed: The client is closed.
         """
+        self._dialer.bind()
         size = len(frame.text)
         if size > self._options.max_frame_bytes:
             raise PublishRefused(
@@ -109,7 +126,7 @@ class Publisher:
                 async with asyncio.timeout(self._options.drain_timeout_s):
                     await self._idle.wait()
         except TimeoutError:
-            logger.bind(frames=len(self._window)).warning("closing with frames unanswered")
+            _log.warning("closing with %d frames unanswered", len(self._window))
         finally:
             if self._task is not None:
                 self._task.cancel()
@@ -165,11 +182,7 @@ class Publisher:
             if isinstance(verdict, Fail):
                 raise verdict.error
             delay = self._backoff.failed(options.clock.monotonic())
-            log = logger.bind(url=self._dialer.address.base, why=verdict.why, retry_s=round(delay, 3))
-            if verdict.broken:
-                log.warning("the server broke the protocol, reconnecting to publish")
-            else:
-                log.info("connection lost, reconnecting to publish")
+            self._outages.failed(verdict.why, delay, broken=verdict.broken)
             if options.max_tries is not None and self._backoff.tries >= options.max_tries:
                 raise ClientError(verdict.why, hint=f"gave up after {self._backoff.tries} tries")
             await options.sleep(delay)
@@ -202,6 +215,8 @@ class Publisher:
                 return self._closed(*close_code(closed))
             except Violation as violation:
                 return self._strike(str(violation))
+            except (_NotNow, Unreachable) as reason:
+                return Retry(str(reason))
             except ClientError as error:
                 return Fail(error)
             finally:
@@ -210,19 +225,29 @@ class Publisher:
 
     async def _greet(self, socket: ClientConnection) -> None:
         """Nothing is sent before `hello`: what is refused at the door has certainly not been recorded."""
-        while True:
-            wire = decode(await socket.recv(decode=False))
-            if isinstance(wire, HelloWire):
-                break
-            if isinstance(wire, ErrorWire):
-                self._complaint = wire.message
-            elif wire is not None:
-                raise Violation("the first event is not hello")
+        limit_s = self._options.open_timeout_s
+        try:
+            async with asyncio.timeout(limit_s):
+                wire = await self._hello(socket)
+        except TimeoutError:
+            raise Unreachable(f"it was connected to, and said no hello within {limit_s:g} s") from None
         if wire.protocol != PROTOCOL_VERSION:
             raise ClientError(
                 f"the server speaks protocol {wire.protocol}, this client speaks {PROTOCOL_VERSION}",
                 hint="use a client of the server's version",
             )
+        self._dialer.accepted()
+        self._outages.greeted()
+
+    async def _hello(self, socket: ClientConnection) -> HelloWire:
+        while True:
+            wire = decode(await socket.recv(decode=False))
+            if isinstance(wire, HelloWire):
+                return wire
+            if isinstance(wire, ErrorWire):
+                self._complaint = wire.message
+            elif wire is not None:
+                raise Violation("the first event is not hello")
 
     async def _send(self, socket: ClientConnection) -> None:
         try:
@@ -247,11 +272,18 @@ class Publisher:
         elif isinstance(wire, ErrorWire):
             if entry is None:
                 self._complaint = wire.message
+            elif issubclass(BY_CODE.get(wire.code, RecorderError), _NOT_NOW):
+                self._window.not_taken()
+                self._settled()
+                self._complaint = wire.message
             else:
                 self._settle(PublishRefused(wire.code, wire.message, wire.index))
+        if self._window.is_stalled:
+            raise _NotNow(f"the server takes nothing for now: {self._complaint}")
 
     def _settle(self, answer: Ack | PublishRefused) -> None:
         self._strikes = 0
+        self._outages.works()
         owner = self._window.answered().owner
         if not owner.done():
             if isinstance(answer, Ack):
@@ -270,7 +302,7 @@ class Publisher:
         said = self._complaint or reason
         why = f"closed with {code}" + (f": {said}" if said else "")
         if code in FINAL_CLOSE_CODES:
-            return Fail(ClientError(f"the server {why}"))
+            return self._refused(final_error(code, f"the server {why}"))
         if code == _TOO_LONG:
             refused = self._window.cut_too_long()
             if refused is not None and not refused.owner.done():
@@ -280,6 +312,10 @@ class Publisher:
                 )
             return Retry(why)
         return self._strike(why) if code in BROKEN_CLOSE_CODES else Retry(why)
+
+    def _refused(self, error: ClientError) -> Verdict:
+        judged = self._dialer.refused(error) if isinstance(error, TokenRefused) else error
+        return Fail(judged) if isinstance(judged, ClientError) else Retry(str(judged))
 
     def _strike(self, why: str) -> Verdict:
         self._strikes += 1

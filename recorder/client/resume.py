@@ -37,6 +37,7 @@ from recorder.client.events import (
     Reset,
     State,
 )
+from recorder.client.failures import TokenRefused
 from recorder.client.proof import Verifier
 from recorder.core.errors import BY_CODE, ClientError
 from recorder.core.position import Position
@@ -46,7 +47,8 @@ PROTOCOL_VERSION = 1
 MAX_STRIKES = 3
 """How often in a row, without the position moving, the server may break the protocol before that is final."""
 
-FINAL_CLOSE_CODES = frozenset((4400, 4401, 4403))
+_NOT_AUTHENTICATED = 4401
+FINAL_CLOSE_CODES = frozenset((4400, _NOT_AUTHENTICATED, 4403))
 BROKEN_CLOSE_CODES = frozenset((1002, 1003, 1007, 1009))
 
 
@@ -179,7 +181,7 @@ class Resume:
         if code == 1009:
             why += " (the option max_event_bytes sets the limit)"
         if code in FINAL_CLOSE_CODES:
-            return Fail(ClientError(f"the server {why}", hint=_final_hint(code)))
+            return Fail(final_error(code, f"the server {why}"))
         return self._strike(why) if code in BROKEN_CLOSE_CODES else Retry(why)
 
     def violated(self, violation: Violation) -> Verdict:
@@ -315,14 +317,27 @@ class Resume:
         if wire.epoch != self.epoch:
             raise Violation(f"a heartbeat of epoch {wire.epoch} in epoch {self.epoch}")
         self.head = max(self.head, wire.head)
-        return (Heartbeat(wire.epoch, wire.head, wire.durable, wire.at),)
+        passed = self._passed(wire.through)
+        return (Heartbeat(wire.epoch, wire.head, wire.durable, wire.at, passed),)
+
+    def _passed(self, through: int | None) -> Position | None:
+        """Move on to where the server says that nothing is missing; return where that is."""
+        position = self.position
+        # A list of states has no position before its end, and only `live` says where history ends.
+        if through is None or self.phase is not Phase.LIVE or position is None:
+            return None
+        if through > position.seq:
+            if self._gapless:
+                raise Violation(f"a gap: everything up to {through} was sent, and {position} was reached")
+            self._move(through, None)
+        return self.position
 
     def _error(self, wire: decode.ErrorWire) -> None:
         self._complaint = wire.message
         known = BY_CODE.get(wire.code)
         if known is not None and known.close_code in FINAL_CLOSE_CODES:
             assert known.close_code is not None
-            raise ClientError(f"the server refused: {wire.message}", hint=_final_hint(known.close_code))
+            raise final_error(known.close_code, f"the server refused: {wire.message}")
 
     def _must_be_greeted(self, event: str) -> None:
         if self.phase is Phase.GREETING:
@@ -364,9 +379,17 @@ def _delta_of(wire: decode.DeltaWire, epoch: str, data: bytes) -> Delta:
     )
 
 
-def _final_hint(code: int) -> str:
-    return {
+def final_error(code: int, message: str) -> ClientError:
+    """Return what a close code of `FINAL_CLOSE_CODES` is for the caller.
+
+    Args:
+        code: The close code.
+        message: What the server said.
+    """
+    if code == _NOT_AUTHENTICATED:
+        return TokenRefused(message)
+    hints = {
         4400: "mend the subscription",
-        4401: "give the right token",
         4403: "the token's role, the Origin or the Host does not permit it",
-    }[code]
+    }
+    return ClientError(message, hint=hints[code])

@@ -19,15 +19,15 @@ from types import TracebackType
 from typing import Self
 
 import orjson
-from loguru import logger
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from recorder.client.backoff import Backoff
 from recorder.client.bounded_queue import Handoff
-from recorder.client.connection import Dialer, Unreachable, close_code, hang_up
+from recorder.client.connection import ConnectionLog, Dialer, Unreachable, close_code, hang_up
 from recorder.client.decode import LiveWire, Violation, decode
 from recorder.client.events import Delta, Disconnected, Event, Heartbeat, Hello, Live, Reset, State
+from recorder.client.failures import TokenRefused
 from recorder.client.freshness import STALE_INTERVALS, Freshness, assess
 from recorder.client.options import ClientOptions
 from recorder.client.resume import Fail, Phase, Resume, Retry, Verdict
@@ -103,6 +103,7 @@ class Subscription:
         self._waiting: Handoff[Event] = Handoff(
             options.max_waiting_events, options.max_waiting_bytes
         )  # read, not taken
+        self._outages = ConnectionLog(dialer.address.base, "subscribe")  # what is said of connections
         self._task: asyncio.Task[None] | None = None  # owns the connection
         self._ready = asyncio.Event()  # set when the first event is at hand, or when it has ended
         self._heard = options.clock.monotonic()  # when something was heard last
@@ -110,7 +111,8 @@ class Subscription:
         self._is_silent = False  # whether the connection was cut because nothing was heard
         self._is_closed = False  # whether aclose was called
         self._failure: Exception | None = None  # what ended it for good
-        self._taken: Delta | Live | None = None  # the last event with a position that the caller took
+        self._position: Position | None = None  # where to resume after what the caller took
+        self._passed: Position | None = None  # the same, once the caller has taken all that waits
         self._hello: Hello | None = None  # of the current or last connection
         self.reconnects = 0  # connections lost or failed so far
 
@@ -118,8 +120,12 @@ class Subscription:
 
     @property
     def position(self) -> Position | None:
-        """Where to resume after what was taken; None before the first event and within a list of states."""
-        return None if self._taken is None else self._taken.position
+        """Where to resume after what was taken; None before the first event and within a list of states.
+
+        It moves with heartbeats, too: where nothing that matches was recorded for long, it must not stay behind what
+        retention removes.
+        """
+        return self._position
 
     @property
     def hello(self) -> Hello | None:
@@ -166,6 +172,10 @@ class Subscription:
     async def aclose(self) -> None:
         """Disconnect; whoever iterates is at the end. May be called again."""
         self._is_closed = True
+        if self._dialer.loop_is_closed:
+            self._on_closed(self)
+            return  # its task ended with its loop
+        self._dialer.bind()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -194,14 +204,18 @@ class Subscription:
         self._begin()
         event = await self._waiting.get()
         if isinstance(event, Delta | Live):
-            self._taken = event
+            self._position = event.position
         elif isinstance(event, Reset):
-            self._taken = None
+            self._position = None
+        elif isinstance(event, Heartbeat):
+            self._position = event.position or self._position
+        self._pass_on()
         return event
 
     # The task
 
     def _begin(self) -> None:
+        self._dialer.bind()
         if self._task is None and not self._is_closed:
             self._task = asyncio.create_task(self._run(), name="client-subscription")
 
@@ -224,11 +238,7 @@ class Subscription:
                 raise verdict.error
             self.reconnects += 1
             delay = self._backoff.failed(options.clock.monotonic())
-            log = logger.bind(url=self._dialer.address.base, why=verdict.why, retry_s=round(delay, 3))
-            if verdict.broken:
-                log.warning("the server broke the protocol, reconnecting")
-            else:
-                log.info("connection lost, reconnecting")
+            self._outages.failed(verdict.why, delay, broken=verdict.broken)
             if options.max_tries is not None and self._backoff.tries >= options.max_tries:
                 raise ClientError(f"{verdict.why}", hint=f"gave up after {self._backoff.tries} tries")
             if self._wanted.notices:
@@ -275,13 +285,20 @@ class Subscription:
             except ConnectionClosed as closed:
                 if self._is_silent:
                     return self._resume.disconnected(1006, "nothing was heard for too long")
-                return self._resume.disconnected(*close_code(closed))
+                return self._judged(self._resume.disconnected(*close_code(closed)))
             except Violation as violation:
                 return self._resume.violated(violation)
             except ClientError as error:
-                return Fail(error)
+                return self._judged(Fail(error))
             finally:
                 watch.cancel()
+
+    def _judged(self, verdict: Verdict) -> Verdict:
+        """Try again where only the token was refused, and there may be another one."""
+        if not (isinstance(verdict, Fail) and isinstance(verdict.error, TokenRefused)):
+            return verdict
+        judged = self._dialer.refused(verdict.error)
+        return verdict if judged is verdict.error else Retry(str(judged))
 
     async def _ask(self, socket: ClientConnection, message: bytes) -> None:
         """Subscribe by message, once the placeholder in the URL has become live."""
@@ -296,10 +313,22 @@ class Subscription:
         for event in self._resume.receive(data):
             if isinstance(event, Hello):
                 self._hello = event
+                self._dialer.accepted()
+                self._outages.works()
             if self._wanted.notices or not isinstance(event, _NOTICES):
                 await self._hand_over(event)
+            elif isinstance(event, Heartbeat) and event.position is not None:
+                self._passed = event.position
+                self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Move the caller's position with the last heartbeat, where everything before it was taken."""
+        if self._passed is not None and not len(self._waiting):
+            self._position, self._passed = self._passed, None
 
     async def _hand_over(self, event: Event) -> None:
+        if isinstance(event, Delta | Live | Reset | Heartbeat):
+            self._passed = None  # this event's own position counts
         self._held = self._waiting.is_full
         try:
             await self._waiting.put(event, len(event.raw) if isinstance(event, Delta | State) else 0)

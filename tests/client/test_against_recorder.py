@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -24,6 +26,7 @@ from recorder.client import (
     Reset,
     State,
     Subscription,
+    TokenRefused,
 )
 from tests.support.app import delta, running_app
 from tests.support.proxy import Proxy
@@ -245,3 +248,45 @@ async def test_a_token_for_some_sessions_leaves_no_gaps_that_are_not_there(tmp_p
             await app.publish(delta("theirs"), delta("mine", 5))
             assert [event.seq for event in await deltas_until(events, 12)] == [12]
             assert events.violations == 0
+
+
+async def test_a_restart_of_the_server_costs_a_publisher_nothing_but_time(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, "--persist") as server:
+        port = urlsplit(server.url).port
+        options = ClientOptions(backoff_base_s=0.02, backoff_cap_s=0.05)
+        async with Client(server.url, options=options) as client, publishing(client, 5) as published:
+            for _ in range(2):
+                count = published[0]
+                while published[0] < count + 200:  # noqa: ASYNC110 - a publish is no event
+                    await asyncio.sleep(0)
+                assert await asyncio.to_thread(server.stop) == 0
+                server.flags = ("--persist", "--port", str(port))
+                await asyncio.to_thread(server.start)
+        async with Client(server.url) as client, client.subscribe(since="earliest") as events:
+            deltas = await deltas_until(events, published[0])
+            assert [delta.after["n"] for delta in deltas] == list(range(published[0]))
+
+
+async def test_a_token_that_expires_ends_no_client_that_can_get_another(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    async def fresh() -> str:
+        # Valid for the connection that asks for it, and at most for some seconds more.
+        asked.append(signed(["subscribe", "publish"], exp=time.time() + 2))
+        return asked[-1]
+
+    async with running_app(tmp_path, jwt_key_file=key_file(tmp_path)) as app:
+        async with Client(app.url, token=fresh, options=NOW) as client, client.subscribe() as events:
+            await anext(events)
+            await client.publish(NewDelta("created", "s", after=0))
+            async with asyncio.timeout(60):
+                while events.reconnects < 2:  # noqa: ASYNC110 - a connection that was lost is no event
+                    await asyncio.sleep(0.01)
+            ack = await client.publish(NewDelta("updated", "s", after=1))
+            assert [delta.after for delta in await deltas_until(events, ack.seq)] == [0, 1]
+        assert len(asked) >= 4
+        async with Client(app.url, token=asked[0], options=NOW) as client:
+            with pytest.raises(TokenRefused, match=r"expired.*give a function that gets one"):
+                await anext(client.subscribe())
+            with pytest.raises(TokenRefused, match=r"expired.*give a function that gets one"):
+                await client.publish(NewDelta("updated", "s", after=2))

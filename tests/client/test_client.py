@@ -18,8 +18,11 @@ from tests.client.fake_recorder import FakeRecorder
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"sessions": []}, "sessions is empty"),
-        ({"types": ()}, "types is empty"),
+        ({"sessions": []}, "sessions: an empty list names none"),
+        ({"types": ()}, "types: an empty list names none"),
+        ({"sessions": b"abc"}, "neither a text nor a list of texts"),
+        ({"sessions": 7}, "neither a text nor a list of texts"),
+        ({"types": ["created", None]}, "is no text"),
         ({"sessions": [""]}, "1 to 256"),
         ({"types": "create"}, "not one of created"),
         ({"since": "yesterday"}, "no position"),

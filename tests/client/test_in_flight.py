@@ -180,3 +180,46 @@ def test_whatever_is_cut_each_frame_is_recorded_once_or_uncertain(
     # Everything has one outcome, and only what has no id can be uncertain.
     assert sorted(acked + uncertain) == list(range(len(repeatable)))
     assert not any(repeatable[owner] for owner in uncertain)
+
+
+def test_what_was_not_taken_goes_again_after_the_cut_before_what_followed_it() -> None:
+    window = filled(False, True, True, True)
+    assert sent(window) == [0, 1, 2, 3]
+    window.not_taken()
+    assert not window.is_stalled  # answers are due
+    window.answered()
+    window.not_taken()
+    window.add(frame(), 4)
+    assert sent(window) == []
+    assert window.cut() == []
+    assert sent(window) == [0, 2, 3, 4]
+
+
+def test_it_stalls_where_a_frame_was_not_taken_and_no_answer_is_due() -> None:
+    window = filled(True)
+    window.next()
+    assert not window.is_stalled
+    window.not_taken()
+    assert window.is_stalled
+    assert len(window) == 1
+    window.cut()
+    assert not window.is_stalled
+
+
+def test_what_was_not_taken_and_is_abandoned_is_forgotten() -> None:
+    window: Window[int] = Window(2, 2)
+    entries = [window.add(frame(), owner) for owner in range(2)]
+    sent(window)
+    window.abandon(entries[0])
+    window.not_taken()
+    window.not_taken()
+    window.abandon(entries[1])
+    assert len(window) == 0
+    assert window.has_room(2)
+
+
+def test_what_was_not_taken_is_certain_when_everything_is_given_up() -> None:
+    window = filled(False, False)
+    sent(window)
+    window.not_taken()
+    assert [(entry.owner, entry.was_sent) for entry in window.clear()] == [(0, False), (1, True)]

@@ -12,7 +12,7 @@ from websockets.asyncio.server import ServerConnection
 from recorder.client import Ack, Client, ClientOptions, NewDelta, OutcomeUnknown, PublishRefused, RawJson
 from recorder.core.errors import ClientError, Closed
 from recorder.core.position import Position
-from tests.client.fake_recorder import Cut, FakeRecorder
+from tests.client.fake_recorder import Cut, FakeRecorder, Script
 from tests.client.fake_time import FakeTime
 from tests.client.proxy import CuttingProxy
 
@@ -164,7 +164,7 @@ async def test_a_refused_connection_is_final_for_all_that_wait(status: int) -> N
         results = await asyncio.gather(
             client.publish(created(1)), client.publish(created(2)), return_exceptions=True
         )
-        assert [type(result) for result in results] == [ClientError, ClientError]
+        assert all(isinstance(result, ClientError) for result in results)
         with pytest.raises(ClientError, match=str(status)):
             await client.publish(created(3))
         assert server.received == []
@@ -388,3 +388,72 @@ async def test_what_is_lost_on_the_way_there_is_not_recorded_twice() -> None:
         ack = await client.publish(created(1))
         assert (ack.seq, len(server.deltas)) == (1, 1)
         assert orjson.loads(server.received[0])["id"] == server.deltas[0].id
+
+
+def not_now(server: FakeRecorder, code: str, *, take: int = 0, refuse: int = 1) -> Script:
+    """A server that takes some frames, and then answers that it takes nothing, as one that is stopping does."""
+
+    async def script(connection: ServerConnection) -> None:
+        await connection.send(server.hello(), text=True)
+        for number in range(take + refuse):
+            message = await connection.recv(decode=False)
+            if number < take:
+                await connection.send(await server._accept(message), text=True)
+            else:
+                await connection.send(server.event("error", code=code, message="not now"), text=True)
+        await connection.wait_closed()
+
+    return script
+
+
+@pytest.mark.parametrize("options", [NOW, WITHOUT_IDS])
+@pytest.mark.parametrize("code", ["closed", "unavailable", "not_ready", "rate_limited"])
+async def test_what_the_server_does_not_take_for_now_is_sent_again(code: str, options: ClientOptions) -> None:
+    async with FakeRecorder() as server, Client(server.url, options=options) as client:
+        server.on_publisher.extend([not_now(server, code), not_now(server, code)])
+        assert (await client.publish(created(1))).seq == 1
+        assert [delta.session_id for delta in server.deltas] == ["s1"]
+        assert len(server.connections) == 3
+
+
+@pytest.mark.parametrize("take", range(4))
+async def test_what_follows_a_frame_that_was_not_taken_does_not_overtake_it(take: int) -> None:
+    async with FakeRecorder() as server, Client(server.url, options=NOW) as client:
+        server.on_publisher.append(not_now(server, "closed", take=take))
+        acks = await asyncio.gather(*(client.publish(created(number)) for number in range(6)))
+        assert [ack.seq for ack in acks] == list(range(1, 7))
+        assert [delta.session_id for delta in server.deltas] == [f"s{number}" for number in range(6)]
+
+
+async def test_a_publish_that_was_not_taken_and_is_cancelled_is_not_sent_again() -> None:
+    time = FakeTime()
+    options = ClientOptions(clock=time.clock, sleep=time.sleep, random=lambda: 0.5)
+    async with FakeRecorder() as server, Client(server.url, options=options) as client:
+        server.on_publisher.append(not_now(server, "closed"))
+        first = asyncio.ensure_future(client.publish(created(1)))
+        await time.until_asked(1)
+        first.cancel()
+        second = asyncio.ensure_future(client.publish(created(2)))
+        await asyncio.wait({first})
+        time.advance(60)
+        assert (await second).seq == 1
+        assert [delta.session_id for delta in server.deltas] == ["s2"]
+
+
+async def test_that_the_server_takes_nothing_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    async with FakeRecorder() as server, Client(server.url, options=NOW) as client:
+        server.on_publisher.extend([not_now(server, "unavailable")] * 5)
+        await client.publish(created(1))
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(said) == 1
+    assert "cannot publish at" in said[0]
+    assert "the server takes nothing for now: not now" in said[0]
+
+
+@pytest.mark.parametrize("code", ["conflict", "storage_full", "store_error", "a_code_of_the_future"])
+async def test_other_refusals_are_raised(code: str) -> None:
+    async with FakeRecorder() as server, Client(server.url, options=NOW) as client:
+        server.on_publisher.append(not_now(server, code))
+        with pytest.raises(PublishRefused) as caught:
+            await client.publish(created(1))
+        assert caught.value.code == code

@@ -535,3 +535,31 @@ async def test_a_mistake_of_ours_reaches_the_caller() -> None:
         server.refusals.append(503)
         with pytest.raises(ZeroDivisionError):
             await anext(client.subscribe())
+
+
+async def test_a_heartbeat_moves_the_position_only_behind_what_was_taken() -> None:
+    async with FakeRecorder() as server, Client(server.url, options=NOW) as client:
+
+        async def quiet(connection: ServerConnection) -> None:
+            await connection.send(server.hello(), text=True)
+            await server.publish("a")
+            for message in (
+                server.event("live", seq=0),
+                server.delta(1),
+                server.event("heartbeat", epoch=server.epoch, head=7, through=7),
+            ):
+                await connection.send(message, text=True)
+            await connection.wait_closed()
+
+        server.on_subscriber.append(quiet)
+        async with client.subscribe("a") as events:
+            live = await anext(events)
+            assert isinstance(live, Live)
+            assert events.position == live.position
+            # The heartbeat came behind the delta, which waits: only with it is everything up to there taken.
+            while (passed := events._passed) is None:  # noqa: ASYNC110 - what is only read is no event
+                await asyncio.sleep(0)
+            assert passed == Position("EPOCH1", 7)
+            assert events.position == live.position
+            assert seqs(await take(events, 1)) == [1]
+            assert events.position == Position("EPOCH1", 7)

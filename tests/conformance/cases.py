@@ -321,8 +321,8 @@ def _refusals() -> list[Case]:
     said = {"event": "error", "code": "bad_subscription", "message": "no such place"}
     expired = {"event": "error", "code": "not_authenticated", "message": "the token is not valid any more"}
     return [
-        case(f"{code} ends it", connection(close=code, reason="no"), gets=[], fails="ClientError")
-        for code in (4400, 4401, 4403)
+        case(f"{code} ends it", connection(close=code, reason="no"), gets=[], fails=fails)
+        for code, fails in ((4400, "ClientError"), (4401, "TokenRefused"), (4403, "ClientError"))
     ] + [
         case(
             "what the server says of a bad subscription ends it",
@@ -334,7 +334,7 @@ def _refusals() -> list[Case]:
             "a token that is not valid any more ends it, with everything before it handed out",
             connection(hello(), live(9), plain(10), expired, close=4401),
             gets=["live 9", "delta 10 a {}"],
-            fails="ClientError",
+            fails="TokenRefused",
         ),
         case("another protocol ends it", connection(hello(protocol=2)), gets=[], fails="ClientError"),
         case(
@@ -382,6 +382,76 @@ def _refusals() -> list[Case]:
                 ("a message that is no object", "7"),
             )
         ],
+    ]
+
+
+def heartbeat(head: int, through: int | None = None) -> dict[str, Any]:
+    said = {} if through is None else {"through": through}
+    return {"event": "heartbeat", "epoch": EPOCH, "head": head, "durable": 4, "at": AT, **said}
+
+
+def _heartbeats() -> list[Case]:
+    return [
+        case(
+            "a heartbeat moves the position of a quiet session on",
+            connection(hello(), live(9), heartbeat(309, 309), close=1006),
+            connection(hello(head=309), live(309), plain(312), since="EPOCH1:309"),
+            sessions=["a"],
+            gets=["live 9", "live 309", "delta 312 a {}"],
+            position="EPOCH1:312",
+        ),
+        case(
+            "a heartbeat's position is handed out with it",
+            connection(hello(), live(9), heartbeat(309, 309)),
+            sessions=["a"],
+            notices=True,
+            gets=["hello EPOCH1 9", "live 9", "heartbeat 309 4"],
+            position="EPOCH1:309",
+            status="live",
+        ),
+        case(
+            "a heartbeat without a position moves nothing",
+            connection(hello(), live(9), heartbeat(309), close=1006),
+            connection(hello(head=309), live(309), since="EPOCH1:9"),
+            sessions=["a"],
+            gets=["live 9", "live 309"],
+        ),
+        case(
+            "a heartbeat before live moves nothing",
+            connection(hello(), plain(4), heartbeat(9, 9), close=1006, since="EPOCH1:2"),
+            connection(hello(), plain(6), live(9), since="EPOCH1:4"),
+            since="EPOCH1:2",
+            sessions=["a"],
+            gets=["delta 4 a {}", "delta 6 a {}", "live 9"],
+        ),
+        case(
+            "a heartbeat in a list of states moves nothing",
+            connection(hello(), state(4, "a"), heartbeat(9, 9), close=1006, since="state"),
+            connection(hello(), state(4, "a"), live(9), since="state"),
+            since="state",
+            gets=["state 4 a {}", "reset cut EPOCH1 - 9", "state 4 a {}", "live 9"],
+        ),
+        case(
+            "a heartbeat behind the position moves nothing back and keeps its hash",
+            connection(hello(), live(9, hash="a" * 64), heartbeat(9, 9), heartbeat(9, 7), close=1006),
+            connection(hello(), live(9), since=f"EPOCH1:9:{'a' * 64}"),
+            sessions=["a"],
+            gets=["live 9", "live 9"],
+        ),
+        case(
+            "a heartbeat beyond what was sent is a gap where all is asked for",
+            connection(hello(), live(9), heartbeat(10, 10)),
+            connection(hello(head=10), plain(10), live(10), since="EPOCH1:9"),
+            gets=["live 9", "delta 10 a {}", "live 10"],
+            violations=1,
+        ),
+        case(
+            "a position that is no seq is a violation",
+            connection(hello(), live(9), {**heartbeat(9), "through": "EPOCH1:9"}),
+            connection(hello(), live(9), since="EPOCH1:9"),
+            gets=["live 9", "live 9"],
+            violations=1,
+        ),
     ]
 
 
@@ -515,4 +585,4 @@ def _proofs() -> list[Case]:
     ]
 
 
-CASES = [*_following(), *_resuming(), *_refusals(), *_proofs()]
+CASES = [*_following(), *_resuming(), *_refusals(), *_heartbeats(), *_proofs()]

@@ -75,7 +75,7 @@ async def test_a_token_is_shown_and_a_wrong_one_is_final(tmp_path: Path) -> None
         for wrong in ({"token": "another"}, {}):
             async with running(FOLLOW, options(app.url, since="earliest", **wrong)) as script:
                 failed = await script.line()
-                assert (failed["event"], failed["name"]) == ("failed", "ClientError")
+                assert (failed["event"], failed["name"]) == ("failed", "TokenRefused")
                 assert "401" in failed["message"]
 
 

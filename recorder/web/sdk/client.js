@@ -24,12 +24,14 @@
  *   sessions   An id, or a list of them; left out: all.
  *   types      `created`, `updated`, `deleted`, or a list of these; left out: all.
  *   since      `latest` (default), `earliest`, `state`, `epoch:seq`, a seq (number), an RFC 3339 time, a `Date`.
- *   token      Sent as the WebSocket subprotocol `bearer.TOKEN`; never in a URL.
+ *   token      Sent as the WebSocket subprotocol `bearer.TOKEN`; never in a URL. A function (async or not) that gives one
+ *              is asked at every connection: for tokens that expire.
  *   verify     Whether each delta's hash is computed anew: `event.proof` says what is known of it
  *              (`linked`, or in words why not), and a hash that is wrong ends it with a `ChainBroken`.
  *   notices    Whether `hello`, `heartbeat`, `head` and `disconnected` are handed out too.
  *   onEvent    Gets every event; then nothing is left for an iterator.
  *   onStatus   Gets the status whenever what it says has changed.
+ *   onWarning  Gets, once an outage, why no connection can be made; `console.warn` where it is left out.
  *   onError    Gets the `ClientError` that ended it; else the iterator throws it, and `closed` is rejected with it.
  *   more       Times and limits: `Options` in client/options.js.
  *
@@ -61,7 +63,7 @@
  */
 
 export { ChainBroken, PROOFS } from "./client/chain.js";
-export { ClientError } from "./client/errors.js";
+export { ClientError, TokenRefused } from "./client/errors.js";
 export { Delta, Live, Reset, State } from "./client/events.js";
 export { ExactNumber, parseExact } from "./client/json.js";
 export { Status } from "./client/status.js";

@@ -14,5 +14,14 @@ export class ClientError extends Error {
   }
 }
 
+/** The server does not take the token: it is not valid, or not any more. */
+export class TokenRefused extends ClientError {
+  /** @param {string} message What the server said. */
+  constructor(message) {
+    super(message, "give the right token; where tokens expire, give a function that gets one");
+    this.name = "TokenRefused";
+  }
+}
+
 /** The server broke the protocol, or something on the way did: the connection is not to be trusted. */
 export class Violation extends Error {}

@@ -22,7 +22,8 @@ import { member, members } from "./json.js";
 
 /** @typedef {{event: "hello", protocol: number, epoch: string, head: number, durable: number | null,
  *    recording: boolean, durability: string, lossWindowMs: number | null}} Hello */
-/** @typedef {{event: "heartbeat", epoch: string, head: number, durable: number | null, at: string}} Heartbeat */
+/** @typedef {{event: "heartbeat", epoch: string, head: number, durable: number | null, at: string,
+ *    position: string | null}} Heartbeat Up to `position` nothing that matches is missing; null before it is live. */
 /** @typedef {{event: "disconnected", why: string, retrySeconds: number}} Disconnected */
 /** @typedef {{event: "erased", sessionId: string, through: number, count: number, erasedAt: string}} Erased */
 /** @typedef {{event: "conflated", epoch: string, from: number, to: number, count: number}} Conflated With
@@ -172,7 +173,7 @@ const FIELDS = {
   state: { seq: isSeq, sessionId: isText },
   live: { seq: isSeq, hash: orNone(isText) },
   reset: { reason: isText, epoch: isText, oldest: isSeq, head: isSeq },
-  heartbeat: { epoch: isText, head: isSeq },
+  heartbeat: { epoch: isText, head: isSeq, through: orNone(isSeq) },
   erased: { sessionId: isText, through: isSeq },
   conflated: { epoch: isText, from: isSeq, to: isSeq, count: isSeq },
   head: { epoch: isText, seq: isSeq },

@@ -15,12 +15,16 @@ const SCHEMES = new Map([["http:", "ws:"], ["ws:", "ws:"], ["https:", "wss:"], [
  * @property {string | number | Date} [since] Where to begin.
  * @property {"close" | "conflate"} [slow] What the recorder does where the way here is too slow: close the connection,
  *   which resumes (the default), or leave deltas out and send the latest states (`conflated`).
- * @property {string} [token] For recorders that want one.
+ * @property {string | (() => string | Promise<string>)} [token] For recorders that want one. Where tokens expire: a
+ *   function that returns one, or a promise of one, which is asked at every connection. A refused token then ends it only
+ *   where the function gives the same one again and again.
  * @property {boolean} [verify] Whether each delta's hash is computed anew; one that is wrong ends it as `ChainBroken`.
  * @property {boolean} [notices] Whether `hello`, `heartbeat`, `head` and `disconnected` are handed out too.
  * @property {(event: import("./events.js").Event) => void} [onEvent] Gets every event.
  * @property {(status: import("./status.js").Status) => void} [onStatus] Gets the status when it has changed.
  * @property {(error: Error) => void} [onError] Gets what ended the subscription.
+ * @property {(message: string) => void} [onWarning] Gets what is wrong where no connection can be made, once an outage;
+ *   `console.warn` by default.
  * @property {number} [heartbeatMs] The server's HEARTBEAT_INTERVAL (15000). After 2 of them without a word it is asked,
  *   after 2.5 the connection is given up and made anew.
  * @property {number} [backoffBaseMs] Bound of the delay before the first reconnection (250); it doubles with each.
@@ -43,12 +47,13 @@ const SCHEMES = new Map([["http:", "ws:"], ["ws:", "ws:"], ["https:", "wss:"], [
  * @property {string} since As it is spelled on the wire.
  * @property {"latest" | "earliest" | "state" | "position" | "seq" | "time"} sinceKind
  * @property {"close" | "conflate"} slow
- * @property {string | null} token
+ * @property {string | (() => string | Promise<string>) | null} token
  * @property {boolean} verify
  * @property {boolean} notices
  * @property {Options["onEvent"]} onEvent
  * @property {Options["onStatus"]} onStatus
  * @property {Options["onError"]} onError
+ * @property {(message: string) => void} onWarning
  * @property {number} heartbeatMs
  * @property {number} backoffBaseMs
  * @property {number} backoffCapMs
@@ -87,7 +92,7 @@ export function checked(options, home) {
     types: list("types", known.types, TYPES),
     since,
     sinceKind: kindOf(since),
-    token: tokenOf(known.token),
+    token: typeof known.token === "function" ? known.token : tokenOf(known.token),
   };
 }
 
@@ -96,12 +101,14 @@ const DEFAULTS = {
   since: "latest",
   /** @type {"close" | "conflate"} */
   slow: "close",
+  /** @type {Options["token"]} */
   token: undefined,
   verify: false,
   notices: false,
   onEvent: undefined,
   onStatus: undefined,
   onError: undefined,
+  onWarning: (/** @type {string} */ message) => console.warn(message),
   heartbeatMs: 15_000,
   backoffBaseMs: 250,
   backoffCapMs: 30_000,
@@ -156,7 +163,9 @@ export function address(url) {
  */
 function list(what, values, known) {
   if (values === undefined) return [];
-  const found = typeof values === "string" ? [values] : [...new Set(values)];
+  // A lone text is one name, and not a list of its letters.
+  const found = typeof values === "string" ? [values] : Symbol.iterator in Object(values) ? [...new Set(values)] : null;
+  if (found === null) throw new ClientError(`${what}: ${String(values)} is neither a text nor a list of texts`);
   if (found.length === 0) throw new ClientError(`${what} is empty, which would mean none`, "leave it out for all");
   for (const value of found) {
     if (typeof value !== "string" || (known !== undefined && !known.includes(value))) {
@@ -167,11 +176,13 @@ function list(what, values, known) {
 }
 
 /**
- * @param {string | undefined} token
+ * @param {unknown} token
  * @returns {string | null}
+ * @throws {ClientError} It is no text, or one that cannot be sent.
  */
-function tokenOf(token) {
+export function tokenOf(token) {
   if (token === undefined) return null;
+  if (typeof token !== "string") throw new ClientError(`the token is no text: it is of type ${typeof token}`);
   if (!SENDABLE.test(token)) {
     // As the name of a subprotocol (RFC 7230, "token"), the only way a browser has.
     throw new ClientError("a token with characters that a browser cannot send", "letters, digits and !#$%&'*+-.^_`|~");

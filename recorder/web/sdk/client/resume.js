@@ -11,7 +11,7 @@
  * be told: all deltas are asked for, and the one before was handed out, or named as where to resume.
  */
 
-import { ClientError, Violation } from "./errors.js";
+import { ClientError, TokenRefused, Violation } from "./errors.js";
 import { Delta, Live, Reset, State, decode, positionText } from "./events.js";
 
 export const PROTOCOL_VERSION = 1;
@@ -19,14 +19,15 @@ export const PROTOCOL_VERSION = 1;
 /** How often in a row, without getting on, the server may break the protocol before that is final. */
 export const MAX_STRIKES = 3;
 
+const NOT_AUTHENTICATED = 4401;
 /** After these there is no use in coming back. @type {Map<number, string>} */
-export const FINAL = new Map([
+const FINAL = new Map([
   [4400, "mend the subscription"],
-  [4401, "give the right token"],
+  [NOT_AUTHENTICATED, ""],
   [4403, "the token's role, the Origin or the Host does not permit it"],
 ]);
 /** The same as codes of errors. */
-const FINAL_CODES = new Map([["bad_subscription", 4400], ["not_authenticated", 4401], ["not_allowed", 4403]]);
+const FINAL_CODES = new Map([["bad_subscription", 4400], ["not_authenticated", NOT_AUTHENTICATED], ["not_allowed", 4403]]);
 const BROKEN = new Set([1002, 1003, 1007, 1009]);
 
 /** @typedef {"down" | "greeting" | "replay" | "listing" | "moving on" | "live"} Phase Where a connection is. */
@@ -122,8 +123,7 @@ export class Resume {
     this.phase = "down";
     const said = this.complaint || reason;
     const why = `closed with ${code}${said ? `: ${said}` : ""}`;
-    const hint = FINAL.get(code);
-    if (hint !== undefined) throw new ClientError(`the server ${why}`, hint);
+    if (FINAL.has(code)) throw finalError(code, `the server ${why}`);
     if (BROKEN.has(code)) this.#strike(why);
     return why;
   }
@@ -270,14 +270,32 @@ export class Resume {
   #heartbeat(wire) {
     if (wire.epoch !== this.epoch) throw new Violation(`a heartbeat of epoch ${wire.epoch} in epoch ${this.epoch}`);
     this.head = Math.max(this.head, wire.head);
-    return [{ durable: null, at: "", ...wire }];
+    return [{ durable: null, at: "", ...wire, position: this.#passed(wire.through ?? null) }];
+  }
+
+  /**
+   * Move on to where the server says that nothing is missing.
+   *
+   * @param {number | null} through
+   * @returns {string | null} Where that is; null where it is not said, and before it is live.
+   */
+  #passed(through) {
+    // A list of states has no position before its end, and only `live` says where history ends.
+    if (through === null || this.phase !== "live" || this.position === null) return null;
+    if (through > this.position.seq) {
+      if (this.gapless) {
+        throw new Violation(`a gap: all up to ${through} was sent, and ${positionText(this.position)} was reached`);
+      }
+      this.#move(through, null);
+    }
+    return positionText(this.position);
   }
 
   /** @param {any} wire @returns {never[]} */
   #error(wire) {
     this.complaint = wire.message;
     const code = FINAL_CODES.get(wire.code);
-    if (code !== undefined) throw new ClientError(`the server refused: ${wire.message}`, FINAL.get(code));
+    if (code !== undefined) throw finalError(code, `the server refused: ${wire.message}`);
     return [];
   }
 
@@ -300,6 +318,15 @@ export class Resume {
     this.unlisted = this.void = false;
     this.head = Math.max(this.head, seq);
   }
+}
+
+/**
+ * @param {number} code One of the close codes after which there is no use in coming back.
+ * @param {string} message What the server said.
+ * @returns {ClientError} What that is for the caller.
+ */
+export function finalError(code, message) {
+  return code === NOT_AUTHENTICATED ? new TokenRefused(message) : new ClientError(message, FINAL.get(code));
 }
 
 /**

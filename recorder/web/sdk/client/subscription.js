@@ -11,9 +11,10 @@
 
 import { Backoff } from "./backoff.js";
 import { Verifier } from "./chain.js";
-import { ClientError, Violation } from "./errors.js";
+import { ClientError, TokenRefused, Violation } from "./errors.js";
 import { decode } from "./events.js";
-import { FINAL, Resume } from "./resume.js";
+import { tokenOf } from "./options.js";
+import { Resume, finalError } from "./resume.js";
 import { STALE_INTERVALS, assess } from "./status.js";
 
 /** After this many heartbeat intervals of silence, and no answer, a connection is given up. */
@@ -27,7 +28,11 @@ const SLEPT_MS = 5000;
 const PATIENCE_MS = 3000;
 /** Changes of the status within this time are told as one. */
 const STATUS_MS = 50;
+/** How often in a row the same token, given by a function, may be refused before that is final. */
+const MAX_SAME_REFUSED = 3;
 const PING = '{"op":"ping"}';
+/** Events that move the position. */
+const MOVING = new Set(["delta", "live", "reset", "heartbeat"]);
 const NOTICES = new Set(["hello", "heartbeat", "head", "disconnected"]);
 
 /** @typedef {import("./events.js").Event} Event */
@@ -45,6 +50,16 @@ export class Subscription {
   #socket = null;
   /** Whether the current connection was opened. */
   #opened = false;
+  /** Connections tried so far: what an older one brings is not looked at. */
+  #attempt = 0;
+  /** The token of the current or last connection. @type {string | null} */
+  #shown = null;
+  /** The token that was refused last, and how often in a row. @type {{token: string | null, times: number}} */
+  #refusal = { token: null, times: 0 };
+  /** Whether the server has said hello on the current connection. */
+  #works = false;
+  /** Whether this outage was told. */
+  #warned = false;
   /** What is still to be asked for by message, where a URL could not carry it. @type {string | null} */
   #question = null;
   /** Read, not taken. @type {Event[]} */
@@ -82,6 +97,8 @@ export class Subscription {
   #failure = null;
   /** @type {string | null} */
   #position = null;
+  /** Where it moves to once all that waits was taken. @type {string | null} */
+  #passed = null;
   /** @type {import("./events.js").Hello | null} */
   #hello = null;
   /** @type {{resolve: () => void, reject: (error: Error) => void}} */
@@ -173,6 +190,7 @@ export class Subscription {
     if (event !== undefined) {
       this.#waitingChars -= sizeOf(event);
       this.#note(event);
+      this.#passOn();
       this.#goOn();
       return Promise.resolve({ value: event, done: false });
     }
@@ -196,12 +214,45 @@ export class Subscription {
   #connect() {
     clearTimeout(this.#retry?.timer);
     this.#retry = null;
-    const { WebSocket, token, openTimeoutMs } = this.#wanted;
-    const { url, question } = this.#address();
-    this.#opened = false;
-    this.#question = question;
+    this.#opened = this.#works = false;
     this.#asked = null;
-    const socket = new WebSocket(url, token === null ? [] : [`bearer.${token}`]);
+    const { token } = this.#wanted;
+    const attempt = ++this.#attempt;
+    if (typeof token === "function") void this.#askToken(token, attempt);
+    else this.#open(token);
+    this.#changed();
+  }
+
+  /**
+   * @param {() => string | Promise<string>} give
+   * @param {number} attempt
+   */
+  async #askToken(give, attempt) {
+    let token = null;
+    try {
+      const given = await inTime(give, this.#wanted.openTimeoutMs);
+      token = tokenOf(given ?? null);
+    } catch (error) {
+      if (this.#over || attempt !== this.#attempt) return;
+      if (error instanceof ClientError) return this.#end(error); // there will be none
+      return this.#again(`the token function failed: ${/** @type {Error} */ (error)?.message ?? error}`);
+    }
+    if (!this.#over && attempt === this.#attempt) this.#open(token);
+  }
+
+  /** @param {string | null} token */
+  #open(token) {
+    const { WebSocket, openTimeoutMs } = this.#wanted;
+    const { url, question } = this.#address();
+    this.#question = question;
+    this.#shown = token;
+    let socket;
+    try {
+      socket = new WebSocket(url, token === null ? [] : [`bearer.${token}`]);
+    } catch (error) {
+      // Such as a page of https that asks for ws: it would be the same the next time.
+      return this.#end(new ClientError(`${url} cannot be connected to: ${/** @type {Error} */ (error).message}`));
+    }
     this.#socket = socket;
     this.#opening = setTimeout(() => this.#cut("it could not be opened in time"), openTimeoutMs);
     socket.onopen = () => this.#onOpen(socket);
@@ -211,7 +262,6 @@ export class Subscription {
     socket.onerror = () => {
       if (!this.#opened) this.#onClose(socket, 1006, "");
     };
-    this.#changed();
   }
 
   /** Where to connect to, and what to ask for by message where that is too long for a URL. */
@@ -253,9 +303,12 @@ export class Subscription {
       }
       for (const event of this.#resume.receive(data)) this.#received(event);
     } catch (error) {
-      if (!(error instanceof Violation)) return this.#end(/** @type {Error} */ (error));
       this.#drop();
-      this.#judged(() => this.#resume.violated(error));
+      this.#judged(() => {
+        if (error instanceof Violation) return this.#resume.violated(error);
+        this.#resume.phase = "down";
+        throw error;
+      });
     }
     this.#changed();
   }
@@ -289,34 +342,59 @@ export class Subscription {
 
   /** A browser does not say why a connection could not be opened: whether it would ever be, HTTP can tell. */
   async #askWhy() {
-    const { http, token, openTimeoutMs } = this.#wanted;
-    let why = `${http} cannot be reached`;
+    const { http } = this.#wanted;
+    const attempt = this.#attempt;
     this.#changed();
+    let why = `${http} cannot be reached`;
+    /** @type {ClientError | null} */
+    let final = null;
     try {
-      const answer = await fetch(`${http}/api/stats`, {
-        cache: "no-store",
-        headers: token === null ? {} : { Authorization: `Bearer ${token}` },
-        signal: AbortSignal.timeout(openTimeoutMs),
-      });
-      const said = await answer.text();
-      if (answer.status === 401 || answer.status === 403) {
-        const hint = FINAL.get(answer.status === 401 ? 4401 : 4403);
-        return this.#end(new ClientError(`${http} answered ${answer.status}: ${detailOf(said)}`, hint));
+      const { ok, status, said } = await this.#fetched("/api/stats");
+      if (status === 401 || status === 403) {
+        final = finalError(status === 401 ? 4401 : 4403, `${http} answered ${status}: ${said}`);
+      } else if (status === 404 && (await this.#fetched("/ws")).status === 404) {
+        final = new ClientError(`${http} answered 404: ${said}`, "is this the URL of a recorder?");
       }
-      why = answer.ok ? `${http} took no connection` : `${http} answered ${answer.status}: ${detailOf(said)}`;
+      why = ok ? `${http} took no connection` : `${http} answered ${status}: ${said}`;
     } catch {
       // Not reachable, or not for pages of this origin: what was assumed.
     }
-    if (!this.#over && this.#socket === null && this.#retry === null) this.#again(why);
+    if (this.#over || attempt !== this.#attempt || this.#socket !== null || this.#retry !== null) return;
+    this.#judged(() => {
+      if (final !== null) throw final;
+      return why;
+    });
+  }
+
+  /** @param {string} path */
+  async #fetched(path) {
+    const { http, openTimeoutMs } = this.#wanted;
+    const answer = await fetch(http + path, {
+      cache: "no-store",
+      headers: this.#shown === null ? {} : { Authorization: `Bearer ${this.#shown}` },
+      signal: AbortSignal.timeout(openTimeoutMs),
+    });
+    return { ok: answer.ok, status: answer.status, said: detailOf(await answer.text()) };
   }
 
   /** @param {() => string} verdict Says why, or throws what is final. */
   #judged(verdict) {
+    let why;
     try {
-      this.#again(verdict());
+      why = verdict();
     } catch (error) {
-      this.#end(/** @type {Error} */ (error));
+      if (!(error instanceof TokenRefused) || this.#isFinal(error)) return this.#end(/** @type {Error} */ (error));
+      why = error.message;
     }
+    this.#again(why);
+  }
+
+  /** @param {TokenRefused} error @returns {boolean} Whether no other token can be had. */
+  #isFinal(error) {
+    if (typeof this.#wanted.token !== "function") return true;
+    const again = this.#refusal.token === this.#shown;
+    this.#refusal = { token: this.#shown, times: again ? this.#refusal.times + 1 : 1 };
+    return this.#refusal.times >= MAX_SAME_REFUSED && !error.message.includes("expired");
   }
 
   /** @param {string} why */
@@ -325,14 +403,35 @@ export class Subscription {
     this.reconnects++;
     const delay = this.#backoff.failed(performance.now());
     this.#retry = { at: performance.now() + delay, timer: setTimeout(() => this.#connect(), delay) };
+    if (!this.#works) this.#warn(why, delay);
+    this.#works = false;
     this.#received({ event: "disconnected", why, retrySeconds: delay / 1000 });
     this.#changed();
+  }
+
+  /**
+   * Once an outage, whoever waits must learn that there may be nothing to wait for.
+   *
+   * @param {string} why
+   * @param {number} delay
+   */
+  #warn(why, delay) {
+    if (this.#warned) return;
+    this.#warned = true;
+    const next = `next try in ${(delay / 1000).toFixed(1)} s, and so on until it works`;
+    const advice = "Is a recorder running there ('recorder serve' starts one), and is the address right?";
+    call(this.#wanted.onWarning, `cannot subscribe at ${this.#wanted.base}: ${why}; ${next}. ${advice}`);
   }
 
   // Handing out
 
   /** @param {Event} event It is handed out, in its turn, once it is verified where that was asked for. */
   #received(event) {
+    if (event.event === "hello") {
+      this.#works = true;
+      this.#warned = false;
+      this.#refusal.times = 0;
+    }
     const verifier = this.#verifier;
     if (verifier === null) return this.#handOut(event);
     const proof = verifier.follow(event);
@@ -360,7 +459,12 @@ export class Subscription {
   /** @param {Event} event */
   #handOut(event) {
     if (event.event === "hello") this.#hello = event;
-    if (this.#over || (NOTICES.has(event.event) && !this.#wanted.notices)) return;
+    if (this.#over) return;
+    if (NOTICES.has(event.event) && !this.#wanted.notices) {
+      // Where nothing that matches was recorded for long, the position must not stay behind what retention removes.
+      if (event.event === "heartbeat") this.#passed = event.position ?? this.#passed;
+      return this.#passOn();
+    }
     const { onEvent } = this.#wanted;
     if (onEvent !== undefined) {
       this.#note(event);
@@ -373,6 +477,7 @@ export class Subscription {
       taker.resolve({ value: event, done: false });
       return;
     }
+    if (MOVING.has(event.event)) this.#passed = null; // its own position counts
     this.#waiting.push(event);
     this.#waitingChars += sizeOf(event);
     this.#holdIfFull();
@@ -404,7 +509,15 @@ export class Subscription {
   /** @param {Event} event It is handed out. */
   #note(event) {
     if (event.event === "delta" || event.event === "live") this.#position = event.position;
+    else if (event.event === "heartbeat") this.#position = event.position ?? this.#position;
     else if (event.event === "reset") this.#position = null;
+  }
+
+  /** Move the position with the last heartbeat, where everything before it was taken. */
+  #passOn() {
+    if (this.#passed === null || this.#waiting.length > 0) return;
+    this.#position = this.#passed;
+    this.#passed = null;
   }
 
   /** @param {Error | null} error What ended it; null where the caller did. */
@@ -514,6 +627,19 @@ function call(callback, value) {
       throw error;
     });
   }
+}
+
+/**
+ * @param {() => string | Promise<string>} give
+ * @param {number} ms
+ * @returns {Promise<string>} What it gives, where it does so in time.
+ */
+function inTime(give, ms) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`it gave no token within ${ms / 1000} s`)), ms);
+    const given = new Promise((settle) => settle(give()));
+    given.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
 }
 
 /** @param {Event} event */
