@@ -54,8 +54,9 @@ def migrate(conn: sqlite3.Connection, path: Path, to: int, now_ms: int) -> Path 
         The copy; None where the file has that version already.
 
     Raises:
-        StoreUnreadable: There is no way to that version. The file is as it was.
-        sqlite3.Error, OSError: The disk said no. The file has the version of the last step that was finished.
+        StoreUnreadable: There is no way to that version, and the file is as it was; or a step failed behind others
+            that are done, and the message says at which version it is now, and where the copy is.
+        sqlite3.Error, OSError, MemoryError: The first step failed. The file is as it was.
     """
     have = schema.version(conn)
     if have == to:
@@ -70,10 +71,16 @@ def migrate(conn: sqlite3.Connection, path: Path, to: int, now_ms: int) -> Path 
     aside.keep_copy(conn, path, copy)
     try:
         take_steps(conn, to)
-    except BaseException:
-        if schema.version(conn) == have:
+    except BaseException as error:
+        stopped = schema.version(conn)
+        if stopped == have:
             copy.unlink()  # it would be a copy of what is still there
-        raise
+            raise
+        reason = str(error) or "out of memory"
+        raise StoreUnreadable(
+            f"{path}: the migration from schema {have} to {to} stopped at schema {stopped}: {reason}",
+            hint=f"it is whole and usable at schema {stopped}; {copy} is a copy of it at schema {have}",
+        ) from error
     logger.bind(db_path=str(path), schema=to, was=have, copy=str(copy)).warning("database migrated")
     return copy
 

@@ -171,3 +171,51 @@ def test_the_way_back_is_refused_where_content_was_erased(path: Path) -> None:
         with pytest.raises(StoreUnreadable, match=r"1 erasure\(s\)"):
             migrations.migrate(conn, path, 1, NOW)
     assert (path.read_bytes(), leftovers(path)) == (before, [])
+
+
+async def test_a_migration_that_stops_behind_its_first_step_says_where_and_names_the_copy(
+    path: Path, conn: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(conn: sqlite3.Connection) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    up_2, up_3 = migrations.STEPS
+    monkeypatch.setattr(migrations, "STEPS", (up_2, migrations.Step(full, up_3.down)))
+    with pytest.raises(StoreUnreadable) as raised:
+        async with opened(path):
+            pass
+    (copy,) = path.parent.glob("*.schema1-*")
+    assert "from schema 1 to 3 stopped at schema 2: database or disk is full" in raised.value.message
+    assert str(copy) in str(raised.value)
+    assert "left as it is" not in str(raised.value)
+    assert schema.version(conn) == 2
+    with closing(connect_sqlite(str(copy))) as kept:
+        assert schema.version(kept) == 1
+
+
+async def test_a_migration_that_fails_at_its_first_step_leaves_the_file_and_no_copy(
+    path: Path, conn: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(conn: sqlite3.Connection) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(migrations, "STEPS", (migrations.Step(full, full), migrations.STEPS[1]))
+    with pytest.raises(StoreUnreadable, match="it was left as it is"):
+        async with opened(path):
+            pass
+    assert schema.version(conn) == 1
+    assert list(path.parent.glob("*.schema1-*")) == []
+
+
+async def test_what_fails_behind_a_migration_does_not_say_that_the_file_is_as_it_was(
+    path: Path, conn: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(conn: sqlite3.Connection) -> bool:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr("recorder.store.sqlite.recovery.check.states_fit", fail)
+    with pytest.raises(StoreUnreadable, match="it is at schema 3 now") as raised:
+        async with opened(path):
+            pass
+    (copy,) = path.parent.glob("*.schema1-*")
+    assert str(copy) in str(raised.value)

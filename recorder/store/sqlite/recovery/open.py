@@ -110,10 +110,11 @@ class Opening:
         self, file: Database, memory: Database, on_progress: Callable[[int, int], None]
     ) -> None:
         path, now, newest = self._path, self._clock.now_ms(), schema.USER_VERSION
+        copy: Path | None = None
         try:
             await loading.copy_to_memory(file, memory, on_progress)
             await memory.run(checking.check)
-            await file.run(lambda conn: migrations.migrate(conn, path, newest, now))
+            copy = await file.run(lambda conn: migrations.migrate(conn, path, newest, now))
             # What the memory was made from has been checked, so the same steps lead to the same.
             await memory.run(lambda conn: migrations.take_steps(conn, newest))
             if not await memory.run(checking.states_fit):
@@ -121,7 +122,10 @@ class Opening:
                 for database in (memory, file):
                     await database.run(_rebuild_states)
         except (StoreDamaged, sqlite3.Error, OSError) as error:
-            raise files.unreadable(path, error) from error
+            refused = files.unreadable(path, error)
+            if copy is not None:
+                refused.hint = f"it is at schema {newest} now; {copy} is a copy of it as it was"
+            raise refused from error
 
 
 def _rebuild_states(conn: sqlite3.Connection) -> None:
