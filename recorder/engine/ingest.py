@@ -31,6 +31,7 @@ from recorder.core.errors import (
     Conflict,
     InternalError,
     NotAllowed,
+    OutcomeUnknown,
     OutOfMemory,
     RecorderError,
     StoreError,
@@ -308,9 +309,11 @@ class Intake:
         """Wait until everything up to `seq` is recorded.
 
         Raises:
-            Unavailable: It cannot be recorded any more.
+            OutcomeUnknown: Recording has failed meanwhile. What was accepted may be on disk.
         """
         while self.recorded < seq:
+            if self.failure is not None:
+                raise _not_known(self.failure)
             self._check_open(closing_is_fine=True)
             future = _Future()
             self.wait_recorded(future)
@@ -332,15 +335,22 @@ class Intake:
             del self._room_waiters[room_waiter]
             self._tell(room_waiter, room_waiter.on_room)
 
-    def withdraw(self, reason: str) -> None:
-        """The log calls this when the disk did not take what is not recorded yet."""
+    def withdraw(self, reason: str, unknown: bool = False) -> None:
+        """Take back what is not recorded yet: the log calls this when the disk did not take it.
+
+        Args:
+            reason: What the disk said.
+            unknown: Whether nobody knows if some of it is on disk all the same.
+        """
         assert self._held is not None, "what was broadcast cannot be withdrawn"
         for entry in self._held.withdraw():
             if entry.id is not None:
                 self._ids.forget(entry.id)
         waiters, self._recorded_waiters = self._recorded_waiters, {}
         for waiter in waiters:
-            self._tell(waiter, partial(waiter.on_withdrawn, _not_on_disk(reason)))
+            self._tell(
+                waiter, partial(waiter.on_withdrawn, _not_known(reason) if unknown else _not_on_disk(reason))
+            )
 
     def forget(self, session_id: str, through: int | None = None) -> int:
         """Fill no state of a session in any more, as its content is erased.
@@ -461,7 +471,11 @@ class Intake:
         if self.failure is not None:
             raise Unavailable(f"nothing can be recorded: {self.failure}", hint="restart the recorder")
         if self._log is not None and self._log.trouble is not None:
-            raise _not_on_disk(self._log.trouble)
+            # Of this publish only: what an earlier one with the same ids was told stays true.
+            raise StoreError(
+                f"nothing is taken: the disk does not take it ({self._log.trouble})",
+                hint="publish it again, with the same ids, when /readyz is green",
+            )
 
     def _known(self, deltas: Sequence[Delta], text: bytes, *, lines: bool, whole: bool) -> dict[int, _Known]:
         """What is known of each delta that has an id, by its index. Raises Conflict.
@@ -589,6 +603,13 @@ def _no_memory(size: int) -> OutOfMemory:
 def _not_on_disk(reason: str) -> StoreError:
     return StoreError(
         f"not recorded: the disk did not take it ({reason})", hint="publish it again when /readyz is green"
+    )
+
+
+def _not_known(reason: str) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        f"it is not known whether this is recorded: the disk failed ({reason})",
+        hint="publish it again with the same ids when /readyz is green: what is recorded is then not recorded twice",
     )
 
 

@@ -14,7 +14,8 @@ damaged later (a mark follows: what was acked is gone, and the start is refused)
 first frame that is not whole; that, and its cost for each delta, is why this is not a table in a WAL file.
 
 Every write is made by one thread. After a write that failed the log takes nothing until `mend` has cut off what may
-have got there, so a group whose publisher was told "no" cannot come back.
+have got there. A group whose publisher was told "no" cannot come back: where what was written of it could not be cut off
+before anybody is told, that is another error (`NotCut`), and its publisher is told that nobody knows.
 """
 
 from __future__ import annotations
@@ -48,6 +49,10 @@ _HEADER = Struct(">cII")
 _SEQ = Struct(">Q")
 _MARK_OPENING = _HEADER.pack(MARK, _SEQ.size, 0)[:5]
 """How every mark begins: what a search for one looks for."""
+
+
+class NotCut(OSError):
+    """A write failed, and so did cutting off what it may have left: a start after a crash may find the group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,9 +219,10 @@ class _Segment:
 
     def cut(self) -> None:
         """Make sure that nothing lies behind what is good. Raises OSError (ESTALE, ENOENT where it is gone)."""
-        check_identity(self.path, self._identity)
+        # Through the descriptor first: a file that was moved away, and may be moved back, is cut all the same.
         os.ftruncate(self._descriptor, self.good)
         os.fsync(self._descriptor)
+        check_identity(self.path, self._identity)
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -254,8 +260,7 @@ class CommitLog:
             try:
                 yield log
             finally:
-                if log._segment is not None:
-                    await log._run(log._segment.close)
+                await log._run(log._shut)
 
     def found(self, path: Path, number: int, last: int) -> None:
         """Take over a segment of an earlier run, read at start, until a snapshot has what is in it."""
@@ -270,6 +275,7 @@ class CommitLog:
             group: Its entries, gapless and after all that were put here before.
 
         Raises:
+            NotCut: Nobody knows whether it is on disk. Nothing is taken before `mend`.
             OSError: It is not on disk, and never will be: publish it again. Nothing is taken before `mend`.
         """
         await self._run(lambda: self._append(group))
@@ -307,10 +313,14 @@ class CommitLog:
         segment = self._segment or self._begin()
         try:
             segment.append(payload, last)
-        except OSError:
+        except OSError as error:
             # At once, before anybody is told; where it can't be, `mend` goes on trying.
-            with contextlib.suppress(OSError):
+            try:
                 self._cut(segment)
+            except OSError as why:
+                raise NotCut(
+                    error.errno, f"{error.strerror}; cut: {why.strerror}", str(segment.path)
+                ) from error
             raise
         self._broken = False
         self.durable = last
@@ -333,7 +343,7 @@ class CommitLog:
             return
         if self._segment is not None:
             self._cut(self._segment)
-            self._rotate()
+            self._close_segment()
         # A new segment, synced: the disk takes writes again. After a failed sync the old one is not to be trusted.
         self._begin()
         self._broken = False
@@ -348,11 +358,25 @@ class CommitLog:
             self.lost = segment.last
 
     def _rotate(self) -> int:
-        segment, self._segment = self._segment, None
+        # What a failed write left is cut off first, by `mend`: closed with it, the segment would give the next start
+        # entries of the same numbers as those that come now.
+        if not self._broken:
+            self._close_segment()
+        return max(self._closed.values(), default=0)
+
+    def _close_segment(self) -> None:
+        segment = self._segment
         if segment is not None:
             self._closed[segment.path] = segment.last
+            self._segment = None
             segment.close()
-        return max(self._closed.values(), default=0)
+
+    def _shut(self) -> None:
+        if self._segment is not None:
+            if self._broken:
+                with contextlib.suppress(OSError):
+                    self._cut(self._segment)
+            self._segment.close()
 
     def _forget(self, on_file: int) -> None:
         gone = [path for path, last in self._closed.items() if last <= on_file]

@@ -22,7 +22,7 @@ from loguru import logger
 
 from recorder.core.clock import Clock
 from recorder.core.delta import Entry
-from recorder.core.errors import Closed, StoreDamaged, StoreError
+from recorder.core.errors import RecorderError, StoreDamaged, StoreError
 from recorder.core.metrics import Metrics
 from recorder.core.observers import Observers
 from recorder.core.session_filter import Sessions
@@ -136,7 +136,7 @@ class SqliteStore:
         self._closing = asyncio.Lock()  # one close at a time
         self._closed = False
         self._progress_observers: Observers[()] = Observers("progress", metrics)
-        self._losers: list[Callable[[str], None]] = []  # take back what the disk did not take
+        self._losers: list[Callable[[str, bool], None]] = []  # take back what the disk did not take
         self.states = SqliteStateStore(memory, lambda: self.recorded)
         self.runs = JobRuns(memory)
         self.last_snapshot_at: str | None = None  # when the last snapshot succeeded
@@ -188,7 +188,11 @@ class SqliteStore:
                 )
             await self._snapshotter.settle()
         except (sqlite3.Error, OSError) as error:
-            raise files.unreadable(self._config.path, error) from error
+            refused = files.unreadable(self._config.path, error)
+            if not isinstance(refused, StoreDamaged):
+                # It may have been opened for recording by now: less is true than that it was left as it is.
+                refused.hint = "nothing recorded in it was changed; is the disk full, read-only or locked?"
+            raise refused from error
         self._writer.resume(loaded.head)
         self._pruned = loaded.pruned
         self.last_snapshot_at = loaded.meta.get("last_snapshot_at")
@@ -387,7 +391,7 @@ class SqliteStore:
             kept = await self._memory.run(
                 lambda conn: conn.execute("SELECT max(id), min(id) FROM session_deltas").fetchone()
             )
-        except (sqlite3.Error, Closed) as error:
+        except (sqlite3.Error, RecorderError) as error:
             return Health(False, f"{type(error).__name__}: {error}")
         return Health(True, details={"head": kept[0] or 0, "oldest": kept[1] or 0, "waiting": self.waiting})
 
@@ -485,8 +489,12 @@ class SqliteStore:
         """Have `callback` called when more is recorded or durable, or when recording failed."""
         self._progress_observers.add(callback)
 
-    def on_withdrawn(self, callback: Callable[[str], None]) -> None:
-        """Have `callback` called with the reason when what is not recorded yet never will be (`commit` only)."""
+    def on_withdrawn(self, callback: Callable[[str, bool], None]) -> None:
+        """Have `callback` called when what is not recorded yet is withdrawn (`commit` only).
+
+        Args:
+            callback: Gets the reason, and whether nobody knows if some of it is on disk all the same.
+        """
         self._losers.append(callback)
 
     async def close(self) -> None:
@@ -580,9 +588,9 @@ class SqliteStore:
                 errno.ESTALE, "the database file is gone, and what was acked with it", str(self._config.path)
             )
 
-    def _withdrawn(self, reason: str) -> None:
+    def _withdrawn(self, reason: str, unknown: bool) -> None:
         for callback in self._losers:
-            callback(reason)
+            callback(reason, unknown)
 
     async def _prune(self, bound: int, receipt: retention.Receipt) -> int:
         def work(conn: sqlite3.Connection) -> int:

@@ -6,6 +6,7 @@ group, so throughput rises with load while a lone entry is recorded at once. The
 
 With a commit log a group is on disk before it goes into the database. Where the disk says no, everything that waits
 is withdrawn, since nobody has been told of it yet; nothing is taken until the log is mended, which is tried for ever.
+Where what the disk has of it can't be cut off, whoever published it is told that nobody knows.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from loguru import logger
 
 from recorder.core.delta import Entry
-from recorder.core.errors import Closed, StoreError
-from recorder.store.sqlite.commit_log import CommitLog
+from recorder.core.errors import Closed, OutOfMemory, StoreError
+from recorder.store.sqlite.commit_log import CommitLog, NotCut
 from recorder.store.sqlite.connection import Database
 from recorder.store.sqlite.rows import Transaction, append_entries
 
@@ -27,6 +28,8 @@ GROUP_ROWS = 2048
 """The most entries of one transaction: a reader waits for its turn no longer than this takes."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds between two tries to mend the commit log: doubled from the one up to the other."""
+MEMORY_TRIES = 8
+"""How often a group is tried again that found no memory, with the same pauses, before recording fails."""
 
 
 class Writer:
@@ -39,7 +42,8 @@ class Writer:
         max_entries, max_bytes: Beyond either the queue counts as full.
         log_entries: Whether each entry gets a line in the log.
         commits: Where a group goes first; None for nowhere.
-        on_withdrawn: Called on the loop with the reason, when everything that waits has been withdrawn.
+        on_withdrawn: Called on the loop when everything that waits has been withdrawn, with the reason, and whether
+            nobody knows if some of it is on disk all the same.
         mend: Makes the commit log work again. Raises OSError or StoreError as long as it does not.
         check: Called before a group goes to the commit log. Raises OSError where that would not make it durable.
     """
@@ -54,7 +58,7 @@ class Writer:
         max_bytes: int,
         log_entries: bool = False,
         commits: CommitLog | None = None,
-        on_withdrawn: Callable[[str], None] = lambda reason: None,
+        on_withdrawn: Callable[[str, bool], None] = lambda reason, unknown: None,
         mend: Callable[[], Awaitable[None]] | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
@@ -194,7 +198,7 @@ class Writer:
                 self._insertion = None
 
     async def _insert(self, group: list[Entry]) -> None:
-        await self._database.run(lambda conn: _commit(conn, group))
+        await self._commit(group)
         size = sum([len(entry.frame) for entry in group])
         self._under_way -= len(group)
         self._bytes -= size
@@ -205,14 +209,30 @@ class Writer:
                 logger.bind(session_id=entry.session_id, type=entry.type, seq=entry.seq).debug("delta saved")
         self._tell()
 
+    async def _commit(self, group: list[Entry]) -> None:
+        """Write a group to the database. Where memory is short, wait for some: nothing is lost meanwhile."""
+        pause = FIRST_PAUSE
+        for _ in range(MEMORY_TRIES):
+            try:
+                return await self._database.run(lambda conn: _commit(conn, group))
+            except OutOfMemory as error:
+                logger.bind(entries=len(group), seconds=pause, error=error.message).warning(
+                    "there is no memory to record; it is tried again"
+                )
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+        await self._database.run(lambda conn: _commit(conn, group))
+
     def _withdraw(self, error: OSError) -> None:
         """Nothing that waits is recorded: it follows what the disk did not take."""
-        self.trouble = error.strerror or str(error)
-        logger.bind(error=self.trouble, withdrawn=self.waiting).error("the commit log cannot be written")
+        self.trouble, unknown = error.strerror or str(error), isinstance(error, NotCut)
+        logger.bind(error=self.trouble, withdrawn=self.waiting, unknown=unknown).error(
+            "the commit log cannot be written"
+        )
         self._queue.clear()
         self._last = self.recorded
         self._bytes = self._under_way = 0
-        self._on_withdrawn(self.trouble)
+        self._on_withdrawn(self.trouble, unknown)
         self._tell()
 
     async def _until_mended(self) -> None:

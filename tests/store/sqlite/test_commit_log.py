@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import resource
 from collections.abc import AsyncIterator
@@ -20,8 +21,16 @@ from recorder.core.clock import FakeClock
 from recorder.core.delta import Entry
 from recorder.engine.sequencer import Sequencer
 from recorder.engine.session_states import CurrentStates
-from recorder.store.sqlite.commit_log import GROUP, MAGIC, CommitLog, SegmentReader, _record, segment_files
-from recorder.store.sqlite.rows import flat
+from recorder.store.sqlite.commit_log import (
+    GROUP,
+    MAGIC,
+    CommitLog,
+    NotCut,
+    SegmentReader,
+    _record,
+    segment_files,
+)
+from recorder.store.sqlite.rows import WIDTH, flat
 from tests.support.store import Feeder
 
 
@@ -237,3 +246,58 @@ async def test_a_record_that_is_right_but_for_what_it_says_is_damage_and_no_cras
     assert list(reader) == [flat(groups[0])]
     assert (reader.good, reader.torn) == (len(head), 0)
     assert reader.damage == f"x.sqlite.commits.1: no group of entries at byte {len(head)}"
+
+
+async def test_a_segment_that_could_not_be_cut_is_not_closed_before_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.sqlite"
+    async with written(path, 2) as (log, _):
+        feed = feeder()
+        feed._sequencer.head = 2
+
+        def fail(*_: object) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fdatasync", fail)
+            patched.setattr(os, "ftruncate", fail)
+            with pytest.raises(NotCut, match="cut: Input/output error"):
+                await log.append(group(feed, 1))
+            # A snapshot that runs meanwhile must not take what may be behind its end out of reach.
+            await log.rotate()
+            await log.forget(2)
+            assert len(segment_files(path)) == 1
+            with pytest.raises(OSError, match="Input/output error"):
+                await log.mend()
+        await log.mend()
+        feed._sequencer.head = 2
+        again = group(feed, 1)
+        await log.append(again)
+    found = [list(SegmentReader(segment.path)) for segment in segment_files(path)]
+    assert found[1:] == [[flat(again)]]
+    assert max(row for values in found[0] for row in values[::WIDTH]) == 2
+
+
+async def test_a_group_in_a_segment_that_is_moved_away_before_it_is_cut_does_not_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.sqlite"
+    async with written(path, 2) as (log, _):
+        feed = feeder()
+        feed._sequencer.head = 2
+        (segment,) = segment_files(path)
+        away = tmp_path / "away"
+
+        def move(*_: object) -> None:
+            segment.path.rename(away)
+            raise OSError(errno.EIO, "Input/output error")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fdatasync", move)
+            with pytest.raises(OSError, match="Input/output error") as raised:
+                await log.append(group(feed, 1))
+        assert not isinstance(raised.value, NotCut)
+        reader = SegmentReader(away)
+        list(reader)
+        assert reader.last == 2

@@ -17,7 +17,9 @@ from recorder.core.errors import Closed, StoreError
 from recorder.engine.sequencer import Sequencer
 from recorder.engine.session_states import CurrentStates
 from recorder.store.sqlite import schema
+from recorder.store.sqlite import writer as writer_module
 from recorder.store.sqlite.connection import Database, open_memory
+from recorder.store.sqlite.rows import append_entries
 from recorder.store.sqlite.writer import GROUP_ROWS, Writer
 from tests.support.store import Feeder, columns_of
 
@@ -229,3 +231,33 @@ async def test_each_entry_has_its_line_in_the_log_where_that_is_asked_for(asked:
         logger.disable("recorder")
     saved = [extra for message, extra in lines if message == "delta saved"]
     assert saved == [{"session_id": "s", "type": "updated", "seq": n} for n in (1, 2)] * asked
+
+
+async def test_a_group_that_finds_no_memory_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = [MemoryError(), MemoryError()]
+
+    def short(conn: sqlite3.Connection, entries: list[Entry]) -> None:
+        if failures:
+            raise failures.pop()
+        append_entries(conn, entries)
+
+    monkeypatch.setattr(writer_module, "append_entries", short)
+    monkeypatch.setattr(writer_module, "FIRST_PAUSE", 0.001)
+    async with writing() as it:
+        writer = it.writer
+        writer.extend([it.feeder.entry() for _ in range(3)])
+        await writer.flush()
+        assert writer.recorded == 3
+        assert writer.failure is None
+
+
+async def test_what_does_not_follow_what_was_appended_ends_recording_before_any_of_it_is_taken() -> None:
+    async with writing() as it:
+        writer, feed = it.writer, it.feeder
+        writer.extend([feed.entry()])
+        feed.entry()
+        with pytest.raises(StoreError, match="do not follow seq 1"):
+            writer.extend([feed.entry()])
+        assert writer.waiting <= 1
+        with pytest.raises(StoreError, match="nothing can be recorded"):
+            writer.extend([feed.entry()])
