@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 
 import aiosqlite
 
-from recorder.core.errors import Closed
+from recorder.core.errors import Closed, OutOfMemory
 
 Result = TypeVar("Result")
 
@@ -22,6 +22,7 @@ CACHED_STATEMENTS = 256
 FILE_CACHE_KIB = 16_384
 """Pages of the file kept in memory: with the default of 2 MiB, pruning a large file takes three times as long."""
 
+_FREE_MEMORY = "try again later; MAX_MEMORY bounds what the recording may take"
 _OVERWRITE = "PRAGMA secure_delete = ON"
 """What is deleted is overwritten with zeros, in memory and on disk."""
 
@@ -54,10 +55,20 @@ class Database(aiosqlite.Connection):
 
         Raises:
             Closed: It was closed.
+            OutOfMemory: There was not enough memory for it; a transaction was rolled back.
         """
         if self._shut:
             raise Closed("the database is closed")
-        result: Result = await self._execute(lambda: work(self._conn))  # type: ignore[no-untyped-call]
+        try:
+            result: Result = await self._execute(lambda: work(self._conn))  # type: ignore[no-untyped-call]
+        except (MemoryError, sqlite3.OperationalError) as error:
+            # SQLite says "disk I/O error" where its file layer found no memory.
+            if (
+                isinstance(error, MemoryError)
+                or getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_NOMEM
+            ):
+                raise OutOfMemory("the database had not enough memory for this", hint=_FREE_MEMORY) from None
+            raise
         return result
 
     async def reopen(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
-from recorder.core.errors import Closed, Pruned
+from recorder.core.errors import Pruned, RecorderError
 from recorder.core.session_filter import Sessions
 from recorder.store.contract import Guarantee, Health, SessionRow, StateRow
 from recorder.store.sqlite.connection import Database
@@ -119,7 +119,7 @@ class SqliteStateStore:
 
         try:
             log, states = await self._database.run(work)
-        except (sqlite3.Error, Closed) as error:
+        except (sqlite3.Error, RecorderError) as error:
             return Health(False, f"{type(error).__name__}: {error}")
         # A deleted session leaves the cache when its last entry is pruned, so the cache may be empty, but never ahead.
         ok = states == log or (log == 0)

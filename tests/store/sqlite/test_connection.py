@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder.core.errors import Closed
+from recorder.core.errors import Closed, OutOfMemory
 from recorder.store.sqlite import files
 from recorder.store.sqlite.connection import connect_file, connect_sqlite, open_file, open_memory
 
@@ -110,3 +110,19 @@ def test_a_schema_that_is_no_text_is_damage_and_no_error_of_the_decoding(tmp_pat
         ):
             conn.execute("SELECT * FROM named")
         assert caught.value.sqlite_errorcode == sqlite3.SQLITE_CORRUPT
+
+
+@pytest.mark.parametrize("raised", [MemoryError(), "ioerr"])
+async def test_a_lack_of_memory_is_told_apart_from_every_other_error(raised: MemoryError | str) -> None:
+    error = sqlite3.OperationalError("disk I/O error") if raised == "ioerr" else raised
+    if isinstance(error, sqlite3.OperationalError):
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_NOMEM
+
+    def work(conn: sqlite3.Connection) -> None:
+        raise error  # type: ignore[misc]
+
+    async with open_memory() as database:
+        with pytest.raises(OutOfMemory) as told:
+            await database.run(work)
+        assert told.value.http_status == 503
+        assert await database.run(lambda conn: conn.execute("SELECT 1").fetchone()) == (1,)

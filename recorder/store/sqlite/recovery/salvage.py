@@ -64,6 +64,22 @@ _NUMBERS = (
 """Each tells of numbers that have been given."""
 
 
+_NO_DAMAGE = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_INTERRUPT,
+}
+_UNREADABLE = {
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_IOERR_READ,
+    sqlite3.SQLITE_IOERR_SHORT_READ,
+    sqlite3.SQLITE_IOERR_CORRUPTFS,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Loss:
     """What was lost at a start, and accepted.
@@ -253,7 +269,8 @@ class _Saving:
         try:
             for row in self._source.execute(f"SELECT {','.join(found)} FROM {table}"):
                 target.execute(insert, row)
-        except sqlite3.Error:
+        except sqlite3.Error as error:
+            _check_is_damage(error)
             self._incomplete.append(table)
 
     def _copy_log(self, target: sqlite3.Connection, previous: bytes) -> None:
@@ -270,18 +287,23 @@ class _Saving:
         """The entries from the first kept on, as long as they can be read and follow."""
         sql = f"SELECT {','.join(schema.COLUMNS)} FROM session_deltas WHERE id > ? ORDER BY id"
         head = self._pruned
-        with suppress(sqlite3.Error):
-            for row in self._source.execute(sql, (head,)):
-                if not is_row(row):
-                    return
-                if head == self._pruned and row[0] > head + 1:
-                    self._first = (
-                        row[0] + 1
-                    )  # itself it can't be verified: nothing is known of what was before
-                elif break_in((row,), head, previous, erased):
-                    return
-                head, previous = row[0], row[-1] or GENESIS
-                yield row
+        for row in self._readable(sql, head):
+            if not is_row(row):
+                return
+            if head == self._pruned and row[0] > head + 1:
+                # Itself it can't be verified: nothing is known of what was before.
+                self._first = row[0] + 1
+            elif break_in((row,), head, previous, erased):
+                return
+            head, previous = row[0], row[-1] or GENESIS
+            yield row
+
+    def _readable(self, sql: str, after: int) -> Iterator[tuple[Any, ...]]:
+        """Yield rows of the source up to where the damage is in the way."""
+        try:
+            yield from self._source.execute(sql, (after,))
+        except sqlite3.Error as error:
+            _check_is_damage(error)
 
     def _append(self, target: sqlite3.Connection, batch: list[tuple[Any, ...]]) -> None:
         with Transaction(target):
@@ -323,7 +345,8 @@ class _Saving:
                     f"SELECT id FROM session_deltas WHERE id > ? ORDER BY id {order}", (self._last,)
                 ):
                     seen += 1
-            except sqlite3.Error:
+            except sqlite3.Error as error:
+                _check_is_damage(error)
                 continue
             break
         return seen
@@ -349,5 +372,13 @@ def _attempt(work: Callable[[], Any]) -> Any:
     """What a read returns; None where the damage is in its way."""
     try:
         return work()
-    except sqlite3.Error:
+    except sqlite3.Error as error:
+        _check_is_damage(error)
         return None
+
+
+def _check_is_damage(error: sqlite3.Error) -> None:
+    """Raise an error again that says nothing about the file: of the disk written to, of memory, of locks."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    if code & 0xFF in _NO_DAMAGE or (code & 0xFF == sqlite3.SQLITE_IOERR and code not in _UNREADABLE):
+        raise error

@@ -286,3 +286,26 @@ async def test_a_disk_that_takes_no_copy_leaves_the_damaged_file_where_it_was(pa
         async with opened(path, clock, accept_loss=True):
             pass
     assert (path.read_bytes(), put_aside(path)) == (damaged, [])  # noqa: ASYNC240
+
+
+async def test_a_full_disk_while_a_small_table_is_saved_is_not_taken_for_damage(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await full(path, FakeClock())
+    before = file_dump(path)
+
+    def fill(target: sqlite3.Connection) -> None:
+        pages = target.execute("PRAGMA page_count").fetchone()[0]
+        target.execute(f"PRAGMA max_page_count = {pages + 1}")
+
+    save = salvage._Saving.save
+
+    def save_on_full_disk(self: salvage._Saving, target: sqlite3.Connection) -> None:
+        fill(target)
+        save(self, target)
+
+    monkeypatch.setattr(salvage._Saving, "save", save_on_full_disk)
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        salvage.salvage(path, "a test", FakeClock().now_ms())
+    assert file_dump(path) == before
+    assert put_aside(path) == []
