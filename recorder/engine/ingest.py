@@ -608,7 +608,7 @@ def _not_on_disk(reason: str) -> StoreError:
 
 def _not_known(reason: str) -> OutcomeUnknown:
     return OutcomeUnknown(
-        f"it is not known whether this is recorded: the disk failed ({reason})",
+        f"it is not known whether this is recorded ({reason})",
         hint="publish it again with the same ids when /readyz is green: what is recorded is then not recorded twice",
     )
 
