@@ -18,7 +18,12 @@ from recorder.core.metrics import Metrics
 from recorder.core.token_bucket import BucketTable
 
 MAX_TURNED_AWAY = 64
-"""How many that are too many may be waiting to be told so."""
+"""How many that are too many may be waiting to be told so, at most."""
+
+
+def max_turned_away(connections: int) -> int:
+    """Return how many that are too many may be waiting to be told so, beside so many connections."""
+    return max(4, min(MAX_TURNED_AWAY, connections // 8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,7 @@ class Admission:
             self._per_network[network] += 1
             return None
         self._metrics.turn_away(reason)
-        if len(self._turned_away) >= MAX_TURNED_AWAY:
+        if len(self._turned_away) >= max_turned_away(limits.connections):
             raise refusal
         self._turned_away[connection] = refusal
         return refusal

@@ -31,6 +31,10 @@ from recorder.wire.problems import explain_failure, raw_problem
 MAX_TARGET_BYTES = 65_535
 """How long a request's path and query may be: the parser does not take more."""
 
+HEALTH_TARGETS = (b"/healthz", b"/readyz")
+"""What is answered to a connection that is one too many, too: else a full recorder could not be told from a dead one."""
+ONE_TOO_MANY_SECONDS = 2.0
+"""How long a connection that is one too many may take to ask: it holds one of few places."""
 _LINE_OVERHEAD = 4
 """A header's colon, space and line end, and no less for the request line."""
 _NO_MEMORY = raw_problem(Unavailable("the recorder has no memory left to answer", hint="try again later"))
@@ -92,7 +96,7 @@ class HttpConnection(HttpToolsProtocol):
         self.came_as: asyncio.Transport | None = (
             None  # what it was counted in as, where TLS made another of it
         )
-        self._one_too_many: TooMany | None = None  # why it is, to be told once it asks for something
+        self._one_too_many: TooMany | None = None  # why it is, to be told unless it asks for health
         self._head_timer = _Timer(self.loop)  # while a head is coming, or due
         self._head_read = 0  # bytes read of the head that is coming
         self._head_parsed = 0  # bytes of its lines that are whole
@@ -125,15 +129,15 @@ class HttpConnection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a request: its head is due."""
         super().on_message_begin()
-        self._head_timer.start(self._limits.head_seconds, self._on_head_late)
+        seconds = self._limits.head_seconds
+        if self._one_too_many is not None:
+            seconds = min(seconds, ONE_TOO_MANY_SECONDS)
+        self._head_timer.start(seconds, self._on_head_late)
         self._head_read = self._head_parsed = 0
 
     def data_received(self, data: bytes) -> None:
         """Read what has come."""
         if self._last_answer is not None or self.transport.is_closing():
-            return
-        if self._one_too_many is not None:
-            self._refuse(self._one_too_many)
             return
         if self._upgrade_waits:
             self._keep_behind_upgrade(data)
@@ -216,11 +220,15 @@ class HttpConnection(HttpToolsProtocol):
         self._head_timer.stop()
         self._release_head()
         self._check_target()
+        if self._one_too_many is not None and self.url.partition(b"?")[0] not in HEALTH_TARGETS:
+            raise self._one_too_many
         before = self.cycle
         super().on_headers_complete()
         if self.cycle is not before:
             self._answers_due += 1
             self._body_is_due = True
+            # Whoever is one too many has asked what may be asked then.
+            self.cycle.keep_alive = self.cycle.keep_alive and self._one_too_many is None
         self._expect_body()
 
     def _check_target(self) -> None:
@@ -308,6 +316,9 @@ class HttpConnection(HttpToolsProtocol):
         self.parser = None  # type: ignore[assignment]
 
     def _on_head_late(self) -> None:
+        if self._one_too_many is not None:
+            self._refuse(self._one_too_many)
+            return
         self._metrics.turn_away("handshake_timeout")
         seconds = f"{self._limits.head_seconds:g} seconds"
         self._refuse(

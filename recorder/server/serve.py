@@ -29,6 +29,7 @@ from recorder.app import Recorder, prepare_recorder
 from recorder.config.settings import Settings
 from recorder.config.validators import is_loopback
 from recorder.core.errors import RecorderError
+from recorder.net.connection_limits import MAX_TURNED_AWAY, max_turned_away
 from recorder.net.http import HttpConnection, HttpLimits
 from recorder.net.tls import ServerTls, server_tls
 from recorder.net.tls_handshake import TlsHandshake
@@ -49,7 +50,7 @@ CONNECTIONS_SECONDS = 10.0
 RENEW_AGAIN_SECONDS = (2.0, 10.0, 60.0)
 """When files that could not be used at a SIGHUP are tried again: a certificate and its key may be replaced in turn."""
 SPARE_FILES = 64
-"""File descriptors that are not connections': the database, its lock, logs, the event loop's own."""
+"""File descriptors that are not connections': the database, its lock, logs, the event loop's own. Of few, half."""
 
 
 async def serve(
@@ -76,7 +77,7 @@ async def serve(
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.set_threshold(*GC_THRESHOLDS)
     settle_allocator()
-    allow_files(settings.max_connections + SPARE_FILES)
+    settings = fit_connections(settings)
     tls = server_tls(settings)
     warn_of_clear_tokens(settings)
     listener = listen(settings.host, settings.port)
@@ -337,22 +338,42 @@ def _give_up() -> None:
     os._exit(1)
 
 
-def allow_files(wanted: int) -> None:
-    """Raise the number of files that this process may have open as far as the system lets it; say where that is less.
+def fit_connections(settings: Settings) -> Settings:
+    """Return the settings with as many connections as the system lets the process have files for.
 
-    Args:
-        wanted: How many it needs for all connections that the settings allow.
+    Otherwise connections would take the descriptors that the database and the answers about health need.
+    """
+    wanted = settings.max_connections
+    files = allow_files(wanted + max_turned_away(wanted) + SPARE_FILES)
+    fit = connections_for(files)
+    if fit >= wanted:
+        return settings
+    logger.bind(files=files, wanted=wanted, connections=fit).warning(
+        "MAX_CONNECTIONS is lowered to what the limit of open files has room for (ulimit -n raises it)"
+    )
+    return settings.model_copy(update={"max_connections": fit})
+
+
+def connections_for(files: int) -> int:
+    """Return how many connections fit into so many files, beside those that are not connections'."""
+    room = files - min(SPARE_FILES, files // 2)
+    # The rest of the room is for those that are told that they are too many (`max_turned_away`).
+    return max(1, room - MAX_TURNED_AWAY, min(room * 8 // 9, room - 4))
+
+
+def allow_files(wanted: int) -> int:
+    """Raise the number of files that this process may have open as far as the system lets it, up to `wanted`.
+
+    Returns:
+        How many it may have open, at most `wanted`.
     """
     if sys.platform == "win32":
-        return  # a socket is no file there
+        return wanted  # a socket is no file there
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    if most < wanted:
-        logger.bind(files=most, wanted=wanted).warning(
-            "the system allows fewer open files than MAX_CONNECTIONS needs (ulimit -n)"
-        )
+    return most
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -9,7 +9,13 @@ import pytest
 from recorder.core.clock import FakeClock
 from recorder.core.errors import TooMany
 from recorder.core.metrics import Metrics
-from recorder.net.connection_limits import MAX_TURNED_AWAY, Admission, AdmissionLimits, network_of
+from recorder.net.connection_limits import (
+    MAX_TURNED_AWAY,
+    Admission,
+    AdmissionLimits,
+    max_turned_away,
+    network_of,
+)
 from tests.support.app import running_app, turn_until
 from tests.support.http import bare, client, refused, request
 from tests.support.wire import Refused
@@ -44,8 +50,9 @@ def test_one_address_cannot_take_every_place() -> None:
 
 
 def test_beyond_a_few_that_wait_to_be_told_the_rest_are_cut_at_once() -> None:
-    door = admission(connections=1)
-    door.enter("a", "")
+    door = admission(connections=1000)
+    for n in range(1000):
+        door.enter(-1 - n, "")
     for n in range(MAX_TURNED_AWAY):
         assert door.enter(n, "") is not None
     with pytest.raises(TooMany):
@@ -117,7 +124,7 @@ async def test_a_connection_too_many_is_told_so_over_http_and_before_an_upgrade(
         await wire.until("live")
         await other.until("live")
         async with client(app) as http:
-            await refused(await http.get("/healthz"), 429, "too_many")
+            await refused(await http.get("/api/stats"), 429, "too_many")
         with pytest.raises(Refused, match="429"):
             async with app.connect():
                 pass
@@ -153,7 +160,28 @@ async def test_upgrades_beyond_the_rate_get_429_and_when_to_come_back() -> None:
         for _ in range(2):
             async with app.connect() as wire:
                 await wire.until("live")
-        with pytest.raises(Refused, match="429: more than 2 upgrades"):
+        with pytest.raises(Refused, match=r"429.*more than 2 upgrades"):
             async with app.connect():
                 pass
         assert app.recorder.metrics.turned_away == {"upgrades_per_minute": 1}
+
+
+async def test_a_full_recorder_still_says_that_it_is_alive_and_ready() -> None:
+    async with running_app(None, max_connections=1) as app, app.connect() as wire:
+        await wire.until("live")
+        async with client(app) as http:
+            for path, status in (("/healthz", 200), ("/readyz?from=probe", 200), ("/api/stats", 429)):
+                answer = await http.get(path)
+                assert (answer.status_code, answer.headers["connection"]) == (status, "close")
+        await turn_until(lambda: not app.recorder.door.admission._turned_away)
+
+
+async def test_one_too_many_that_asks_for_nothing_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recorder.net.http.ONE_TOO_MANY_SECONDS", 0.05)
+    async with running_app(None, max_connections=1) as app, app.connect(), bare(app) as silent:
+        assert (await silent.answer())[2]["code"] == "too_many"
+        await turn_until(lambda: not app.recorder.door.admission._turned_away)
+
+
+def test_few_connections_leave_room_for_few_that_are_too_many() -> None:
+    assert [max_turned_away(count) for count in (1, 28, 100, 512, 10_000)] == [4, 4, 12, 64, 64]

@@ -55,17 +55,19 @@ class ServerProcess:
         if self._process is not None:
             self.kill()
 
-    def start(self, *, ready: bool = True, terminal: int | None = None) -> None:
+    def start(self, *, ready: bool = True, terminal: int | None = None, files: int | None = None) -> None:
         """Start it, and return when it is ready; without `ready`, as soon as it listens.
 
         Args:
             ready: Whether to wait until it is loaded.
             terminal: What it runs in; None for none.
+            files: How many it may have open (`ulimit -n`); None: as many as this process.
         """
         assert self._process is None
+        limited = [] if files is None else ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh"]
         with (self.folder / "stderr").open("ab") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "recorder", "serve", "--port", "0", *self.flags],
+                [*limited, sys.executable, "-m", "recorder", "serve", "--port", "0", *self.flags],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL if terminal is None else terminal,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
