@@ -18,7 +18,7 @@ def test_it_names_what_would_go_and_shows_none_of_it(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["redact", "--check", str(path)])
     assert result.exit_code == 0, result.output
     assert "line 2: s: after.env[0].token: 13 characters, by key token" in result.output
-    assert "3 deltas, 1 values would go" in result.output
+    assert "3 deltas, 1 values would be replaced" in result.output
     assert "very secret" not in result.output
     result = CliRunner().invoke(app, ["redact", "--check", str(path), "--redact-keys", "pin"])
     assert "after.pin: 4 characters, by key pin" in result.output

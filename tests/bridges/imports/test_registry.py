@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recorder.bridges.imports import FORMATS, SourceDelta, SourceItem, open_source
+from recorder.bridges.imports import FORMATS, SourceDelta, SourceItem, SourceKnown, open_source
 from recorder.bridges.imports.records import Sessions, SourceOptions
 from recorder.core.errors import SourceError
 from tests.support.jsontexts import VALUES, arrays, objects
@@ -133,6 +133,8 @@ def hold(form: str, data: bytes, chunk: int = 65_536, **options: Any) -> None:
     for item in all_of(form, data, chunk, **options):
         if isinstance(item, SourceDelta):
             delta_of(item)
+            assert item.place.startswith("some/log.jsonl: ")
+        elif isinstance(item, SourceKnown):
             assert item.place.startswith("some/log.jsonl: ")
         else:
             assert item.place is not None
