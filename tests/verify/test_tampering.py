@@ -379,7 +379,9 @@ def test_every_column_is_edited_in_the_table(original: Recording) -> None:
 
 
 def recipe() -> str:
-    found = re.search(r"<!-- recipe -->\n```python\n(.*?)```\n<!-- /recipe -->", PAGE, re.DOTALL)
+    found = re.search(
+        r"<!-- recipe -->\n<!-- part of a program -->\n```python\n(.*?)```\n<!-- /recipe -->", PAGE, re.DOTALL
+    )
     assert found is not None
     assert len([line for line in found[1].splitlines() if line]) <= 30
     return found[1]
