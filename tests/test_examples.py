@@ -1,6 +1,6 @@
 """The examples of the README and of the documentation run as they are written, against a recorder of their own.
 
-Every fenced block in `sh`, `python` or `js` runs, page by page, in the order of the page, in one folder. A comment on the
+Every fenced block in `sh`, `python` or `js` runs, page by page, in the order of the page. A comment on the
 line above a block says otherwise, and is shown nowhere else:
 
     <!-- not run: the reason -->        it does not run
