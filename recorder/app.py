@@ -22,7 +22,7 @@ from recorder.api import health
 from recorder.auth.origin import Access
 from recorder.auth.proxies import Proxies
 from recorder.auth.request_guard import Entrance
-from recorder.auth.signing import open_key
+from recorder.auth.signing import known_keys, open_key
 from recorder.auth.tokens import Authority, authority_of
 from recorder.config.settings import Settings
 from recorder.core.chain import GENESIS
@@ -377,7 +377,7 @@ def _signer(settings: Settings) -> Sign | None:
     if settings.key_file is None:
         return None
     key = open_key(settings.key_file)
-    return signer(key.key_id, key.sign)
+    return signer(key.key_id, key.sign, known_keys(settings.key_file))
 
 
 def socket_limits(settings: Settings) -> SocketLimits:
@@ -449,6 +449,8 @@ async def prepare_recorder(settings: Settings, *, clock: Clock | None = None) ->
                 settings.queue_max_bytes,
                 commit=settings.durability == "commit",
                 accept_loss=settings.allow_data_loss,
+                accept_gap=settings.accept_gap,
+                new_epoch=settings.new_epoch,
                 log_entries=settings.log_level in ("trace", "debug"),
                 sign=_signer(settings),
             )

@@ -22,6 +22,9 @@ from recorder.cli.files import replacing
 from recorder.cli.http import DEFAULT_URL, OptionalUrl, Remote
 from recorder.config.settings import load_settings
 from recorder.core.errors import NotAllowed, RecorderError
+from recorder.store.sqlite.connection import connect_sqlite
+from recorder.store.sqlite.identity import COPIED
+from recorder.store.sqlite.rows import Transaction, set_meta
 
 _OPERATIONS = 200_000
 """Steps of SQLite's machine between two looks at how far it is: some tens of milliseconds."""
@@ -94,8 +97,16 @@ def _copy(source: Path, to: Path) -> int:
         with console.Steps("copying", "bytes", total) as steps:
             conn.set_progress_handler(_watching(path, steps), _OPERATIONS)
             conn.execute("VACUUM INTO ?", (str(path),))
+        _mark(path)
         _check(path)
         return path.stat().st_size
+
+
+def _mark(path: Path) -> None:
+    """Have the copy say that it is one: it begins a new epoch where a recorder is started on it."""
+    with closing(connect_sqlite(str(path))) as conn, Transaction(conn):
+        if conn.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone() is not None:
+            set_meta(conn, **COPIED)
 
 
 def _watching(path: Path, steps: console.Steps) -> Callable[[], int]:

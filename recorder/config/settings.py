@@ -84,6 +84,13 @@ class Settings(BaseModel):
     allow_data_loss: Annotated[bool, OnOff()] = _setting(
         False, "Start on a damaged file with what can be saved of it; for one start, not to be left on"
     )
+    accept_gap: Annotated[bool, OnOff()] = _setting(
+        False,
+        "Start on a file that is not as it was signed; a gap is signed. For one start, not to be left on",
+    )
+    new_epoch: Annotated[bool, OnOff()] = _setting(
+        False, "Begin a new epoch at this start, as after a folder was put back whole; not to be left on"
+    )
     snapshot_interval: _Ms = _setting(
         60_000,
         "Time between snapshots to disk when something changed: about what a crash can lose (with commit: nothing that"

@@ -110,7 +110,47 @@ class ErasureReceipt:
     digest: bytes
 
 
-Statement = Head | PruneReceipt | ErasureReceipt
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """What was taken over without having been verified: from here on it is signed all the same.
+
+    Args:
+        kind: `adopt`, where nothing could be verified; `gap`, where something did not hold and that was accepted.
+        first_seq, seq: From where to where nothing vouches for the entries.
+        hash: The chain's hash at `seq`.
+        at: When.
+        reason: What could not be verified, or did not hold.
+    """
+
+    tag: ClassVar[str] = "recorder/adopt/1"
+
+    kind: str
+    first_seq: int
+    seq: int
+    hash: bytes | None
+    at: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """What stands beside the entries in a file, all of it as of one transaction.
+
+    Args:
+        recording: Which recording it is.
+        epochs, heads, receipts, adoptions: Digests of all rows of each kind.
+    """
+
+    tag: ClassVar[str] = "recorder/seal/1"
+
+    recording: str
+    epochs: bytes
+    heads: bytes
+    receipts: bytes
+    adoptions: bytes
+
+
+Statement = Head | PruneReceipt | ErasureReceipt | Adoption | Seal
 
 
 def statement_bytes(statement: Statement) -> bytes:
@@ -168,6 +208,11 @@ def erased_digest(states: Iterable[tuple[int, bytes | None, bytes | None]]) -> b
         SHA-256 over all values, each as a `field`.
     """
     return _digest(states)
+
+
+def rows_digest(rows: Iterable[tuple[Value, ...]]) -> bytes:
+    """Return SHA-256 over all values of all rows, each as a `field`."""
+    return _digest(rows)
 
 
 def _digest(rows: Iterable[tuple[Value, ...]]) -> bytes:

@@ -20,16 +20,24 @@ from pathlib import Path
 from typing import Any
 
 from recorder.core.errors import NotFound, StoreUnreadable
-from recorder.core.statements import ErasureReceipt, Head, PruneReceipt, Signed, erased_digest
-from recorder.store.sqlite import schema
+from recorder.core.statements import Adoption, ErasureReceipt, Head, PruneReceipt, Seal, Signed, erased_digest
+from recorder.store.sqlite import migrations, schema
 from recorder.store.sqlite.commit_log import SegmentReader, segment_files
 from recorder.store.sqlite.connection import connect_sqlite
-from recorder.store.sqlite.receipts import digest_of_bases, read_all, read_heads, text_of
+from recorder.store.sqlite.receipts import (
+    digest_of_bases,
+    read_adoptions,
+    read_all,
+    read_heads,
+    read_seal,
+    seal_of,
+    text_of,
+)
 from recorder.store.sqlite.rows import WIDTH
 from recorder.verify.chain import Stored, Tally, check
 from recorder.verify.diagnosis import Placed
 from recorder.verify.judge import Claims, judge, starting_point
-from recorder.verify.report import Report, Verdict
+from recorder.verify.report import Level, Report, Verdict
 from recorder.verify.rows import (
     FileEntries,
     check_file,
@@ -39,7 +47,7 @@ from recorder.verify.rows import (
     opened,
     placed,
 )
-from recorder.verify.statements import Epoch, Ground, holds
+from recorder.verify.statements import Epoch, Ground, check_adoptions, check_seal, holds
 
 ATTEMPTS = 3
 """How often a file that changes meanwhile is looked at; the last time it is held still."""
@@ -62,6 +70,9 @@ class _Facts:
     epochs: list[Epoch]
     meta: dict[str, str]
     bases: bytes
+    seal: Signed[Seal] | None
+    sealed: Seal | None
+    adoptions: list[Signed[Adoption]]
 
 
 def verify_file(
@@ -218,6 +229,17 @@ def _verify_entries(
     ground = Ground(first, last, entries.hash_at, facts.receipts, facts.epochs, trusted)
     judge(report, tally, entries, ground, said)
     _check_bases(report, conn, last_receipt, facts.bases)
+    if facts.heads or facts.seal is not None:
+        check_seal(report, facts.seal, facts.sealed, trusted)
+    check_adoptions(report, ground, facts.adoptions)
+    _check_current_epoch(report, facts)
+
+
+def _check_current_epoch(report: Report, facts: _Facts) -> None:
+    named = facts.meta.get("epoch")
+    last = max((epoch.name for epoch in facts.epochs), default=None)
+    if named is not None and named != last and not report.of(Level.BROKEN):
+        report.broken("epoch", f"it is in epoch {named}, and the table of epochs ends with {last}")
 
 
 def _check_bases(
@@ -254,6 +276,9 @@ def _read_facts(conn: sqlite3.Connection) -> _Facts:
             [Epoch(name, first) for name, first in found.epochs],
             {text_of(key): text_of(value) for key, value in conn.execute("SELECT key, value FROM meta")},
             digest_of_bases(conn),
+            read_seal(conn),
+            seal_of(conn) if schema.version(conn) > 1 else None,
+            read_adoptions(conn),
         )
     finally:
         if not nested:
@@ -317,26 +342,38 @@ def _structure(conn: sqlite3.Connection, report: Report) -> None:
         if said != b"ok":
             report.broken("structure", f"SQLite says: {' '.join(text_of(said).split())}")
     version = schema.version(conn)
+    if version < schema.OLDEST_VERSION:
+        report.broken("structure", f"it has schema {version}, which no recorder has written")
+        return
     if version < schema.USER_VERSION:
         report.note("structure", f"it has schema {version}, of an older recorder")
-        return
-    with closing(_new()) as new:
+    with closing(_new(version)) as new:
         ours, theirs = _objects(new), _objects(conn)
     for name in sorted(ours.keys() | theirs.keys()):
         if ours.get(name) != theirs.get(name):
             report.broken("structure", f"the schema is not a recorder's: {name}")
 
 
-def _new() -> sqlite3.Connection:
-    """An empty database with today's schema."""
+def _new(version: int) -> sqlite3.Connection:
+    """Return an empty database with the schema of a version."""
     conn = connect_sqlite(":memory:")
     schema.create(conn)
+    migrations.take_steps(conn, version)
     return conn
 
 
+_SQLITES_OWN = {"sqlite_sequence", "sqlite_stat1", "sqlite_stat4"}
+"""Tables that SQLite itself makes. Its indexes of constraints have no text."""
+
+
 def _objects(conn: sqlite3.Connection) -> dict[str, str]:
-    rows = conn.execute("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'")
-    return {f"{text_of(kind)} {text_of(name)}": text_of(sql) for kind, name, sql in rows}
+    """Return the text of everything that the schema has, but for what SQLite makes by itself."""
+    found = {}
+    for kind, name, sql in conn.execute("SELECT type, name, sql FROM sqlite_master"):
+        is_sqlites = text_of(name) in _SQLITES_OWN if text_of(kind) == "table" else sql is None
+        if not is_sqlites:
+            found[f"{text_of(kind)} {text_of(name)}"] = text_of(sql)
+    return found
 
 
 # By the index alone but for each session's last entry: a million entries are not looked up one by one.
@@ -377,6 +414,7 @@ def _cache(conn: sqlite3.Connection, report: Report) -> None:
         report.broken("cache", f"there are {counted:,} sessions, and the counter {says}")
     if not has_table(conn, "erased_states"):
         return
+    _erased_bases(conn, report)
     back = conn.execute(
         "SELECT min(seq) FROM erased_states JOIN session_deltas ON id = seq"
         " WHERE before_digest IS NOT NULL AND before_state IS NOT NULL"
@@ -391,6 +429,19 @@ def _cache(conn: sqlite3.Connection, report: Report) -> None:
     if stray is not None:
         text = f"the content of entry {stray} is gone, and the receipt that is named does not speak of it"
         report.broken("erasure", text, stray)
+
+
+def _erased_bases(conn: sqlite3.Connection, report: Report) -> None:
+    """Check that a state kept for what was pruned is gone exactly where a receipt says that it was erased."""
+    receipt = "EXISTS (SELECT 1 FROM erasures e WHERE e.session_id = b.session_id AND e.head_seq >= b.seq)"
+    for condition, text in (
+        (f"state IS NULL AND NOT {receipt}", "is gone, and no receipt says that it was erased"),
+        (f"state IS NOT NULL AND {receipt}", "is there, though it was erased"),
+    ):
+        row = conn.execute(f"SELECT session_id FROM session_bases b WHERE {condition} LIMIT 1").fetchone()
+        if row is not None:
+            name = text_of(row[0])[:80]
+            report.broken("base", f"the state kept of session {name!r}, whose entries were pruned, {text}")
 
 
 def _check_modes(report: Report, path: Path) -> None:

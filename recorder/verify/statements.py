@@ -13,7 +13,16 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from recorder.auth.signing import is_signed
-from recorder.core.statements import ErasureReceipt, Head, PruneReceipt, Signed, Statement, statement_bytes
+from recorder.core.statements import (
+    Adoption,
+    ErasureReceipt,
+    Head,
+    PruneReceipt,
+    Seal,
+    Signed,
+    Statement,
+    statement_bytes,
+)
 from recorder.verify.report import Level, Report
 
 Said = TypeVar("Said", Head, PruneReceipt, ErasureReceipt)
@@ -272,6 +281,53 @@ def check_erasures(
         report.erased += said.count
     for number in taken:
         report.broken("erasure", f"digests of erased content name receipt {number}, which is not there")
+
+
+def check_seal(report: Report, seal: Signed[Seal] | None, now: Seal | None, trusted: frozenset[str]) -> None:
+    """Check that what stands beside the entries is all of what was sealed, and nothing else.
+
+    Args:
+        report: Where it is written down.
+        seal: The seal of the file.
+        now: What a seal of the file as it is now says; None where the file's schema has none.
+        trusted: The ids of the keys that are believed.
+    """
+    if seal is None or now is None:
+        text = "the file has no seal: edited epochs, and heads that were deleted, would not show"
+        report.unknown("head", f"{text} (the next start seals it)")
+        return
+    if not holds(seal):
+        report.broken("head", "the seal of the file is not what was signed: edited, or made up")
+        return
+    if seal.said.recording != now.recording:
+        report.broken("head", "the seal is that of another recording")
+    if seal.by is not None and seal.by.key_id not in trusted:
+        text = f"the seal is signed by a key that is not known here ({seal.by.key_id[:16]}…)"
+        report.unknown("head", text)
+    for name, kind, what in (
+        ("epochs", "epoch", "rows of the table of epochs"),
+        ("heads", "head", "signed heads"),
+        ("receipts", "receipt", "receipts of prunes or erasures"),
+        ("adoptions", "head", "statements of what was taken over unverified"),
+    ):
+        if getattr(seal.said, name) != getattr(now, name):
+            report.broken(kind, f"the {what} are not those that were sealed: edited, added or deleted")
+
+
+def check_adoptions(report: Report, ground: Ground, adoptions: Sequence[Signed[Adoption]]) -> None:
+    """Say what a start has taken over and signed though nothing vouched for it."""
+    for adoption in adoptions:
+        said = adoption.said
+        if not holds(adoption):
+            report.broken("head", "a statement of what was taken over unverified is not what was signed")
+            continue
+        text = (
+            f"entries {said.first_seq} to {said.seq} were taken over unverified at {said.at} ({said.reason})"
+        )
+        if ground.first <= said.seq and ground.first <= ground.last:
+            report.unknown("head", text, max(said.first_seq, ground.first), said.seq)
+        else:
+            report.note("head", text)
 
 
 def _compare(report: Report, ground: Ground, heads: Sequence[Head], whose: str) -> list[Head]:

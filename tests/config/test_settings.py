@@ -64,6 +64,7 @@ def test_every_setting_can_be_given_in_the_environment(name: str, monkeypatch: p
         "PERSIST": "1", "DB_PATH": "/x/y", "DURABILITY": "SNAPSHOT", "HASH_CHAIN": "off", "COMPRESSION": "on",
         "HOST": "127.9.9.9",
         "ALLOW_DATA_LOSS": "on", "TRUST_CLOCK": "on", "CSV_ESCAPE_FORMULAS": "off",
+        "ACCEPT_GAP": "on", "NEW_EPOCH": "on",
         "ALLOWED_ORIGINS": "https://a.example", "ALLOWED_HOSTS": "a.example", "LOG_LEVEL": "DEBUG",
         "LOG_FORMAT": "json", "SLOW_HARD_BYTES": "99999999", "MAX_DB_BYTES": "70000",
         "MAX_MEMORY": "70000", "REDACT_KEYS": "default", "REDACT_PATTERNS": "default", "MEMORY_FULL_POLICY": "reject",

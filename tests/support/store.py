@@ -167,7 +167,9 @@ async def memory_dump(store: SqliteStore, tables: Iterable[str] = TABLES) -> dic
 def leftovers(path: Path) -> list[str]:
     """What lies beside a database file, but for its lock."""
     return sorted(
-        item.name for item in path.parent.iterdir() if item.name not in (path.name, f"{path.name}.lock")
+        item.name
+        for item in path.parent.iterdir()
+        if item.name not in (path.name, f"{path.name}.lock", f"{path.name}.tenure")
     )
 
 

@@ -21,7 +21,7 @@ from recorder.core.chain import GENESIS, digest, link
 from recorder.core.clock import FakeClock
 from recorder.core.statements import ErasureReceipt, Head, Signed, erased_digest
 from recorder.store.sqlite import schema
-from recorder.store.sqlite.receipts import Sign, read_heads, signer
+from recorder.store.sqlite.receipts import Sign, read_heads, signer, write_seal
 from recorder.store.sqlite.rows import rebuild_states
 from tests.support.store import Opened, opened
 
@@ -121,6 +121,12 @@ def _erase(path: Path, sign: Sign) -> None:
             "INSERT INTO erasures VALUES (1, ?, ?, ?, 1, ?, 'asked for', ?, ?, ?, ?)",
             (session, ERASED, ERASED, LAST, time, total, by.key_id, by.signature),
         )
+        (state,) = conn.execute("SELECT state FROM session_bases WHERE session_id = ?", (session,)).fetchone()
+        conn.execute(
+            "UPDATE session_bases SET state_digest = ?, state = NULL WHERE session_id = ?",
+            (sha256(state.encode()).digest(), session),
+        )
+        write_seal(conn, sign)
 
 
 @contextmanager
@@ -202,6 +208,7 @@ def sign_heads(recording: Recording, sign: Sign) -> None:
                 "UPDATE heads SET hash = ?, key_id = ?, signature = ? WHERE id = ?",
                 (said.hash, by.key_id, by.signature, number),
             )
+        write_seal(conn, sign)
 
 
 def run_sql(*statements: str) -> Callable[[Recording], None]:

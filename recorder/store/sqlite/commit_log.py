@@ -288,6 +288,13 @@ class CommitLog:
         """
         await self._run(self._mend)
 
+    async def begin(self) -> int:
+        """Make the segment that is written next, where none is open; its number. Nothing is in it yet.
+
+        Where the disk does not take it, it is made before the next group is written.
+        """
+        return await self._run(self._begin_next)
+
     async def rotate(self) -> int:
         """Close the segment that is being written; the highest seq in the closed ones."""
         return await self._run(self._rotate)
@@ -337,6 +344,16 @@ class CommitLog:
         self._number += 1
         self._segment = _Segment(self._database.with_name(f"{self._database.name}.commits.{self._number}"))
         return self._segment
+
+    def _begin_next(self) -> int:
+        if self._segment is not None:
+            return self._number
+        try:
+            self._begin()
+        except OSError:
+            self._number -= 1
+            return self._number + 1
+        return self._number
 
     def _mend(self) -> None:
         if not self._broken:

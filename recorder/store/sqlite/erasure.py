@@ -160,7 +160,7 @@ async def refill(memory: Database, file: Database) -> None:
 
 def leftovers(path: Path) -> list[str]:
     """The names of other files beside a database that are made from it, and may hold what was erased."""
-    ours = {f"{path.name}{end}" for end in (".lock", "-journal")}
+    ours = {f"{path.name}{end}" for end in (".lock", ".tenure", "-journal")}
     return sorted(
         entry.name
         for entry in path.parent.iterdir()

@@ -22,7 +22,7 @@ from recorder.core.errors import StoreUnreadable
 from recorder.store.sqlite import schema
 from recorder.store.sqlite.connection import connect_sqlite
 from recorder.store.sqlite.recovery import backups as aside
-from recorder.store.sqlite.rows import Transaction
+from recorder.store.sqlite.rows import Transaction, set_meta
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,11 @@ def migrate(conn: sqlite3.Connection, path: Path, to: int, now_ms: int) -> Path 
     aside.keep_copy(conn, path, copy)
     try:
         take_steps(conn, to)
+        if to < have:
+            # An older release does not seal what it writes: the next start here must not miss its seal.
+            with Transaction(conn):
+                conn.execute("DELETE FROM meta WHERE key = 'seal'")
+                set_meta(conn, unsigned="1")
     except BaseException as error:
         stopped = schema.version(conn)
         if stopped == have:
@@ -111,6 +116,11 @@ def definitions(version: int) -> dict[str, str]:
 def definitions_of(conn: sqlite3.Connection) -> dict[str, str]:
     """The text of every table, index and trigger in a database, by name."""
     return dict(conn.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall())
+
+
+def triggers_of(conn: sqlite3.Connection) -> set[str]:
+    """Return the names of the triggers in a database, however their text is written."""
+    return {name for (name,) in conn.execute("SELECT name FROM sqlite_master WHERE lower(type) = 'trigger'")}
 
 
 def _way(have: int, to: int) -> list[tuple[Callable[[sqlite3.Connection], None], int]]:

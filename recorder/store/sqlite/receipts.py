@@ -3,45 +3,65 @@
 Signed on the file alone, in the transaction that makes it true; the database in memory gets the signatures afterwards,
 so that they can be asked for. A head says where the file ends, a receipt what was taken from it. The states and ids that
 are kept of what was pruned (`session_bases`, `pruned_ids`) are sealed by the last receipt: its `bases_digest` covers
-them all, and is set in the last slice of a prune.
+them all, and is made with each slice of a prune.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
 from recorder.core.statements import (
+    Adoption,
     ErasureReceipt,
     Head,
     PruneReceipt,
+    Seal,
     Signature,
     Signed,
     Statement,
     bases_digest,
+    rows_digest,
     statement_bytes,
 )
+from recorder.store.sqlite.rows import set_meta
 
 KEPT_HEADS = 1000
 """How many heads a database keeps; the oldest are forgotten."""
 
-Sign = Callable[[Statement], Signature]
-"""Signs a statement."""
 
-_RECEIPT = "id, first_seq, last_seq, count, first_hash, last_hash, last_recorded_at, policy, pruned_at"
-
-
-def signer(key_id: str, sign: Callable[[bytes], bytes]) -> Sign:
+class Signer:
     """Signs statements.
 
     Args:
         key_id: The key's id.
         sign: Signs bytes with it.
+        known: The ids of the keys whose signatures are believed, beside it.
     """
-    return lambda statement: Signature(key_id, sign(statement_bytes(statement)))
+
+    def __init__(self, key_id: str, sign: Callable[[bytes], bytes], known: frozenset[str]) -> None:
+        self._key_id = key_id
+        self._sign = sign
+        self.trusted = known | {key_id}  # the keys that are ours, or were
+
+    def __call__(self, statement: Statement) -> Signature:
+        """Sign a statement."""
+        return Signature(self._key_id, self._sign(statement_bytes(statement)))
+
+
+Sign = Signer
+"""Signs a statement."""
+
+_RECEIPT = "id, first_seq, last_seq, count, first_hash, last_hash, last_recorded_at, policy, pruned_at"
+
+
+def signer(key_id: str, sign: Callable[[bytes], bytes], known: frozenset[str] = frozenset()) -> Signer:
+    """Return what signs statements; the arguments are those of `Signer`."""
+    return Signer(key_id, sign, known)
 
 
 def digest_of_bases(conn: sqlite3.Connection) -> bytes:
@@ -59,16 +79,15 @@ def digest_of_bases(conn: sqlite3.Connection) -> bytes:
     )
 
 
-def sign_receipt(conn: sqlite3.Connection, number: int, sign: Sign, *, seal: bool) -> None:
-    """Sign a receipt as it is now. Inside the caller's transaction.
+def sign_receipt(conn: sqlite3.Connection, number: int, sign: Sign) -> None:
+    """Sign a receipt as it is now, with the bases as they are. Inside the caller's transaction.
 
     Args:
         conn: The database.
         number: The row of `prunes`.
         sign: The signer.
-        seal: Whether the run is over, and the bases are what they will be.
     """
-    bases = digest_of_bases(conn) if seal else None
+    bases = digest_of_bases(conn)
     conn.execute("UPDATE prunes SET bases_digest = ? WHERE id = ?", (bases, number))
     row = conn.execute(f"SELECT {_RECEIPT}, bases_digest FROM prunes WHERE id = ?", (number,)).fetchone()
     signature = sign(PruneReceipt(*row))
@@ -82,7 +101,7 @@ def seal_bases(conn: sqlite3.Connection, sign: Sign) -> None:
     """Sign the last receipt anew, where there is one: the bases have changed. Inside the caller's transaction."""
     last = conn.execute("SELECT max(id) FROM prunes").fetchone()[0]
     if last is not None:
-        sign_receipt(conn, last, sign, seal=True)
+        sign_receipt(conn, last, sign)
 
 
 def add_head(conn: sqlite3.Connection, epoch: str, time: str, sign: Sign) -> None:
@@ -94,6 +113,114 @@ def add_head(conn: sqlite3.Connection, epoch: str, time: str, sign: Sign) -> Non
         (epoch, seq, count, found, time, signature.key_id, signature.signature),
     )
     conn.execute("DELETE FROM heads WHERE id <= (SELECT max(id) FROM heads) - ?", (KEPT_HEADS,))
+
+
+def read_adoptions(conn: sqlite3.Connection) -> list[Signed[Adoption]]:
+    """Return what was taken over without having been verified, in order; what cannot be read is left out."""
+    found = []
+    for item in _facts_list(conn, "adoptions"):
+        try:
+            kind, first, seq, hash_, at, reason, key_id, signature = item
+            said = Adoption(kind, first, seq, None if hash_ is None else bytes.fromhex(hash_), at, reason)
+            found.append(Signed(said, Signature(key_id, bytes.fromhex(signature))))
+        except (ValueError, TypeError):
+            continue
+    return found
+
+
+def add_adoption(conn: sqlite3.Connection, said: Adoption, sign: Sign) -> None:
+    """Sign what is taken over, and the bases with it; it is kept for ever. Inside the caller's transaction."""
+    by = sign(said)
+    item = [said.kind, said.first_seq, said.seq, said.hash and said.hash.hex(), said.at, said.reason]
+    found = [*_facts_list(conn, "adoptions"), [*item, by.key_id, by.signature.hex()]]
+    set_meta(conn, adoptions=json.dumps(found))
+    seal_bases(conn, sign)
+
+
+def read_seal(conn: sqlite3.Connection) -> Signed[Seal] | None:
+    """Return the seal of a file; None where it has none that can be read."""
+    try:
+        recording, *digests, key_id, signature = _facts_list(conn, "seal")
+        epochs, heads, receipts, adoptions = map(bytes.fromhex, digests)
+        return Signed(
+            Seal(recording, epochs, heads, receipts, adoptions), Signature(key_id, bytes.fromhex(signature))
+        )
+    except (ValueError, TypeError):
+        return None
+
+
+def seal_of(conn: sqlite3.Connection) -> Seal:
+    """Return what a seal of a file as it is now says."""
+    recording = conn.execute("SELECT value FROM meta WHERE key = 'recording'").fetchone()
+    adoptions = conn.execute("SELECT value FROM meta WHERE key = 'adoptions'").fetchone()
+    rows = conn.execute
+    return Seal(
+        "" if recording is None else text_of(recording[0]),
+        rows_digest(_plain(rows("SELECT * FROM epochs ORDER BY epoch"))),
+        rows_digest(_plain(rows("SELECT id, signature FROM heads ORDER BY id"))),
+        rows_digest(
+            _plain(
+                rows(
+                    "SELECT 'p', id, first_seq, last_seq, last_hash, signature FROM prunes UNION ALL"
+                    " SELECT 'e', id, first_seq, last_seq, digest, signature FROM erasures ORDER BY 1, 2"
+                )
+            )
+        ),
+        rows_digest(_plain([] if adoptions is None else [adoptions])),
+    )
+
+
+def write_seal(conn: sqlite3.Connection, sign: Sign) -> None:
+    """Seal what stands beside the entries. Inside the caller's transaction, as its last step but the turn."""
+    said = seal_of(conn)
+    by = sign(said)
+    digests = [said.epochs.hex(), said.heads.hex(), said.receipts.hex(), said.adoptions.hex()]
+    set_meta(conn, seal=json.dumps([said.recording, *digests, by.key_id, by.signature.hex()]))
+
+
+class Attestor:
+    """Signs, in each transaction on a file, where the file ends then, and what stands beside the entries.
+
+    A file always ends at its head. Of the transactions of one snapshot only the last head stays.
+
+    Args:
+        sign: The signer.
+        now: The time, fixed-width form.
+    """
+
+    def __init__(self, sign: Sign, now: Callable[[], str]) -> None:
+        self._sign = sign
+        self._now = now
+        self._passing: int | None = None  # the head that the next one replaces
+        self._is_last = False
+
+    def keep(self) -> None:
+        """Have the head of the transaction under way stay."""
+        self._is_last = True
+
+    def attest(self, conn: sqlite3.Connection) -> None:
+        """Add a head and seal the rest. Inside the caller's transaction, as its last step but the turn."""
+        (epoch,) = conn.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
+        if self._passing is not None:
+            conn.execute(
+                "DELETE FROM heads WHERE id = ? AND id = (SELECT max(id) FROM heads)", (self._passing,)
+            )
+        add_head(conn, epoch, self._now(), self._sign)
+        self._passing = None if self._is_last else conn.execute("SELECT max(id) FROM heads").fetchone()[0]
+        self._is_last = False
+        write_seal(conn, self._sign)
+
+
+def _facts_list(conn: sqlite3.Connection, key: str) -> list[Any]:
+    row = conn.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    found = [] if row is None else json.loads(text_of(row[0]))
+    return found if isinstance(found, list) else []
+
+
+def _plain(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """Yield rows with values of the types that a digest is made of, however they were read."""
+    for row in rows:
+        yield tuple(value if value is None or isinstance(value, int | bytes) else str(value) for value in row)
 
 
 def end_of(conn: sqlite3.Connection) -> tuple[int, int, bytes | None]:
@@ -112,6 +239,12 @@ def unsigned_from(conn: sqlite3.Connection) -> int | None:
     """The first receipt that is not signed; None where all are."""
     number: int | None = conn.execute("SELECT min(id) FROM prunes WHERE signature IS NULL").fetchone()[0]
     return number
+
+
+def last_unsigned(conn: sqlite3.Connection) -> int:
+    """Return the number of the last receipt that is not signed; 0 where all are."""
+    number = conn.execute("SELECT max(id) FROM prunes WHERE signature IS NULL").fetchone()[0]
+    return int(number or 0)
 
 
 def signed_receipts(conn: sqlite3.Connection, first: int) -> list[tuple[int, int, bytes | None, str, bytes]]:

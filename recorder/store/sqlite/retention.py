@@ -78,14 +78,20 @@ FILE_SLICE = Slice(20_000, 64 << 20)
 """On disk nobody waits, and each transaction costs several fsyncs."""
 
 
-def new_receipt(conn: sqlite3.Connection, policy: str, pruned_at: str) -> Receipt:
+def new_receipt(conn: sqlite3.Connection, policy: str, pruned_at: str, closed: int = 0) -> Receipt:
     """The receipt of a run that begins.
 
     A run by the same rule as the one before goes on with its receipt: a limit that is passed every few seconds would
-    fill the table otherwise.
+    fill the table otherwise. Not so with one that was not signed when the recorder started: what it says is not ours.
+
+    Args:
+        conn: The database.
+        policy: The rule.
+        pruned_at: When the run begins.
+        closed: The number of the last receipt that no run may go on with.
     """
     last = conn.execute("SELECT id, policy FROM prunes ORDER BY id DESC LIMIT 1").fetchone() or (0, None)
-    return Receipt(last[0] if last[1] == policy else last[0] + 1, policy, pruned_at)
+    return Receipt(last[0] if last[1] == policy and last[0] > closed else last[0] + 1, policy, pruned_at)
 
 
 def receipts_after(conn: sqlite3.Connection, seq: int) -> list[tuple[Receipt, int]]:
@@ -112,7 +118,7 @@ def prune_slice(
         receipt: The run it belongs to.
         keep_ids: How many ids of removed deltas are remembered.
         most: How much at once.
-        sign: Signs the receipt as it is after the slice; the last slice seals the bases, too. None leaves it unsigned.
+        sign: Signs the receipt and the bases as they are after the slice. None leaves it unsigned.
 
     Returns:
         How many entries it removed, and the highest seq removed now (0 if none).
@@ -137,7 +143,7 @@ def prune_slice(
         conn.execute(_FORGET_DELETED, span)
         _note(conn, first, last, receipt)
         if sign is not None:
-            sign_receipt(conn, receipt.number, sign, seal=last == min(through, head))
+            sign_receipt(conn, receipt.number, sign)
         conn.execute("DELETE FROM erased_states WHERE seq BETWEEN ? AND ?", span)
         count = conn.execute("DELETE FROM session_deltas WHERE id BETWEEN ? AND ?", span).rowcount
     return count, last

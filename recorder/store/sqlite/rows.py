@@ -135,8 +135,18 @@ def set_meta(conn: sqlite3.Connection, **facts: str) -> None:
         )
 
 
+def end_of_log(conn: sqlite3.Connection) -> tuple[int, bytes | None]:
+    """Return the last seq that a database has, or had before it was pruned, and the hash there; (0, None) for none."""
+    last = conn.execute("SELECT id, hash FROM session_deltas ORDER BY id DESC LIMIT 1").fetchone()
+    if last is None:
+        last = conn.execute("SELECT last_seq, last_hash FROM prunes ORDER BY id DESC LIMIT 1").fetchone()
+    return (int(last[0]), last[1]) if last is not None else (0, None)
+
+
 class Transaction:
     """`with Transaction(conn):` commits, or rolls back when an error leaves it.
+
+    Inside a transaction that is open already it is a part of that one, which its owner ends.
 
     Args:
         conn: A connection in autocommit mode.
@@ -144,12 +154,17 @@ class Transaction:
 
     def __init__(self, conn: sqlite3.Connection) -> None:
         self._conn = conn
+        self._is_part = False  # of a transaction that was open before
 
     def __enter__(self) -> sqlite3.Connection:
-        self._conn.execute("BEGIN IMMEDIATE")
+        self._is_part = self._conn.in_transaction
+        if not self._is_part:
+            self._conn.execute("BEGIN IMMEDIATE")
         return self._conn
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if self._is_part:
+            return
         if kind is None:
             try:
                 self._conn.execute("COMMIT")

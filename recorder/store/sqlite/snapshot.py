@@ -14,27 +14,31 @@ One snapshot at a time; who asks while one runs waits for its turn, and finds li
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from loguru import logger
 
 from recorder.store.sqlite import erasure
 from recorder.store.sqlite.connection import Database
-from recorder.store.sqlite.files import check_identity, is_gone
+from recorder.store.sqlite.files import is_gone
 from recorder.store.sqlite.history import pruned_through
-from recorder.store.sqlite.identity import FileLock, file_id
+from recorder.store.sqlite.identity import KEYS, FileIdentity
 from recorder.store.sqlite.job_log import trim_runs
-from recorder.store.sqlite.receipts import Sign, add_head, signed_receipts, take_signatures, unsigned_from
+from recorder.store.sqlite.receipts import Sign, signed_receipts, take_signatures, unsigned_from
 from recorder.store.sqlite.recovery.recreate import remake, small_tables
 from recorder.store.sqlite.retention import FILE_SLICE, prune_slice, receipts_after, vacuum_slice
 from recorder.store.sqlite.rows import Transaction, append_rows, get_meta, set_meta
 from recorder.store.sqlite.schema import COLUMNS
+
+Result = TypeVar("Result")
 
 TRANSACTION_ROWS, TRANSACTION_BYTES = 20_000, 64 << 20
 """What one transaction on the file takes: a crash in a long snapshot loses no more than this much of its work."""
@@ -81,9 +85,10 @@ class Snapshotter:
         memory: The database in memory; only read, but for the signatures of its receipts.
         file: The file's database; used by nobody else.
         path: Where the file is.
-        lock: Holds the file, and every file that takes its place.
+        identity: Which file that is.
         keep_ids: As in `prune_slice`.
-        sign: Signs receipts, and a head with each snapshot; None signs nothing.
+        sign: Signs receipts; None signs nothing.
+        on_last: Called on the file's thread in the last transaction of a snapshot.
     """
 
     def __init__(
@@ -91,18 +96,19 @@ class Snapshotter:
         memory: Database,
         file: Database,
         path: Path,
-        lock: FileLock,
+        identity: FileIdentity,
         *,
         keep_ids: int,
         sign: Sign | None = None,
+        on_last: Callable[[], None] = lambda: None,
     ) -> None:
         self._memory = memory
         self._file = file
         self._path = path
-        self._lock = lock
-        self._identity = file_id(path)
+        self._identity = identity
         self._keep_ids = keep_ids
         self._sign = sign  # signs what the file says
+        self._on_last = on_last
         self._turn = asyncio.Lock()  # one snapshot at a time
         self.durable = 0  # the highest seq on disk, fsynced
         self.pruned = 0  # the highest seq removed from the file
@@ -125,18 +131,28 @@ class Snapshotter:
             if is_gone(self._path):
                 await self._remake()
             await self.settle()
-            before, rows = self.durable, 0
-            while self.durable < target:
-                rows += await self._append(target)
-                on_durable()
-            if rows != self.durable - before:
-                raise LogBroken(f"{rows} entries were written for seqs {before + 1} to {self.durable}")
-            await self._prune()
-            await self._copy_small_tables(facts)
-            # Somebody may have removed it meanwhile: SQLite writes to it all the same.
-            self._check_place()
-            self.is_lost = False
-            return SnapshotResult(rows, self.durable, self._path.stat().st_size)
+            try:
+                return await self._bring_up(target, facts, on_durable)
+            except OSError as error:
+                if error.errno == errno.ESTALE:
+                    self._note_lost()
+                raise
+
+    async def _bring_up(
+        self, target: int, facts: dict[str, str], on_durable: Callable[[], None]
+    ) -> SnapshotResult:
+        before, rows = self.durable, 0
+        while self.durable < target:
+            rows += await self._append(target)
+            on_durable()
+        if rows != self.durable - before:
+            raise LogBroken(f"{rows} entries were written for seqs {before + 1} to {self.durable}")
+        await self._prune()
+        await self._copy_small_tables(facts)
+        # Somebody may have removed it meanwhile: SQLite writes to it all the same.
+        self._check_place()
+        self.is_lost = False
+        return SnapshotResult(rows, self.durable, self._path.stat().st_size)
 
     async def settle(self) -> None:
         """Learn from the file itself where it is: a call that was cancelled may have been carried out all the same.
@@ -145,20 +161,21 @@ class Snapshotter:
             OSError: There is no file any more, or another one.
         """
         self._check_place()
-        self.durable, self.pruned = await self._file.run(_settle)
+        try:
+            self.durable, self.pruned = await self._file.run(self._verified)
+        except OSError:
+            self._note_lost()
+            raise
 
     @property
     def is_in_place(self) -> bool:
         """Whether the file at the path is ours."""
-        try:
-            return file_id(self._path) == self._identity
-        except OSError:
-            return False
+        return self._identity.is_in_place
 
     def _check_place(self) -> None:
         """Raise OSError where the file at the path is not ours."""
         try:
-            check_identity(self._path, self._identity)
+            self._identity.check_place()
         except OSError:
             self._note_lost()
             raise
@@ -172,7 +189,8 @@ class Snapshotter:
         self._note_lost()
         tables = await small_tables(self._memory)
         await self._file.run(_settle)
-        await self._file.run(lambda conn: remake(self._path, tables, self._lock.take))
+        meta = await self._memory.run(get_meta)
+        await self._file.run(lambda conn: remake(self._path, tables, meta, self._identity))
         await self.adopt()
         logger.bind(db_path=str(self._path)).warning(
             "the database file was removed; a new one is made from memory"
@@ -184,9 +202,8 @@ class Snapshotter:
         Raises:
             sqlite3.Error, OSError: It can't be opened.
         """
-        self._identity = file_id(self._path)
         await self._file.reopen()
-        self._lock.drop_others()
+        self._identity.switch()
 
     async def compact(self) -> None:
         """Give the file's free pages back to the file system, in slices: it costs what was freed, not what remains.
@@ -195,7 +212,7 @@ class Snapshotter:
             sqlite3.Error, OSError: The disk said no; what has been given back so far is.
         """
         async with self._turn:
-            check_identity(self._path, self._identity)
+            self._identity.check_place()
             left = -1
             while left:
                 before, left = left, await self._file.run(vacuum_slice)
@@ -215,20 +232,45 @@ class Snapshotter:
         Raises:
             sqlite3.Error, OSError: The disk said no; the old file is still there.
         """
-        check_identity(self._path, self._identity)
-        await self._file.run(lambda conn: erasure.write_anew(conn, self._path, self._lock.take))
+        self._identity.check_place()
+        await self._file.run(lambda conn: erasure.write_anew(conn, self._path, self._identity.lock.take))
         # In this order: a connection that is still the old file's is never written to, whatever happens in between.
         await self._file.reopen()
-        self._lock.drop_others()
-        self._identity = file_id(self._path)
-        await self._file.run(erasure.unmark)
+        self._identity.switch()
+        await self._file.run(self._in_transaction(erasure.unmark))
+
+    def _in_transaction(
+        self, work: Callable[[sqlite3.Connection], Result]
+    ) -> Callable[[sqlite3.Connection], Result]:
+        """Return `work` in a transaction on the file, which is verified to be ours first."""
+
+        def run(conn: sqlite3.Connection) -> Result:
+            with self._identity.transaction(conn):
+                return work(conn)
+
+        return run
+
+    def _verified(self, conn: sqlite3.Connection) -> tuple[int, int]:
+        """Return what `_settle` does, of a file that is verified to be ours."""
+        if conn.in_transaction:
+            conn.execute("ROLLBACK")
+        self._identity.verify(conn)
+        return _settle(conn)
+
+    async def erase(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Carry out `work` in a transaction on the file. Inside `still`.
+
+        Raises:
+            sqlite3.Error, OSError: The disk said no, or the file is not ours any more.
+        """
+        return await self._file.run(self._in_transaction(work))
 
     async def _append(self, target: int) -> int:
         """Copy the next rows, up to `target` at most, in one transaction; how many. Raises `LogBroken`."""
         target = min(target, self.durable + TRANSACTION_ROWS)
         cursor, size, limit, rows = self.durable, 0, FIRST_ROWS, 0
         try:
-            await self._file.run(_begin)
+            await self._file.run(self._identity.begin)
             while cursor < target and size < TRANSACTION_BYTES:
                 after, most = cursor, limit
                 text = await self._memory.run(lambda conn: _export(conn, after, target, most))  # noqa: B023
@@ -236,13 +278,12 @@ class Snapshotter:
                 cursor, rows, size = after + count, rows + count, size + len(text)
                 # Never far more than fitted last time: where rows grow, few are looked at in vain.
                 limit = min(SLICE_ROWS, 2 * (cursor - after))
-            await self._file.run(_commit)
+            await self._file.run(self._identity.commit)
             self._check_place()
         except BaseException:
             # The file must not stay locked until somebody tries again.
-            self.durable, self.pruned = await self._file.run(_settle)
-            if not self.is_in_place:
-                self._note_lost()
+            with contextlib.suppress(OSError):  # noted, and what is raised here says more
+                await self.settle()
             raise
         self.durable = cursor
         return rows
@@ -252,13 +293,15 @@ class Snapshotter:
         for receipt, through in await self._memory.run(lambda conn: receipts_after(conn, self.pruned)):
             while self.pruned < through:
                 _, last = await self._file.run(
-                    lambda conn: prune_slice(
-                        conn,
-                        through,  # noqa: B023
-                        receipt,  # noqa: B023
-                        self._keep_ids,
-                        FILE_SLICE,
-                        self._sign,
+                    self._in_transaction(
+                        lambda conn: prune_slice(
+                            conn,
+                            through,  # noqa: B023
+                            receipt,  # noqa: B023
+                            self._keep_ids,
+                            FILE_SLICE,
+                            self._sign,
+                        )
                     )
                 )
                 self.pruned = last or through
@@ -266,7 +309,10 @@ class Snapshotter:
     async def _copy_small_tables(self, facts: dict[str, str]) -> None:
         last_run = await self._file.run(_last_run)
         meta, runs = await self._memory.run(lambda conn: (get_meta(conn), _runs_after(conn, last_run)))
-        await self._file.run(lambda conn: _write_small_tables(conn, runs, meta | facts, self._sign))
+        written = {key: value for key, value in (meta | facts).items() if key not in KEYS}
+        await self._file.run(
+            self._in_transaction(lambda conn: _write_small_tables(conn, runs, written, self._on_last))
+        )
         # Signed where they are on disk; whoever asks is answered out of memory.
         first = await self._memory.run(unsigned_from)
         if self._sign is not None and first is not None:
@@ -303,14 +349,6 @@ def _import(conn: sqlite3.Connection, text: str, after: int) -> int:
     return len(rows)
 
 
-def _begin(conn: sqlite3.Connection) -> None:
-    conn.execute("BEGIN IMMEDIATE")
-
-
-def _commit(conn: sqlite3.Connection) -> None:
-    conn.execute("COMMIT")
-
-
 def _last_run(conn: sqlite3.Connection) -> int:
     return int(conn.execute("SELECT coalesce(max(id), 0) FROM job_runs").fetchone()[0])
 
@@ -320,7 +358,10 @@ def _runs_after(conn: sqlite3.Connection, number: int) -> list[tuple[Any, ...]]:
 
 
 def _write_small_tables(
-    conn: sqlite3.Connection, runs: list[tuple[Any, ...]], meta: dict[str, str], sign: Sign | None
+    conn: sqlite3.Connection,
+    runs: list[tuple[Any, ...]],
+    meta: dict[str, str],
+    on_last: Callable[[], None],
 ) -> None:
     with Transaction(conn):
         for row in runs:
@@ -328,5 +369,4 @@ def _write_small_tables(
         for name in {row[1] for row in runs}:
             trim_runs(conn, name)
         set_meta(conn, **meta)
-        if sign is not None:
-            add_head(conn, meta["epoch"], meta["last_snapshot_at"], sign)
+        on_last()

@@ -26,16 +26,32 @@ from recorder.core.errors import RecorderError, StoreDamaged, StoreError
 from recorder.core.metrics import Metrics
 from recorder.core.observers import Observers
 from recorder.core.session_filter import Sessions
-from recorder.core.statements import ErasureReceipt, Head, Signed
+from recorder.core.statements import Adoption, ErasureReceipt, Head, Signed
 from recorder.core.timestamps import format_ms
 from recorder.store.contract import Guarantee, Health, Piece, Query
 from recorder.store.sqlite import erasure, files, retention
-from recorder.store.sqlite.commit_log import CommitLog
+from recorder.store.sqlite.commit_log import CommitLog, segment_files
 from recorder.store.sqlite.connection import Database, open_memory
 from recorder.store.sqlite.history import HistoryReader
-from recorder.store.sqlite.identity import FileLock, locked
+from recorder.store.sqlite.identity import (
+    FileIdentity,
+    FileLock,
+    beside,
+    locked,
+    place_of,
+    read_beside,
+    reason_for_new_epoch,
+)
 from recorder.store.sqlite.job_log import JobRun, JobRuns
-from recorder.store.sqlite.receipts import Receipts, Sign, end_of, read_all
+from recorder.store.sqlite.receipts import (
+    Attestor,
+    Receipts,
+    Sign,
+    add_adoption,
+    end_of,
+    last_unsigned,
+    read_all,
+)
 from recorder.store.sqlite.recovery import load as loading
 from recorder.store.sqlite.recovery.load import Loaded
 from recorder.store.sqlite.recovery.open import Opening
@@ -44,6 +60,7 @@ from recorder.store.sqlite.recovery.salvage import Loss, give_up_rest
 from recorder.store.sqlite.rows import get_meta, set_meta
 from recorder.store.sqlite.snapshot import LogBroken, SnapshotResult, Snapshotter
 from recorder.store.sqlite.states import SqliteStateStore
+from recorder.store.sqlite.trust import Unverified, unverified
 from recorder.store.sqlite.writer import Writer
 
 
@@ -58,6 +75,8 @@ class StoreConfig:
         queue_max_deltas, queue_max_bytes: Beyond either the recording queue counts as full.
         commit: Whether entries are on disk before they count as recorded.
         accept_loss: Whether to go on with what can be saved of a damaged file.
+        accept_gap: Whether to go on where the file is not as it was signed; that is signed as a gap.
+        new_epoch: Whether a new epoch begins in any case.
         log_entries: Whether each entry gets a line in the log (at debug).
         sign: Signs heads and receipts; None signs nothing.
         busy_seconds: How long the file's statements wait for another program's lock.
@@ -70,6 +89,8 @@ class StoreConfig:
     queue_max_bytes: int = 32 << 20
     commit: bool = False
     accept_loss: bool = False
+    accept_gap: bool = False
+    new_epoch: bool = False
     log_entries: bool = False
     sign: Sign | None = None
     busy_seconds: float = 5.0
@@ -100,7 +121,6 @@ class SqliteStore:
         metrics: Metrics,
     ) -> None:
         self._config = config
-        self._lock = lock
         self._file = file
         self._memory = memory
         self._commits = commits
@@ -121,18 +141,25 @@ class SqliteStore:
         )
         self._writing: asyncio.Task[None] | None = None  # the writer's task, from `load` to `close`
         self._reader = HistoryReader(memory, metrics)
+        attestor = None if config.sign is None else Attestor(config.sign, lambda: format_ms(clock.now_ms()))
+        self._attestor = attestor
+        self._identity = FileIdentity(
+            config.path, lock, None if attestor is None else attestor.attest, self._distrust
+        )
         self._snapshotter = Snapshotter(
             memory,
             file,
             config.path,
-            lock,
+            self._identity,
             keep_ids=config.keep_ids,
             sign=config.sign,
+            on_last=self._keep_head,
         )
         self._pruned = 0  # the highest seq removed from memory
         self._pruning = asyncio.Lock()  # one prune at a time: a receipt belongs to one run
         self._facts = 0  # how often small facts have changed
         self._saved_facts = 0  # the same, when the last snapshot that succeeded began
+        self._closed_receipts = 0  # no prune goes on with a receipt up to this number
         self._closing = asyncio.Lock()  # one close at a time
         self._closed = False
         self._progress_observers: Observers[()] = Observers("progress", metrics)
@@ -179,13 +206,20 @@ class SqliteStore:
         try:
             await self._opening.read_in(self._file, self._memory, on_progress, self._snapshotter.adopt)
             await self._finish_erasing()
+            gap = await self._unverified()
+            reason = await self._reason_for_new_epoch()
             await self._replay(now)
-            loaded = await self._memory.run(lambda conn: loading.facts(conn, now))
-            cause = "entries were lost, and that was accepted" if self._opening.losses else None
-            for database, sign in ((self._file, self._config.sign), (self._memory, None)):
-                await database.run(
-                    lambda conn: loading.begin(conn, loaded, now, mode, cause=cause, sign=sign)  # noqa: B023
-                )
+            if self._opening.losses:
+                reason = "entries were lost, and that was accepted"
+            elif gap is not None and not gap.is_expected:
+                reason = "what no signature vouches for was accepted"
+            loaded = await self._memory.run(lambda conn: loading.facts(conn, now, reason))
+            segment = await self._commits.begin() if self._config.commit else None
+            begin = loading.Begin(loaded, now, mode, reason, segment)
+            adoptions = await self._file.run(lambda conn: self._begin(conn, begin, gap))
+            await self._memory.run(lambda conn: loading.begin(conn, begin))
+            if adoptions is not None:
+                await self._memory.run(lambda conn: set_meta(conn, adoptions=adoptions))
             await self._snapshotter.settle()
         except (sqlite3.Error, OSError) as error:
             refused = files.unreadable(self._config.path, error)
@@ -336,9 +370,11 @@ class SqliteStore:
             bound = min(through, self.on_file)
             if bound <= self._pruned:
                 return 0
-            now = format_ms(self._clock.now_ms())
+            now, closed = format_ms(self._clock.now_ms()), self._closed_receipts
             try:
-                receipt = await self._memory.run(lambda conn: retention.new_receipt(conn, policy, now))
+                receipt = await self._memory.run(
+                    lambda conn: retention.new_receipt(conn, policy, now, closed)
+                )
                 return await self._prune(bound, receipt)
             except sqlite3.Error as error:
                 raise StoreError(f"pruning failed: {error}") from error
@@ -408,11 +444,17 @@ class SqliteStore:
         """
         await self._settle()
         at = format_ms(self._clock.now_ms())
-        facts = {"last_snapshot_at": at, "clean": "1" if clean and self.failure is None else "0"}
+        is_clean = clean and self.failure is None
+        facts = {"last_snapshot_at": at, "clean": "1" if is_clean else "0"}
+        if self._config.commit and not is_clean:
+            # Before the file names it: where it is missing at a start, the file has been put back from a copy.
+            facts["segment"] = str(await self._commits.begin())
         changed = self._facts
         try:
             result = await self._snapshotter.run(self.recorded, facts, self._progress)
             await self._commits.forget(self.on_file)
+            if is_clean:
+                await self._file.run(lambda conn: self._identity.write_beside())
         except LogBroken as error:
             self._writer.fail(str(error))
             raise StoreError(
@@ -515,6 +557,7 @@ class SqliteStore:
             finally:
                 await self._file.close()
                 await self._memory.close()
+                self._identity.close()
 
     async def _finish(self, writing: asyncio.Task[None]) -> None:
         try:
@@ -525,6 +568,72 @@ class SqliteStore:
         finally:
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
+
+    async def _reason_for_new_epoch(self) -> str | None:
+        """Return why the epoch may not go on; None where it may. Asked before the commit log is replayed."""
+        path = self._config.path
+        numbers = [segment.number for segment in segment_files(path)]
+
+        def work(conn: sqlite3.Connection) -> tuple[dict[str, str], str | None]:
+            meta = get_meta(conn)
+            return meta, reason_for_new_epoch(meta, place_of(conn, meta), read_beside(path), numbers)
+
+        meta, reason = await self._memory.run(work)
+        if self._config.new_epoch and reason != "first start":
+            reason = "asked for"
+        if reason is not None and "epoch" in meta:
+            logger.bind(db_path=str(path), beside=beside(path).name, reason=reason).warning(
+                "a new epoch begins: subscribers that resume are told to reset"
+            )
+        return reason
+
+    def _begin(self, conn: sqlite3.Connection, begin: loading.Begin, gap: Unverified | None) -> str | None:
+        """Make the first transaction of this start; what has been adopted so far, for the memory."""
+        sign = self._config.sign
+        with self._identity.starting(conn):
+            loading.begin(conn, begin)
+            if gap is not None and sign is not None:
+                kind = "adopt" if gap.is_expected else "gap"
+                at = format_ms(begin.now_ms)
+                said = Adoption(kind, gap.first_seq, gap.seq, gap.hash, at, gap.reason)
+                add_adoption(conn, said, sign)
+            self._keep_head()
+        return get_meta(conn).get("adoptions")
+
+    async def _unverified(self) -> Unverified | None:
+        """Return what nothing vouches for and is going to be signed all the same.
+
+        Raises:
+            StoreDamaged: It is not as it was signed, and nobody has accepted that.
+        """
+        sign = self._config.sign
+        if sign is None:
+            return None
+        # What a receipt of before says is signed with that, or not at all: no run goes on with it.
+        self._closed_receipts = await self._memory.run(last_unsigned)
+        gap = await self._memory.run(lambda conn: unverified(conn, sign.trusted))
+        if gap is None:
+            return None
+        if not (gap.is_expected or self._config.accept_gap or self._opening.losses):
+            raise StoreDamaged(
+                f"{self._config.path}: {gap.reason}",
+                hint="it was changed since it was signed, and is left as it is; 'recorder doctor' says more. Put a copy"
+                " back, or start once with --accept-gap to have that signed as a gap",
+            )
+        logger.bind(
+            db_path=str(self._config.path), first=gap.first_seq, through=gap.seq, reason=gap.reason
+        ).warning("entries that no signature vouches for are taken over; doctor will say so from now on")
+        return gap
+
+    def _distrust(self, conn: sqlite3.Connection) -> str | None:
+        """Return what does not hold in a file that another program has written to; None where all does."""
+        sign = self._config.sign
+        gap = None if sign is None else unverified(conn, sign.trusted)
+        return None if gap is None else gap.reason
+
+    def _keep_head(self) -> None:
+        if self._attestor is not None:
+            self._attestor.keep()
 
     async def _note(self, loss: Loss) -> None:
         """Keep what was lost where it will be looked for: in the small facts and among the runs of jobs."""
@@ -537,7 +646,7 @@ class SqliteStore:
         self, session_id: str, head: int, reason: str, tell: Callable[[ErasureReceipt], None]
     ) -> Signed[ErasureReceipt] | None:
         at, sign = format_ms(self._clock.now_ms()), self._config.sign
-        receipt = await self._file.run(
+        receipt = await self._snapshotter.erase(
             lambda conn: erasure.erase(conn, session_id, head, reason, at, sign),
         )
         if receipt is None and not await self._file.run(erasure.is_unclean):

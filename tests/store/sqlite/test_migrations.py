@@ -15,9 +15,10 @@ from recorder.core.clock import FakeClock
 from recorder.core.errors import StoreUnreadable
 from recorder.store.sqlite import migrations, schema
 from recorder.store.sqlite.connection import connect_sqlite
+from recorder.store.sqlite.identity import COPIED
 from recorder.store.sqlite.job_log import JobRun
 from tests.support.old_schemas import OLD_SCHEMAS, make_old_file
-from tests.support.store import file_rows, leftovers, opened, typed_dump, verify_chain
+from tests.support.store import file_dump, file_rows, leftovers, opened, typed_dump, verify_chain
 
 NOW = 1_795_176_000_000
 
@@ -122,13 +123,17 @@ async def test_an_older_file_is_migrated_at_start_and_recorded_into(
     """Mistake 28; the file as it was stays beside it."""
     await full_file(tmp_path / "source" / "sessions.sqlite")
     make_old_file(path, version, tmp_path / "source" / "sessions.sqlite")
-    old = path.read_bytes()  # noqa: ASYNC240
+    tables = [name for (name,) in file_rows(path, "SELECT name FROM sqlite_master WHERE type = 'table'")]
+    old = file_dump(path, tables)
     async with opened(path, FakeClock()) as it:
         assert (it.loaded.head, it.loaded.pruned) == (401, 160)
         it.put("new", "1")
     (copy,) = leftovers(path)
     assert copy.startswith(f"sessions.sqlite.schema{version}-20")
-    assert path.with_name(copy).read_bytes()[100:] == old[100:]
+    kept = file_dump(path.with_name(copy), tables)
+    facts = dict(file_rows(path.with_name(copy), "SELECT key, value FROM meta"))
+    assert facts.items() >= COPIED.items()
+    assert {**kept, "meta": None} == {**old, "meta": None}
     assert file_rows(path, "PRAGMA user_version") == [(schema.USER_VERSION,)]
     cut = file_rows(path, "SELECT last_hash FROM prunes ORDER BY id DESC LIMIT 1")[0][0]
     verify_chain(file_rows(path), cut or GENESIS)

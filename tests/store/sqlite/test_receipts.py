@@ -82,21 +82,21 @@ def test_only_so_many_heads_are_kept(tmp_path: Path) -> None:
         assert conn.execute("SELECT min(id), count(*) FROM heads").fetchone() == (2, KEPT_HEADS)
 
 
-async def test_a_receipt_is_signed_after_each_slice_and_sealed_in_the_last_one(tmp_path: Path) -> None:
+async def test_a_receipt_is_signed_and_seals_the_bases_with_each_slice(tmp_path: Path) -> None:
     path, sign = tmp_path / "s.sqlite", make_signer(tmp_path)
     async with opened(path) as it:
         await it.record(30)
         it.put("other", '"x"')
     with closing(connect_sqlite(str(path))) as conn:
         receipt = Receipt(1, "by hand", "2026-11-20T12:00:00.000Z")
-        seals = []
+        seals, sealed = [], []
         while prune_slice(conn, 25, receipt, 0, Slice(10, 1 << 30), sign)[0]:
             (signed,) = read_receipts(conn)
             assert holds(signed)
             seals.append((signed.said.last_seq, signed.said.bases_digest))
+            sealed.append(digest_of_bases(conn))
         assert [last for last, _ in seals] == [10, 20, 25]
-        assert [seal is None for _, seal in seals] == [True, True, False]
-        assert seals[-1][1] == digest_of_bases(conn)
+        assert [seal for _, seal in seals] == sealed
         rows = conn.execute("SELECT session_id, seq, recorded_at FROM session_bases").fetchall()
         assert digest_of_bases(conn) == bases_digest([(*rows[0], _digest(b"1"))])
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from recorder.core.timestamps import format_ms
 from recorder.store.sqlite.connection import connect_sqlite
 from recorder.store.sqlite.files import sync
-from recorder.store.sqlite.identity import FILE_MODE
+from recorder.store.sqlite.identity import COPIED, FILE_MODE
+from recorder.store.sqlite.rows import set_meta
 
 
 def free_name(path: Path, label: str, now_ms: int) -> Path:
@@ -85,6 +86,7 @@ def keep_copy(conn: sqlite3.Connection, path: Path, name: Path) -> None:
                 conn.backup(copy)
             finally:
                 conn.execute("COMMIT")
+            set_meta(copy, **COPIED)
         sync(part)
         part.rename(name)
         sync(path.parent)

@@ -113,7 +113,7 @@ def _definitions(conn: sqlite3.Connection) -> str | None:
             return f"no such table: {name}" if text.startswith("CREATE TABLE") else f"{name} is missing"
         if found[name] != text:
             return f"{name} is not defined as it should be"
-    more = [name for name in found.keys() - expected.keys() if found[name].startswith("CREATE TRIGGER")]
+    more = migrations.triggers_of(conn) - expected.keys()
     return f"there is a trigger that is not ours: {min(more)}" if more else None
 
 

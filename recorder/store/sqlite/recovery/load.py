@@ -1,8 +1,7 @@
 """From the file to memory, at start: page by page, with progress; and which epoch it goes on with.
 
-The file is copied by SQLite's backup, so a million entries take seconds. A start after anything but a clean stop
-begins a new epoch: numbers may have been broadcast that never reached the disk. Not with `commit`: there what was
-broadcast is on disk, and the epoch goes on.
+The file is copied by SQLite's backup, so a million entries take seconds. Whether the epoch goes on is said by
+`identity.reason_for_new_epoch`.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from recorder.core.position import new_epoch
 from recorder.core.timestamps import format_ms
 from recorder.store.sqlite.connection import Database
 from recorder.store.sqlite.history import pruned_through
-from recorder.store.sqlite.receipts import Sign, add_head
 from recorder.store.sqlite.rows import Transaction, get_meta, set_meta
 
 LOAD_PAGES = 8192
@@ -83,8 +81,14 @@ def copy_pages(
         source.execute("COMMIT")
 
 
-def facts(conn: sqlite3.Connection, now_ms: int) -> Loaded:
-    """Where the recording in a database ends, and the epoch that begins or goes on now."""
+def facts(conn: sqlite3.Connection, now_ms: int, reason: str | None) -> Loaded:
+    """Return where the recording in a database ends, and the epoch that begins or goes on now.
+
+    Args:
+        conn: The database.
+        now_ms: The time, for the name of a new epoch.
+        reason: Why a new epoch begins; None where the old one goes on.
+    """
     meta = get_meta(conn)
     pruned = pruned_through(conn)
     sequence = conn.execute("SELECT seq FROM sqlite_sequence WHERE name = 'session_deltas'").fetchone()
@@ -95,37 +99,44 @@ def facts(conn: sqlite3.Connection, now_ms: int) -> Loaded:
         ).fetchone() or (0, None, "")
     head = max(last[0], sequence[0] if sequence else 0)
     previous = meta.get("epoch")
-    goes_on = previous is not None and (meta.get("clean") == "1" or meta.get("durability") == "commit")
-    epoch = previous if goes_on and previous is not None else new_epoch(now_ms, previous)
+    epoch = previous if reason is None and previous is not None else new_epoch(now_ms, previous)
     count = head - pruned if head > pruned else 0
     return Loaded(epoch, head, pruned, count, last[1] or GENESIS, last[2], meta)
 
 
-def begin(
-    conn: sqlite3.Connection,
-    loaded: Loaded,
-    now_ms: int,
-    durability: str,
-    *,
-    cause: str | None = None,
-    sign: Sign | None = None,
-) -> None:
-    """Note that a recording is under way, and how: unless by `commit`, or stopped in order, the next epoch is new.
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """How a recording goes on.
+
+    Args:
+        loaded: Where.
+        now_ms: When.
+        durability: The mode it goes on in.
+        reason: Why a new epoch begins; None where the old one goes on.
+        segment: The number of the commit log's segment that is written next; None where there is no commit log.
+    """
+
+    loaded: Loaded
+    now_ms: int
+    durability: str
+    reason: str | None
+    segment: int | None = None
+
+
+def begin(conn: sqlite3.Connection, how: Begin) -> None:
+    """Note that a recording is under way, and how.
 
     Args:
         conn: The database, in memory or the file.
-        loaded: Where the recording goes on.
-        now_ms: When.
-        durability: The mode it goes on in.
-        cause: Why a new epoch begins, where it is none of the usual causes.
-        sign: Says so in a signed head, too: from its first moment on there is one to hold the file against.
+        how: How it goes on.
     """
+    loaded, now = how.loaded, format_ms(how.now_ms)
+    facts = {"epoch": loaded.epoch, "clean": "0", "durability": how.durability}
+    if how.segment is not None:
+        facts["segment"] = str(how.segment)
     with Transaction(conn):
-        usual = "first start" if "epoch" not in loaded.meta else "the last stop was not clean"
         conn.execute(
             "INSERT OR IGNORE INTO epochs VALUES (?, ?, ?, ?)",
-            (loaded.epoch, loaded.head + 1, format_ms(now_ms), cause or usual),
+            (loaded.epoch, loaded.head + 1, now, how.reason or "unknown"),
         )
-        set_meta(conn, epoch=loaded.epoch, clean="0", durability=durability)
-        if sign is not None:
-            add_head(conn, loaded.epoch, format_ms(now_ms), sign)
+        set_meta(conn, **facts)

@@ -8,13 +8,13 @@ the log as it always does. Nothing may be pruned from memory meanwhile; the call
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from recorder.store.sqlite.connection import Database
 from recorder.store.sqlite.files import DIRECTORY_MODE, publish
 from recorder.store.sqlite.history import pruned_through
+from recorder.store.sqlite.identity import FileIdentity
 from recorder.store.sqlite.rows import Transaction, rebuild_states
 
 SLICE_ROWS = 1000
@@ -47,13 +47,14 @@ async def small_tables(memory: Database) -> Tables:
     return found
 
 
-def remake(path: Path, tables: Tables, lock: Callable[[Path], None]) -> None:
+def remake(path: Path, tables: Tables, meta: dict[str, str], identity: FileIdentity) -> None:
     """Make the file; on the file's thread.
 
     Args:
         path: Where; nothing is there.
         tables: As from `small_tables`.
-        lock: Locks the new file before it gets its name.
+        meta: The small facts in memory.
+        identity: Of the file that was there; the new one gets it.
 
     Raises:
         sqlite3.Error, OSError: The disk said no; nothing is there.
@@ -69,11 +70,12 @@ def remake(path: Path, tables: Tables, lock: Callable[[Path], None]) -> None:
             conn.execute(
                 "INSERT INTO sqlite_sequence(name, seq) VALUES ('session_deltas', ?)", (pruned_through(conn),)
             )
+            identity.stamp(conn, meta)
 
     # The directory may have gone with it, and a journal have stayed: it is not the new file's.
     path.parent.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
     journal = path.with_name(f"{path.name}-journal")
-    publish(path, fill, before=lambda: journal.unlink(missing_ok=True), lock=lock)
+    publish(path, fill, before=lambda: journal.unlink(missing_ok=True), lock=identity.lock.take)
 
 
 def _piece(conn: sqlite3.Connection, table: str, after: int) -> list[tuple[Any, ...]]:
