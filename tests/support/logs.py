@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recorder.bridges.imports import FORMATS, SourceDelta, SourceItem, SourceOptions, open_source
+from recorder.bridges.imports import FORMATS, Importer, SourceDelta, SourceItem, SourceOptions, open_source
 from recorder.bridges.imports.records import Sessions
 from recorder.cli import main
 from recorder.core.delta import Delta
@@ -103,10 +103,11 @@ def files_of(shared_data: Path) -> list[tuple[str, list[str]]]:
 
 
 def logged(shared_data: Path) -> Iterator[SourceItem]:
-    """What is in the logs."""
+    """What is in the logs: a session that is in several files goes on, as in one import."""
+    importer = Importer()
     for form, files in files_of(shared_data):
         for file in files:
-            yield from open_source(form, file)
+            yield from importer.open(form, file)
 
 
 def expected(items: Sequence[SourceItem]) -> list[Told]:
