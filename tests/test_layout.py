@@ -37,7 +37,6 @@ FACES = {"__init__", "__main__"}
 EXCEPTIONS: set[tuple[str, str]] = {
     ("recorder.app", "recorder.api.health"),
     ("recorder.app", "recorder.server.memory"),
-    ("recorder.core.json_blame", "recorder.wire.export"),
     ("recorder.engine.hub", "recorder.net.event_stream"),
     ("recorder.engine.hub", "recorder.net.limits"),
     ("recorder.engine.hub", "recorder.net.publisher"),

@@ -23,7 +23,7 @@ from recorder.core.json_blame import Blame, Touch
 from recorder.core.json_patch import Inexpressible, json_patch, merge_patch
 from recorder.store.contract import Query, StateRow
 from recorder.store.sqlite.store import SqliteStore
-from recorder.wire.export import row_of_item
+from recorder.wire.export import ExportRow, row_of_item
 
 PATCH_TYPES = {"patch": "application/json-patch+json", "merge": "application/merge-patch+json"}
 """How a difference may be written, and what HTTP calls that."""
@@ -93,7 +93,7 @@ async def blame(request: Request) -> Response:
     store = await recording_of(request)
     if not await store.states.known(session_id):
         raise NotFound(f"nothing of session {session_id[:80]!r} is recorded")
-    walk = Blame(steps)
+    walk = Blame[ExportRow](steps)
     touches, following_seq = await _walk_back(store, walk, session_id, start, limit)
     end = None
     if following_seq is None:
@@ -106,7 +106,7 @@ async def blame(request: Request) -> Response:
 
 
 async def _walk_back(
-    store: SqliteStore, walk: Blame, session_id: str, before: int | None, limit: int
+    store: SqliteStore, walk: Blame[ExportRow], session_id: str, before: int | None, limit: int
 ) -> tuple[list[bytes], int | None]:
     """Touches as JSON, at most `limit`, and the `before` to go on with; None where there is nothing to go on to."""
     query = Query(sessions=frozenset({session_id}), before=before, descending=True)
@@ -128,11 +128,11 @@ async def _walk_back(
         query = following(query, piece.through)
 
 
-def _touches(walk: Blame, items: Sequence[bytes], limit: int) -> list[Touch]:
+def _touches(walk: Blame[ExportRow], items: Sequence[bytes], limit: int) -> list[Touch[ExportRow]]:
     return list(islice(walk.back(map(row_of_item, items)), limit))
 
 
-async def _end(store: SqliteStore, walk: Blame, session_id: str) -> tuple[str, list[bytes]]:
+async def _end(store: SqliteStore, walk: Blame[ExportRow], session_id: str) -> tuple[str, list[bytes]]:
     """Where the walk ended (`begun`, `pruned`, `erased`), and the first delta's touch."""
     if walk.erased or walk.pending is None:
         return ("erased" if walk.erased else "begun"), []

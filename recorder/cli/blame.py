@@ -25,6 +25,7 @@ from recorder.core import json_pointer as pointer
 from recorder.core import json_text as jsontext
 from recorder.core.errors import ClientError, InvalidQuery, NotFound
 from recorder.core.json_blame import Blame
+from recorder.wire.export import ExportRow
 
 PAGE = 1000
 _SHOWN_CHARS = 200
@@ -67,7 +68,7 @@ def _touches_of(remote: Remote, session: str, path: str, limit: int) -> Iterator
 
 def _touches_in(conn: sqlite3.Connection, session: str, path: str) -> Iterator[bytes]:
     try:
-        walk = Blame(pointer.parse(path))
+        walk = Blame[ExportRow](pointer.parse(path))
     except ValueError as error:
         raise InvalidQuery(f"PATH: {path[:80]!r}: {error}") from None
     rows = dbfile.rows(conn, Filters((session,)), descending=True)

@@ -8,17 +8,53 @@ Pure: who walks, and how far at once, is the caller's business.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import orjson
 
 from recorder.core import json_pointer as pointer
 from recorder.core.delta import DELETED
 from recorder.core.json_patch import same
-from recorder.wire.export import ExportRow
 
 
-class Touch(NamedTuple):
+class Row(Protocol):
+    """What is asked of a delta that was recorded."""
+
+    @property
+    def seq(self) -> int:
+        """Its number."""
+        ...
+
+    @property
+    def recorded_at(self) -> str:
+        """When it was recorded."""
+        ...
+
+    @property
+    def timestamp(self) -> str:
+        """When it happened."""
+        ...
+
+    @property
+    def type(self) -> str:
+        """`created`, `updated` or `deleted`."""
+        ...
+
+    @property
+    def lineage(self) -> str | None:
+        """`broken`, or None."""
+        ...
+
+    @property
+    def after(self) -> str | None:
+        """JSON text of the state after."""
+        ...
+
+
+R = TypeVar("R", bound=Row)
+
+
+class Touch(NamedTuple, Generic[R]):
     """A delta that touched the place.
 
     Args:
@@ -27,7 +63,7 @@ class Touch(NamedTuple):
         after: Text of the value at the place from then on, None where there is none.
     """
 
-    row: ExportRow
+    row: R
     before: bytes | None
     after: bytes | None
 
@@ -51,7 +87,7 @@ class Touch(NamedTuple):
         return b"%b%b}" % (orjson.dumps(fields)[:-1], b"".join(values))
 
 
-class Blame:
+class Blame(Generic[R]):
     """A walk back through one session's deltas.
 
     Args:
@@ -60,7 +96,7 @@ class Blame:
 
     def __init__(self, steps: pointer.Steps) -> None:
         self._steps = steps
-        self._newer: tuple[ExportRow, bytes | None] | None = None  # not judged yet, with its value
+        self._newer: tuple[R, bytes | None] | None = None  # not judged yet, with its value
         self.erased = False  # whether the walk ended at a state whose content was erased
 
     @property
@@ -68,7 +104,7 @@ class Blame:
         """The seq of the delta that can only be judged by what lies before it; None at the beginning."""
         return None if self._newer is None else self._newer[0].seq
 
-    def back(self, rows: Iterable[ExportRow]) -> Iterator[Touch]:
+    def back(self, rows: Iterable[R]) -> Iterator[Touch[R]]:
         """The touches among further deltas, each one older than the one before.
 
         Args:
@@ -83,7 +119,7 @@ class Blame:
                 yield touch
             self._newer = (row, value)
 
-    def begun(self, state: str | None) -> Touch | None:
+    def begun(self, state: str | None) -> Touch[R] | None:
         """The walk has reached the session's first delta that is kept: whether that touched the place.
 
         Args:
@@ -91,7 +127,7 @@ class Blame:
         """
         return self._judge(self._value(state))
 
-    def _judge(self, value: bytes | None) -> Touch | None:
+    def _judge(self, value: bytes | None) -> Touch[R] | None:
         if self._newer is None or same(self._newer[1], value):
             return None
         return Touch(self._newer[0], value, self._newer[1])
