@@ -18,6 +18,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from loguru import logger
 
+import recorder.core.logging  # noqa: F401 - a library is silent until its log is configured
 from recorder.api import health
 from recorder.auth.origin import Access
 from recorder.auth.proxies import Proxies

@@ -28,6 +28,9 @@ from loguru import logger
 if TYPE_CHECKING:
     from loguru import Message, Record
 
+# Silent as a library: `configure_logging` turns it on.
+logger.disable("recorder")
+
 _STANDARD = ("time", "level", "logger", "message", "error")
 _SECRET_NAME = re.compile(r"token|secret|passw|authorization|cookie|api_?key", re.IGNORECASE)
 _SECRET_TEXT = re.compile(r"(?i)\b(bearer)[ .]+[^\s\"',;]+")
