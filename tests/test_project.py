@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 import stat
 import sys
@@ -95,7 +94,6 @@ def test_ci_runs_the_checks_and_nothing_else() -> None:
     assert lines == ["#!/bin/sh", 'exec "$(dirname "$0")/../scripts/test"']
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no executable bit")
 @pytest.mark.parametrize("name", ["scripts/start", "scripts/test", ".ci/run"])
 def test_what_is_run_is_executable(name: str) -> None:
     assert (ROOT / name).stat().st_mode & stat.S_IXUSR

@@ -52,7 +52,7 @@ def _run(main: Coroutine[Any, Any, int]) -> int:
 def _runner() -> Callable[[Coroutine[Any, Any, int]], int]:
     try:
         import uvloop
-    except ImportError:  # there is none for Windows
+    except ImportError:  # there is none for other Pythons than CPython
         return asyncio.run
     return uvloop.run
 

@@ -43,8 +43,8 @@ def _limit(path: Path) -> int | None:
 def _machine() -> int | None:
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None  # Windows has no sysconf, and others have no such name
+    except (ValueError, OSError):
+        return None  # not every system has these names
 
 
 MMAP_THRESHOLD, TRIM_THRESHOLD = 4 << 20, 16 << 20

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import resource
 import signal
 import socket
 import sys
@@ -35,9 +36,6 @@ from recorder.net.tls import ServerTls, server_tls
 from recorder.net.tls_handshake import TlsHandshake
 from recorder.net.websocket import WebSocket
 from recorder.server.memory import GIVE_BACK_SECONDS, FreeMemory, settle_allocator
-
-if sys.platform != "win32":
-    import resource
 
 # SQLite's threads must get the interpreter's lock back from a busy event loop soon: at the default of 5 ms
 # recording runs at a third of its speed (DESIGN.md, "Measured").
@@ -168,16 +166,14 @@ class _Signals:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._on_signal, number)
-        if sys.platform != "win32":
-            loop.add_signal_handler(signal.SIGHUP, self._on_hang_up)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hang_up)
         return self
 
     def __exit__(self, *_: object) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
-        if sys.platform != "win32":
-            loop.remove_signal_handler(signal.SIGHUP)
+        loop.remove_signal_handler(signal.SIGHUP)
         if self._deadline is not None:
             self._deadline.cancel()
 
@@ -367,8 +363,6 @@ def allow_files(wanted: int) -> int:
     Returns:
         How many it may have open, at most `wanted`.
     """
-    if sys.platform == "win32":
-        return wanted  # a socket is no file there
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < most:

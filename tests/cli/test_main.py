@@ -99,7 +99,6 @@ def test_a_reader_of_stdout_that_goes_away_is_no_error(database: Path, project_r
     assert (done.returncode, done.stderr) == (141, b"")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
 def test_ctrl_c_ends_with_130_and_no_traceback(tmp_path: Path, project_root: Path) -> None:
     fifo = tmp_path / "never"
     os.mkfifo(fifo)

@@ -13,6 +13,7 @@ from typing import Self
 import httpx
 
 ROOT = Path(__file__).resolve().parents[2]
+PATH = [path for path in [os.environ.get("PYTHONPATH")] if path]
 
 
 class ServerProcess:
@@ -70,7 +71,7 @@ class ServerProcess:
                 [*limited, sys.executable, "-m", "recorder", "serve", "--port", "0", *self.flags],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL if terminal is None else terminal,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *PATH])},
                 stdout=subprocess.PIPE,
                 stderr=stderr,
             )
