@@ -22,7 +22,7 @@ import recorder.core.logging  # noqa: F401 - a library is silent until its log i
 from recorder.api import health
 from recorder.auth.origin import Access
 from recorder.auth.proxies import Proxies
-from recorder.auth.request_guard import Entrance
+from recorder.auth.request_guard import RequestGuard
 from recorder.auth.signing import known_keys, open_key
 from recorder.auth.tokens import Authority, authority_of
 from recorder.config.settings import Settings
@@ -83,13 +83,13 @@ class Recorder:
         self.clock = clock
         self.metrics = metrics
         self.sampled_log = SampledLog(clock)  # of what strangers do
-        self.entrance = Entrance(
+        self.request_guard = RequestGuard(
             Access(settings.host, settings.allowed_hosts, settings.allowed_origins),
             Proxies(settings.trusted_proxies),
             authority,
         )
         self.door = RecorderDoor(
-            self.entrance,
+            self.request_guard,
             socket_limits(settings),
             AdmissionLimits(
                 settings.max_connections,
@@ -237,7 +237,7 @@ class Recorder:
         Raises:
             InvalidSetting: A file cannot be read or used; everything stays as it was.
         """
-        authority = self.entrance.authority
+        authority = self.request_guard.authority
         authority.renew(authority_of(self.settings, self.clock.now_ms))
         closed = 0 if self._parts is None else self._parts[0].revoke(authority.holds)
         logger.bind(closed=closed).info("tokens and keys are read again")

@@ -1,4 +1,4 @@
-"""The HTTP application: which route is answered by what, behind the gate and the boundary.
+"""The HTTP application: which route is answered by what, behind the middleware.
 
 An upgrade of `/ws` or `/publish` goes to the hub before it would come to this application; here they only say so.
 """
@@ -12,13 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from recorder.api import admin, assets, docs, proofs, responses, sessions, status
+from recorder.api import admin, assets, docs, responses, sessions, status
 from recorder.api import deltas as history
+from recorder.api.context import guarded
 from recorder.api.export import export_all
-from recorder.api.headers import SafeHeaders
-from recorder.api.middleware import Boundary, Gate
+from recorder.api.middleware import AccessMiddleware, ConcurrencyLimit, Cost, ErrorMiddleware, SafeHeaders
 from recorder.api.publish import publish
-from recorder.api.rules import ConcurrencyLimit, Cost, guarded
 from recorder.api.stream import stream
 from recorder.app import Recorder
 from recorder.core.errors import RecorderError, UpgradeRequired
@@ -57,8 +56,8 @@ ROUTES = [
     Route("/api/export", export_all),
     Route("/api/stream", stream),
     Route("/api/stats", status.stats),
-    Route("/api/head", proofs.head),
-    Route("/api/receipts", proofs.receipts),
+    Route("/api/head", status.head),
+    Route("/api/receipts", status.receipts),
     Route("/api/jobs", admin.jobs),
     Route("/api/admin/snapshot", admin.snapshot, methods=["POST"]),
     Route("/api/admin/prune", admin.prune, methods=["POST"]),
@@ -72,7 +71,7 @@ ROUTES = [
 
 
 def application(recorder: Recorder) -> Starlette:
-    """The HTTP application of a recorder, which need not be loaded yet."""
+    """Return the HTTP application of a recorder, which need not be loaded yet."""
     settings, origins = recorder.settings, recorder.settings.allowed_origins
     places: dict[Cost, int] = {"queries": settings.max_concurrent_queries, "exports": settings.max_exports}
     limit = ConcurrencyLimit(places, recorder.metrics)
@@ -80,10 +79,10 @@ def application(recorder: Recorder) -> Starlette:
         routes=[guarded(route, limit) for route in ROUTES],
         middleware=[
             Middleware(SafeHeaders, origins=origins),
-            Middleware(Boundary, metrics=recorder.metrics, log=recorder.sampled_log),
+            Middleware(ErrorMiddleware, metrics=recorder.metrics, log=recorder.sampled_log),
             Middleware(
-                Gate,
-                entrance=recorder.entrance,
+                AccessMiddleware,
+                guard=recorder.request_guard,
                 origins=origins,
                 clock=recorder.clock,
                 metrics=recorder.metrics,

@@ -13,9 +13,9 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from recorder.api import cursors, params
+from recorder.api import params
 from recorder.api.context import grant_of, narrowed, recorder_of, recording_of, shown
-from recorder.api.cursors import SessionsCursor
+from recorder.api.params import SessionsCursor
 from recorder.api.responses import json_response
 from recorder.core.clock import Clock
 from recorder.core.errors import NotFound
@@ -55,7 +55,7 @@ async def sessions(request: Request) -> Response:
     given = params.check_names(request.query_params, params.SESSIONS)
     limit = params.parse_limit(given.get("limit"))
     text = given.get("cursor")
-    here = SessionsCursor(epoch) if text is None else cursors.decode(text[0], SessionsCursor, epoch)
+    here = SessionsCursor(epoch) if text is None else params.decode_cursor(text[0], SessionsCursor, epoch)
     store = await recording_of(request)
     head = store.recorded if here.below is None else here.head
     rows = await store.states.sessions(here.below, limit + 1, here.above, grant_of(request).sessions)
@@ -68,7 +68,7 @@ async def sessions(request: Request) -> Response:
         {
             "epoch": epoch,
             "sessions": [_session_fields(row) for row in rows[:limit]],
-            "next": None if following is None else cursors.encode(following),
+            "next": None if following is None else params.encode_cursor(following),
         }
     )
 

@@ -1,28 +1,38 @@
-"""What every request passes: the check of where it comes from and what it carries, and the boundary where failures end.
+"""What every request passes: checks of its sender, safe headers, places for what is costly, and where failures end.
 
 A browser sends requests for pages that its visitor did not choose, so what it says about them counts: the Origin of a
 script's request, and Sec-Fetch-Site for what has no Origin, like an image. A request that changes something must have
 a JSON content type, which no page elsewhere can send without asking first.
+
+The pages and scripts that the recorder serves bring policies of their own, which are left as they are. What else is
+here is data: never to be framed, sniffed, cached or run.
+
+Each slice of history is short, but a thousand questions at once would make every one of them wait for all others: so
+questions and exports have so many places each. What finds none is told to come back.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
 from loguru import logger
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from recorder.api.headers import preflight
 from recorder.api.responses import problem
 from recorder.auth.grants import Grant
 from recorder.auth.proxies import Caller
-from recorder.auth.request_guard import Entrance
+from recorder.auth.request_guard import RequestGuard
 from recorder.core.clock import Clock
 from recorder.core.errors import (
     NotAllowed,
     NotAuthenticated,
     RecorderError,
+    TooMany,
     UnsupportedMediaType,
 )
 from recorder.core.metrics import Metrics
@@ -38,15 +48,35 @@ ENDS_ITSELF = "ends_itself"
 
 READING = ("GET", "HEAD", "OPTIONS")
 
+SAFE = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+EXPOSED = "Content-Disposition, ETag, Retry-After, WWW-Authenticate"
+PREFLIGHT_SECONDS = 600
+"""How long a browser may remember what a page elsewhere is allowed."""
 
-class Gate:
-    """Lets a request through only where it may come from there, and notes for the routes who calls and what is granted.
+Cost = Literal["free", "queries", "exports"]
+"""What answering takes: next to nothing, a place among the questions, or one among the exports."""
+
+LIMITS = {"queries": "MAX_CONCURRENT_QUERIES", "exports": "MAX_EXPORTS"}
+"""The settings that say how many places there are."""
+
+
+class AccessMiddleware:
+    """Lets a request through only where it may come from, and notes for the routes who calls and what is granted.
 
     An answer that outlives the token it was given for is broken off.
 
     Args:
         app: What lies behind.
-        entrance: The rules.
+        guard: The rules.
         origins: Pages elsewhere that may send requests.
         clock: Tells when a token has expired.
         metrics: Counts who is refused.
@@ -56,14 +86,14 @@ class Gate:
     def __init__(
         self,
         app: ASGIApp,
-        entrance: Entrance,
+        guard: RequestGuard,
         origins: tuple[str, ...],
         clock: Clock,
         metrics: Metrics,
         log: SampledLog,
     ) -> None:
         self._app = app
-        self._entrance = entrance
+        self._guard = guard
         self._origins = frozenset(origins)
         self._clock = clock
         self._metrics = metrics
@@ -98,8 +128,8 @@ class Gate:
 
     def _check(self, scope: Scope, headers: Headers) -> Caller:
         is_secure = scope["scheme"] == "https"
-        caller = self._entrance.caller(headers.getlist, _host(scope, "client"), is_secure=is_secure)
-        self._entrance.check(headers.getlist, _host(scope, "server"), caller)
+        caller = self._guard.caller(headers.getlist, _host(scope, "client"), is_secure=is_secure)
+        self._guard.check(headers.getlist, _host(scope, "server"), caller)
         check_site(headers)
         if scope["method"] not in READING:
             check_media(headers)
@@ -108,12 +138,12 @@ class Gate:
     def _grant(self, headers: Headers) -> Grant | NotAuthenticated:
         """What the token grants, or why it grants nothing: for those routes to tell that need it to."""
         try:
-            return self._entrance.grant(headers.getlist)
+            return self._guard.grant(headers.getlist)
         except NotAuthenticated as error:
             return error
 
     def _until(self, grant: Grant, scope: Scope, send: Send) -> Send:
-        authority = self._entrance.authority
+        authority = self._guard.authority
         if authority.is_open:
             return send
         edition = authority.edition
@@ -155,7 +185,7 @@ def check_media(headers: Headers) -> None:
         raise UnsupportedMediaType(f"Content-Type {kind[:80]!r} is not taken", hint=f"{JSON} or {NDJSON[0]}")
 
 
-class Boundary:
+class ErrorMiddleware:
     """Where what went wrong in answering ends: logged once, counted, and told to the client as far as it can be.
 
     A failure before the answer has begun becomes a 500, or a 503 where the system has refused memory, a file or a
@@ -206,3 +236,83 @@ class Boundary:
             )
         else:
             self._log.write("ERROR", "a request failed", path=path, exception=cause)
+
+
+class SafeHeaders:
+    """Adds the headers.
+
+    Args:
+        app: What lies behind.
+        origins: Pages elsewhere that may read the answers (`ALLOWED_ORIGINS`).
+    """
+
+    def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
+        self._app = app
+        self._origins = frozenset(origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, with the headers."""
+        origin = Headers(scope=scope).get("origin", "")
+
+        async def dressed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SAFE.items():
+                    headers.setdefault(name, value)
+                if self._origins:
+                    # Otherwise a cache might give one origin's answer to another.
+                    headers.add_vary_header("Origin")
+                if origin.lower() in self._origins:
+                    headers["Access-Control-Allow-Origin"] = origin
+                    headers["Access-Control-Expose-Headers"] = EXPOSED
+            await send(message)
+
+        await self._app(scope, receive, dressed)
+
+
+def preflight(origins: frozenset[str], headers: Headers) -> dict[str, str] | None:
+    """The answer to a browser that asks whether a page elsewhere may send a request; None where it is not that.
+
+    Args:
+        origins: The pages that may.
+        headers: Of the request.
+    """
+    if headers.get("origin", "").lower() not in origins or "access-control-request-method" not in headers:
+        return None
+    return {
+        "Access-Control-Allow-Methods": "GET, HEAD, POST",
+        "Access-Control-Allow-Headers": "Authorization, Content-Type, Last-Event-ID",
+        "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
+    }
+
+
+class ConcurrencyLimit:
+    """Counts the places for each cost.
+
+    Args:
+        places: How many there are.
+        metrics: Counts who found none.
+    """
+
+    def __init__(self, places: dict[Cost, int], metrics: Metrics) -> None:
+        self._places = places
+        self._taken = dict.fromkeys(places, 0)
+        self._metrics = metrics
+
+    @contextmanager
+    def place(self, cost: Cost) -> Iterator[None]:
+        """Hold a place for the length of the block. Raises TooMany where none is free."""
+        if cost not in self._places:
+            yield
+            return
+        if self._taken[cost] >= self._places[cost]:
+            self._metrics.refuse_query(cost)
+            raise TooMany(
+                f"{self._places[cost]} {cost} are being answered, which is as many as are at once",
+                hint=f"come back in a moment; {LIMITS[cost]} sets the limit",
+            )
+        self._taken[cost] += 1
+        try:
+            yield
+        finally:
+            self._taken[cost] -= 1

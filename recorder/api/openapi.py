@@ -11,9 +11,9 @@ from functools import cache
 
 from recorder import __version__
 from recorder.api import docs, params
+from recorder.api.context import RULES
 from recorder.api.middleware import JSON, NDJSON
 from recorder.api.openapi_parameters import parameters
-from recorder.api.rules import RULES
 from recorder.api.schemas import Json, components, ref
 from recorder.api.sessions import PATCH_TYPES
 from recorder.api.stream import MEDIA_TYPE as STREAM_TYPE

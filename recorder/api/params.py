@@ -1,18 +1,25 @@
-"""Query parameters: read strictly, so that a typo is an error and not another question.
+"""Query parameters, and cursors: read strictly, so that a typo is an error and not another question.
 
 The tuples name what each route takes; the API's description is made from them too.
+
+Cursors are opaque texts that carry a question and the place where its answer goes on; the server keeps nothing for
+them. One holds for one question in one epoch: in another epoch its seq may name another delta, and at another question
+it would skip or repeat, so both are refused. What a client makes up by hand is refused too, or is a question like any
+other.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Annotated, Literal, TypeVar
 
+import msgspec
 from starlette.datastructures import QueryParams
 
-from recorder.api import cursors
-from recorder.api.cursors import MAX_SEQ, DeltasCursor, Order
 from recorder.core import json_pointer as pointer
 from recorder.core.errors import BadSubscription, InvalidCursor, InvalidQuery
 from recorder.core.timestamps import normalise
@@ -49,6 +56,52 @@ BLAME = ("path", "before", "limit")
 JOBS = ("name", "limit")
 
 
+CURSOR_HINT = "begin again without it"
+MAX_SEQ = 2**63 - 1
+"""The largest number SQLite can keep."""
+
+Order = Literal["asc", "desc"]
+Seq = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)]
+Values = Annotated[list[str], msgspec.Meta(min_length=1)]
+
+
+class DeltasCursor(msgspec.Struct, frozen=True, tag="deltas", forbid_unknown_fields=True):
+    """Where a walk through deltas goes on.
+
+    Args:
+        epoch: The epoch of `seq`.
+        session: The session that the path names, if it names one.
+        asked: The filters as given.
+        order: `asc` or `desc`.
+        seq: The last one returned.
+    """
+
+    epoch: str
+    session: str | None
+    asked: dict[str, Values]
+    order: Order
+    seq: Seq
+
+
+class SessionsCursor(msgspec.Struct, frozen=True, tag="sessions", forbid_unknown_fields=True):
+    """Where a walk through sessions goes on. They are listed by their last seq, and that moves meanwhile.
+
+    Args:
+        epoch: The epoch of the seqs.
+        above: This round lists sessions whose last seq is greater than this.
+        below: The rest of this round: those whose last seq is less than this. None where the round begins.
+        head: The highest seq when this round began: what has moved since lies above it, for the next round.
+    """
+
+    epoch: str
+    above: Seq = 0
+    below: Seq | None = None
+    head: Seq = 0
+
+
+Cursor = TypeVar("Cursor", DeltasCursor, SessionsCursor)
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """A page of history that is asked for.
@@ -70,7 +123,7 @@ class Page:
     def cursor(self, last_seq: int) -> str:
         """The cursor of the page that follows an entry."""
         order: Order = "desc" if self.query.descending else "asc"
-        return cursors.encode(DeltasCursor(self.epoch, self.session_id, self.asked, order, last_seq))
+        return encode_cursor(DeltasCursor(self.epoch, self.session_id, self.asked, order, last_seq))
 
 
 def parse_page(params: QueryParams, epoch: str, session_id: str | None = None) -> Page:
@@ -92,7 +145,7 @@ def parse_page(params: QueryParams, epoch: str, session_id: str | None = None) -
     if text is None:
         query = replace(parse_filters(asked, session_id), descending=order != "asc")
         return Page(query, limit, epoch, session_id, asked)
-    cursor = cursors.decode(text[0], DeltasCursor, epoch)
+    cursor = decode_cursor(text[0], DeltasCursor, epoch)
     _check_same_question(cursor, asked, order, session_id)
     query = replace(parse_filters(cursor.asked, session_id), descending=cursor.order != "asc")
     return Page(_from(query, cursor.seq), limit, epoch, session_id, cursor.asked)
@@ -199,7 +252,7 @@ def _check_same_question(
 ) -> None:
     """Raise InvalidCursor unless a cursor was made for this question; filters and order need not be repeated."""
     if not cursor.asked.keys() <= set(FILTERS):
-        raise InvalidCursor("cursor: not one that this server gave", hint=cursors.HINT, place="cursor")
+        raise InvalidCursor("cursor: not one that this server gave", hint=CURSOR_HINT, place="cursor")
     same_filters = not asked or _as_sets(asked) == _as_sets(cursor.asked)
     if not same_filters or order not in (None, cursor.order) or session_id != cursor.session:
         raise InvalidCursor(
@@ -241,3 +294,37 @@ def _seq(given: Mapping[str, list[str]], name: str) -> int | None:
 def _time(given: Mapping[str, list[str]], name: str) -> str | None:
     text = _first(given, name)
     return None if text is None else parse_time(text, name)
+
+
+def encode_cursor(cursor: DeltasCursor | SessionsCursor) -> str:
+    """The text of a cursor; URL-safe."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode().rstrip("=")
+
+
+def decode_cursor(text: str, kind: type[Cursor], epoch: str) -> Cursor:
+    """The cursor that a text carries.
+
+    Args:
+        text: As it was given out.
+        kind: What it must be.
+        epoch: The current one.
+
+    Raises:
+        InvalidCursor: It is not a cursor of this kind, or of another epoch.
+    """
+    try:
+        padded = text.encode() + b"=" * (-len(text) % 4)
+        cursor = msgspec.json.decode(base64.b64decode(padded, b"-_", validate=True), type=kind)
+    except (ValueError, binascii.Error, msgspec.MsgspecError, RecursionError):
+        raise InvalidCursor(
+            "cursor: not one that this server gave for this route",
+            hint=CURSOR_HINT,
+            place="cursor",
+        ) from None
+    if cursor.epoch != epoch:
+        raise InvalidCursor(
+            f"cursor: of epoch {cursor.epoch[:40]!r}, and {epoch} has begun since; its seqs may name other deltas",
+            hint=CURSOR_HINT,
+            place="cursor",
+        )
+    return cursor

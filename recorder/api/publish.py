@@ -134,5 +134,5 @@ async def read_body(
 
 
 def _are_lines(headers: Headers) -> bool:
-    """Whether a body is NDJSON, by its Content-Type; the gate has let no other through than this and JSON."""
+    """Whether a body is NDJSON, by its Content-Type; the middleware has let no other through than this and JSON."""
     return headers.get("content-type", JSON).partition(";")[0].strip().lower() in NDJSON

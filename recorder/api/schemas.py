@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from recorder.api.cursors import MAX_SEQ
 from recorder.api.health import OF_NO_SESSION
-from recorder.api.params import MAX_LIMIT, MAX_REASON
+from recorder.api.params import MAX_LIMIT, MAX_REASON, MAX_SEQ
 from recorder.core.delta import CREATED, DELETED, DELTA_TYPES, MAX_DEPTH, MAX_ID, MAX_SESSION_ID, UPDATED
 from recorder.core.errors import BY_CODE
 

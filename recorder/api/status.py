@@ -1,4 +1,4 @@
-"""Routes that tell how the recorder is, and what can be asked of it."""
+"""Routes that tell how the recorder is, what can be asked of it, and what proves later what was recorded."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from recorder.api import health
-from recorder.api.context import grant_of, recorder_of
+from recorder.api.context import grant_of, recorder_of, recording_of
 from recorder.api.openapi import description
 from recorder.api.params import check_names
 from recorder.api.responses import json_response
 from recorder.auth.grants import Grant
-from recorder.core.errors import NotReady
+from recorder.core.errors import NotFound, NotReady
 from recorder.core.metrics import CONTENT_TYPE
+from recorder.wire.statements import signed_members
 
 
 async def stats(request: Request) -> Response:
@@ -45,3 +46,25 @@ async def openapi(request: Request) -> Response:
     """`GET /api/openapi.json`."""
     check_names(request.query_params, ())
     return json_response(description())
+
+
+async def head(request: Request) -> Response:
+    """`GET /api/head`: where the recording ends, signed."""
+    check_names(request.query_params, ())
+    signed = await (await recording_of(request)).head()
+    if signed is None:
+        raise NotFound("nothing is signed here", hint="KEY_FILE names the key that signs")
+    return json_response(signed_members(signed))
+
+
+async def receipts(request: Request) -> Response:
+    """`GET /api/receipts`: what was pruned and what was erased, and the epochs there have been."""
+    check_names(request.query_params, ())
+    found = await (await recording_of(request)).receipts()
+    return json_response(
+        {
+            "epochs": [{"epoch": name, "firstSeq": first} for name, first in found.epochs],
+            "prunes": [signed_members(receipt) for receipt in found.prunes],
+            "erasures": [signed_members(receipt) for receipt in found.erasures],
+        }
+    )

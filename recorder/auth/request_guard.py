@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from recorder.auth.bearer import split_subprotocols
 from recorder.auth.grants import Grant
 from recorder.auth.origin import Access
 from recorder.auth.proxies import Caller, Proxies
+from recorder.auth.static_tokens import split_subprotocols
 from recorder.auth.tokens import Authority
 
 Headers = Callable[[str], Sequence[str]]
 """All values of a header, by its name."""
 
 
-class Entrance:
+class RequestGuard:
     """The rules for coming in.
 
     Args:

@@ -1,16 +1,21 @@
-"""Tokens that are listed in the settings: each stands for a role, for all sessions and without an end.
+"""Tokens: where one stands in a request, and those that are listed in the settings.
 
-Only their digests are kept. A token that comes is compared with every one of them, each time in the same number of
-steps, so that how long a refusal takes tells nothing about how much of a guess was right.
+A token comes as `Authorization: Bearer T`, or as the WebSocket subprotocol `bearer.T`, since browsers cannot set headers
+on a WebSocket; never in a URL: addresses end up in logs, histories and referrers. It is taken whole, dots and all.
+
+A listed one stands for a role, for all sessions and without an end. Only their digests are kept. A token that comes is
+compared with every one of them, each time in the same number of steps, so that how long a refusal takes tells nothing
+about how much of a guess was right.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from recorder.auth.grants import Grant, Role
+from recorder.core.errors import NotAuthenticated
 
 
 class ListedTokens:
@@ -48,3 +53,49 @@ class ListedTokens:
 def _digest(token: str) -> bytes:
     # What comes from a header may hold anything.
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+SUBPROTOCOL = "bearer."
+MAX_TOKEN = 8192
+"""The longest token that is looked at, in characters."""
+
+_HINT = "Authorization: Bearer TOKEN, or the WebSocket subprotocol bearer.TOKEN"
+
+
+def token_of(authorization: Sequence[str], subprotocols: Sequence[str] = ()) -> str | None:
+    """The token a request carries; None where it carries none.
+
+    Args:
+        authorization: Values of the `Authorization` headers.
+        subprotocols: What `Sec-WebSocket-Protocol` offers, split.
+
+    Raises:
+        NotAuthenticated: It is not clear which token is meant.
+    """
+    found = {_bearer(value) for value in authorization}
+    found |= {name.removeprefix(SUBPROTOCOL) for name in subprotocols if name.startswith(SUBPROTOCOL)}
+    if len(found) > 1 or len(authorization) > 1:
+        raise NotAuthenticated("more than one token", hint="send one")
+    token = found.pop() if found else None
+    if token is not None and not 0 < len(token) <= MAX_TOKEN:
+        raise NotAuthenticated(f"the token has {len(token)} characters", hint=f"1 to {MAX_TOKEN} are taken")
+    return token
+
+
+def split_subprotocols(headers: Sequence[str]) -> list[str]:
+    """The names that `Sec-WebSocket-Protocol` headers offer."""
+    return [name.strip() for header in headers for name in header.split(",")]
+
+
+def chosen_subprotocol(subprotocols: Sequence[str]) -> str | None:
+    """What of the offer is echoed: the one with the token, else none."""
+    return next((name for name in subprotocols if name.startswith(SUBPROTOCOL)), None)
+
+
+def _bearer(value: str) -> str:
+    scheme, _, token = value.strip().partition(" ")
+    if scheme.lower() != "bearer":
+        other = NotAuthenticated("Authorization is not of the kind Bearer", hint=_HINT)
+        other.has_token = False
+        raise other
+    return token.strip()

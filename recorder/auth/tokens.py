@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from recorder.auth.bearer import token_of
 from recorder.auth.grants import EVERYTHING, Grant, Role
-from recorder.auth.jwt import Verifier
-from recorder.auth.jwt_keys import Key, read_file, read_jwks, read_key
-from recorder.auth.static_tokens import ListedTokens
+from recorder.auth.jwt import Key, Verifier, read_file, read_jwks, read_key
+from recorder.auth.static_tokens import ListedTokens, token_of
 from recorder.config.settings import Settings
 from recorder.config.validators import Refused, Tokens, is_loopback
 from recorder.core.errors import InvalidSetting, NotAuthenticated

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from recorder.auth.grants import ROLES
-from recorder.auth.jwt_keys import EDDSA, HS256, read_file, secret_of
+from recorder.auth.jwt import EDDSA, HS256, read_file, secret_of
 from recorder.cli import console
 from recorder.core.errors import InvalidSetting
 

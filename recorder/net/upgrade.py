@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from websockets.http11 import Request
 
-from recorder.auth.request_guard import Entrance
+from recorder.auth.request_guard import RequestGuard
 from recorder.core.clock import Clock
 from recorder.core.errors import BadSubscription, NotAllowed, NotAuthenticated, NotFound, Unavailable
 from recorder.core.metrics import Metrics
@@ -31,7 +31,7 @@ class RecorderDoor:
     """Admits WebSocket connections.
 
     Args:
-        entrance: Who may come in.
+        guard: Who may come in.
         limits: Of connections.
         admission: How many of them.
         rate: How fast a publisher may go.
@@ -41,7 +41,7 @@ class RecorderDoor:
 
     def __init__(
         self,
-        entrance: Entrance,
+        guard: RequestGuard,
         limits: SocketLimits,
         admission: AdmissionLimits,
         rate: PublishRate,
@@ -50,12 +50,12 @@ class RecorderDoor:
         metrics: Metrics,
     ) -> None:
         self.limits = limits
-        self.admission = Admission(admission, clock, metrics, entrance.is_proxy)
+        self.admission = Admission(admission, clock, metrics, guard.is_proxy)
         self.paces = Paces(rate, clock, metrics)  # of those who publish
         self.unfinished = Unfinished(unfinished, metrics)  # of WebSockets and of HTTP
         self.clock = clock
         self.metrics = metrics
-        self._entrance = entrance
+        self._guard = guard
         self._inside: tuple[Hub, Intake] | None = None  # from `open` on
         self._refusal = "loading"  # why nobody is admitted; "" while everybody is
 
@@ -77,16 +77,16 @@ class RecorderDoor:
             Unavailable: Not yet, or not any more.
             TooMany: So many have come from its address lately.
         """
-        headers, entrance = request.headers, self._entrance
-        caller = entrance.caller(headers.get_all, socket.address, is_secure=socket.is_secure)
+        headers, guard = request.headers, self._guard
+        caller = guard.caller(headers.get_all, socket.address, is_secure=socket.is_secure)
         self.admission.upgrade(caller.address)
-        entrance.check(headers.get_all, socket.local, caller)
+        guard.check(headers.get_all, socket.local, caller)
         path, query = _target(request)
         if self._inside is None or self._refusal:
             raise Unavailable(f"the recorder is {self._refusal}", hint="try again in a moment")
         hub, intake = self._inside
         try:
-            grant = entrance.grant(headers.get_all)
+            grant = guard.grant(headers.get_all)
             grant.require("publish" if path == "/publish" else "subscribe")
         except (NotAuthenticated, NotAllowed) as error:
             if "Origin" not in headers:

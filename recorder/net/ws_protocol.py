@@ -19,7 +19,7 @@ from websockets.protocol import Protocol
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from recorder.auth.bearer import chosen_subprotocol
+from recorder.auth.static_tokens import chosen_subprotocol
 from recorder.core.errors import InvalidRequest, RecorderError
 from recorder.wire.deflate import EXTENSION, WINDOW_BITS
 from recorder.wire.problems import MEDIA_TYPE, WEBSOCKET_VERSION, problem_body, problem_headers

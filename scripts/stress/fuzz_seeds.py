@@ -14,7 +14,7 @@ from itertools import pairwise, product
 
 import jwt
 
-from recorder.api import cursors, params
+from recorder.api import params
 from recorder.core.redaction import DEFAULT_KEYS
 from recorder.wire.explain import FIELDS
 from stress.fuzz_recording import recording
@@ -140,12 +140,12 @@ def _queries() -> Iterator[str]:
 def _cursors() -> list[str]:
     asked = {"type": ["updated"], "since": [TIMES[0]]}
     kinds = (
-        cursors.DeltasCursor(EPOCH, None, asked, "desc", 12),
-        cursors.DeltasCursor(EPOCH, "s", {}, "asc", 2**63 - 1),
-        cursors.SessionsCursor(EPOCH, 3, 9, 12),
-        cursors.SessionsCursor("other"),
+        params.DeltasCursor(EPOCH, None, asked, "desc", 12),
+        params.DeltasCursor(EPOCH, "s", {}, "asc", 2**63 - 1),
+        params.SessionsCursor(EPOCH, 3, 9, 12),
+        params.SessionsCursor("other"),
     )
-    return [cursors.encode(kind) for kind in kinds]
+    return [params.encode_cursor(kind) for kind in kinds]
 
 
 def _cursor_inputs() -> Iterator[str]:
@@ -360,7 +360,7 @@ _SEEDS: dict[str, Callable[[], Iterable[str | bytes]]] = {
     ],
     "token": _tokens,
     "claims": _claims,
-    "entrance": _heads_of_requests,
+    "guard": _heads_of_requests,
     "texts": lambda: [*STATES, *_pairs(), b"\0\0\0" + b"9", "\ufeff1"],
     "patches": _pairs,
     "pointers": _pointers,

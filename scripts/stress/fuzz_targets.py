@@ -22,12 +22,11 @@ from starlette.datastructures import QueryParams
 from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request
 
-from recorder.api import admin, cursors, params
-from recorder.auth.jwt import Verifier
-from recorder.auth.jwt_keys import EDDSA, HS256, Key
+from recorder.api import admin, params
+from recorder.auth.jwt import EDDSA, HS256, Key, Verifier
 from recorder.auth.origin import Access
 from recorder.auth.proxies import Proxies
-from recorder.auth.request_guard import Entrance
+from recorder.auth.request_guard import RequestGuard
 from recorder.auth.static_tokens import ListedTokens
 from recorder.auth.tokens import Authority
 from recorder.bridges.imports import FORMATS, SourceOptions
@@ -69,7 +68,7 @@ HEAD = (
 _redactor = Redactor(DEFAULT_KEYS, DEFAULT_PATTERNS, b"salt")
 _verifier = Verifier([Key(HS256, SECRET), Key(EDDSA, ED25519.public_key(), "ed")], lambda: NOW * 1000)
 _authority = Authority(ListedTokens({"subscribe": ["a-token"], "admin": ["another.token"]}), _verifier)
-_entrance = Entrance(
+_guard = RequestGuard(
     Access("0.0.0.0", ("recorder.example",), ("https://page.example",)),
     Proxies(("10.0.0.0/8", "::1")),
     _authority,
@@ -163,7 +162,7 @@ def cursor(data: bytes) -> None:
     packed = urlsafe_b64encode(data).decode().rstrip("=")
     for text in (data.decode("latin-1"), packed):
         each(
-            lambda text=text: cursors.decode(text, cursors.SessionsCursor, EPOCH),
+            lambda text=text: params.decode_cursor(text, params.SessionsCursor, EPOCH),
             lambda text=text: params.parse_page(QueryParams({"cursor": text}), EPOCH),
             lambda text=text: params.parse_page(QueryParams({"cursor": text}), EPOCH, "s"),
         )
@@ -203,7 +202,7 @@ def claims(data: bytes) -> None:
         each(lambda text=text: _verifier.grant(text.decode()))
 
 
-def entrance(data: bytes) -> None:
+def guard(data: bytes) -> None:
     """The headers of a request, one a line: who calls, whether it may, what it may."""
     headers: dict[str, list[str]] = {}
     for line in data.decode("latin-1").split("\n"):
@@ -214,9 +213,9 @@ def entrance(data: bytes) -> None:
         return headers.get(name, [])
 
     for peer in ("10.1.2.3", "192.0.2.7", "::1"):
-        caller = _entrance.caller(values, peer, is_secure=False)
-        each(lambda caller=caller: _entrance.check(values, "10.1.2.4", caller))
-    each(lambda: _entrance.grant(values))
+        caller = _guard.caller(values, peer, is_secure=False)
+        each(lambda caller=caller: _guard.check(values, "10.1.2.4", caller))
+    each(lambda: _guard.grant(values))
 
 
 # JSON as text
@@ -416,7 +415,7 @@ def packed(data: bytes) -> None:
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
     for target in (
-        publish, lines, ops, frames, query, cursor, times, bodies, token, claims, entrance, texts, patches, pointers,
+        publish, lines, ops, frames, query, cursor, times, bodies, token, claims, guard, texts, patches, pointers,
         heads, client, served, commits, database, packed,
     )
 } | {name: source(name) for name in FORMATS}  # fmt: skip

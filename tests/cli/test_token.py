@@ -9,7 +9,7 @@ from pathlib import Path
 import jwt
 import pytest
 
-from recorder.auth.jwt_keys import read_key
+from recorder.auth.jwt import read_key
 from recorder.auth.tokens import authority_of
 from recorder.config.settings import load_settings
 from recorder.config.validators import Tokens

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.auth.bearer import MAX_TOKEN, chosen_subprotocol, split_subprotocols, token_of
+from recorder.auth.static_tokens import MAX_TOKEN, chosen_subprotocol, split_subprotocols, token_of
 from recorder.core.errors import NotAuthenticated
 
 
