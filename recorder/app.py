@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from loguru import logger
 
@@ -162,7 +163,8 @@ class Recorder:
 
     async def load(self) -> None:
         """Load the recording and begin. Raises `StoreUnreadable`."""
-        states, ids = CurrentStates(), RecentIds(self.settings.dedupe_ids)
+        oldest = None if self.store is None else partial(getattr, self.store, "oldest")
+        states, ids = CurrentStates(), RecentIds(self.settings.dedupe_ids, oldest)
         sequencer = await self._load_store(states, ids)
         # Where an ack means "on disk", nothing is seen before it is there.
         held = Held(sequencer, states) if self.store is not None and self.commits else None
@@ -334,7 +336,10 @@ class Recorder:
         while rows := await store.states.living(after):
             states.load(rows)
             after = rows[-1][0]
-        ids.load(await store.recent_ids(self.settings.dedupe_ids))
+        used = 0
+        while known := await store.ids(used):
+            ids.load(known)
+            used = known[-1][1]
         logger.bind(
             deltas=loaded.count,
             sessions=len(states),

@@ -62,13 +62,29 @@ async def test_a_repetition_is_known_after_stops_prunes_and_erasures(tmp_path: P
             assert (ack["firstSeq"], ack["seq"], ack["duplicates"]) == (3, 4, 1)
 
 
-async def test_no_more_ids_are_known_after_a_restart_than_before_it(tmp_path: Path) -> None:
+async def test_every_id_that_is_kept_is_known_after_a_restart_as_before_it(tmp_path: Path) -> None:
     async with running_app(tmp_path, dedupe_ids=2) as app, client(app) as http:
         for number in range(1, 4):
             await publish(http, after=number, id=f"{number}")
     async with running_app(tmp_path, dedupe_ids=2) as app, client(app) as http:
         seqs = [(await publish(http, after=number, id=f"{number}"))["seq"] for number in (3, 2, 1)]
-        assert seqs == [3, 2, 4]
+        assert seqs == [3, 2, 1]
+
+
+async def test_more_deltas_than_ids_are_remembered_are_not_doubled_when_they_come_again(
+    tmp_path: Path,
+) -> None:
+    lines = [delta(f"s{number % 7}", after=number, id=f"{number}") for number in range(1050)]
+    async with running_app(tmp_path, dedupe_ids=100) as app, client(app) as http:
+        for again in range(2):
+            known = 0
+            for start in range(0, 1050, 50):
+                answer = await http.post("/api/deltas", json=lines[start : start + 50])
+                known += answer.json().get("duplicates", 0)
+            assert known == 1050 * again
+        assert (await get(http, "/api/stats"))["deltaCount"] == 1050
+        changed = await http.post("/api/deltas", json={**lines[3], "after": "other"})
+        await refused(changed, 409, "conflict")
 
 
 @pytest.mark.parametrize("durability", ["snapshot", "commit"])

@@ -490,8 +490,11 @@ class Intake:
             if delta.id is None:
                 continue
             content = content_digest(delta.type, delta.session_id, delta.before, delta.after, delta.timestamp)
-            seq, first = self._ids.find(delta.id) or (None, fresh.setdefault(delta.id, content))
-            if first != content:
+            seq, is_same = self._ids.find(delta.id, content) or (
+                None,
+                fresh.setdefault(delta.id, content) == content,
+            )
+            if not is_same:
                 at, place = place_of(text, index, "id", lines=lines)
                 used = "earlier in this publish" if seq is None else f"at seq {seq}" if whole else "before"
                 raise Conflict(

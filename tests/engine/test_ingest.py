@@ -171,7 +171,7 @@ def test_nothing_of_a_refused_frame_is_numbered_broadcast_recorded_or_remembered
     assert refused(setup, text.encode(), lines=lines).code == code
     assert (setup.wire.entries, setup.queue.entries, setup.metrics.accepted) == ([], [], 0)
     assert setup.metrics.refused == {code: 1}
-    assert setup.ids.find("k") is None
+    assert setup.ids.find("k", b"") is None
     assert setup.states.get("a") is None
     assert setup.take(delta())["seq"] == 1
 

@@ -59,7 +59,7 @@ from recorder.store.sqlite.recovery.replay import replay
 from recorder.store.sqlite.recovery.salvage import Loss, give_up_rest
 from recorder.store.sqlite.rows import get_meta, set_meta
 from recorder.store.sqlite.snapshot import LogBroken, SnapshotResult, Snapshotter
-from recorder.store.sqlite.states import SqliteStateStore
+from recorder.store.sqlite.states import LOAD_ROWS, SqliteStateStore
 from recorder.store.sqlite.trust import Unverified, unverified
 from recorder.store.sqlite.writer import Writer
 
@@ -492,14 +492,18 @@ class SqliteStore:
         await self._memory.run(lambda conn: set_meta(conn, **values))
         self._facts += 1
 
-    async def recent_ids(self, limit: int) -> list[tuple[str, int, bytes]]:
-        """(id, seq, digest) of the last ids, ascending by seq."""
+    async def ids(self, after: int) -> list[tuple[str, int, bytes]]:
+        """(id, seq, digest) of the next ids after a seq, ascending by seq; at most 2000, none where there are no more.
+
+        Among them are the last ids of what was pruned.
+        """
         return await self._memory.run(
             lambda conn: conn.execute(
-                "SELECT * FROM (SELECT * FROM (SELECT delta_id, id, id_digest FROM session_deltas"
-                " WHERE delta_id IS NOT NULL ORDER BY id DESC LIMIT :limit) UNION ALL SELECT * FROM pruned_ids"
-                " ORDER BY 2 DESC LIMIT :limit) ORDER BY 2",
-                {"limit": limit},
+                "SELECT * FROM (SELECT * FROM (SELECT delta_id, seq, id_digest FROM pruned_ids WHERE seq > :after"
+                " ORDER BY seq LIMIT :most) UNION ALL SELECT * FROM (SELECT delta_id, id, id_digest"
+                " FROM session_deltas WHERE delta_id IS NOT NULL AND id > :after ORDER BY id LIMIT :most))"
+                " ORDER BY 2 LIMIT :most",
+                {"after": after, "most": LOAD_ROWS},
             ).fetchall()
         )
 

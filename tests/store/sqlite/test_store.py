@@ -184,15 +184,15 @@ async def test_ids_survive_pruning_and_restart(path: Path) -> None:
             it.put()
         await it.store.snapshot()
         await it.store.prune(60, "count")
-        known = await it.store.recent_ids(30)
+        known = (await it.store.ids(0))[-30:]
         assert [delta_id for delta_id, _, _ in known] == [f"id-{n}" for n in range(10, 40)]
         assert [seq for _, seq, _ in known] == list(range(21, 81, 2))
         assert all(len(content) == 32 for _, _, content in known)
     async with opened(path, clock, keep_ids=30) as again:
-        assert await again.store.recent_ids(30) == known
-        assert await again.store.recent_ids(3) == known[-3:]
+        assert (await again.store.ids(0))[-30:] == known
+        assert await again.store.ids(known[-4][1]) == known[-3:]
         await again.store.prune(80, "count")
-        assert await again.store.recent_ids(30) == known
+        assert await again.store.ids(0) == known
 
 
 async def test_no_more_ids_are_remembered_than_asked_for(path: Path) -> None:
@@ -201,7 +201,7 @@ async def test_no_more_ids_are_remembered_than_asked_for(path: Path) -> None:
             it.put(delta_id=f"id-{n}")
         await it.store.snapshot()
         await it.store.prune(10, "count")
-        assert await it.store.recent_ids(5) == []
+        assert await it.store.ids(0) == []
         await it.store.snapshot()
         assert file_rows(path, "SELECT * FROM pruned_ids") == []
 
