@@ -49,7 +49,14 @@ def changes(before: Any, after: Any, path: str = "") -> list[str]:
 
 def of(wanted: list[Told], session: str) -> list[Told]:
     """The deltas of a session."""
-    return [one for one in wanted if one.session == session]
+    found = [one for one in wanted if one.session == session]
+    assert found
+    return found
+
+
+def session_of_run(wanted: list[Told]) -> str:
+    """The session of the run, which is named after its file and its content."""
+    return next(one.session for one in wanted if one.session.startswith(f"{RUN}~"))
 
 
 async def go(page: Page, one: Told, place: int, count: int) -> str:
@@ -65,6 +72,7 @@ async def test_real_sessions_are_listed_and_every_state_of_them_is_what_the_log_
     browser: Browser, tmp_path: Path, shared_data: Path
 ) -> None:
     wanted = expected(list(logged(shared_data)))
+    run = session_of_run(wanted)
     steps = json.loads((shared_data / "swe_agent" / f"{RUN}.traj").read_text())["trajectory"]
     log = (shared_data / "claude_code" / "todowrite_examples.jsonl").read_text().splitlines()
     async with running_app(tmp_path) as app:
@@ -79,8 +87,8 @@ async def test_real_sessions_are_listed_and_every_state_of_them_is_what_the_log_
             await page.locator(".session-list .row", has_text=RUN).click()
             await page.get_by_role("button", name="As sent").click()
             await page.keyboard.press("Home")
-            for place, one in enumerate(of(wanted, RUN)[1:], 2):
-                after = await go(page, one, place, counts[RUN])
+            for place, one in enumerate(of(wanted, run)[1:], 2):
+                after = await go(page, one, place, counts[run])
                 assert after.encode() == one.after
                 told_steps = json.loads(after)["steps"]
                 assert [step["action"] for step in told_steps] == [
@@ -103,10 +111,11 @@ async def test_a_difference_of_real_states_is_told_down_to_the_field_and_who_cha
     browser: Browser, tmp_path: Path, shared_data: Path
 ) -> None:
     wanted = expected(list(logged(shared_data)))
+    run = session_of_run(wanted)
     async with running_app(tmp_path) as app:
         await asyncio.to_thread(import_logs, shared_data, app.url)
         async with opened(browser, app.url, viewport={"width": 1280, "height": 1600}) as page:
-            for session, within in ((RUN, ("/",)), (PLAN, ("/todos", "/planStatus", "/records", "/usage"))):
+            for session, within in ((run, ("/",)), (PLAN, ("/todos", "/planStatus", "/records", "/usage"))):
                 for one in of(wanted, session)[1:]:
                     await page.goto(f"{app.url}/#/session/{session}?at={one.seq}")
                     await expect(page.locator(".where")).to_contain_text(f"seq {one.seq}")
