@@ -42,7 +42,6 @@ EXCEPTIONS: set[tuple[str, str]] = {
     ("recorder.engine.hub", "recorder.net.publisher"),
     ("recorder.engine.hub", "recorder.net.subscriber"),
     ("recorder.engine.hub", "recorder.net.websocket"),
-    ("recorder.server.serve", "recorder.demo.player"),
     ("recorder.verify.server", "recorder.cli.expected"),
     ("recorder.verify.server", "recorder.cli.http"),
 }

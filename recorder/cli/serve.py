@@ -12,8 +12,9 @@ import inspect
 import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from loguru import logger
@@ -22,6 +23,9 @@ from recorder.cli import console
 from recorder.config.settings import SettingRow, Settings, load_settings, setting_rows
 from recorder.core.deprecated import SETTINGS, old_names
 from recorder.core.logging import configure_logging
+
+if TYPE_CHECKING:
+    from recorder.app import Recorder
 
 MAX_RATE = 100_000.0
 
@@ -38,7 +42,15 @@ def _serve(demo: bool, demo_rate: float | None, config: Path | None, **flags: An
     from recorder.server.serve import serve
 
     rate = demo_rate if demo_rate is not None else (5.0 if demo else None)
-    return _run(serve(settings, on_ready=_announcing(settings), demo_rate=rate))
+    beside = None if rate is None else _playing(rate)
+    return _run(serve(settings, on_ready=_announcing(settings), beside=beside))
+
+
+def _playing(rate: float) -> Callable[[Recorder], Coroutine[Any, Any, None]]:
+    """Return what plays invented sessions into a recorder, at so many deltas a second."""
+    from recorder.demo.player import play
+
+    return partial(play, rate=rate)
 
 
 def _run(main: Coroutine[Any, Any, int]) -> int:

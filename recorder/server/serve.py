@@ -18,7 +18,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from typing import Any, Self
 
@@ -55,14 +55,14 @@ async def serve(
     settings: Settings,
     *,
     on_ready: Callable[[str], None] | None = None,
-    demo_rate: float | None = None,
+    beside: Callable[[Recorder], Coroutine[Any, Any, None]] | None = None,
 ) -> int:
     """Run a recorder until it is told to stop.
 
     Args:
         settings: Its settings.
         on_ready: Gets the base URL once it listens.
-        demo_rate: Plays synthetic sessions at this many deltas per second; None for none.
+        beside: Runs beside the server from the moment the recording is loaded, and is cancelled at the end.
 
     Returns:
         The exit code: 0 after an orderly stop.
@@ -83,7 +83,7 @@ async def serve(
         # The last snapshot is taken when the recorder is left: the deadline holds until then.
         with _Signals(settings.shutdown_timeout / 1000) as signals:
             async with prepare_recorder(settings) as recorder:
-                code = await _Run(recorder, listener, demo_rate, tls).run(signals, on_ready)
+                code = await _Run(recorder, listener, beside, tls).run(signals, on_ready)
     finally:
         listener.close()
     logger.info("stopped")
@@ -215,7 +215,7 @@ class _Run:
     Args:
         recorder: Holds its file, not loaded yet.
         listener: Bound.
-        demo_rate: As in `serve`.
+        beside: As in `serve`.
         tls: As in `UvicornServer`.
     """
 
@@ -223,12 +223,12 @@ class _Run:
         self,
         recorder: Recorder,
         listener: socket.socket,
-        demo_rate: float | None,
+        beside: Callable[[Recorder], Coroutine[Any, Any, None]] | None,
         tls: ServerTls | None,
     ) -> None:
         self._recorder = recorder
         self._listener = listener
-        self._demo_rate = demo_rate
+        self._beside = beside
         self._code = 0
         self._tls = tls
         self._server = UvicornServer(recorder, tls)
@@ -241,8 +241,8 @@ class _Run:
             asyncio.create_task(self._load(), name="server-load"),
             asyncio.create_task(_give_back_memory(), name="server-memory"),
         ]
-        if self._demo_rate is not None:
-            tasks.append(asyncio.create_task(self._demo(tasks[0], self._demo_rate), name="server-demo"))
+        if self._beside is not None:
+            tasks.append(asyncio.create_task(self._once_loaded(tasks[0], self._beside), name="server-beside"))
         url = self._url
         logger.bind(recording=self._recorder.store is not None).info(f"listening on {url}")
         if on_ready is not None:
@@ -267,12 +267,12 @@ class _Run:
             logger.exception("the recording cannot be loaded")
             self._fail()
 
-    async def _demo(self, loading: asyncio.Task[None], rate: float) -> None:
-        from recorder.demo.player import play
-
+    async def _once_loaded(
+        self, loading: asyncio.Task[None], work: Callable[[Recorder], Coroutine[Any, Any, None]]
+    ) -> None:
         await asyncio.wait([loading])
         if self._code == 0:
-            await play(self._recorder, rate)
+            await work(self._recorder)
 
     def _fail(self) -> None:
         self._code = 1

@@ -12,6 +12,7 @@ import ssl
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from websockets.asyncio.client import connect as websocket
 
 from recorder.app import Recorder
 from recorder.core.errors import StoreLocked, StoreUnreadable
+from recorder.demo.player import play
 from recorder.server.serve import base_url, listen, serve
 from tests.support.app import running_app, settings_for, some, turn
 from tests.support.server import ServerProcess
@@ -192,7 +194,7 @@ async def test_a_recording_that_cannot_be_loaded_ends_it_with_a_code_that_says_s
 
 
 async def test_the_demo_plays_by_itself_and_stops_with_the_server(tmp_path: Path) -> None:
-    async with serving(tmp_path, demo_rate=500.0) as (url, serve_task):
+    async with serving(tmp_path, beside=partial(play, rate=500.0)) as (url, serve_task):
         async with connect(url, "/ws?since=earliest") as wire:
             await wire.deltas(30)
             os.kill(os.getpid(), signal.SIGINT)
