@@ -138,7 +138,8 @@ class Seal:
 
     Args:
         recording: Which recording it is.
-        epochs, heads, receipts, adoptions: Digests of all rows of each kind.
+        epochs, heads, receipts, adoptions: Digests of all rows of each kind: of the heads as one text, `id:signature`
+            (in upper case hex) by id, with commas between them.
     """
 
     tag: ClassVar[str] = "recorder/seal/1"

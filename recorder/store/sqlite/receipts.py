@@ -157,7 +157,16 @@ def seal_of(conn: sqlite3.Connection) -> Seal:
     return Seal(
         "" if recording is None else text_of(recording[0]),
         rows_digest(_plain(rows("SELECT * FROM epochs ORDER BY epoch"))),
-        rows_digest(_plain(rows("SELECT id, signature FROM heads ORDER BY id"))),
+        # As one text that SQLite makes: there are many, they are sealed with each transaction, and the event loop must
+        # not wait for it.
+        rows_digest(
+            _plain(
+                rows(
+                    "SELECT group_concat(id || ':' || hex(signature), ',')"
+                    " FROM (SELECT id, signature FROM heads ORDER BY id)"
+                )
+            )
+        ),
         rows_digest(
             _plain(
                 rows(
