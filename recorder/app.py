@@ -7,248 +7,159 @@
 Each part is entered on one `AsyncExitStack` and left in reverse order: the intake refuses first, then the jobs stop,
 then every connection is closed, and last the store records what is queued, takes a last snapshot and lets the file go.
 
-The file is taken and checked when the recorder is opened, and loaded by `load`, so that a server can listen meanwhile.
+A `Recorder` is built loaded: it has no part that comes later. Taking and checking the file comes first and fails fast;
+loading it may take seconds. What exists meanwhile is a `Loading`, so that a server can listen and say how far it is.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 
 from loguru import logger
 
 import recorder.core.logging  # noqa: F401 - a library is silent until its log is configured
-from recorder.api import health
-from recorder.auth.origin import Access
-from recorder.auth.proxies import Proxies
-from recorder.auth.request_guard import RequestGuard
 from recorder.auth.signing import known_keys, open_key
-from recorder.auth.tokens import Authority, authority_of
 from recorder.config.settings import Settings
 from recorder.core.chain import GENESIS
 from recorder.core.clock import Clock, SystemClock
-from recorder.core.errors import Closed, NotRecording, Unavailable
+from recorder.core.errors import NotRecording
 from recorder.core.metrics import Metrics
 from recorder.core.position import new_epoch
 from recorder.core.redaction import Redactor
-from recorder.core.sampled_log import SampledLog
-from recorder.core.statements import Head, Signed
+from recorder.core.timestamps import parse_ms
 from recorder.engine.hub import Hub
 from recorder.engine.idempotency import RecentIds
 from recorder.engine.ingest import Accepted, Intake
 from recorder.engine.limits import PublishLimits
 from recorder.engine.local_subscription import Subscription as EmbeddedSubscription
-from recorder.engine.rate_limit import PublishRate
 from recorder.engine.sequencer import Sequencer
 from recorder.engine.session_states import CurrentStates
 from recorder.engine.uncommitted import Held
 from recorder.jobs.clock_watch import ClockWatch
 from recorder.jobs.erasure import Eraser
-from recorder.jobs.memory_guard import Room
+from recorder.jobs.memory_guard import MemoryGuard, available_memory
 from recorder.jobs.retention import Maintenance, Retention
 from recorder.jobs.scheduler import Scheduler
 from recorder.jobs.watchdog import Watchdog, looking
-from recorder.net.connection_limits import AdmissionLimits
 from recorder.net.limits import SocketLimits
-from recorder.net.upgrade import RecorderDoor
-from recorder.server.memory import available_memory
 from recorder.store.sqlite.receipts import Sign, signer
 from recorder.store.sqlite.store import SqliteStore, StoreConfig
 from recorder.wire.subscribe import Subscription, check_sessions, check_types, names_of, parse_since
 
+READY_HELP = "1 when ready to serve"
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What a recorder has where recording is on.
+
+    Args:
+        store: Where it records.
+        maintenance: Takes snapshots and prunes.
+        eraser: Erases.
+        watchdog: Notices what should happen and does not.
+    """
+
+    store: SqliteStore
+    maintenance: Maintenance
+    eraser: Eraser
+    watchdog: Watchdog
+
 
 class Recorder:
-    """A recorder in this process. Made by `open_recorder`.
+    """A recorder in this process, loaded. Made by `open_recorder`.
 
     Args:
         settings: Its settings.
-        store: Where it records; None where recording is off.
-        authority: Knows what tokens grant.
+        hub: Has the subscriptions.
+        intake: Takes what is published.
+        clock_watch: Watches the wall clock.
+        memory_guard: Watches how much memory the recording takes.
+        recording: What records; None where recording is off.
         clock, metrics: As everywhere.
-        stack: Where what `load` opens is closed.
     """
 
     def __init__(
         self,
         settings: Settings,
-        store: SqliteStore | None,
-        authority: Authority,
+        hub: Hub,
+        intake: Intake,
+        clock_watch: ClockWatch,
+        memory_guard: MemoryGuard,
+        recording: Recording | None,
         clock: Clock,
         metrics: Metrics,
-        stack: AsyncExitStack,
     ) -> None:
         self.settings = settings
-        self.store = store
+        self.hub = hub
+        self.intake = intake
+        self.clock_watch = clock_watch
+        self.memory_guard = memory_guard
         self.clock = clock
         self.metrics = metrics
-        self.sampled_log = SampledLog(clock)  # of what strangers do
-        self.request_guard = RequestGuard(
-            Access(settings.host, settings.allowed_hosts, settings.allowed_origins),
-            Proxies(settings.trusted_proxies),
-            authority,
-        )
-        self.door = RecorderDoor(
-            self.request_guard,
-            socket_limits(settings),
-            AdmissionLimits(
-                settings.max_connections,
-                settings.max_connections_per_address,
-                settings.max_upgrades_per_minute,
-            ),
-            publish_rate(settings),
-            settings.max_partial_message_bytes,
-            clock,
-            metrics,
-        )
-        self._stack = stack
-        self._parts: tuple[Hub, Intake] | None = None  # from `load` on
-        self.maintenance: Maintenance | None = None  # from `load` on, where recording is on
-        self.room: Room | None = None  # from `load` on
-        self._eraser: Eraser | None = None  # from `load` on, where recording is on
-        self.loading = "loading"  # how far loading is, in words; "" when it is over
         self.stopping = False  # nothing is taken any more
-        self.clock_watch: ClockWatch | None = None  # from `load` on
-        self.watchdog: Watchdog | None = None  # from `load` on, where recording is on
-        self._facts: dict[str, str] = {}  # small facts from the database
+        self._recording = recording
+        _offer_gauges(self)
 
     @property
-    def hub(self) -> Hub:
-        """The hub. Raises `Unavailable` while loading."""
-        return self._loaded()[0]
+    def is_recording(self) -> bool:
+        """Whether what is published is recorded."""
+        return self._recording is not None
 
     @property
-    def intake(self) -> Intake:
-        """The intake. Raises `Unavailable` while loading."""
-        return self._loaded()[1]
+    def store(self) -> SqliteStore | None:
+        """The store; None where recording is off."""
+        return None if self._recording is None else self._recording.store
 
     @property
     def recording(self) -> SqliteStore:
-        """The store. Raises `NotRecording` where there is none, `Unavailable` while loading."""
-        self._loaded()
-        if self.store is None:
-            raise NotRecording("recording is off", hint="PERSIST=1 switches it on")
-        return self.store
+        """The store. Raises `NotRecording` where recording is off."""
+        return self.parts.store
 
     @property
-    def upkeep(self) -> Maintenance:
-        """The jobs. Raises `NotRecording` where there are none, `Unavailable` while loading."""
-        self._loaded()
-        if self.maintenance is None:
-            raise NotRecording("recording is off", hint="PERSIST=1 switches it on")
-        return self.maintenance
-
-    @property
-    def commits(self) -> bool:
-        """Whether an ack means that it is on disk."""
-        return self.settings.durability == "commit"
-
-    @property
-    def loss_window_ms(self) -> int:
-        """How much acked time a crash can cost."""
-        return 0 if self.commits else self.settings.snapshot_interval
+    def maintenance(self) -> Maintenance:
+        """What takes snapshots and prunes. Raises `NotRecording` where recording is off."""
+        return self.parts.maintenance
 
     @property
     def eraser(self) -> Eraser:
-        """What erases. Raises `NotRecording` where there is nothing to erase, `Unavailable` while loading."""
-        self._loaded()
-        if self._eraser is None:
+        """What erases. Raises `NotRecording` where recording is off."""
+        return self.parts.eraser
+
+    @property
+    def parts(self) -> Recording:
+        """All that records. Raises `NotRecording` where recording is off."""
+        if self._recording is None:
             raise NotRecording("recording is off", hint="PERSIST=1 switches it on")
-        return self._eraser
+        return self._recording
+
+    @property
+    def loss_window_ms(self) -> int:
+        """About how much acked time a crash can cost, in milliseconds, while /readyz is green."""
+        return loss_window_ms(self.settings)
 
     def not_ready(self) -> str | None:
-        """Why it is not ready to serve, or None where it is."""
-        return health.not_ready(self)
-
-    async def load(self) -> None:
-        """Load the recording and begin. Raises `StoreUnreadable`."""
-        oldest = None if self.store is None else partial(getattr, self.store, "oldest")
-        states, ids = CurrentStates(), RecentIds(self.settings.dedupe_ids, oldest)
-        sequencer = await self._load_store(states, ids)
-        # Where an ack means "on disk", nothing is seen before it is there.
-        held = Held(sequencer, states) if self.store is not None and self.commits else None
-        hub = await self._stack.enter_async_context(
-            Hub.run(
-                held or sequencer,
-                held.states if held is not None else states,
-                self.store,
-                lambda: 0 if self.store is None else self.store.durable,
-                limits=socket_limits(self.settings),
-                heartbeat_seconds=self.settings.heartbeat_interval / 1000,
-                signed_head=self._signed_head,
-                head_seconds=self.settings.head_interval / 1000,
-                durability=self.settings.durability,
-                loss_window_ms=self.loss_window_ms if self.store is not None else 0,
-                clock=self.clock,
-                metrics=self.metrics,
-            )
-        )
-        self.clock_watch = watch = ClockWatch(
-            self.clock,
-            self.metrics,
-            lambda: sequencer.recorded_at,
-            doubted_since=self._facts.get("clock_doubt", ""),
-            is_trusted=self.settings.trust_clock,
-        )
-        watch.look()
-        await self._stack.enter_async_context(looking("jobs-clock", watch.look))
-        self.room = await self._stack.enter_async_context(
-            Room.watch(self.store or states, self._memory_limit, prunes=self._prunes_memory)
-        )
-        intake = Intake(
-            sequencer,
-            ids,
-            hub,
-            self.store,
-            self.clock,
-            self.metrics,
-            limits=publish_limits(self.settings),
-            redactor=redactor_of(self.settings),
-            refusal=self.room.refusal,
-            held=held,
-        )
-        if self.store is not None:
-            self.store.on_withdrawn(intake.withdraw)
-            store = self.store
-            store.on_progress(lambda: hub.recorded(store.recorded))
-            store.on_progress(intake.on_progress)
-            store.on_progress(self.room.on_progress)
-            await self._start_jobs(self.store, watch)
-            eraser = Eraser.run(self.store, intake, hub, self.clock)
-            self._eraser = await self._stack.enter_async_context(eraser)
-        self._stack.callback(self.stop_intake)
-        self._parts = (hub, intake)
-        health.offer_gauges(self, hub)
-        self.loading = ""
-        self.door.open(hub, intake)
+        """Why it is not ready to serve, in words, or None where it is."""
+        if self.stopping:
+            return "stopping"
+        store = self.store
+        if store is not None and store.failure is not None:
+            return f"recording failed: {store.failure}"
+        if store is not None and store.trouble is not None:
+            return f"nothing can be put on disk: {store.trouble}"
+        if (rejection := self.memory_guard.rejection()) is not None:
+            return f"the memory limit is reached: {rejection.message}"
+        return None if self._recording is None else _not_kept_up(self._recording)
 
     def stop_intake(self) -> None:
-        """Take nothing more and admit nobody; what was accepted is still recorded."""
+        """Take nothing more; what was accepted is still recorded."""
         self.stopping = True
-        self.door.shut("stopping")
-        if self._parts is not None:
-            self._parts[1].close()
-
-    def renew_tokens(self) -> int:
-        """Read the files of tokens and of keys again. What was granted by one that is gone ends, with 4401.
-
-        Returns:
-            How many connections were closed for it. Answers under way end with their next piece.
-
-        Raises:
-            InvalidSetting: A file cannot be read or used; everything stays as it was.
-        """
-        authority = self.request_guard.authority
-        authority.renew(authority_of(self.settings, self.clock.now_ms))
-        closed = 0 if self._parts is None else self._parts[0].revoke(authority.holds)
-        logger.bind(closed=closed).info("tokens and keys are read again")
-        return closed
-
-    def end_streams(self) -> None:
-        """Let every `/api/stream` end behind what is queued for it."""
-        if self._parts is not None:
-            self._parts[0].end_streams()
+        self.intake.close()
 
     async def publish(self, text: bytes, *, lines: bool = False) -> Accepted:
         """Record and broadcast the deltas of a JSON text, all or none.
@@ -296,13 +207,150 @@ class Recorder:
         )
         return EmbeddedSubscription(self.hub, wanted)
 
-    async def _signed_head(self) -> Signed[Head] | None:
-        return None if self.store is None else await self.store.head()
+
+class Loading:
+    """A recorder that holds its file and is not loaded yet. Made by `prepare_recorder`; `load` makes the recorder.
+
+    Args:
+        settings: Its settings.
+        store: Where it will record, open; None where recording is off.
+        clock, metrics: As everywhere.
+        stack: Closes what `load` opens, before the store is closed.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: SqliteStore | None,
+        clock: Clock,
+        metrics: Metrics,
+        stack: AsyncExitStack,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.metrics = metrics
+        self.progress = "loading"  # how far it is, in words
+        self._store = store
+        self._stack = stack
+        metrics.gauge("recorder_ready", READY_HELP, lambda: 0.0)
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether what is published will be recorded."""
+        return self._store is not None
+
+    def not_ready(self) -> str:
+        """Why it is not ready to serve."""
+        return self.progress
+
+    async def load(self) -> Recorder:
+        """Load the recording and begin.
+
+        Raises:
+            StoreUnreadable: The file cannot be used; it is left as it is.
+        """
+        oldest = None if self._store is None else partial(getattr, self._store, "oldest")
+        states, ids = CurrentStates(), RecentIds(self.settings.dedupe_ids, oldest)
+        sequencer, facts = await self._load_store(states, ids)
+        # Where an ack means "on disk", nothing is seen before it is there.
+        is_held = self._store is not None and self.settings.durability == "commit"
+        held = Held(sequencer, states) if is_held else None
+        hub = await self._open_hub(held or sequencer, held.states if held is not None else states)
+        watch = await self._watch_clock(sequencer, facts)
+        guard = await self._stack.enter_async_context(
+            MemoryGuard.watch(self._store or states, self._memory_limit, prunes=self._prunes_memory)
+        )
+        intake = self._intake(sequencer, ids, hub, guard, held)
+        recording = None
+        if self._store is not None:
+            recording = await self._start_recording(self._store, hub, intake, watch, guard, facts)
+        recorder = Recorder(self.settings, hub, intake, watch, guard, recording, self.clock, self.metrics)
+        self._stack.callback(recorder.stop_intake)
+        return recorder
+
+    async def _open_hub(self, order: Sequencer | Held, states: CurrentStates) -> Hub:
+        settings, store = self.settings, self._store
+        return await self._stack.enter_async_context(
+            Hub.run(
+                order,
+                states,
+                store,
+                lambda: 0 if store is None else store.durable,
+                limits=socket_limits(settings),
+                heartbeat_seconds=settings.heartbeat_interval / 1000,
+                signed_head=_no_head if store is None else store.head,
+                head_seconds=settings.head_interval / 1000,
+                durability=settings.durability,
+                loss_window_ms=0 if store is None else loss_window_ms(settings),
+                clock=self.clock,
+                metrics=self.metrics,
+            )
+        )
+
+    async def _watch_clock(self, sequencer: Sequencer, facts: dict[str, str]) -> ClockWatch:
+        watch = ClockWatch(
+            self.clock,
+            self.metrics,
+            lambda: sequencer.recorded_at,
+            doubted_since=facts.get("clock_doubt", ""),
+            is_trusted=self.settings.trust_clock,
+        )
+        watch.look()
+        await self._stack.enter_async_context(looking("jobs-clock", watch.look))
+        return watch
+
+    def _intake(
+        self, sequencer: Sequencer, ids: RecentIds, hub: Hub, guard: MemoryGuard, held: Held | None
+    ) -> Intake:
+        return Intake(
+            sequencer,
+            ids,
+            hub,
+            self._store,
+            self.clock,
+            self.metrics,
+            limits=publish_limits(self.settings),
+            redactor=redactor_of(self.settings),
+            refusal=guard.rejection,
+            held=held,
+        )
+
+    async def _start_recording(
+        self,
+        store: SqliteStore,
+        hub: Hub,
+        intake: Intake,
+        watch: ClockWatch,
+        guard: MemoryGuard,
+        facts: dict[str, str],
+    ) -> Recording:
+        settings, enter = self.settings, self._stack.enter_async_context
+        store.on_withdrawn(intake.withdraw)
+        for callback in (lambda: hub.recorded(store.recorded), intake.on_progress, guard.on_progress):
+            store.on_progress(callback)
+        maintenance = Maintenance(
+            store,
+            Retention(settings.retention_days, settings.max_deltas, self._max_bytes),
+            self.clock,
+            self.metrics,
+            facts.get("last_prune_at"),
+            on_pruned=guard.look,
+            clock_watch=watch,
+        )
+        scheduler = await enter(Scheduler.run(maintenance, settings.snapshot_interval))
+        store.on_progress(scheduler.on_progress)
+        watch.on_step = scheduler.on_clock_step
+        tasks = [*scheduler.tasks, *guard.tasks]
+        watchdog = await enter(
+            Watchdog.run(store, maintenance, self.clock, settings.snapshot_interval, tasks)
+        )
+        eraser = await enter(Eraser.run(store, intake, hub, self.clock))
+        return Recording(store, maintenance, eraser, watchdog)
 
     @property
     def _prunes_memory(self) -> bool:
-        """Whether the oldest give way at the limit of memory, and not the publishers."""
-        return self.store is not None and self.settings.memory_full_policy == "prune"
+        """Whether the oldest deltas give way at the limit of memory, and not the publishers."""
+        return self._store is not None and self.settings.memory_full_policy == "prune"
 
     @property
     def _memory_limit(self) -> int | None:
@@ -319,18 +367,13 @@ class Recorder:
         limits = [self.settings.max_db_bytes, self._memory_limit if self._prunes_memory else None]
         return min((limit for limit in limits if limit is not None), default=None)
 
-    def _loaded(self) -> tuple[Hub, Intake]:
-        if self.stopping and self._parts is None:
-            raise Closed("the recorder is stopping")
-        if self._parts is None:
-            raise Unavailable(f"the recorder is {self.loading}", hint="try again in a moment")
-        return self._parts
-
-    async def _load_store(self, states: CurrentStates, ids: RecentIds) -> Sequencer:
+    async def _load_store(self, states: CurrentStates, ids: RecentIds) -> tuple[Sequencer, dict[str, str]]:
+        """Fill states and ids; return the sequencer that goes on, and the small facts of the database."""
         chained = self.settings.hash_chain
-        if self.store is None:
-            return Sequencer(new_epoch(self.clock.now_ms()), 0, GENESIS if chained else None, "", states)
-        store, begin = self.store, self.clock.monotonic()
+        if self._store is None:
+            hash_ = GENESIS if chained else None
+            return Sequencer(new_epoch(self.clock.now_ms()), 0, hash_, "", states), {}
+        store, begin = self._store, self.clock.monotonic()
         loaded = await store.load(self._on_loading)
         after = ""
         while rows := await store.states.living(after):
@@ -347,39 +390,101 @@ class Recorder:
             head=loaded.head,
             seconds=round(self.clock.monotonic() - begin, 3),
         ).info("recording loaded")
-        self._facts = loaded.meta
-        return Sequencer(
-            loaded.epoch, loaded.head, loaded.last_hash if chained else None, loaded.last_recorded_at, states
-        )
+        hash_ = loaded.last_hash if chained else None
+        return Sequencer(loaded.epoch, loaded.head, hash_, loaded.last_recorded_at, states), loaded.meta
 
     def _on_loading(self, left: int, total: int) -> None:
         done = 100 * (total - left) // max(total, 1)
-        self.loading = f"loading ({done} %)"
+        self.progress = f"loading ({done} %)"
         logger.bind(percent=done).info("loading")
 
-    async def _start_jobs(self, store: SqliteStore, watch: ClockWatch) -> None:
-        settings = self.settings
-        self.maintenance = Maintenance(
-            store,
-            Retention(settings.retention_days, settings.max_deltas, self._max_bytes),
-            self.clock,
-            self.metrics,
-            self._facts.get("last_prune_at"),
-            on_pruned=self.room.look if self.room is not None else None,
-            clock_watch=watch,
-        )
-        scheduler = await self._stack.enter_async_context(
-            Scheduler.run(self.maintenance, settings.snapshot_interval)
-        )
-        store.on_progress(scheduler.on_progress)
-        watch.on_step = scheduler.on_clock_step
-        self.watchdog = await self._stack.enter_async_context(
-            Watchdog.run(store, self.maintenance, self.clock, settings.snapshot_interval, scheduler.tasks)
-        )
+
+async def _no_head() -> None:
+    """Return the signed head of a recorder that records nothing: none."""
+
+
+def loss_window_ms(settings: Settings) -> int:
+    """Return about how much acked time a crash can cost, in milliseconds, while snapshots succeed."""
+    return 0 if settings.durability == "commit" else settings.snapshot_interval
+
+
+def _not_kept_up(recording: Recording) -> str | None:
+    """Return why what is recorded is not kept up on disk, or None where it is."""
+    maintenance = recording.maintenance
+    if maintenance.snapshot_error is not None:
+        failures = maintenance.snapshot_failures
+        return f"snapshots fail ({failures} in a row): {maintenance.snapshot_error}"
+    return recording.watchdog.overdue()
+
+
+def _offer_gauges(recorder: Recorder) -> None:
+    """Let the metrics read what the recorder's parts know."""
+    gauge, hub, guard, watch = (
+        recorder.metrics.gauge,
+        recorder.hub,
+        recorder.memory_guard,
+        recorder.clock_watch,
+    )
+    gauge("recorder_ready", READY_HELP, lambda: float(recorder.not_ready() is None))
+    gauge("recorder_recording", "1 when what is published is recorded", lambda: float(recorder.is_recording))
+    gauge("recorder_head", "Highest seq given", lambda: hub.head)
+    gauge("recorder_tasks", "Tasks of the event loop", lambda: len(asyncio.all_tasks()))
+    if guard.limit is not None:
+        gauge("recorder_memory_bytes", "Memory that the database takes", lambda: guard.used)
+        gauge("recorder_memory_limit_bytes", "Memory that it may take", lambda: guard.limit)
+    gauge("recorder_subscribers", "Connections that subscribe", lambda: hub.subscribers)
+    gauge("recorder_publishers", "Connections that publish", lambda: hub.publishers)
+    gauge("recorder_outbox_bytes", "Bytes written to subscribers and not yet taken", lambda: hub.outbox_bytes)
+    gauge("recorder_slowest_lag_bytes", "The same, of the slowest subscriber", lambda: hub.lag_bytes)
+    gauge(
+        "recorder_slowest_lag_deltas",
+        "Distance of the slowest catching up to the head",
+        lambda: hub.lag_deltas,
+    )
+    gauge(
+        "recorder_clock_behind_seconds",
+        "How far the clock is behind the newest record",
+        lambda: watch.behind_ms / 1000,
+    )
+    if recorder.is_recording:
+        _offer_recording_gauges(recorder.parts, recorder.metrics, recorder.clock)
+
+
+def _offer_recording_gauges(recording: Recording, metrics: Metrics, clock: Clock) -> None:
+    gauge, store, maintenance = metrics.gauge, recording.store, recording.maintenance
+    gauge("recorder_recorded_head", "Highest seq recorded in memory", lambda: store.recorded)
+    gauge("recorder_durable_head", "Highest seq on disk", lambda: store.durable)
+    gauge("recorder_oldest", "First seq kept", lambda: store.oldest)
+    gauge("recorder_deltas", "Deltas kept", lambda: store.count)
+    gauge("recorder_queue_deltas", "Deltas accepted and not yet recorded", lambda: store.waiting)
+    gauge("recorder_snapshot_size_bytes", "Size of the database file", store.file_size)
+    gauge(
+        "recorder_snapshot_age_seconds",
+        "Time since the last snapshot",
+        lambda: _snapshot_age(recording, clock),
+    )
+    gauge(
+        "recorder_snapshot_lag_seconds",
+        "How long the file is behind",
+        lambda: recording.watchdog.lag_seconds,
+    )
+    gauge(
+        "recorder_prune_withheld",
+        "1 while pruning by age waits because the clock is in doubt",
+        lambda: float(maintenance.withheld is not None),
+    )
+
+
+def _snapshot_age(recording: Recording, clock: Clock) -> float | None:
+    """Return seconds since the last snapshot; None before the first."""
+    if recording.maintenance.saved_at is not None:
+        return clock.monotonic() - recording.maintenance.saved_at
+    last = recording.store.last_snapshot_at
+    return None if last is None else max(0.0, (clock.now_ms() - parse_ms(last)) / 1000)
 
 
 def _signer(settings: Settings) -> Sign | None:
-    """What signs heads and receipts. Raises `InvalidSetting` where there can be no key."""
+    """Return what signs heads and receipts. Raises `InvalidSetting` where there can be no key."""
     if settings.key_file is None:
         return None
     key = open_key(settings.key_file)
@@ -387,7 +492,7 @@ def _signer(settings: Settings) -> Sign | None:
 
 
 def socket_limits(settings: Settings) -> SocketLimits:
-    """What connections may do."""
+    """Return what connections may do."""
     return SocketLimits(
         soft_bytes=settings.slow_soft_bytes,
         soft_seconds=settings.slow_soft_time / 1000,
@@ -402,7 +507,11 @@ def socket_limits(settings: Settings) -> SocketLimits:
 
 
 def redactor_of(settings: Settings) -> Redactor | None:
-    """What takes secrets out of states, where the settings ask for it. Raises `InvalidSetting` where there is no key."""
+    """Return what takes secrets out of states, where the settings ask for it.
+
+    Raises:
+        InvalidSetting: There is no key.
+    """
     if not settings.redact_keys and not settings.redact_patterns:
         return None
     # Ed25519 signs the same with the same: a salt that lasts as long as the key, is nowhere else, and needs no file.
@@ -415,7 +524,7 @@ def redactor_of(settings: Settings) -> Redactor | None:
 
 
 def publish_limits(settings: Settings) -> PublishLimits:
-    """What one publish may hold."""
+    """Return what one publish may hold."""
     return PublishLimits(
         settings.max_delta_bytes,
         settings.max_message_bytes,
@@ -424,26 +533,20 @@ def publish_limits(settings: Settings) -> PublishLimits:
     )
 
 
-def publish_rate(settings: Settings) -> PublishRate:
-    """How fast a publisher may go."""
-    return PublishRate(settings.publish_rate, settings.publish_burst, settings.publish_max_delay / 1000)
-
-
 @asynccontextmanager
-async def prepare_recorder(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Recorder]:
-    """A recorder that holds its file but has not loaded it; `load` begins.
+async def prepare_recorder(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Loading]:
+    """Open a recorder as far as it goes fast: its file is taken and checked, and not loaded.
 
     Args:
         settings: Its settings.
         clock: The machine's by default.
 
     Raises:
-        InvalidSetting: A file with tokens or keys cannot be used.
+        InvalidSetting: The file with the key cannot be used.
         StoreLocked, StoreUnreadable: The file cannot be used; it is left as it is.
     """
     clock = clock or SystemClock()
     metrics = Metrics()
-    authority = authority_of(settings, clock.now_ms)
     async with AsyncExitStack() as stack:
         store: SqliteStore | None = None
         if settings.persist:
@@ -462,13 +565,12 @@ async def prepare_recorder(settings: Settings, *, clock: Clock | None = None) ->
             )
             store = await stack.enter_async_context(SqliteStore.open(config, clock, metrics))
         parts = await stack.enter_async_context(AsyncExitStack())  # closed before the store
-        recorder = Recorder(settings, store, authority, clock, metrics, parts)
-        yield recorder
+        yield Loading(settings, store, clock, metrics, parts)
 
 
 @asynccontextmanager
 async def open_recorder(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Recorder]:
-    """A recorder in one's own program: `async with open_recorder(load_settings(persist="1")) as recorder:`.
+    """Open a recorder in one's own program: `async with open_recorder(load_settings(persist="1")) as recorder:`.
 
     Args:
         settings: Its settings; HOST, PORT and what concerns connections have no effect.
@@ -477,6 +579,5 @@ async def open_recorder(settings: Settings, *, clock: Clock | None = None) -> As
     Raises:
         StoreLocked, StoreUnreadable: The file cannot be used; it is left as it is.
     """
-    async with prepare_recorder(settings, clock=clock) as recorder:
-        await recorder.load()
-        yield recorder
+    async with prepare_recorder(settings, clock=clock) as loading:
+        yield await loading.load()

@@ -12,9 +12,15 @@ import orjson
 import pytest
 
 from recorder.app import open_recorder, prepare_recorder
-from recorder.core.errors import Closed, InvalidDelta, NotRecording, StoreLocked, Unavailable
+from recorder.core.errors import Closed, InvalidDelta, NotRecording, StoreLocked
+from recorder.core.metrics import Metrics
 from tests.support.app import delta, running_app, settings_for, some, turn
 from tests.support.wire import connect
+
+
+def gauge(metrics: Metrics, name: str) -> float:
+    (line,) = [line for line in metrics.render().decode().splitlines() if line.startswith(f"{name} ")]
+    return float(line.split()[1])
 
 
 async def test_it_publishes_subscribes_and_is_there_again_after_a_clean_stop(tmp_path: Path) -> None:
@@ -41,7 +47,7 @@ async def test_with_recording_off_there_is_no_trace_on_disk(tmp_path: Path) -> N
             await out.texts(some(200))
             assert await wire.deltas(200) == list(range(1, 201))
             assert [event["seq"] for event in (await out.take(201))[1:]] == list(range(1, 201))
-        for what in ("recording", "upkeep"):
+        for what in ("recording", "maintenance", "eraser"):
             with pytest.raises(NotRecording):
                 getattr(app.recorder, what)
     assert os.listdir(tmp_path) == []
@@ -66,12 +72,12 @@ async def test_what_is_refused_is_refused_whole(tmp_path: Path) -> None:
 
 async def test_before_it_is_loaded_and_after_it_is_closed_it_says_so(tmp_path: Path) -> None:
     settings = settings_for(tmp_path)
-    async with prepare_recorder(settings) as recorder:
-        assert recorder.not_ready() == "loading"
-        with pytest.raises(Unavailable):
-            await recorder.publish(b"{}")
-        await recorder.load()
+    async with prepare_recorder(settings) as loading:
+        assert loading.not_ready() == "loading"
+        assert gauge(loading.metrics, "recorder_ready") == 0
+        recorder = await loading.load()
         assert recorder.not_ready() is None
+        assert gauge(loading.metrics, "recorder_ready") == 1
     assert recorder.not_ready() == "stopping"
     with pytest.raises(Closed):
         await recorder.publish(orjson.dumps(delta()))
@@ -83,10 +89,8 @@ async def test_one_that_is_closed_before_it_was_loaded_leaves_the_file_alone(tmp
         await recorder.publish(orjson.dumps(some(3)))
         epoch = recorder.hub.epoch
     before = settings.db_path.read_bytes()
-    async with prepare_recorder(settings) as recorder:
-        recorder.stop_intake()
-        with pytest.raises(Closed):
-            _ = recorder.hub
+    async with prepare_recorder(settings):
+        pass
     assert settings.db_path.read_bytes() == before
     async with open_recorder(settings) as recorder:
         assert recorder.hub.epoch == epoch
@@ -187,11 +191,11 @@ async def test_an_observer_that_raises_ends_neither_recording_nor_anything_else(
         for seq in (1, 2):
             await out.text(delta())
             assert (await out.event())["seq"] == seq
-        await app.recorder.upkeep.snapshot()
+        await app.recorder.maintenance.snapshot()
         assert app.recorder.recording.failure is None
         assert app.recorder.recording.durable == 2
         assert app.recorder.not_ready() is None
         assert len(told) >= 2
-        assert app.recorder.metrics.callback_errors["progress"] == len(told)
+        assert app.gateway.metrics.callback_errors["progress"] == len(told)
     async with running_app(tmp_path, durability=durability) as app:
         assert app.head == 2

@@ -132,7 +132,7 @@ async def crash(folder: Path, copy: Path, **flags: Any) -> None:
     """What a power cut would leave of a recorder with ten deltas, four of them in the file: copied to `copy`."""
     async with running_app(folder, durability="commit", snapshot_interval=86_400_000, **flags) as app:
         await app.publish(*some(4, "a"))
-        await app.recorder.upkeep.snapshot()
+        await app.recorder.maintenance.snapshot()
         await app.publish(*some(6, "b"))
         shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("*.lock"))
 
@@ -147,7 +147,7 @@ async def test_after_a_crash_the_epoch_goes_on_with_everything_whatever_the_mode
         assert (app.head, recording.durable, recording.on_file) == (10, 10, 4)
         async with app.connect(f"/ws?since={app.at(3)}") as wire:
             assert await wire.deltas(10) == list(range(4, 11))
-        await app.recorder.upkeep.snapshot()
+        await app.recorder.maintenance.snapshot()
         # What is in the file is in no segment; with `commit` an empty one is there for what comes.
         left = segment_files(database(tmp_path / "b"))
         assert [segment.path.read_bytes() for segment in left] == [MAGIC] * (durability == "commit")
@@ -197,7 +197,7 @@ async def test_damage_in_the_commit_log_that_is_accepted_costs_what_is_behind_it
 ) -> None:
     async with running_app(tmp_path / "a", durability="commit", snapshot_interval=86_400_000) as app:
         await app.publish(*some(4, "a"))
-        await app.recorder.upkeep.snapshot()
+        await app.recorder.maintenance.snapshot()
         for n in range(6):
             await app.publish(delta("b", n))
         shutil.copytree(tmp_path / "a", tmp_path / "b", ignore=shutil.ignore_patterns("*.lock"))
@@ -242,7 +242,7 @@ async def test_a_file_has_a_signed_head_from_its_first_moment_on(tmp_path: Path)
 async def test_pruning_keeps_what_is_only_in_the_commit_log(tmp_path: Path) -> None:
     async with running_app(tmp_path, durability="commit", snapshot_interval=86_400_000) as app:
         await app.publish(*some(4))
-        await app.recorder.upkeep.snapshot()
+        await app.recorder.maintenance.snapshot()
         await app.publish(*some(4))
         assert await app.recorder.recording.prune(8, "all") == 4
         assert app.recorder.recording.oldest == 5
@@ -253,7 +253,7 @@ async def test_stopping_in_order_answers_what_was_sent_first(tmp_path: Path) -> 
         await wire.event()
         await wire.texts([delta(n=n) for n in range(100)])
         assert [event["seq"] for event in await wire.take(100)] == list(range(1, 101))
-        app.recorder.stop_intake()
+        app.gateway.stop_intake()
         for connection in list(app.recorder.hub._sockets):
             connection.shutdown()
         assert (await wire.ending()).code == CloseCode.GOING_AWAY
@@ -264,11 +264,11 @@ async def test_while_another_file_has_the_databases_place_nothing_is_acked(tmp_p
     path = database(tmp_path)
     async with running_app(tmp_path, durability="commit", snapshot_interval=86_400_000) as app:
         await app.publish(*some(5))
-        await app.recorder.upkeep.snapshot()
+        await app.recorder.maintenance.snapshot()
         path.rename(tmp_path / "ours")
         path.write_bytes(b"somebody else's")
         with pytest.raises(StoreError, match="another file has taken its place"):
-            await app.recorder.upkeep.snapshot(even_if_clean=True)
+            await app.recorder.maintenance.snapshot(even_if_clean=True)
         with pytest.raises(StoreError, match="the database file is gone"):
             await app.publish(delta("x"))
         assert path.read_bytes() == b"somebody else's"

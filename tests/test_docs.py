@@ -50,7 +50,8 @@ def test_every_metric_is_in_the_table() -> None:
         for line in metrics.render().decode().splitlines()
         if line.startswith("# HELP") and " Deprecated: " not in line
     }
-    source = (ROOT / "recorder/api/health.py").read_text(encoding="utf-8")
+    files = ("app.py", "server/gateway.py")
+    source = "".join((ROOT / "recorder" / name).read_text(encoding="utf-8") for name in files)
     gauges = set(re.findall(r'gauge\(\s*"(recorder_[a-z_]+)"', source))
     made = {name for name in rendered | gauges if not name.endswith("_created")}
     assert named == made

@@ -35,8 +35,6 @@ FACES = {"__init__", "__main__"}
 """The package's own face, which gathers from all of them, and which anybody may ask for the version."""
 
 EXCEPTIONS: set[tuple[str, str]] = {
-    ("recorder.app", "recorder.api.health"),
-    ("recorder.app", "recorder.server.memory"),
     ("recorder.engine.hub", "recorder.net.event_stream"),
     ("recorder.engine.hub", "recorder.net.limits"),
     ("recorder.engine.hub", "recorder.net.publisher"),

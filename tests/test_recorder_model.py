@@ -239,7 +239,7 @@ class RecorderMachine(RuleBasedStateMachine):
     def prune(self, data: st.DataObject) -> None:
         older_than = self.entries[data.draw(st.integers(self.pruned, self.head - 1))].recorded_at
         gone = sum(entry.recorded_at < older_than for entry in self.entries[self.pruned :])
-        assert self.run(self.app.recorder.upkeep.prune(older_than)) == gone
+        assert self.run(self.app.recorder.maintenance.prune(older_than)) == gone
         self.pruned += gone
         self.run(self._read())
 

@@ -33,7 +33,7 @@ async def snapshot(request: Request) -> Response:
     """`POST /api/admin/snapshot`."""
     check_names(request.query_params, ())
     recorder = recorder_of(request)
-    result = await recorder.upkeep.snapshot(even_if_clean=True)
+    result = await recorder.maintenance.snapshot(even_if_clean=True)
     assert result is not None
     return json_response(
         {
@@ -48,9 +48,9 @@ async def snapshot(request: Request) -> Response:
 async def prune(request: Request) -> Response:
     """`POST /api/admin/prune`: by the settings, or `{"olderThan": time}`; `"trustClock": true` believes the clock."""
     check_names(request.query_params, ())
-    upkeep, store = recorder_of(request).upkeep, recorder_of(request).recording
+    maintenance, store = recorder_of(request).maintenance, recorder_of(request).recording
     older_than, trust_clock = parse_prune(await read_body(request, PRUNE_BYTES))
-    deleted = await upkeep.prune_asked(older_than, trust_clock=trust_clock)
+    deleted = await maintenance.prune_asked(older_than, trust_clock=trust_clock)
     return json_response({"deleted": deleted, "oldest": store.oldest, "olderThan": older_than})
 
 

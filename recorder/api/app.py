@@ -14,12 +14,11 @@ from starlette.routing import Route
 
 from recorder.api import admin, assets, docs, responses, sessions, status
 from recorder.api import deltas as history
-from recorder.api.context import guarded
+from recorder.api.context import Gateway, guarded
 from recorder.api.export import export_all
 from recorder.api.middleware import AccessMiddleware, ConcurrencyLimit, Cost, ErrorMiddleware, SafeHeaders
 from recorder.api.publish import publish
 from recorder.api.stream import stream
-from recorder.app import Recorder
 from recorder.core.errors import RecorderError, UpgradeRequired
 
 
@@ -70,23 +69,23 @@ ROUTES = [
 """Every route; HEAD comes with GET. The paths' parameters take slashes, since a session's id may hold them."""
 
 
-def application(recorder: Recorder) -> Starlette:
-    """Return the HTTP application of a recorder, which need not be loaded yet."""
-    settings, origins = recorder.settings, recorder.settings.allowed_origins
+def application(gateway: Gateway) -> Starlette:
+    """Return the HTTP application around a gateway, whose recorder need not be loaded yet."""
+    settings, origins = gateway.settings, gateway.settings.allowed_origins
     places: dict[Cost, int] = {"queries": settings.max_concurrent_queries, "exports": settings.max_exports}
-    limit = ConcurrencyLimit(places, recorder.metrics)
+    limit = ConcurrencyLimit(places, gateway.metrics)
     app = Starlette(
         routes=[guarded(route, limit) for route in ROUTES],
         middleware=[
             Middleware(SafeHeaders, origins=origins),
-            Middleware(ErrorMiddleware, metrics=recorder.metrics, log=recorder.sampled_log),
+            Middleware(ErrorMiddleware, metrics=gateway.metrics, log=gateway.sampled_log),
             Middleware(
                 AccessMiddleware,
-                guard=recorder.request_guard,
+                guard=gateway.request_guard,
                 origins=origins,
-                clock=recorder.clock,
-                metrics=recorder.metrics,
-                log=recorder.sampled_log,
+                clock=gateway.clock,
+                metrics=gateway.metrics,
+                log=gateway.sampled_log,
             ),
         ],
         exception_handlers={
@@ -96,5 +95,5 @@ def application(recorder: Recorder) -> Starlette:
     )
     # A path with a slash too many is another path: nothing here is found by guessing.
     app.router.redirect_slashes = False
-    app.state.recorder = recorder
+    app.state.gateway = gateway
     return app

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,17 +22,49 @@ from starlette.types import Receive, Scope, Send
 from recorder.api.middleware import ConcurrencyLimit, Cost
 from recorder.app import Recorder
 from recorder.auth.grants import Grant, Role
+from recorder.auth.request_guard import RequestGuard
+from recorder.config.settings import Settings
+from recorder.core.clock import Clock
 from recorder.core.errors import NotAllowed, NotAuthenticated, Unavailable
+from recorder.core.metrics import Metrics
+from recorder.core.sampled_log import SampledLog
+from recorder.net.upgrade import RecorderDoor
 from recorder.store.contract import Query
 from recorder.store.sqlite.store import SqliteStore
 from recorder.wire.events import without_hash
 
 
+class Gateway(Protocol):
+    """What the HTTP application asks of what stands around a recorder. It is there before the recorder is loaded."""
+
+    settings: Settings
+    clock: Clock
+    metrics: Metrics
+    request_guard: RequestGuard
+    door: RecorderDoor
+    sampled_log: SampledLog
+    is_recording: bool
+    stopping: bool
+
+    @property
+    def recorder(self) -> Recorder:
+        """The recorder. Raises `Unavailable` while it is being loaded."""
+        ...
+
+    def not_ready(self) -> str | None:
+        """Return why it is not ready to serve, in words; None where it is."""
+        ...
+
+
+def gateway_of(request: Request) -> Gateway:
+    """Return the gateway behind a request."""
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
 def recorder_of(request: Request) -> Recorder:
-    """The recorder behind a request."""
-    recorder = request.app.state.recorder
-    assert isinstance(recorder, Recorder)
-    return recorder
+    """Return the recorder behind a request. Raises `Unavailable` while it is being loaded."""
+    return gateway_of(request).recorder
 
 
 def grant_of(request: Request) -> Grant:
@@ -165,10 +198,10 @@ class GuardedEndpoint:
             check_rule(request, rule)
         except (NotAuthenticated, NotAllowed) as error:
             # The pattern, not the path: this is about who asked, and a path may be very long.
-            recorder = recorder_of(request)
-            recorder.metrics.turn_away(error.code)
+            gateway = gateway_of(request)
+            gateway.metrics.turn_away(error.code)
             address = request.state.caller.address
-            recorder.sampled_log.write(
+            gateway.sampled_log.write(
                 "INFO",
                 "request refused",
                 code=error.code,

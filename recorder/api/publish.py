@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
-from recorder.api.context import grant_of, recorder_of
+from recorder.api.context import gateway_of, grant_of, recorder_of
 from recorder.api.middleware import JSON, NDJSON
 from recorder.api.params import check_names
 from recorder.api.responses import json_response
@@ -23,16 +23,15 @@ from recorder.net.partial_messages import Unfinished
 async def publish(request: Request) -> Response:
     """Take one delta, an array or lines of them, all or none; 201 once they are recorded."""
     check_names(request.query_params, ())
-    recorder = recorder_of(request)
-    intake = recorder.intake
+    intake, door = recorder_of(request).intake, gateway_of(request).door
     are_lines = _are_lines(request.headers)
-    pace = recorder.door.paces.shared(network_of(request.state.caller.address))
+    pace = door.paces.shared(network_of(request.state.caller.address))
     # Held back before the body is read too: what has to wait waits at the publisher's, not in our memory.
     await intake.room()
     await _keep(pace)
     accept = intake.accept_lines if are_lines else intake.accept
     # It counts as unfinished as long as it waits for room, too.
-    with Body(recorder.door.unfinished) as body:
+    with Body(door.unfinished) as body:
         await body.read(request, intake.max_message_bytes)
         await intake.room()
         try:

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from recorder.api import health
-from recorder.api.context import grant_of, recorder_of, recording_of
+from recorder.api.context import gateway_of, grant_of, recorder_of, recording_of
 from recorder.api.openapi import description
 from recorder.api.params import check_names
 from recorder.api.responses import json_response
@@ -29,17 +29,17 @@ async def healthz(request: Request) -> Response:
 
 async def readyz(request: Request) -> Response:
     """`GET /readyz`: 200, or 503 with the reason; strangers are told no reason, which may speak of files."""
-    recorder = recorder_of(request)
-    reason = recorder.not_ready()
+    gateway = gateway_of(request)
+    reason = gateway.not_ready()
     if reason is not None:
         raise NotReady(reason if isinstance(request.state.grant, Grant) else "not ready")
     # A recorder that records nothing is ready, and must not look like one that does.
-    return json_response({"ready": True, "recording": recorder.store is not None})
+    return json_response({"ready": True, "recording": gateway.is_recording})
 
 
 async def metrics(request: Request) -> Response:
     """`GET /metrics`."""
-    return Response(recorder_of(request).metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+    return Response(gateway_of(request).metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
 
 async def openapi(request: Request) -> Response:

@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from recorder.api import params
-from recorder.api.context import grant_of, recorder_of
+from recorder.api.context import gateway_of, grant_of
 from recorder.api.middleware import ENDS_ITSELF
 from recorder.api.responses import head_response
 from recorder.auth.grants import Grant
@@ -34,16 +34,16 @@ HEADERS = {
 async def stream(request: Request) -> Response:
     """Events, until the reader goes."""
     params.check_names(request.query_params, params.STREAM)
-    recorder = recorder_of(request)
-    hub = recorder.hub
-    if recorder.stopping:
+    gateway = gateway_of(request)
+    hub, door = gateway.recorder.hub, gateway.door
+    if gateway.stopping:
         raise Closed("the recorder is stopping")
     grant = grant_of(request)
-    subscription = narrowed(_asked(request, recorder.door.limits.sessions), grant)
+    subscription = narrowed(_asked(request, door.limits.sessions), grant)
     if request.method == "HEAD":
         return head_response(HEADERS, MEDIA_TYPE)
     # To begin one costs as much as a WebSocket does, whatever it came by.
-    recorder.door.admission.upgrade(request.state.caller.address)
+    door.admission.upgrade(request.state.caller.address)
     return _Stream(hub, subscription, grant)
 
 

@@ -75,7 +75,7 @@ async def _jump(recorder: Recorder, clock: FakeClock, dice: random.Random, head:
         if step == STEPS // 2:
             middle = head
         if dice.random() < 0.3:
-            await recorder.upkeep.snapshot()
+            await recorder.maintenance.snapshot()
     return head, f"{recorder.hub.epoch}:{middle}"
 
 

@@ -1,16 +1,18 @@
-"""Room in memory: nothing more is taken while the database is larger than it may be.
+"""The guard over memory: publishes are rejected while the database in memory is larger than it may be.
 
 The last defence before the kernel ends the process. With the policy `prune` it stands behind pruning, which begins a
-little above the limit: it acts only where pruning cannot keep up, or cannot work because the disk says no. With `refuse`
-it is all there is, and acts at the limit. What a look at the database costs is paid once for each hundredth of the limit
-that is recorded, and once a second while there is no room; between looks the size is reckoned.
+little above the limit: it acts only where pruning cannot keep up, or cannot work because the disk says no. With `reject`
+it is all there is, and acts at the limit. The size is read once for each hundredth of the limit that is recorded, and
+once a second while the limit is reached; in between it is estimated.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Protocol
 
 from loguru import logger
@@ -37,7 +39,7 @@ class Sized(Protocol):
         ...
 
 
-class Room:
+class MemoryGuard:
     """See the module. Made by `watch`.
 
     Args:
@@ -54,16 +56,18 @@ class Room:
         self._recorded_then = 0  # bytes recorded until then
         self._due = asyncio.Event()  # set when it is time to look
         self._was_full = False  # at the last look
+        self.tasks: list[asyncio.Task[None]] = []  # that run as long as this does
 
     @classmethod
     @asynccontextmanager
-    async def watch(cls, store: Sized, limit: int | None, *, prunes: bool) -> AsyncIterator[Room]:
+    async def watch(cls, store: Sized, limit: int | None, *, prunes: bool) -> AsyncIterator[MemoryGuard]:
         """Watch until the block is left."""
-        room = cls(store, limit, prunes=prunes)
-        await room.look()
-        watching = asyncio.create_task(room._watch(), name="jobs-room")
+        guard = cls(store, limit, prunes=prunes)
+        await guard.look()
+        watching = asyncio.create_task(guard._watch(), name="jobs-memory-guard")
+        guard.tasks.append(watching)
         try:
-            yield room
+            yield guard
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
@@ -84,13 +88,13 @@ class Room:
         """Whether nothing more may be taken."""
         return self._most is not None and self.used > self._most
 
-    def refusal(self) -> StorageFull | None:
-        """Why nothing is taken, if so."""
+    def rejection(self) -> StorageFull | None:
+        """Return why publishes are rejected; None where they are taken."""
         if not self.is_full:
             return None
         return StorageFull(
             f"the recording takes {self.used} bytes of memory, and {self._limit} are allowed",
-            hint="prune it or raise MAX_MEMORY; MEMORY_FULL_POLICY says what gives way",
+            hint="prune it or raise MAX_MEMORY; MEMORY_FULL_POLICY says what happens at the limit",
         )
 
     def on_progress(self) -> None:
@@ -110,14 +114,14 @@ class Room:
             self._was_full = self.is_full
             log = logger.bind(used=self.used, limit=self._limit)
             if self._was_full:
-                log.error("no room in memory: publishers are refused")
+                log.error("the memory limit is reached: publishes are rejected")
             else:
-                log.info("there is room in memory again")
+                log.info("memory is below its limit again: publishes are taken")
 
     async def _watch(self) -> None:
         while True:
             if self.is_full:
-                # Nobody publishes meanwhile, so nobody tells when there is room again.
+                # Nobody publishes meanwhile, so nobody tells when memory was freed.
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
             else:
                 await self._due.wait()
@@ -125,6 +129,45 @@ class Room:
             try:
                 await self.look()
             except Exception:
-                # The database may be busy or out of memory now: who stops looking would never see room again.
+                # The database may be busy or out of memory now: who stops looking would never see that it was freed.
                 logger.exception("the size of the database cannot be read")
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+
+CGROUP_FILES = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+
+
+def available_memory(files: Iterable[Path] = CGROUP_FILES) -> int | None:
+    """Return the bytes this process may use: what the machine has or its container is given, whichever is less.
+
+    What others use of it now is not counted, since it changes.
+
+    Args:
+        files: Where a container's limit stands (cgroup v2, then v1).
+
+    Returns:
+        None where the system does not say.
+    """
+    found = [size for path in files if (size := _limit(path)) is not None]
+    if (machine := _machine()) is not None:
+        found.append(machine)
+    return min(found, default=None)
+
+
+def _limit(path: Path) -> int | None:
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    # v2 says "max", v1 a number near 2**63, where there is no limit.
+    return int(text) if text.isdigit() and int(text) > 0 else None
+
+
+def _machine() -> int | None:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None  # Windows has no sysconf, and others have no such name

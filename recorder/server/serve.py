@@ -26,7 +26,7 @@ import uvicorn
 from loguru import logger
 
 from recorder.api.app import application
-from recorder.app import Recorder, prepare_recorder
+from recorder.app import Recorder
 from recorder.config.settings import Settings
 from recorder.config.validators import is_loopback
 from recorder.core.errors import RecorderError
@@ -35,6 +35,7 @@ from recorder.net.http import HttpConnection, HttpLimits
 from recorder.net.tls import ServerTls, server_tls
 from recorder.net.tls_handshake import TlsHandshake
 from recorder.net.websocket import WebSocket
+from recorder.server.gateway import Gateway, open_gateway
 from recorder.server.memory import GIVE_BACK_SECONDS, FreeMemory, settle_allocator
 
 # SQLite's threads must get the interpreter's lock back from a busy event loop soon: at the default of 5 ms
@@ -82,8 +83,8 @@ async def serve(
     try:
         # The last snapshot is taken when the recorder is left: the deadline holds until then.
         with _Signals(settings.shutdown_timeout / 1000) as signals:
-            async with prepare_recorder(settings) as recorder:
-                code = await _Run(recorder, listener, beside, tls).run(signals, on_ready)
+            async with open_gateway(settings) as gateway:
+                code = await _Run(gateway, listener, beside, tls).run(signals, on_ready)
     finally:
         listener.close()
     logger.info("stopped")
@@ -91,39 +92,39 @@ async def serve(
 
 
 class UvicornServer(uvicorn.Server):
-    """uvicorn's server around a recorder, with the signals left to others.
+    """uvicorn's server around a gateway, with the signals left to others.
 
     Args:
-        recorder: Answers the requests; need not be loaded yet.
+        gateway: Answers the requests; its recorder need not be loaded yet.
         tls: Speaks TLS with it; None: in the clear.
     """
 
-    def __init__(self, recorder: Recorder, tls: ServerTls | None = None) -> None:
-        self._recorder = recorder
+    def __init__(self, gateway: Gateway, tls: ServerTls | None = None) -> None:
+        self._gateway = gateway
         # A third each for the connections, for recording what is queued, and for the last snapshot.
-        seconds = min(CONNECTIONS_SECONDS, recorder.settings.shutdown_timeout / 3000)
+        seconds = min(CONNECTIONS_SECONDS, gateway.settings.shutdown_timeout / 3000)
         # Any callable with the contract of a protocol class will do.
         http: Callable[..., Any] = partial(
             HttpConnection,
-            admission=recorder.door.admission,
-            unfinished=recorder.door.unfinished,
-            limits=HttpLimits.of(recorder.settings),
-            metrics=recorder.metrics,
-            log=recorder.sampled_log,
+            admission=gateway.door.admission,
+            unfinished=gateway.door.unfinished,
+            limits=HttpLimits.of(gateway.settings),
+            metrics=gateway.metrics,
+            log=gateway.sampled_log,
         )
         if tls is not None:
             http = partial(
                 TlsHandshake,
                 http,
                 tls,
-                recorder.settings.request_head_timeout / 1000,
-                recorder.door.admission,
-                recorder.metrics,
+                gateway.settings.request_head_timeout / 1000,
+                gateway.door.admission,
+                gateway.metrics,
             )
         super().__init__(
             uvicorn.Config(
-                application(recorder),
-                ws=partial(WebSocket, door=recorder.door),  # type: ignore[arg-type]
+                application(gateway),
+                ws=partial(WebSocket, door=gateway.door),  # type: ignore[arg-type]
                 http=http,  # type: ignore[arg-type]
                 lifespan="off",
                 log_config=None,
@@ -131,13 +132,13 @@ class UvicornServer(uvicorn.Server):
                 server_header=False,
                 proxy_headers=False,
                 timeout_graceful_shutdown=seconds,  # type: ignore[arg-type]
-                timeout_keep_alive=recorder.settings.keep_alive_timeout / 1000,  # type: ignore[arg-type]
+                timeout_keep_alive=gateway.settings.keep_alive_timeout / 1000,  # type: ignore[arg-type]
             )
         )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close every connection in order, streams too: they would be waited for."""
-        self._recorder.end_streams()
+        self._gateway.end_streams()
         await super().shutdown(sockets)
 
     @contextlib.contextmanager
@@ -213,7 +214,7 @@ class _Run:
     """One run of the server.
 
     Args:
-        recorder: Holds its file, not loaded yet.
+        gateway: Its recorder is not loaded yet.
         listener: Bound.
         beside: As in `serve`.
         tls: As in `UvicornServer`.
@@ -221,17 +222,17 @@ class _Run:
 
     def __init__(
         self,
-        recorder: Recorder,
+        gateway: Gateway,
         listener: socket.socket,
         beside: Callable[[Recorder], Coroutine[Any, Any, None]] | None,
         tls: ServerTls | None,
     ) -> None:
-        self._recorder = recorder
+        self._gateway = gateway
         self._listener = listener
         self._beside = beside
         self._code = 0
         self._tls = tls
-        self._server = UvicornServer(recorder, tls)
+        self._server = UvicornServer(gateway, tls)
         self._url = base_url(listener, is_secure=tls is not None)
 
     async def run(self, signals: _Signals, on_ready: Callable[[str], None] | None) -> int:
@@ -244,7 +245,7 @@ class _Run:
         if self._beside is not None:
             tasks.append(asyncio.create_task(self._once_loaded(tasks[0], self._beside), name="server-beside"))
         url = self._url
-        logger.bind(recording=self._recorder.store is not None).info(f"listening on {url}")
+        logger.bind(recording=self._gateway.is_recording).info(f"listening on {url}")
         if on_ready is not None:
             on_ready(url)
         try:
@@ -257,7 +258,7 @@ class _Run:
 
     async def _load(self) -> None:
         try:
-            await self._recorder.load()
+            await self._gateway.load()
             gc.freeze()
         except RecorderError as error:
             logger.critical("the recording cannot be loaded: {}", str(error))
@@ -272,21 +273,21 @@ class _Run:
     ) -> None:
         await asyncio.wait([loading])
         if self._code == 0:
-            await work(self._recorder)
+            await work(self._gateway.recorder)
 
     def _fail(self) -> None:
         self._code = 1
         self._server.should_exit = True
 
     def _stop(self) -> None:
-        self._recorder.stop_intake()
+        self._gateway.stop_intake()
         self._server.should_exit = True
 
     def _hurry(self) -> None:
         self._server.force_exit = True
 
     def _renew(self) -> None:
-        for renew in (self._recorder.renew_tokens, self._renew_tls):
+        for renew in (self._gateway.renew_tokens, self._renew_tls):
             self._try_to_renew(renew, RENEW_AGAIN_SECONDS)
 
     def _try_to_renew(self, renew: Callable[[], object], again: Sequence[float]) -> None:

@@ -71,9 +71,9 @@ async def _made(folder: Path) -> Recording:
         await recorder.publish(_deltas(range(10)))
         clock.advance(60)
         await recorder.publish(_deltas(range(10, IN_FILE)))
-        await recorder.upkeep.prune(format_ms(clock.now_ms()))
+        await recorder.maintenance.prune(format_ms(clock.now_ms()))
         await recorder.eraser.erase("s1", "for the recording")
-        await recorder.upkeep.snapshot(even_if_clean=True)
+        await recorder.maintenance.snapshot(even_if_clean=True)
         clock.advance(60)
         for first in range(IN_FILE, IN_FILE + 20, 4):
             await recorder.publish(_deltas(range(first, first + 4)))

@@ -145,7 +145,7 @@ async def test_what_an_export_does_not_take_is_refused(tmp_path: Path) -> None:
     async with running_app(tmp_path) as app, client(app) as http:
         for query in ("format=xml", "format=", "format=csv&format=csv", "limit=5", "order=asc", "cursor=x"):
             await refused(await http.get(f"/api/export?{query}"), 400, "invalid_query")
-        assert app.recorder.metrics.failed_requests == 0
+        assert app.gateway.metrics.failed_requests == 0
 
 
 async def test_an_export_has_all_that_was_broadcast_before_it_and_ends_while_more_comes(
@@ -208,7 +208,7 @@ async def test_a_reader_who_leaves_amid_an_export_leaks_nothing(tmp_path: Path) 
         gc.collect()
         assert (len(asyncio.all_tasks()), threading.active_count()) == (tasks, threads)
         # Whoever leaves is no failure of ours.
-        assert app.recorder.metrics.failed_requests == 0
+        assert app.gateway.metrics.failed_requests == 0
         async with client(app) as http:
             assert (await http.get("/api/export")).text.count("\n") == MUCH_ROWS
 
@@ -219,11 +219,11 @@ async def test_an_export_that_pruning_overtakes_is_broken_off(tmp_path: Path) ->
         async with http.stream("GET", "/api/export") as response:
             parts = response.aiter_raw()
             await anext(parts)
-            assert (await app.recorder.upkeep.prune("9999-01-01T00:00:00.000Z")) == MUCH_ROWS
+            assert (await app.recorder.maintenance.prune("9999-01-01T00:00:00.000Z")) == MUCH_ROWS
             with pytest.raises(httpx.RemoteProtocolError):
                 async for _ in parts:
                     pass
-        assert app.recorder.metrics.failed_requests == 1
+        assert app.gateway.metrics.failed_requests == 1
 
 
 async def test_what_was_pruned_before_an_export_is_not_missed_by_it(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ async def test_what_was_pruned_before_an_export_is_not_missed_by_it(tmp_path: Pa
         await app.publish(*some(1500))
         clock.advance(1)
         await app.publish(*some(1500))
-        assert await app.recorder.upkeep.prune(format_ms(clock.now_ms())) == 1500
+        assert await app.recorder.maintenance.prune(format_ms(clock.now_ms())) == 1500
         lines = (await http.get("/api/export")).content.splitlines()
         assert [orjson.loads(line)["seq"] for line in lines] == list(range(1501, 3001))
 
@@ -240,13 +240,13 @@ async def test_what_was_pruned_before_an_export_is_not_missed_by_it(tmp_path: Pa
 async def test_the_head_of_an_export_costs_no_reading(tmp_path: Path) -> None:
     async with running_app(tmp_path) as app, client(app) as http:
         await app.publish(*some(3000))
-        before = app.recorder.metrics.render()
+        before = app.gateway.metrics.render()
         response = await http.head("/api/export?format=csv")
         assert (response.status_code, response.content) == (200, b"")
         assert response.headers["content-type"] == "text/csv; charset=utf-8"
         assert response.headers["content-disposition"] == 'attachment; filename="deltas.csv"'
         reads = [line for line in before.splitlines() if b"history_seconds_count" in line]
-        assert all(line in app.recorder.metrics.render() for line in reads)
+        assert all(line in app.gateway.metrics.render() for line in reads)
         await refused(await http.get("/api/export?format=xml"), 400, "invalid_query")
 
 

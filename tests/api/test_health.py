@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder.api.health import not_ready, stats
+from recorder.api.health import stats
 from recorder.app import open_recorder
 from recorder.core.clock import FakeClock
 from recorder.core.errors import StoreError
@@ -21,22 +21,22 @@ def gauges(text: bytes) -> dict[str, float]:
 
 async def test_it_is_ready_once_loaded_until_it_stops_and_not_while_snapshots_fail(tmp_path: Path) -> None:
     async with running_app(tmp_path, load=False) as app:
-        assert not_ready(app.recorder) == "loading"
-        await app.recorder.load()
-        assert not_ready(app.recorder) is None
+        assert app.gateway.not_ready() == "loading"
+        await app.gateway.load()
+        assert app.gateway.not_ready() is None
         await app.publish(*some(3))
         await refuse_writing(app)
         for times in (1, 2):
             with pytest.raises(StoreError):
-                await app.recorder.upkeep.snapshot()
-            said = not_ready(app.recorder)
+                await app.recorder.maintenance.snapshot()
+            said = app.gateway.not_ready()
             assert said is not None
             assert said.startswith(f"snapshots fail ({times} in a row): ")
         await refuse_writing(app, yes=False)
-        await app.recorder.upkeep.snapshot()
-        assert not_ready(app.recorder) is None
-        app.recorder.stop_intake()
-        assert not_ready(app.recorder) == "stopping"
+        await app.recorder.maintenance.snapshot()
+        assert app.gateway.not_ready() is None
+        app.gateway.stop_intake()
+        assert app.gateway.not_ready() == "stopping"
 
 
 async def test_the_figures_are_there_from_the_first_moment_on(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ async def test_the_figures_are_there_from_the_first_moment_on(tmp_path: Path) ->
             await wire.until("live")
             await out.until("hello")
             await app.publish(*some(3, "a"), *some(2, "b"))
-            await app.recorder.upkeep.snapshot()
+            await app.recorder.maintenance.snapshot()
             figures = await stats(app.recorder)
         assert (figures["deltaCount"], figures["sessionCount"], figures["durable"]) == (5, 2, 5)
         assert (figures["subscribers"], figures["publishers"]) == (1, 1)
@@ -69,8 +69,8 @@ async def test_without_a_recording_the_figures_say_so() -> None:
         figures = await stats(app.recorder)
         keys = {"enabled", "epoch", "head", "subscribers", "publishers"}
         assert (figures["enabled"], figures["head"], set(figures) >= keys) == (False, 3, True)
-        assert "recorder_head 3.0" in app.recorder.metrics.render().decode()
-        assert "recorder_durable_head" not in app.recorder.metrics.render().decode()
+        assert "recorder_head 3.0" in app.gateway.metrics.render().decode()
+        assert "recorder_durable_head" not in app.gateway.metrics.render().decode()
 
 
 async def test_gauges_are_read_when_they_are_asked_for(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ async def test_gauges_are_read_when_they_are_asked_for(tmp_path: Path) -> None:
         assert before["recorder_ready"] == 1
         assert "recorder_snapshot_age_seconds" not in before
         await recorder.publish(b'{"type":"created","sessionId":"s","after":1}')
-        await recorder.upkeep.snapshot()
+        await recorder.maintenance.snapshot()
         clock.advance(7)
         after = gauges(recorder.metrics.render())
         assert after["recorder_snapshot_age_seconds"] == 7

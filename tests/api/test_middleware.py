@@ -133,7 +133,7 @@ async def test_a_failure_is_told_without_details_and_logged_once_with_all(
         assert "job_runs" not in str(problem)
         # Other requests, on the same connection too, do not notice.
         assert (await http.get("/api/stats")).status_code == 200
-        assert app.recorder.metrics.failed_requests == 1
+        assert app.gateway.metrics.failed_requests == 1
         await memory.run(lambda conn: conn.execute("ALTER TABLE secret_name RENAME TO job_runs"))
     assert [line for line in log if line.startswith("ERROR")] == ["ERROR a request failed"]
     assert [record for record in caplog.records if record.name.startswith("uvicorn")] == []
@@ -152,7 +152,7 @@ async def test_a_failure_amid_an_answer_leaves_it_without_its_end(tmp_path: Path
         await memory.run(
             lambda conn: conn.execute("ALTER TABLE session_deltas RENAME COLUMN b TO before_state")
         )
-        assert app.recorder.metrics.failed_requests == 1
+        assert app.gateway.metrics.failed_requests == 1
     assert [line for line in log if line.startswith("ERROR")] == ["ERROR a request failed"]
 
 
@@ -327,7 +327,7 @@ async def test_more_questions_at_once_than_allowed_are_told_to_come_back(tmp_pat
             assert (await http.get("/healthz")).status_code == 200
         assert [(await task).status_code for task in held] == [200, 200, 200]
         questions = 2 * (len(QUESTIONS) - 1)
-        assert app.recorder.metrics.refused_queries == {"queries": questions, "exports": 2}
+        assert app.gateway.metrics.refused_queries == {"queries": questions, "exports": 2}
         assert (await http.get("/api/deltas")).status_code == 200
 
 

@@ -159,7 +159,7 @@ async def test_a_body_that_breaks_a_rule_is_refused_whole_with_its_place(
         assert (problem.get("index"), problem.get("place")) == (index, place)
         assert problem["detail"]
         assert app.head == 0
-        assert app.recorder.metrics.refused == {code: 1}
+        assert app.gateway.metrics.refused == {code: 1}
 
 
 async def test_an_id_with_other_content_is_a_conflict_and_nothing_of_the_body_is_taken(
@@ -225,9 +225,9 @@ async def test_it_is_refused_while_loading_and_while_stopping(tmp_path: Path) ->
         response = await post(http, GOOD)
         await refused(response, 503, "unavailable")
         assert response.headers["retry-after"] == "1"
-        await app.recorder.load()
+        await app.gateway.load()
         assert (await post(http, GOOD)).status_code == 201
-        app.recorder.stop_intake()
+        app.gateway.stop_intake()
         await refused(await post(http, GOOD), 503, "closed")
         # What was taken can still be read.
         assert await seqs(http) == [1]
@@ -294,7 +294,7 @@ async def test_a_publisher_who_leaves_amid_its_body_leaves_nothing_behind(
             tasks = list(app.server.server_state.tasks)
             wire.reset()
         await asyncio.gather(*tasks)
-        assert (app.head, app.recorder.metrics.failed_requests) == (0, 0)
+        assert (app.head, app.gateway.metrics.failed_requests) == (0, 0)
     assert [record for record in caplog.records if record.name.startswith("uvicorn")] == []
 
 

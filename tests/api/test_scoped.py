@@ -144,7 +144,7 @@ async def test_an_answer_under_way_ends_with_its_token(tmp_path: Path) -> None:
         assert (await wire.head())[0] == 200
         clock.advance(10)
         assert not (await wire.rest()).endswith(b"0\r\n\r\n")
-        assert app.recorder.metrics.failed_requests == 0
+        assert app.gateway.metrics.failed_requests == 0
 
 
 TEXTS = st.text(st.sampled_from("ab%_*é/\\'\""), min_size=1, max_size=3)

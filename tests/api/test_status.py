@@ -129,9 +129,9 @@ async def test_it_is_ready_when_it_is_loaded_and_alive_all_the_time(tmp_path: Pa
         assert (await http.get("/healthz")).text == "ok\n"
         assert (await http.get("/metrics")).status_code == 200
         await refused(await http.get("/api/stats"), 503, "unavailable")
-        await app.recorder.load()
+        await app.gateway.load()
         assert await get(http, "/readyz") == {"ready": True, "recording": True}
-        app.recorder.stop_intake()
+        app.gateway.stop_intake()
         assert (await refused(await http.get("/readyz"), 503, "not_ready"))["detail"] == "stopping"
         assert (await http.get("/healthz")).status_code == 200
 
@@ -255,11 +255,11 @@ async def test_what_was_pruned_has_a_receipt_that_is_signed_once_it_is_on_disk(t
             "prunes": [],
             "erasures": [],
         }
-        await app.recorder.upkeep.snapshot()
+        await app.recorder.maintenance.snapshot()
         await app.recorder.recording.prune(3, "3 deltas")
         (unsigned,) = (await get(http, "/api/receipts"))["prunes"]
         assert (unsigned["signature"], unsigned["basesDigest"]) == (None, None)
-        await app.recorder.upkeep.snapshot()
+        await app.recorder.maintenance.snapshot()
         (receipt,) = (await get(http, "/api/receipts"))["prunes"]
         assert holds(signed_of(PruneReceipt, receipt))
         assert (receipt["firstSeq"], receipt["lastSeq"], receipt["count"], receipt["policy"]) == (

@@ -177,7 +177,7 @@ async def test_a_reader_that_does_not_read_is_ended_and_resumes_and_costs_the_ot
         await slow.until("live")
         await quick.until("live")
         published = 0
-        while app.recorder.metrics.slow_closed == 0:
+        while app.gateway.metrics.slow_closed == 0:
             published = app.publish_nowait(*some(10, size=20_000))
             while app.recorder.hub.outbox_bytes > 300_000 or quick.last != app.at(published):
                 event = await quick.event()
@@ -206,17 +206,17 @@ async def test_a_slow_reader_of_history_gets_it_at_its_own_pace_in_bounded_memor
                 most = max(most, app.recorder.hub.outbox_bytes)
             assert seqs(events) == list(range(1, 301))
             assert most < 3 << 20
-            assert app.recorder.metrics.slow_closed == 0
+            assert app.gateway.metrics.slow_closed == 0
 
 
 async def test_stopping_ends_streams_behind_what_they_are_owed(tmp_path: Path) -> None:
     async with running_app(tmp_path) as app, streaming(app) as reader:
         await reader.until("live")
         app.publish_nowait(*some(3))
-        app.recorder.end_streams()
+        app.gateway.end_streams()
         assert seqs(await reader.rest()) == [1, 2, 3]
         await turn_until(lambda: app.recorder.hub.subscribers == 0)
-        app.recorder.stop_intake()
+        app.gateway.stop_intake()
         async with client(app) as http:
             await refused(await http.get("/api/stream"), 503, "closed")
 
@@ -230,7 +230,7 @@ NARROW = {
 
 async def fall_behind(app: App, clock: FakeClock) -> None:
     """Publish until the reader of a stream is found too slow."""
-    while not (app.recorder.metrics.conflations or app.recorder.metrics.slow_closed):
+    while not (app.gateway.metrics.conflations or app.gateway.metrics.slow_closed):
         app.publish_nowait(*some(20, size=1000))
         await turn()
         clock.advance(0.3)
@@ -259,7 +259,7 @@ async def test_slow_conflate_moves_a_slow_stream_on_instead_of_ending_it(tmp_pat
         assert (live["seq"], live["id"]) == (last, app.at(last))
         await app.publish(delta("s", 6))
         assert (await reader.event())["seq"] == last + 1
-        assert (app.recorder.metrics.conflations, app.recorder.metrics.slow_closed) == (1, 0)
+        assert (app.gateway.metrics.conflations, app.gateway.metrics.slow_closed) == (1, 0)
 
 
 async def test_a_heartbeat_amid_moving_on_is_no_place_to_resume_from(tmp_path: Path) -> None:
@@ -351,7 +351,7 @@ async def test_a_stream_whose_token_is_taken_away_is_told_so(tmp_path: Path) -> 
     ):
         await reader.until("live")
         listed.write_text("another-token-of-sixteen\n")
-        assert app.recorder.renew_tokens() == 1
+        assert app.gateway.renew_tokens() == 1
         assert [event["event"] for event in await reader.rest()] == ["error"]
 
 

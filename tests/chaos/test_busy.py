@@ -45,7 +45,7 @@ async def test_a_snapshot_that_hangs_holds_up_neither_recording_nor_delivery_nor
         await app.publish(*some(1000))
         assert await live.deltas(1000) == list(range(1, 1001))
         async with file_held_up(app):
-            snapshot = asyncio.create_task(app.recorder.upkeep.snapshot(), name="snapshot")
+            snapshot = asyncio.create_task(app.recorder.maintenance.snapshot(), name="snapshot")
             for n in range(20):
                 await out.texts(some(50))
                 assert [event["seq"] for event in await out.take(50)][-1] == 1050 + 50 * n
@@ -55,9 +55,9 @@ async def test_a_snapshot_that_hangs_holds_up_neither_recording_nor_delivery_nor
             assert not snapshot.done()
             assert app.recorder.recording.durable == 0
         await snapshot
-        await app.recorder.upkeep.snapshot()
+        await app.recorder.maintenance.snapshot()
         assert app.recorder.recording.durable == 2000
-        assert app.recorder.metrics.slow_closed == 0
+        assert app.gateway.metrics.slow_closed == 0
 
 
 async def test_deliveries_go_on_while_snapshots_prunes_exports_and_resumes_run(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ async def test_deliveries_go_on_while_snapshots_prunes_exports_and_resumes_run(t
         async def maintain() -> int:
             times = 0
             while not over.is_set():
-                await app.recorder.upkeep.snapshot()
+                await app.recorder.maintenance.snapshot()
                 await app.recorder.recording.prune(app.head - 1500, "test")
                 await turn(3)
                 times += 1
@@ -116,7 +116,7 @@ async def test_deliveries_go_on_while_snapshots_prunes_exports_and_resumes_run(t
         assert watching.result() == list(range(1, total + 1))
         assert all(task.result() > 0 for task in others)
         assert app.recorder.recording.oldest > 2000
-        assert app.recorder.metrics.slow_closed == 0
+        assert app.gateway.metrics.slow_closed == 0
 
 
 async def follow_to_live(wire: Wire) -> None:

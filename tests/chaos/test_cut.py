@@ -116,8 +116,8 @@ async def test_cut_a_hundred_times_at_any_byte_under_load_nothing_is_missed_and_
             assert got == wanted
             states = {item["sessionId"]: item["after"]["n"] for _, item in follower.deltas}
             assert states == dict.fromkeys(sessions, TOTAL)
-        assert app.recorder.metrics.slow_closed == 0
-        assert not [name for name in app.recorder.metrics.resumes if name.startswith("reset")]
+        assert app.gateway.metrics.slow_closed == 0
+        assert not [name for name in app.gateway.metrics.resumes if name.startswith("reset")]
 
 
 async def test_a_stalled_network_is_a_slow_reader_and_nothing_else(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ async def test_a_stalled_network_is_a_slow_reader_and_nothing_else(tmp_path: Pat
         app.narrow()
         async with app.connect() as healthy:
             await healthy.until("live")
-            while not app.recorder.metrics.slow_closed:
+            while not app.gateway.metrics.slow_closed:
                 await app.publish(*[delta("s0", n, after={"pad": "x" * 5000}) for n in range(20)])
                 await healthy.deltas(app.head)
                 clock.advance(0.2)

@@ -46,7 +46,7 @@ async def fall_behind(app: App, clock: FakeClock, session: str = "s") -> None:
         await turn()
         clock.advance(0.3)
         app.recorder.hub.sweep()
-        if app.recorder.metrics.conflations:
+        if app.gateway.metrics.conflations:
             return
     raise AssertionError("it was not found to be slow")
 
@@ -92,7 +92,7 @@ async def test_it_is_told_what_it_skipped_gets_the_states_and_goes_on(tmp_path: 
         async with client(app) as http:
             skipped = await seqs(http, after=told["from"], before=told["to"] + 1, order="asc", limit=500)
         assert skipped == list(range(told["from"] + 1, last + 1))
-        metrics = app.recorder.metrics
+        metrics = app.gateway.metrics
         assert (metrics.conflations, metrics.slow_closed) == (1, 0)
 
 
@@ -106,7 +106,7 @@ async def test_the_hard_limit_conflates_too_and_what_is_unsent_stays_bounded(tmp
             clock.advance(0.3)
             most = max(most, connection.unsent)
         assert most < 500_000
-        assert app.recorder.metrics.conflations == 1
+        assert app.gateway.metrics.conflations == 1
         wire.open_wide()
         events = await wire.until("state")
         assert covered(events) == list(range(1, 2001))
@@ -236,9 +236,9 @@ async def test_whatever_comes_and_however_it_reads_nothing_is_missed(seed: int, 
             await turn(dice.randrange(1, 30))
             clock.advance(dice.random() * 0.4)
             app.recorder.hub.sweep()
-            if (dice.random() < 0.5 and events != []) or app.recorder.metrics.conflations:
+            if (dice.random() < 0.5 and events != []) or app.gateway.metrics.conflations:
                 events += [await wire.event() for _ in range(dice.randrange(3)) if app.head > len(events)]
-        assert app.recorder.metrics.conflations > 0
+        assert app.gateway.metrics.conflations > 0
         wire.open_wide()
         await turn_until(lambda: app.recorder.hub.subscribers == 1)
         app.publish_nowait(delta("end", after={"end": True}))

@@ -25,7 +25,7 @@ async def test_stopping_says_going_away_to_all_after_all_they_are_owed(tmp_path:
             await out.until("hello")
             await out.texts(some(200))
             await turn_until(lambda: app.head == 200)
-            app.recorder.stop_intake()
+            app.gateway.stop_intake()
             await out.text(delta())
             await turn()
             for connection in list(app.server.server_state.connections):
@@ -120,8 +120,8 @@ async def test_it_counts_who_is_there_and_how_far_behind(tmp_path: Path) -> None
             assert hub.lag_deltas > 1000
             behind.open_wide()
             await behind.until("live")
-        assert app.recorder.metrics.resumes == {"latest": 1, "resumed": 1}
-        assert app.recorder.metrics.deliveries == 8000
+        assert app.gateway.metrics.resumes == {"latest": 1, "resumed": 1}
+        assert app.gateway.metrics.deliveries == 8000
 
 
 async def test_a_subscriber_that_leaves_in_the_middle_of_history_leaves_nothing_behind(

@@ -64,7 +64,7 @@ async def test_over_the_wire_too_many_are_told_so_and_the_connection_goes_on() -
         assert "MAX_DELTAS_PER_MESSAGE" in error["message"]
         await wire.text(some(5))
         assert (await wire.event())["count"] == 5
-        assert app.recorder.metrics.refused == {"too_many_deltas": 1}
+        assert app.gateway.metrics.refused == {"too_many_deltas": 1}
         async with client(app) as http:
             body = b"\n".join([nested(1).encode()] * 6)
             await refused(

@@ -142,7 +142,7 @@ async def test_what_cannot_be_asked_for_is_refused_at_once(tmp_path: Path) -> No
     async with running_app(tmp_path, load=False) as app:
         with pytest.raises(Unavailable):
             app.recorder.subscribe()
-        await app.recorder.load()
+        await app.gateway.load()
         for options in ({"since": "soon"}, {"sessions": [""]}, {"types": ["moved"]}, {"since": -1}):
             with pytest.raises(BadSubscription):
                 app.recorder.subscribe(**options)  # type: ignore[arg-type]

@@ -64,8 +64,8 @@ async def test_a_publisher_above_the_rate_is_slowed_and_loses_nothing() -> None:
             await turn_until(lambda: app.recorder.hub._publishers.copy().popitem()[0]._ahead is not None)
             await turn(3)
         assert [event["seq"] for event in await wire.take(40)] == list(range(1, 41))
-        assert app.recorder.metrics.slowed >= 1
-        assert app.recorder.metrics.refused == {}
+        assert app.gateway.metrics.slowed >= 1
+        assert app.gateway.metrics.refused == {}
 
 
 async def test_a_publish_far_ahead_of_the_rate_is_refused_and_a_smaller_one_taken() -> None:
@@ -91,7 +91,7 @@ async def test_frames_that_are_refused_cost_a_token_each() -> None:
         assert {event["code"] for event in await wire.take(11)} == {"invalid_json"}
         await wire.text("{")
         await turn()
-        assert app.recorder.metrics.refused == {"invalid_json": 11}
+        assert app.gateway.metrics.refused == {"invalid_json": 11}
 
 
 async def test_a_publisher_that_leaves_while_it_is_slowed_leaves_nothing_behind() -> None:
@@ -114,4 +114,4 @@ async def test_over_http_an_address_has_one_pace() -> None:
         assert answer.headers["retry-after"] == "1"
         # Slowed: the clock stands still, the wait is the machine's own and short.
         assert (await http.post("/api/deltas", json=some(2))).status_code == 201
-        assert app.recorder.metrics.slowed == 1
+        assert app.gateway.metrics.slowed == 1

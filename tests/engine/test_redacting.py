@@ -27,7 +27,7 @@ async def test_a_secret_is_nowhere_and_equal_ones_stay_equal(tmp_path: Path) -> 
         await app.publish({"type": "updated", "sessionId": "s", "before": state, "after": {"n": 2}})
         event = await wire.event()
         assert (event["delta"]["before"], event.get("lineage")) == (first, None)
-        assert app.recorder.metrics.redacted == 6
+        assert app.gateway.metrics.redacted == 6
         async with client(app) as http:
             assert SECRET not in (await http.get("/api/export")).text
         await app.recorder.recording.snapshot()

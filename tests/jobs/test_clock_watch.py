@@ -165,11 +165,9 @@ async def test_setting_the_clock_does_not_keep_a_snapshot_or_the_daily_prune_awa
 ) -> None:
     clock = FakeClock()
     async with running_app(tmp_path, clock=clock, snapshot_interval=20, retention_days=0) as app:
-        store, scheduler = app.recorder.recording, app.recorder.watchdog
-        assert scheduler is not None
+        store = app.recorder.recording
         await app.publish(delta())
         clock.set_wall_ms(clock.now_ms() + seconds * 1000)
-        assert app.recorder.clock_watch is not None
         app.recorder.clock_watch.look()
         for seq in (2, 3):
             await app.publish(delta())
@@ -178,7 +176,7 @@ async def test_setting_the_clock_does_not_keep_a_snapshot_or_the_daily_prune_awa
                     await asyncio.sleep(0.01)
         # It is another day now: that it has been pruned on some other day says nothing.
         async with asyncio.timeout(20):
-            while app.recorder.upkeep.missed():  # noqa: ASYNC110
+            while app.recorder.maintenance.missed():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
 

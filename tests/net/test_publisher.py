@@ -266,7 +266,7 @@ async def test_who_does_not_read_its_answers_is_read_from_no_more_and_then_let_g
         ending = await wire.ending()
         assert (ending.code, ending.reason.startswith("the answers are not being read")) == (4408, True)
         assert [event["seq"] for event in ending.events[1:]] == list(range(1, taken + 1))
-        assert app.recorder.metrics.slow_closed == 1
+        assert app.gateway.metrics.slow_closed == 1
 
 
 async def test_who_reads_its_answers_slowly_is_not_let_go(tmp_path: Path) -> None:

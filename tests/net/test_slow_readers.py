@@ -65,7 +65,7 @@ async def test_one_that_never_reads_is_closed_with_the_last_position_it_can_stil
             await app.publish(*some(20, size=1000))
             took += await healthy.deltas(app.head)
         assert took == list(range(1, app.head + 1))
-        assert app.recorder.metrics.slow_closed == 2
+        assert app.gateway.metrics.slow_closed == 2
         for wire in (slow, slow_too):
             ending = await let_go(app, wire)
             sent = seqs(ending.events)
@@ -92,10 +92,10 @@ async def test_the_soft_limit_has_time_and_counts_only_while_it_is_exceeded(tmp_
         assert connection.unsent > 50_000
         clock.advance(0.9)
         app.recorder.hub.sweep()
-        assert app.recorder.metrics.fallbacks == 0
+        assert app.gateway.metrics.fallbacks == 0
         clock.advance(0.1)
         app.recorder.hub.sweep()
-        assert app.recorder.metrics.fallbacks == 1
+        assert app.gateway.metrics.fallbacks == 1
 
 
 async def test_one_that_goes_on_reading_but_stays_behind_is_served_from_history_instead_of_closed(
@@ -107,7 +107,7 @@ async def test_one_that_goes_on_reading_but_stays_behind_is_served_from_history_
         app.narrow()
         (connection,) = app.recorder.hub._sockets
         events: list[dict[str, Any]] = []
-        while not app.recorder.metrics.fallbacks:
+        while not app.gateway.metrics.fallbacks:
             await app.publish(*some(10, size=1000))
             events += await wire.take(5)
             clock.advance(0.05)
@@ -120,7 +120,7 @@ async def test_one_that_goes_on_reading_but_stays_behind_is_served_from_history_
         events += await wire.until("live")
         assert seqs(events) == list(range(1, app.head + 1))
         assert (await app.publish(*some(1)), app.head) == ((await wire.event())["seq"], app.head)
-        assert app.recorder.metrics.slow_closed == 0
+        assert app.gateway.metrics.slow_closed == 0
 
 
 async def test_one_that_is_served_from_history_again_and_takes_nothing_is_closed(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ async def test_one_that_is_served_from_history_again_and_takes_nothing_is_closed
     async with running_app(tmp_path, clock=clock, **limits) as app, app.connect(receive_buffer=2048) as wire:
         await wire.until("live")
         app.narrow()
-        while not app.recorder.metrics.fallbacks:
+        while not app.gateway.metrics.fallbacks:
             await app.publish(*some(10, size=1000))
             await wire.take(5)
             clock.advance(0.05)
@@ -164,7 +164,7 @@ async def test_a_burst_beyond_the_hard_limit_closes_nobody_who_drains_it(tmp_pat
         app.publish_nowait(*some(600, size=1000))
         app.publish_nowait(*some(1))
         assert await wire.deltas(1501) == list(range(901, 1502))
-        assert app.recorder.metrics.slow_closed == 0
+        assert app.gateway.metrics.slow_closed == 0
 
 
 async def test_beyond_the_hard_limit_no_time_is_left(tmp_path: Path) -> None:
@@ -334,7 +334,7 @@ async def test_a_delta_longer_than_every_limit_arrives_at_a_slow_reader(tmp_path
                 clock.advance(0.3)
                 app.recorder.hub.sweep()
             assert [event.get("seq") for event in await taking] == [None, 1, 2]
-            assert app.recorder.metrics.slow_closed == 0
+            assert app.gateway.metrics.slow_closed == 0
 
 
 async def test_one_that_stops_reading_its_history_is_closed_with_its_position(tmp_path: Path) -> None:
@@ -410,4 +410,4 @@ async def test_a_slow_one_among_many_costs_the_others_nothing(tmp_path: Path, he
             for wire in healthy:
                 assert (await wire.deltas(app.head))[-10:] == list(range(app.head - 9, app.head + 1))
         assert app.recorder.hub.fanout.receivers == healthy_count + 1
-        assert app.recorder.metrics.slow_closed == 0
+        assert app.gateway.metrics.slow_closed == 0

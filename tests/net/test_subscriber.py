@@ -135,7 +135,7 @@ async def test_a_position_with_its_hash_is_resumed_from_and_one_with_another_is_
         for seq in (8, 9, 19):
             assert await told_since(app, seq, hashes[seq]) == [*map(str, range(seq + 1, 21)), "live 20"]
             assert await told_since(app, seq, "0" * 64) == ["reset fork 9-20", *states]
-        assert app.recorder.metrics.resumes["reset_fork"] == 4
+        assert app.gateway.metrics.resumes["reset_fork"] == 4
 
 
 async def test_the_beginning_and_what_has_no_hash_are_told_from_a_fork_by_zeros(tmp_path: Path) -> None:
@@ -438,4 +438,4 @@ async def test_a_subscription_names_no_more_sessions_and_changes_no_more_often_t
             clock.advance(20)
             await wire.text({"op": "subscribe", "sessions": ["a"]})
             await wire.until("live")
-            assert app.recorder.metrics.resumes["refused"] == 1
+            assert app.gateway.metrics.resumes["refused"] == 1

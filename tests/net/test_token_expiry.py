@@ -56,9 +56,7 @@ async def test_an_upgrade_needs_the_role_of_its_place(target: str, token: str | 
             async with app.connect(target, headers):
                 pass
         assert refused.value.status == status
-        assert app.recorder.metrics.turned_away == {
-            "not_authenticated" if status == 401 else "not_allowed": 1
-        }
+        assert app.gateway.metrics.turned_away == {"not_authenticated" if status == 401 else "not_allowed": 1}
 
 
 @pytest.mark.parametrize(
@@ -213,7 +211,7 @@ async def test_a_token_that_is_taken_out_of_its_file_ends_its_connections_and_no
             file.write_text("stays\n")
         # Nothing is looked at before it is told to.
         await app.publish(delta("s", 2))
-        assert app.recorder.renew_tokens() == 2
+        assert app.gateway.renew_tokens() == 2
         for wire in (going, publishing):
             ended = await wire.ending()
             assert (ended.code, ended.reason) == (4401, "the token is not valid any more")
@@ -222,7 +220,7 @@ async def test_a_token_that_is_taken_out_of_its_file_ends_its_connections_and_no
         with pytest.raises(Refused, match="401"):
             async with app.connect("/ws", shown("goes")):
                 pass
-        assert app.recorder.renew_tokens() == 0
+        assert app.gateway.renew_tokens() == 0
 
 
 async def test_what_a_revoked_publisher_had_accepted_is_answered_first(tmp_path: Path) -> None:
@@ -236,7 +234,7 @@ async def test_what_a_revoked_publisher_had_accepted_is_answered_first(tmp_path:
         await wire.texts([delta("s", n) for n in range(50)])
         await turn_until(lambda: app.head == 50)
         file.write_text("another\n")
-        app.recorder.renew_tokens()
+        app.gateway.renew_tokens()
         ended = await wire.ending()
         assert ended.code == 4401
         assert ended.events[-1]["seq"] == 50
@@ -249,7 +247,7 @@ async def test_a_file_that_cannot_be_used_changes_nothing(tmp_path: Path) -> Non
         await wire.until("live")
         file.write_text("\n")
         with pytest.raises(InvalidSetting, match="ADMIN_TOKENS_FILE"):
-            app.recorder.renew_tokens()
+            app.gateway.renew_tokens()
         await app.publish(delta())
         assert (await wire.event())["event"] == "delta"
         async with app.connect("/ws", shown("one")) as again:
@@ -269,7 +267,7 @@ async def test_a_stream_says_that_its_token_was_revoked_and_ends_and_others_go_o
             assert (await connection.head())[0] == 200
             await connection.reader.readuntil(b'"live"')
         file.write_text("stays\n")
-        assert app.recorder.renew_tokens() == 1
+        assert app.gateway.renew_tokens() == 1
         told = await going.reader.readuntil(b"\r\n0\r\n\r\n")
         assert b'"code":"not_authenticated"' in told
         await app.publish(delta())
@@ -287,7 +285,7 @@ async def test_an_export_under_way_is_broken_off_where_its_token_is_revoked(tmp_
         await reader.send(request(app, "GET /api/export", [("authorization", "Bearer goes")]))
         assert (await reader.head())[0] == 200
         file.write_text("another\n")
-        app.recorder.renew_tokens()
+        app.gateway.renew_tokens()
         with pytest.raises(asyncio.IncompleteReadError) as broken:
             await reader.reader.readuntil(b"\r\n0\r\n\r\n")
         assert b'"seq":2000' not in broken.value.partial

@@ -80,10 +80,10 @@ async def test_while_it_loads_and_while_it_stops_it_is_unavailable(tmp_path: Pat
         with pytest.raises(Refused, match=r"503.*the recorder is loading"):
             async with app.connect(target):
                 pass
-        await app.recorder.load()
+        await app.gateway.load()
         async with app.connect(target) as wire:
             assert (await wire.event())["event"] == "hello"
-            app.recorder.stop_intake()
+            app.gateway.stop_intake()
             with pytest.raises(Refused, match=r"503.*the recorder is stopping"):
                 async with app.connect(target):
                     pass
@@ -93,7 +93,7 @@ async def test_who_is_inside_when_the_door_is_shut_is_still_counted_out() -> Non
     async with running_app(None) as app:
         async with app.connect() as wire:
             await wire.until("live")
-            app.recorder.stop_intake()
+            app.gateway.stop_intake()
         await app.until_gone()
 
 

@@ -20,7 +20,7 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect as websocket
 
-from recorder.app import Recorder
+from recorder.app import Loading, Recorder
 from recorder.core.errors import StoreLocked, StoreUnreadable
 from recorder.demo.player import play
 from recorder.server.serve import base_url, listen, serve
@@ -182,11 +182,11 @@ async def serving(folder: Path, **options: Any) -> AsyncIterator[tuple[str, asyn
 async def test_a_recording_that_cannot_be_loaded_ends_it_with_a_code_that_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    async def load(recorder: Recorder) -> None:
+    async def load(loading: Loading) -> Recorder:
         await turn()
         raise error
 
-    monkeypatch.setattr(Recorder, "load", load)
+    monkeypatch.setattr(Loading, "load", load)
     assert await serve(settings_for(tmp_path)) == 1
     monkeypatch.undo()
     async with serving(tmp_path) as (url, _), connect(url) as wire:

@@ -11,10 +11,11 @@ from typing import Any
 
 import orjson
 
-from recorder.app import Recorder, prepare_recorder
+from recorder.app import Recorder
 from recorder.config.settings import Settings, load_settings
 from recorder.core.clock import Clock
 from recorder.net.tls import server_tls
+from recorder.server.gateway import Gateway, open_gateway
 from recorder.server.serve import UvicornServer, base_url, listen
 from tests.support.wire import PATIENCE, Wire, connect
 
@@ -23,15 +24,20 @@ class App:
     """A running recorder. Made by `running_app`.
 
     Args:
-        recorder: Loaded, unless asked otherwise.
+        gateway: Its recorder is loaded, unless asked otherwise.
         server: Listens.
         url: Its base URL.
     """
 
-    def __init__(self, recorder: Recorder, server: UvicornServer, url: str) -> None:
-        self.recorder = recorder
+    def __init__(self, gateway: Gateway, server: UvicornServer, url: str) -> None:
+        self.gateway = gateway
         self.server = server
         self.url = url
+
+    @property
+    def recorder(self) -> Recorder:
+        """The recorder. Raises `Unavailable` before it is loaded."""
+        return self.gateway.recorder
 
     @property
     def epoch(self) -> str:
@@ -128,15 +134,15 @@ async def running_app(
     listener = listen(settings.host, 0)
     url = base_url(listener, is_secure=tls is not None)
     try:
-        async with prepare_recorder(settings, clock=clock) as recorder:
-            server = UvicornServer(recorder, tls)
+        async with open_gateway(settings, clock=clock) as gateway:
+            server = UvicornServer(gateway, tls)
             server.config.load()
             server.lifespan = server.config.lifespan_class(server.config)
             await server.startup(sockets=[listener])
             try:
                 if load:
-                    await recorder.load()
-                yield App(recorder, server, url)
+                    await gateway.load()
+                yield App(gateway, server, url)
             finally:
                 # Not uvicorn's shutdown: it sleeps. Who tests that calls it.
                 for listening in server.servers:

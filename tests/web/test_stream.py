@@ -33,7 +33,7 @@ async def test_it_resumes_by_itself_behind_the_last_delta_it_had(
         await page.goto(f"{app.url}/healthz")
         await page.evaluate(FOLLOW)
         await page.wait_for_function("seen.length === 3")
-        app.recorder.end_streams()
+        app.gateway.end_streams()
         app.publish_nowait(delta("s", 3))
         await page.wait_for_function("seen.length === 4")
         app.publish_nowait(delta("s", 4))

@@ -24,7 +24,7 @@ async def tamper(app: App, statement: str) -> None:
 async def test_what_is_not_on_disk_yet_is_drawn_apart(browser: Browser, tmp_path: Path) -> None:
     async with running_app(tmp_path, heartbeat_interval=200) as app:
         await app.publish(*[delta("s", n) for n in range(30)])
-        await app.recorder.upkeep.snapshot()
+        await app.recorder.maintenance.snapshot()
         async with opened(browser, app.url, "#/trust") as page:
             await expect(page.get_by_role("heading", name="Recording", exact=True)).to_be_visible()
             await expect(page.locator(".headline")).to_contain_text("every 1 min")
@@ -34,7 +34,7 @@ async def test_what_is_not_on_disk_yet_is_drawn_apart(browser: Browser, tmp_path
             await app.publish(*[delta("s", n) for n in range(10)])
             await expect(page.locator(".figure.tail dd")).to_have_text("10 deltas")
             await expect(page.locator(".tape-tail")).to_be_visible()
-            await app.recorder.upkeep.snapshot()
+            await app.recorder.maintenance.snapshot()
             # Told by the next heartbeat, without a question.
             await expect(page.locator(".figure.safe dd")).to_have_text("up to seq 40")
             await expect(page.locator(".runs tbody tr")).to_have_count(2)
@@ -115,7 +115,7 @@ async def test_the_chain_is_verified_in_the_browser_and_the_first_bad_place_is_n
 async def test_behind_a_prune_the_chain_goes_on_from_its_receipt(browser: Browser, tmp_path: Path) -> None:
     async with running_app(tmp_path, max_deltas=40) as app:
         await app.publish(*[delta("s", n) for n in range(100)])
-        await app.recorder.upkeep.prune()
+        await app.recorder.maintenance.prune()
         async with opened(browser, app.url, "#/trust") as page:
             await page.get_by_role("button", name="Verify the chain").click()
             await expect(page.locator(".verdict")).to_contain_text("40 links verified, seq 61 to 100")
