@@ -35,10 +35,13 @@ if TYPE_CHECKING:
         PublishRefused,
         RawJson,
         Reset,
+        SessionInfo,
+        SessionState,
         State,
         Subscription,
         Token,
         TokenRefused,
+        Touch,
     )
     from recorder.config.settings import Settings, load_settings
     from recorder.core.errors import (
@@ -69,7 +72,7 @@ _NAMES = {
     "recorder.client": (
         "Ack ChainBroken Client ClientOptions Conflated Delta Disconnected Erased Erasure Event "
         "Freshness Heartbeat Hello Live NewDelta OutcomeUnknown Proof PublishRefused RawJson "
-        "Reset State Subscription Token TokenRefused"
+        "Reset State Subscription Token TokenRefused SessionInfo SessionState Touch"
     ),
     "recorder.config.settings": ("Settings load_settings"),
     "recorder.core.errors": (
@@ -123,14 +126,17 @@ __all__ = [
     "Recorder",
     "RecorderError",
     "Reset",
+    "SessionInfo",
+    "SessionState",
     "Settings",
     "State",
     "StorageFull",
     "StoreError",
     "Subscription",
     "Token",
-    "TokenRefused",
+    "TokenRefused SessionInfo SessionState Touch",
     "TooSlow",
+    "Touch",
     "Unavailable",
     "__version__",
     "load_settings",

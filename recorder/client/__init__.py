@@ -21,6 +21,7 @@ from recorder.client.failures import ChainBroken, OutcomeUnknown, PublishRefused
 from recorder.client.freshness import Freshness
 from recorder.client.options import ClientOptions
 from recorder.client.proof import Proof
+from recorder.client.reading import SessionInfo, SessionState, Touch
 from recorder.client.subscription import Subscription
 
 __all__ = [
@@ -44,8 +45,11 @@ __all__ = [
     "PublishRefused",
     "RawJson",
     "Reset",
+    "SessionInfo",
+    "SessionState",
     "State",
     "Subscription",
     "Token",
     "TokenRefused",
+    "Touch",
 ]

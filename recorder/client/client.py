@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from recorder.client.address import parse_address
 from recorder.client.connection import Dialer, Token
 from recorder.client.encode import Publishable, encode_frame, raw_frame
-from recorder.client.events import Ack
+from recorder.client.events import Ack, Delta
 from recorder.client.freshness import Freshness, worst
 from recorder.client.options import ClientOptions
 from recorder.client.publisher import Publisher
+from recorder.client.rawjson import decode_value
+from recorder.client.reading import Order, Point, Reader, SessionInfo, SessionState, Touch, filters
 from recorder.client.subscription import Subscription, Wanted
 from recorder.core.errors import BadSubscription, ClientError, Closed
 from recorder.core.position import Position
@@ -48,6 +50,7 @@ class Client:
         self._options = options or ClientOptions()  # limits and times
         self._dialer = Dialer(parse_address(url), token, self._options)  # opens every connection
         self._publisher = Publisher(self._dialer, self._options)  # the one connection that publishes
+        self._reader = Reader(self._dialer, self._options)  # asks over HTTP
         self._subscriptions: set[Subscription] = set()  # open ones
         self._is_closed = False  # whether aclose was called
 
@@ -129,6 +132,96 @@ class Client:
         """
         return await self._publisher.publish(raw_frame(text))
 
+    # Reading what was recorded. Each raises what the recorder answers (`NotFound`, `Pruned`, `NotRecording`, …),
+    # `Unavailable` where it cannot be reached, and `TokenRefused`.
+
+    def history(
+        self,
+        sessions: Iterable[str] | str | None = None,
+        types: Iterable[str] | str | None = None,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        since: str | datetime | None = None,
+        until: str | datetime | None = None,
+        order: Order = "asc",
+    ) -> AsyncIterator[Delta]:
+        """Read the deltas that were recorded, page by page, up to the last one.
+
+        Args:
+            sessions, types: Only these, or only this one; None for all.
+            after, before: Only those between these seqs.
+            since, until: Only those recorded between these times.
+            order: `asc`, the oldest first, or `desc`.
+        """
+        chosen = filters(sessions, types, after=after, before=before, since=since, until=until)
+        return self._reader.history([*chosen, ("order", order)])
+
+    def sessions(self) -> AsyncIterator[SessionInfo]:
+        """List the sessions, the one that moved last first."""
+        return self._reader.sessions()
+
+    async def state(self, session_id: str, at: Point | None = None) -> SessionState:
+        """Read a session's state, now or as of a seq or a time.
+
+        Args:
+            session_id: The session.
+            at: When; None for now.
+        """
+        return await self._reader.state(session_id, at)
+
+    async def diff(
+        self,
+        session_id: str,
+        since: Point | None = None,
+        to: Point | None = None,
+        *,
+        form: Literal["patch", "merge"] = "patch",
+    ) -> Any:
+        """Read what makes a session's state at one point into that at another.
+
+        Args:
+            session_id: The session.
+            since: A seq or a time; None: what the last delta up to `to` changed.
+            to: A seq or a time; None for now.
+            form: `patch` (RFC 6902: a list of operations) or `merge` (RFC 7396).
+        """
+        return await self._reader.diff(session_id, since, to, form)
+
+    def blame(self, session_id: str, path: str = "") -> AsyncIterator[Touch]:
+        """Read which deltas changed one place in a session's state, the newest first.
+
+        Args:
+            session_id: The session.
+            path: A JSON Pointer, such as `/plan/3/status`; empty for the whole state.
+        """
+        return self._reader.blame(session_id, path)
+
+    async def stats(self) -> dict[str, Any]:
+        """Read what the recorder says of itself: its version, head, connections, memory, recording."""
+        found: dict[str, Any] = decode_value(await self._reader.get("/api/stats"))
+        return found
+
+    async def head(self) -> dict[str, Any]:
+        """Read where the recording ends, signed; keep it to prove later what was recorded."""
+        found: dict[str, Any] = decode_value(await self._reader.get("/api/head"))
+        return found
+
+    def export(
+        self,
+        sessions: Iterable[str] | str | None = None,
+        types: Iterable[str] | str | None = None,
+        *,
+        format: Literal["ndjson", "json", "csv"] = "ndjson",  # noqa: A002 - the wire's name
+    ) -> AsyncIterator[bytes]:
+        """Read everything that was recorded when it is asked, oldest first, as pieces of one file.
+
+        Args:
+            sessions, types: Only these, or only this one; None for all.
+            format: Of the file.
+        """
+        return self._reader.export([*filters(sessions, types), ("format", format)])
+
     @property
     def freshness(self) -> Freshness | None:
         """The freshness of the subscription that lies behind most; None where there is none."""
@@ -152,6 +245,7 @@ class Client:
             for subscription in list(self._subscriptions):
                 group.create_task(subscription.aclose(), name="client-close-subscription")
             group.create_task(self._publisher.aclose(drain=drain), name="client-close-publisher")
+            group.create_task(self._reader.aclose(), name="client-close-reader")
 
     async def __aenter__(self) -> Self:
         self._dialer.bind()

@@ -106,7 +106,7 @@ class Dialer:
         is_over = self._refusals >= MAX_SAME_REFUSED and "expired" not in error.message
         return error if is_over else Unreachable(error.message)
 
-    async def _headers(self) -> dict[str, str]:
+    async def headers(self) -> dict[str, str]:
         """Return the headers of a request, with the token of this moment."""
         if self._token is None:
             return {}
@@ -145,7 +145,7 @@ class Dialer:
             ClientError: Never like this.
         """
         options = self._options
-        headers = await self._headers()
+        headers = await self.headers()
         extra: dict[str, Any] = {}
         if options.ssl_context is not None and url.startswith("wss:"):
             extra["ssl"] = options.ssl_context

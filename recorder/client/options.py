@@ -29,6 +29,7 @@ class ClientOptions:
         backoff_stable_s: A connection that held this long starts the count afresh.
         max_tries: Connections that may fail in a row before that is final; None tries for ever.
         open_timeout_s: How long the opening of a connection may take.
+        read_timeout_s: How long an answer over HTTP may keep one waiting for its next bytes.
         close_timeout_s: How long the other side may take to say goodbye.
         drain_timeout_s: How long `aclose` waits for publishes under way.
         max_event_bytes: The longest event that is taken; a delta event carries two states.
@@ -51,6 +52,7 @@ class ClientOptions:
     backoff_stable_s: float = 10.0
     max_tries: int | None = None
     open_timeout_s: float = 10.0
+    read_timeout_s: float = 60.0
     close_timeout_s: float = 2.0
     drain_timeout_s: float = 10.0
     max_event_bytes: int = 16 << 20
@@ -67,7 +69,14 @@ class ClientOptions:
     new_id: Callable[[], str] = _new_id
 
     def __post_init__(self) -> None:
-        for name in ("heartbeat_s", "open_timeout_s", "max_event_bytes", "max_waiting_events", "max_frames"):
+        for name in (
+            "heartbeat_s",
+            "open_timeout_s",
+            "read_timeout_s",
+            "max_event_bytes",
+            "max_waiting_events",
+            "max_frames",
+        ):
             self._check(name, getattr(self, name) > 0, "must be greater than 0")
         for name in (
             "backoff_base_s",

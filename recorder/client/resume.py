@@ -303,7 +303,7 @@ class Resume:
                 return ()
             if self._gapless and seq != position.seq + 1:
                 raise Violation(f"a gap: {seq} came after {position}")
-        delta = _delta_of(wire, self.epoch, data)
+        delta = delta_of(wire, self.epoch, data)
         if self._verifier is not None:
             delta = replace(delta, proof=self._verifier.check(delta))
         if self.phase is Phase.LISTING:
@@ -358,7 +358,14 @@ class Resume:
         self.head = max(self.head, seq)
 
 
-def _delta_of(wire: decode.DeltaWire, epoch: str, data: bytes) -> Delta:
+def delta_of(wire: decode.DeltaWire, epoch: str, data: bytes) -> Delta:
+    """Return what is handed out for a delta.
+
+    Args:
+        wire: As it was decoded.
+        epoch: The epoch.
+        data: What it was decoded from.
+    """
     envelope, erased = wire.delta, wire.erased
     return Delta(
         wire.seq,
