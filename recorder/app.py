@@ -47,6 +47,7 @@ from recorder.jobs.retention import Maintenance, Retention
 from recorder.jobs.scheduler import Scheduler
 from recorder.jobs.watchdog import Watchdog, looking
 from recorder.net.limits import SocketLimits
+from recorder.store.contract import Store
 from recorder.store.sqlite.receipts import Sign, signer
 from recorder.store.sqlite.store import SqliteStore, StoreConfig
 from recorder.wire.subscribe import Subscription, check_sessions, check_types, names_of, parse_since
@@ -65,7 +66,7 @@ class Recording:
         watchdog: Notices what should happen and does not.
     """
 
-    store: SqliteStore
+    store: Store
     maintenance: Maintenance
     eraser: Eraser
     watchdog: Watchdog
@@ -112,12 +113,12 @@ class Recorder:
         return self._recording is not None
 
     @property
-    def store(self) -> SqliteStore | None:
+    def store(self) -> Store | None:
         """The store; None where recording is off."""
         return None if self._recording is None else self._recording.store
 
     @property
-    def recording(self) -> SqliteStore:
+    def recording(self) -> Store:
         """The store. Raises `NotRecording` where recording is off."""
         return self.parts.store
 
@@ -221,7 +222,7 @@ class Loading:
     def __init__(
         self,
         settings: Settings,
-        store: SqliteStore | None,
+        store: Store | None,
         clock: Clock,
         metrics: Metrics,
         stack: AsyncExitStack,
@@ -317,7 +318,7 @@ class Loading:
 
     async def _start_recording(
         self,
-        store: SqliteStore,
+        store: Store,
         hub: Hub,
         intake: Intake,
         watch: ClockWatch,
@@ -548,7 +549,7 @@ async def prepare_recorder(settings: Settings, *, clock: Clock | None = None) ->
     clock = clock or SystemClock()
     metrics = Metrics()
     async with AsyncExitStack() as stack:
-        store: SqliteStore | None = None
+        store: Store | None = None
         if settings.persist:
             config = StoreConfig(
                 settings.db_path,

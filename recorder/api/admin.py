@@ -13,7 +13,7 @@ from recorder.api.params import JOBS, MAX_REASON, check_names, check_session_id,
 from recorder.api.publish import read_body
 from recorder.api.responses import json_response
 from recorder.core.errors import InvalidJson, InvalidQuery
-from recorder.store.sqlite.job_log import JobRun
+from recorder.store.contract import JobRun
 from recorder.wire.statements import signed_members
 
 PRUNE_BYTES = ERASE_BYTES = 10_000

@@ -29,8 +29,7 @@ from recorder.core.errors import NotAllowed, NotAuthenticated, Unavailable
 from recorder.core.metrics import Metrics
 from recorder.core.sampled_log import SampledLog
 from recorder.net.upgrade import RecorderDoor
-from recorder.store.contract import Query
-from recorder.store.sqlite.store import SqliteStore
+from recorder.store.contract import Query, Store
 from recorder.wire.events import without_hash
 
 
@@ -88,7 +87,7 @@ def shown(request: Request, items: list[bytes]) -> list[bytes]:
     return items if grant_of(request).sessions is None else [without_hash(item) for item in items]
 
 
-async def recording_of(request: Request) -> SqliteStore:
+async def recording_of(request: Request) -> Store:
     """The recording, once everything that was broadcast before this request is in it.
 
     Whoever was shown a delta live finds it in every answer from then on, although it is recorded a moment later.

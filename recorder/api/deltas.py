@@ -19,8 +19,7 @@ from recorder.api.params import SessionsCursor
 from recorder.api.responses import json_response
 from recorder.core.clock import Clock
 from recorder.core.errors import NotFound
-from recorder.store.contract import Query, SessionRow
-from recorder.store.sqlite.store import SqliteStore
+from recorder.store.contract import Query, SessionRow, Store
 
 PAGE_BYTES = 32 << 20
 """A page ends before its limit where its entries take more than this: an answer must fit into memory."""
@@ -94,7 +93,7 @@ async def session(request: Request) -> Response:
 
 
 async def collect(
-    store: SqliteStore,
+    store: Store,
     query: Query,
     limit: int,
     *,
@@ -135,7 +134,7 @@ def following(query: Query, through: int) -> Query:
     return replace(query, before=through) if query.descending else replace(query, after=through)
 
 
-async def point(store: SqliteStore, text: str, name: str) -> int:
+async def point(store: Store, text: str, name: str) -> int:
     """The seq that a parameter of this name names, by itself or by a time. Raises InvalidQuery."""
     if text.isascii() and text.isdigit():
         return params.parse_seq(text, name)

@@ -20,8 +20,7 @@ from recorder.api.context import narrowed, recorder_of, recording_of, shown
 from recorder.api.deltas import following
 from recorder.api.responses import head_response
 from recorder.core.errors import Pruned
-from recorder.store.contract import Query
-from recorder.store.sqlite.store import SqliteStore
+from recorder.store.contract import Query, Store
 from recorder.wire import export
 
 Pieces = AsyncIterator[list[bytes]]
@@ -81,7 +80,7 @@ def _file_name(unfit: re.Pattern[str], session_id: str) -> str:
     return unfit.sub("_", session_id)[:MAX_NAME].lstrip(".") or "deltas"
 
 
-async def pieces(store: SqliteStore, query: Query) -> AsyncIterator[list[bytes]]:
+async def pieces(store: Store, query: Query) -> AsyncIterator[list[bytes]]:
     """All matches of an ascending query, in pieces of up to 1000 item texts.
 
     Raises:

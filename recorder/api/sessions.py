@@ -21,8 +21,7 @@ from recorder.api.deltas import following, point, session
 from recorder.core.errors import InvalidQuery, NotFound, Pruned
 from recorder.core.json_blame import Blame, Touch
 from recorder.core.json_patch import Inexpressible, json_patch, merge_patch
-from recorder.store.contract import Query, StateRow
-from recorder.store.sqlite.store import SqliteStore
+from recorder.store.contract import Query, StateRow, Store
 from recorder.wire.export import ExportRow, row_of_item
 
 PATCH_TYPES = {"patch": "application/json-patch+json", "merge": "application/merge-patch+json"}
@@ -106,7 +105,7 @@ async def blame(request: Request) -> Response:
 
 
 async def _walk_back(
-    store: SqliteStore, walk: Blame[ExportRow], session_id: str, before: int | None, limit: int
+    store: Store, walk: Blame[ExportRow], session_id: str, before: int | None, limit: int
 ) -> tuple[list[bytes], int | None]:
     """Touches as JSON, at most `limit`, and the `before` to go on with; None where there is nothing to go on to."""
     query = Query(sessions=frozenset({session_id}), before=before, descending=True)
@@ -132,7 +131,7 @@ def _touches(walk: Blame[ExportRow], items: Sequence[bytes], limit: int) -> list
     return list(islice(walk.back(map(row_of_item, items)), limit))
 
 
-async def _end(store: SqliteStore, walk: Blame[ExportRow], session_id: str) -> tuple[str, list[bytes]]:
+async def _end(store: Store, walk: Blame[ExportRow], session_id: str) -> tuple[str, list[bytes]]:
     """Where the walk ended (`begun`, `pruned`, `erased`), and the first delta's touch."""
     if walk.erased or walk.pending is None:
         return ("erased" if walk.erased else "begun"), []

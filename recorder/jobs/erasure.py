@@ -14,7 +14,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from loguru import logger
@@ -23,20 +22,24 @@ from recorder.core.clock import Clock
 from recorder.core.errors import NotFound, RecorderError
 from recorder.core.statements import ErasureReceipt, Signed
 from recorder.core.timestamps import format_ms
-from recorder.store.sqlite.erasure import leftovers
-from recorder.store.sqlite.job_log import JobRun, JobRuns
-from recorder.store.sqlite.states import SqliteStateStore
+from recorder.store.contract import JobLog, JobRun, StateStore
 
 
 class ErasingStore(Protocol):
     """What erasing asks of a store."""
 
-    runs: JobRuns
-    states: SqliteStateStore
+    @property
+    def runs(self) -> JobLog:
+        """What jobs have run."""
+        ...
 
     @property
-    def path(self) -> Path:
-        """The database file."""
+    def states(self) -> StateStore:
+        """The sessions as of now."""
+        ...
+
+    def copies(self) -> list[str]:
+        """Names of other files that may hold what was erased."""
         ...
 
     async def erase(
@@ -143,7 +146,7 @@ class Eraser:
             milliseconds = round((self._clock.monotonic() - begin) * 1000)
             run = JobRun("erase", started, milliseconds, outcome, {"erased": count}, error_text)
             await self._store.runs.add(run)
-        return Erasure(receipt, leftovers(self._store.path))
+        return Erasure(receipt, self._store.copies())
 
     def _erased(self, receipt: ErasureReceipt) -> None:
         """It can be read in the store no more."""

@@ -21,8 +21,7 @@ from recorder.core.metrics import Metrics
 from recorder.core.observers import report_failure
 from recorder.core.timestamps import format_ms
 from recorder.jobs.clock_watch import ClockWatch
-from recorder.store.sqlite.job_log import JobRun, JobRuns
-from recorder.store.sqlite.snapshot import SnapshotResult
+from recorder.store.contract import JobLog, JobRun, SnapshotResult
 
 Result = TypeVar("Result")
 
@@ -34,7 +33,10 @@ HEADROOM = 0.05
 class MaintainedStore(Protocol):
     """What upkeep asks of a store."""
 
-    runs: JobRuns
+    @property
+    def runs(self) -> JobLog:
+        """What jobs have run."""
+        ...
 
     @property
     def path(self) -> Path:

@@ -1,21 +1,28 @@
 """What a store promises, whatever it is made of. Every implementation passes `tests/contract/`.
 
-Two kinds:
+`Store` names all that the rest of the recorder uses of one: a store of another kind is written from this module alone.
+It has three parts:
 
 * `EventStore`: append-only and authoritative. What it says was recorded was recorded; entries leave it only by
   retention, oldest first, without a gap between those that stay.
 * `StateStore`: the sessions as of now. A cache: everything in it follows from the events that are kept and from the
   states kept for what was pruned, and `rebuild` makes it anew from these.
+* `JobLog`: what jobs have run.
+
+All of it is used from one event loop. Unless said otherwise, a method of a closed store raises `Closed`, and one that
+the disk fails raises `StoreError`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from recorder.core.delta import Entry
 from recorder.core.session_filter import Sessions
+from recorder.core.statements import ErasureReceipt, Head, PruneReceipt, Signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +136,84 @@ class StateRow:
     deleted: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Where the recording goes on.
+
+    Args:
+        epoch: The epoch it goes on with.
+        head: The highest seq ever given.
+        pruned: The highest seq that retention removed.
+        count: How many entries are kept.
+        last_hash: The chain's hash at the head; `GENESIS` where the chain begins.
+        last_recorded_at: The time of recording at the head, or "".
+        meta: The small facts kept beside the data.
+    """
+
+    epoch: str
+    head: int
+    pruned: int
+    count: int
+    last_hash: bytes
+    last_recorded_at: str
+    meta: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotResult:
+    """What a snapshot did.
+
+    Args:
+        rows: Entries it brought to disk.
+        head: The highest seq on disk now.
+        size: Bytes of the file.
+    """
+
+    rows: int
+    head: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Receipts:
+    """What was taken away, and the epochs there have been.
+
+    Args:
+        epochs: (name, first seq) of each, in order.
+        prunes, erasures: The receipts, in order; signed where they are on disk.
+    """
+
+    epochs: list[tuple[str, int]]
+    prunes: list[Signed[PruneReceipt]]
+    erasures: list[Signed[ErasureReceipt]]
+
+
+@dataclass(frozen=True, slots=True)
+class JobRun:
+    """One run of a job.
+
+    Args:
+        name: Which job.
+        started_at: Fixed-width form.
+        duration_ms: How long it took.
+        outcome: `ok` or `failed`.
+        counts: What it did, in figures.
+        error: Why it failed, or None.
+        id: Its number, given when it is kept.
+    """
+
+    name: str
+    started_at: str
+    duration_ms: int
+    outcome: str
+    counts: dict[str, int]
+    error: str | None = None
+    id: int = 0
+
+
 @runtime_checkable
 class EventStore(Protocol):
-    """Append-only, authoritative."""
+    """The log: append-only, authoritative, gapless from `oldest` to `recorded`."""
 
     @property
     def guarantee(self) -> Guarantee:
@@ -140,12 +222,12 @@ class EventStore(Protocol):
 
     @property
     def recorded(self) -> int:
-        """The highest seq that reads will return."""
+        """The highest seq that reads will return. Never falls."""
         ...
 
     @property
     def durable(self) -> int:
-        """The highest seq that survives a crash."""
+        """The highest seq that survives a crash. Falls only where what had it is gone."""
         ...
 
     @property
@@ -158,24 +240,139 @@ class EventStore(Protocol):
         """How many entries are kept."""
         ...
 
+    @property
+    def space(self) -> int:
+        """How many entries may be appended before more waits than should; 0 where that is so. Not enforced."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """Entries appended and not recorded."""
+        ...
+
+    @property
+    def recorded_bytes(self) -> int:
+        """Bytes recorded since the start, as they travel."""
+        ...
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing can be recorded any more, if so. It stays so until the store is opened anew."""
+        ...
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be put on disk at the moment, where recorded means that; it is tried again."""
+        ...
+
     def extend(self, entries: Sequence[Entry]) -> None:
-        """Queue entries; seqs must be gapless. Raises `Closed`."""
+        """Queue entries, at least one, all or none; without waiting.
+
+        Args:
+            entries: Gapless, and right behind the last one that was appended. Where they are not, recording fails.
+
+        Raises:
+            Closed: It was closed.
+            StoreError: There is a `failure` or a `trouble`.
+        """
+        ...
+
+    def fail(self, reason: str) -> None:
+        """Record nothing more: what was given out can't be recorded whole. The next start begins a new epoch."""
         ...
 
     async def flush(self) -> None:
-        """Until everything appended before is recorded. Raises `StoreError`."""
+        """Wait until everything appended before is recorded. Raises `StoreError`."""
         ...
 
     async def read(self, query: Query, limit: int) -> Piece:
-        """At most `limit` (1 to 1000) matches, in bounded time; go on from `through` until `done`."""
+        """Return at most `limit` (1 to 1000) matches, in bounded time; go on from `through` until `done`.
+
+        Fewer than the limit, and none, mean the end only where `done` says so.
+        """
+        ...
+
+    async def read_slice(self, after: int, sessions: Sessions, types: frozenset[str] | None) -> Piece:
+        """Return the next matches after a seq, as `read` does. Raises `Pruned` where what follows it is gone."""
+        ...
+
+    async def first_at(self, time: str) -> int:
+        """Return the first seq kept that was recorded at or after a time; one more than the last where none was."""
+        ...
+
+    async def last_at(self, time: str) -> int:
+        """Return the last seq recorded at or before a time; 0 where there is none. Raises `Pruned`."""
+        ...
+
+    async def seq_at(self, time: str) -> int | None:
+        """Return the first recorded seq at or after a time; None where entries from then were pruned."""
+        ...
+
+    async def hash_at(self, seq: int) -> bytes | None:
+        """Return what the link of the entry after a recorded seq covers; None where that seq was pruned."""
+        ...
+
+    async def ids(self, after: int) -> list[tuple[str, int, bytes]]:
+        """Return (id, seq, digest of the content) of the next ids after a seq, ascending; none where that is all."""
         ...
 
     async def prune(self, through: int, policy: str) -> int:
-        """Remove everything up to a seq, keeping the states as of there; how many were removed."""
+        """Remove everything up to a seq, keeping the states as of there; how many were removed.
+
+        Args:
+            through: The highest seq to go. What is not durable stays, as do the ids of the last that went.
+            policy: Why, for the receipt.
+        """
+        ...
+
+    async def erase(
+        self,
+        session_id: str,
+        reason: str,
+        forget: Callable[[], int],
+        tell: Callable[[ErasureReceipt], None] = ...,
+    ) -> Signed[ErasureReceipt] | None:
+        """Erase what a session's states say, for good; their digests stay, and the chain verifies.
+
+        Args:
+            session_id: Whose.
+            reason: Why, for the receipt.
+            forget: Makes those who make entries forget the session's state; gives the last entry that may hold it.
+            tell: Called once it is erased, and can be read no more; cleaning up may still fail.
+
+        Returns:
+            The receipt; None where there was nothing to erase.
+        """
+        ...
+
+    async def erasures_since(self, seq: int, sessions: Sessions) -> list[tuple[str, int, int, str]]:
+        """Return (session id, last seq then, count, time) of what was erased when the log had this seq, or later."""
+        ...
+
+    async def head(self) -> Signed[Head] | None:
+        """Return where the recording ends now, signed; None where nothing is signed."""
+        ...
+
+    async def receipts(self) -> Receipts:
+        """Return what was pruned and what was erased."""
+        ...
+
+    def on_progress(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called when more is recorded or durable, and when `failure` or `trouble` changes."""
+        ...
+
+    def on_withdrawn(self, callback: Callable[[str, bool], None]) -> None:
+        """Have `callback` called when all that is not recorded yet was taken back.
+
+        The next `extend` then goes on behind `recorded`. Only where recorded means on disk.
+
+        Args:
+            callback: Gets the reason, and whether nobody knows if some of it is on disk all the same.
+        """
         ...
 
     async def health_check(self) -> Health:
-        """Whether it works now; not, once it is closed."""
+        """Tell whether it works now; not, once it is closed. Raises nothing."""
         ...
 
     async def close(self) -> None:
@@ -195,11 +392,30 @@ class StateStore(Protocol):
     async def sessions(
         self, before: int | None, limit: int, after: int = 0, among: Sessions = None
     ) -> list[SessionRow]:
-        """Sessions by their last seq, latest first, those below `before` and above `after`, of some or all."""
+        """Return sessions by their last seq, latest first, those below `before` and above `after`, of some or all."""
         ...
 
     async def state(self, session_id: str, at: int | None = None) -> StateRow | None:
-        """A session's state now, or as of a seq; None where it is unknown or had not begun. Raises `Pruned`."""
+        """Return a session's state now, or as of a seq; None where it is unknown or had not begun. Raises `Pruned`."""
+        ...
+
+    async def living(self, after: str) -> list[tuple[str, int, str]]:
+        """Return (session id, seq, state) of the next living sessions after an id, in the ids' order; none at the end.
+
+        Those whose state was erased are left out.
+        """
+        ...
+
+    async def known(self, session_id: str) -> bool:
+        """Tell whether anything of a session is recorded."""
+        ...
+
+    async def count(self) -> int:
+        """Return how many sessions are known."""
+        ...
+
+    async def counts(self, among: Sessions) -> tuple[int, int]:
+        """Return how many of these sessions are known, and how many of their deltas are kept."""
         ...
 
     async def rebuild(self) -> int:
@@ -207,5 +423,89 @@ class StateStore(Protocol):
         ...
 
     async def health_check(self) -> Health:
-        """Whether it works now and agrees with the events."""
+        """Tell whether it works now and agrees with the events. Raises nothing."""
+        ...
+
+
+@runtime_checkable
+class JobLog(Protocol):
+    """What jobs have run, the last of each."""
+
+    async def add(self, run: JobRun) -> None:
+        """Keep a run."""
+        ...
+
+    async def latest(self, limit: int, name: str | None = None) -> list[JobRun]:
+        """Return the last runs, latest first: of all jobs, or of one."""
+        ...
+
+
+@runtime_checkable
+class Store(EventStore, Protocol):
+    """All that the recorder uses of a store: the events, the states and the runs, and what keeps them up.
+
+    It is opened by its own class, in whatever way its kind needs, and `load` is called once before anything else.
+    """
+
+    last_snapshot_at: str | None  # when the last snapshot succeeded (fixed-width form)
+    last_loss: str | None  # what was lost at a start, the last time that was accepted; JSON
+
+    @property
+    def states(self) -> StateStore:
+        """The sessions as of now."""
+        ...
+
+    @property
+    def runs(self) -> JobLog:
+        """What jobs have run."""
+        ...
+
+    @property
+    def path(self) -> Path:
+        """Where it is on disk: for people, and for the room that there is."""
+        ...
+
+    @property
+    def on_file(self) -> int:
+        """The highest seq in what a snapshot writes. Only up to there may be pruned."""
+        ...
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether a snapshot would have something to do."""
+        ...
+
+    async def load(self, on_progress: Callable[[int, int], None] = ...) -> Loaded:
+        """Read in what is recorded, and begin to record behind it.
+
+        Args:
+            on_progress: Gets what is left and the whole, in any unit, from any thread.
+
+        Raises:
+            StoreUnreadable: It can't be used; it is left as it is.
+        """
+        ...
+
+    async def snapshot(self) -> SnapshotResult:
+        """Bring what survives a crash up to what is recorded now. One at a time; who comes second waits."""
+        ...
+
+    async def compact(self) -> None:
+        """Give back the space on disk that pruning has freed."""
+        ...
+
+    async def remember(self, **values: str) -> None:
+        """Keep small facts beside the data, until the next snapshot in memory only; `load` gives them back."""
+        ...
+
+    async def used_bytes(self) -> int:
+        """Return the bytes that it takes in memory."""
+        ...
+
+    def file_size(self) -> int | None:
+        """Return the bytes that it takes on disk; None where there is nothing."""
+        ...
+
+    def copies(self) -> list[str]:
+        """Return the names of other files that were made from it, and may hold what was erased."""
         ...

@@ -12,7 +12,7 @@ import pytest
 
 from recorder.core.clock import FakeClock
 from recorder.core.delta import Entry
-from recorder.store.contract import EventStore, StateStore
+from recorder.store.contract import EventStore, Loaded, StateStore, Store
 from tests.support.store import Feeder, opened
 
 
@@ -21,17 +21,28 @@ class Stores:
     """What a factory opens on a folder.
 
     Args:
-        events, states: The stores under test.
+        store: The store under test.
+    loaded: Where its recording went on.
         feeder: Makes the entries that follow what they hold.
         make_durable: Returns when everything recorded survives a crash.
         clock: Tells the feeder the time of recording.
     """
 
-    events: EventStore
-    states: StateStore
+    store: Store
+    loaded: Loaded
     feeder: Feeder
     make_durable: Callable[[], Awaitable[object]]
     clock: FakeClock
+
+    @property
+    def events(self) -> EventStore:
+        """Its log."""
+        return self.store
+
+    @property
+    def states(self) -> StateStore:
+        """Its states."""
+        return self.store.states
 
     def put(self, *args: Any, **fields: Any) -> Entry:
         """Append the next entry; arguments as of `Feeder.entry`."""
@@ -47,7 +58,7 @@ Factory = Callable[[Path], AbstractAsyncContextManager[Stores]]
 async def sqlite(folder: Path) -> Any:
     clock = FakeClock()
     async with opened(folder / "sessions.sqlite", clock) as it:
-        yield Stores(it.store, it.store.states, it.feeder, it.store.snapshot, clock)
+        yield Stores(it.store, it.loaded, it.feeder, it.store.snapshot, clock)
 
 
 FACTORIES = {"sqlite": sqlite}

@@ -17,7 +17,7 @@ from recorder.core.metrics import Metrics
 from recorder.jobs import scheduler as module
 from recorder.jobs.retention import DAY_MS, Maintenance, Retention
 from recorder.jobs.scheduler import PRUNE_TRIGGER, Scheduler, pause_after
-from recorder.store.sqlite.job_log import JobRun
+from recorder.store.contract import JobRun
 from tests.support.store import DAY, Opened, opened
 
 NEVER = 10**9

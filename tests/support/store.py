@@ -14,7 +14,7 @@ from recorder.core.delta import Delta, Entry
 from recorder.core.metrics import Metrics
 from recorder.engine.sequencer import Sequencer
 from recorder.engine.session_states import CurrentStates
-from recorder.store.sqlite.recovery.load import Loaded
+from recorder.store.contract import Loaded
 from recorder.store.sqlite.store import SqliteStore, StoreConfig
 
 DAY = 86_400.0

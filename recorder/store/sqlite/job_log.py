@@ -3,38 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
 
 import orjson
 
+from recorder.store.contract import JobRun
 from recorder.store.sqlite.connection import Database
 
 KEPT = 1000
 """How many runs of each job are kept; the oldest are forgotten. Of each, or a snapshot a minute would crowd out the
 daily prunes."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobRun:
-    """One run of a job.
-
-    Args:
-        name: Which job.
-        started_at: Fixed-width form.
-        duration_ms: How long it took.
-        outcome: `ok` or `failed`.
-        counts: What it did, in figures.
-        error: Why it failed, or None.
-        id: Its number, given when it is kept.
-    """
-
-    name: str
-    started_at: str
-    duration_ms: int
-    outcome: str
-    counts: dict[str, int]
-    error: str | None = None
-    id: int = 0
 
 
 class JobRuns:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
@@ -28,6 +27,7 @@ from recorder.core.statements import (
     rows_digest,
     statement_bytes,
 )
+from recorder.store.contract import Receipts
 from recorder.store.sqlite.rows import set_meta
 
 KEPT_HEADS = 1000
@@ -274,20 +274,6 @@ def take_signatures(
             "UPDATE prunes SET bases_digest = ?, key_id = ?, signature = ? WHERE id = ? AND last_seq = ?",
             (bases, key_id, signature, number, last_seq),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Receipts:
-    """What was taken away, and the epochs there have been.
-
-    Args:
-        epochs: (name, first seq) of each, in order.
-        prunes, erasures: The receipts, in order; signed where they are on disk.
-    """
-
-    epochs: list[tuple[str, int]]
-    prunes: list[Signed[PruneReceipt]]
-    erasures: list[Signed[ErasureReceipt]]
 
 
 def read_all(conn: sqlite3.Connection) -> Receipts:

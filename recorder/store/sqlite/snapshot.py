@@ -19,13 +19,13 @@ import errno
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
 from loguru import logger
 
+from recorder.store.contract import SnapshotResult
 from recorder.store.sqlite import erasure
 from recorder.store.sqlite.connection import Database
 from recorder.store.sqlite.files import is_gone
@@ -61,21 +61,6 @@ _EXPORT = (
 
 class LogBroken(Exception):
     """Entries are missing from the log in memory: no file may say that it has them."""
-
-
-@dataclass(frozen=True, slots=True)
-class SnapshotResult:
-    """What a snapshot did.
-
-    Args:
-        rows: Entries it brought to disk.
-        head: The highest seq on disk now.
-        size: Bytes of the file.
-    """
-
-    rows: int
-    head: int
-    size: int
 
 
 class Snapshotter:

@@ -28,7 +28,7 @@ from recorder.core.observers import Observers
 from recorder.core.session_filter import Sessions
 from recorder.core.statements import Adoption, ErasureReceipt, Head, Signed
 from recorder.core.timestamps import format_ms
-from recorder.store.contract import Guarantee, Health, Piece, Query
+from recorder.store.contract import Guarantee, Health, JobRun, Loaded, Piece, Query, Receipts, SnapshotResult
 from recorder.store.sqlite import erasure, files, retention
 from recorder.store.sqlite.commit_log import CommitLog, segment_files
 from recorder.store.sqlite.connection import Database, open_memory
@@ -42,10 +42,9 @@ from recorder.store.sqlite.identity import (
     read_beside,
     reason_for_new_epoch,
 )
-from recorder.store.sqlite.job_log import JobRun, JobRuns
+from recorder.store.sqlite.job_log import JobRuns
 from recorder.store.sqlite.receipts import (
     Attestor,
-    Receipts,
     Sign,
     add_adoption,
     end_of,
@@ -53,12 +52,11 @@ from recorder.store.sqlite.receipts import (
     read_all,
 )
 from recorder.store.sqlite.recovery import load as loading
-from recorder.store.sqlite.recovery.load import Loaded
 from recorder.store.sqlite.recovery.open import Opening
 from recorder.store.sqlite.recovery.replay import replay
 from recorder.store.sqlite.recovery.salvage import Loss, give_up_rest
 from recorder.store.sqlite.rows import get_meta, set_meta
-from recorder.store.sqlite.snapshot import LogBroken, SnapshotResult, Snapshotter
+from recorder.store.sqlite.snapshot import LogBroken, Snapshotter
 from recorder.store.sqlite.states import LOAD_ROWS, SqliteStateStore
 from recorder.store.sqlite.trust import Unverified, unverified
 from recorder.store.sqlite.writer import Writer
@@ -530,6 +528,10 @@ class SqliteStore:
             return self._config.path.stat().st_size
         except OSError:
             return None
+
+    def copies(self) -> list[str]:
+        """Return the names of other files beside the database that are made from it, and may hold what was erased."""
+        return erasure.leftovers(self._config.path)
 
     def on_progress(self, callback: Callable[[], None]) -> None:
         """Have `callback` called when more is recorded or durable, or when recording failed."""

@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from recorder.store.contract import JobRun
 from recorder.store.sqlite import job_log as module
 from recorder.store.sqlite import schema
 from recorder.store.sqlite.connection import open_memory
-from recorder.store.sqlite.job_log import JobRun, JobRuns
+from recorder.store.sqlite.job_log import JobRuns
 
 AT = "2026-11-20T12:00:00.000Z"
 

@@ -13,10 +13,10 @@ import pytest
 from recorder.core.chain import GENESIS
 from recorder.core.clock import FakeClock
 from recorder.core.errors import StoreUnreadable
+from recorder.store.contract import JobRun
 from recorder.store.sqlite import migrations, schema
 from recorder.store.sqlite.connection import connect_sqlite
 from recorder.store.sqlite.identity import COPIED
-from recorder.store.sqlite.job_log import JobRun
 from tests.support.old_schemas import OLD_SCHEMAS, make_old_file
 from tests.support.store import file_dump, file_rows, leftovers, opened, typed_dump, verify_chain
 

@@ -15,8 +15,8 @@ import pytest
 
 from recorder.core.clock import FakeClock
 from recorder.core.errors import StoreError
+from recorder.store.contract import JobRun
 from recorder.store.sqlite import snapshot as module
-from recorder.store.sqlite.job_log import JobRun
 from recorder.store.sqlite.store import SqliteStore
 from tests.support.store import (
     SPEC_COLUMNS,

@@ -14,34 +14,12 @@ from recorder.core.chain import GENESIS
 from recorder.core.errors import Closed
 from recorder.core.position import new_epoch
 from recorder.core.timestamps import format_ms
+from recorder.store.contract import Loaded
 from recorder.store.sqlite.connection import Database
 from recorder.store.sqlite.history import pruned_through
 from recorder.store.sqlite.rows import Transaction, get_meta, set_meta
 
 LOAD_PAGES = 8192
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """Where the recording goes on.
-
-    Args:
-        epoch: The epoch it goes on with.
-        head: The highest seq ever given.
-        pruned: The highest seq that retention removed.
-        count: How many entries are kept.
-        last_hash: The chain's hash at the head; `GENESIS` where the chain begins.
-        last_recorded_at: The time of recording at the head, or "".
-        meta: The small facts kept beside the data.
-    """
-
-    epoch: str
-    head: int
-    pruned: int
-    count: int
-    last_hash: bytes
-    last_recorded_at: str
-    meta: dict[str, str]
 
 
 async def copy_to_memory(file: Database, memory: Database, on_progress: Callable[[int, int], None]) -> None:
