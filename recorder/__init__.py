@@ -134,7 +134,7 @@ __all__ = [
     "StoreError",
     "Subscription",
     "Token",
-    "TokenRefused SessionInfo SessionState Touch",
+    "TokenRefused",
     "TooSlow",
     "Touch",
     "Unavailable",
