@@ -145,7 +145,7 @@ class Recorder:
         return loss_window_ms(self.settings)
 
     def not_ready(self) -> str | None:
-        """Why it is not ready to serve, in words, or None where it is."""
+        """Return why it is not ready to serve, in words, or None where it is."""
         if self.stopping:
             return "stopping"
         store = self.store
@@ -241,7 +241,7 @@ class Loading:
         return self._store is not None
 
     def not_ready(self) -> str:
-        """Why it is not ready to serve."""
+        """Return why it is not ready to serve."""
         return self.progress
 
     async def load(self) -> Recorder:

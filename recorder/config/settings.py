@@ -53,7 +53,7 @@ def _setting(default: Any, description: str) -> Any:
 
 
 def _secret(description: str) -> Any:
-    """A setting that is no flag, since everyone on a machine can read those, and that no text ever shows."""
+    """Make a setting that is no flag, since everyone on a machine can read those, and that no text ever shows."""
     return Field((), description=f"{description} (not a flag)", validate_default=True, repr=False)
 
 
@@ -401,7 +401,7 @@ class SettingRow:
 
 
 def setting_rows() -> Iterator[SettingRow]:
-    """The table, in its order."""
+    """Yield the rows of the table, in its order."""
     for field, info in Settings.model_fields.items():
         kind = next(item for item in info.metadata if isinstance(item, Kind))
         yield SettingRow(
@@ -426,7 +426,7 @@ def _default_text(default: object, kind: Kind) -> str:
 
 
 def settings_markdown() -> str:
-    """The table as Markdown, as recorder/docs/settings.md carries it; ends with a newline."""
+    """Return the table as Markdown, as recorder/docs/settings.md carries it; ends with a newline."""
     lines = ["| name | default | range | meaning |", "|---|---|---|---|"]
     for row in setting_rows():
         default = row.default if row.default in ("none", "empty", "off", "on") else f"`{row.default}`"

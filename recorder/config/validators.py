@@ -39,11 +39,11 @@ class Kind(ABC):
 
     @abstractmethod
     def parse(self, value: object) -> object:
-        """The value in its Python type; raises `Refused` with the reason."""
+        """Return the value in its Python type; raises `Refused` with the reason."""
 
     @abstractmethod
     def describe(self) -> str:
-        """The range, in a few words, for help and README."""
+        """Return the range in a few words, for help and documents."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Have pydantic call `parse` before its own check of the type."""
@@ -306,7 +306,7 @@ def _whole_number(value: object) -> int | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
+    """Tell whether only this machine can reach an address."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -323,6 +323,6 @@ def _is_address(host: str) -> bool:
 
 
 def shown(value: object) -> str:
-    """The value as a message quotes it: bounded, on one line."""
+    """Return the value as a message quotes it: bounded, on one line."""
     text = repr(value if isinstance(value, (str, int, float, type(None))) else str(value))
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -2,7 +2,7 @@
 
 Everything that needs the time gets a `Clock`, so that tests can advance it instead of sleeping. Wall-clock
 time is an integer of milliseconds since 1970-01-01T00:00:00Z and may be set back; intervals come from
-`monotonic()`, which never goes back. Time zones and text are left to `model/timestamps.py`.
+`monotonic()`, which never goes back. Time zones and text are left to `core/timestamps.py`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ class Clock(Protocol):
     """What the recorder asks of a clock."""
 
     def now_ms(self) -> int:
-        """Milliseconds since the Unix epoch, UTC. May go back when the machine's clock is set."""
+        """Return the milliseconds since the Unix epoch, UTC. May go back when the machine's clock is set."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds from an arbitrary point; never goes back."""
+        """Return the seconds from an arbitrary point; never goes back."""
         ...
 
 
@@ -27,11 +27,11 @@ class SystemClock:
     """The machine's clock."""
 
     def now_ms(self) -> int:
-        """Milliseconds since the Unix epoch, UTC."""
+        """Return the milliseconds since the Unix epoch, UTC."""
         return time.time_ns() // 1_000_000
 
     def monotonic(self) -> float:
-        """Seconds from an arbitrary point; never goes back."""
+        """Return the seconds from an arbitrary point; never goes back."""
         return time.monotonic()
 
 
@@ -47,11 +47,11 @@ class FakeClock:
         self._monotonic = 0.0  # seconds advanced so far
 
     def now_ms(self) -> int:
-        """The time shown."""
+        """Return the time shown, in milliseconds."""
         return self._now_ms
 
     def monotonic(self) -> float:
-        """Seconds advanced so far."""
+        """Return the seconds advanced so far."""
         return self._monotonic
 
     def advance(self, seconds: float) -> None:

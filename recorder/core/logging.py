@@ -73,7 +73,7 @@ class _LineSink:
 
 
 def _no_format(record: Record) -> str:
-    """The sink renders the record itself: loguru would format a template, and the data in it, once more."""
+    """Return nothing: the sink renders the record, and loguru would format a template and the data in it once more."""
     return ""
 
 

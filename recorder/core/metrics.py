@@ -90,7 +90,7 @@ class Metrics:
         self._gauges[name] = (text, read)
 
     def render(self) -> bytes:
-        """Everything in Prometheus' text format."""
+        """Return everything in Prometheus' text format."""
         return generate_latest(self._registry)
 
     def collect(self) -> Iterable[Metric]:

@@ -4,7 +4,7 @@
 twice. An epoch is ten characters of Crockford's base 32: the milliseconds of its beginning, so that epochs sort
 by time. Clients are to take an epoch as it is: only whether two are the same means anything to them.
 
-The hash is the chain's at that seq (`hash(seq)` in `model.chain`): where the order has another one there, what came
+The hash is the chain's at that seq (`hash(seq)` in `core.chain`): where the order has another one there, what came
 before is not what whoever holds the position has seen.
 """
 
@@ -40,7 +40,7 @@ class Position:
 
 
 def parse_position(text: str) -> Position | None:
-    """The position that `text` spells, or None where it does not spell one."""
+    """Return the position that `text` spells, or None where it does not spell one."""
     match = _POSITION.fullmatch(text)
     if match is None or int(match[2]) > MAX_SEQ:
         return None
@@ -48,7 +48,7 @@ def parse_position(text: str) -> Position | None:
 
 
 def new_epoch(now_ms: int, previous: str | None = None) -> str:
-    """A name for the epoch that begins now.
+    """Make a name for the epoch that begins now.
 
     Args:
         now_ms: Milliseconds since the Unix epoch.

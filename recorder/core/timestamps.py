@@ -21,7 +21,7 @@ _RFC3339 = re.compile(
 
 
 def format_ms(ms: int) -> str:
-    """The fixed-width text of a time.
+    """Return the fixed-width text of a time.
 
     Args:
         ms: Milliseconds since the Unix epoch, UTC.
@@ -34,7 +34,7 @@ def format_ms(ms: int) -> str:
 
 
 def parse_ms(text: str) -> int:
-    """Milliseconds since the Unix epoch of an RFC 3339 time with an offset.
+    """Return the milliseconds since the Unix epoch of an RFC 3339 time with an offset.
 
     Fractions finer than a millisecond are cut off. A leap second (`:60`, in any minute: tables of leap seconds
     grow old) counts as the second after it.
@@ -61,7 +61,7 @@ def parse_ms(text: str) -> int:
 # Who publishes fast publishes many deltas in one millisecond.
 @lru_cache(maxsize=256)
 def normalise(text: str) -> str:
-    """The fixed-width UTC form of an RFC 3339 time.
+    """Return the fixed-width UTC form of an RFC 3339 time.
 
     Raises:
         ValueError: It is not such a time.

@@ -28,7 +28,7 @@ class TokenBucket:
         self._at = now
 
     def wait(self, cost: float, now: float) -> float:
-        """Seconds until `cost` tokens are there; 0 where they are. What exceeds `burst` is waited for all the same."""
+        """Return the seconds until `cost` tokens are there; 0 where they are. More than `burst` is waited for, too."""
         self._fill(now)
         return max(0.0, (cost - self._tokens) / self._rate)
 
@@ -38,7 +38,7 @@ class TokenBucket:
         self._tokens -= cost
 
     def is_full(self, now: float) -> bool:
-        """Whether it is as if nothing had ever been taken."""
+        """Tell whether it is as if nothing had ever been taken."""
         self._fill(now)
         return self._tokens >= self._burst
 
@@ -64,7 +64,7 @@ class BucketTable:
         return len(self._buckets)
 
     def bucket(self, key: Hashable, now: float) -> TokenBucket:
-        """The bucket of a key."""
+        """Return the bucket of a key."""
         found = self._buckets.get(key)
         if found is None:
             if len(self._buckets) >= self._look_at:

@@ -77,7 +77,7 @@ class ClockWatch:
         return format_ms(self._believed_ms + self._elapsed_ms())
 
     def doubt(self) -> str | None:
-        """Why "now" should not be believed, or None where it may be."""
+        """Return why "now" should not be believed, or None where it may be."""
         ahead = self._look_ahead()
         if self._is_trusted or ahead <= TOLERANCE_MS:
             return None
@@ -118,7 +118,7 @@ class ClockWatch:
             logger.info("the clock has caught up with the newest record")
 
     def _look_ahead(self) -> int:
-        """Milliseconds that the clock is ahead of what is believed; where that is plausible it is believed now."""
+        """Return the milliseconds that the clock is ahead of what is believed; where that is plausible, believe it."""
         now = self._clock.now_ms()
         ahead = now - self._believed_ms - self._elapsed_ms()
         if 0 < ahead <= TOLERANCE_MS:

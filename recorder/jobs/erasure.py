@@ -61,7 +61,7 @@ class Intake(Protocol):
         ...
 
     def remember(self, session_id: str, seq: int, text: str) -> None:
-        """The content is still there."""
+        """Fill a session's state in again: the content is still there."""
         ...
 
 
@@ -104,7 +104,7 @@ class Eraser:
     @classmethod
     @asynccontextmanager
     async def run(cls, store: ErasingStore, intake: Intake, hub: Hub, clock: Clock) -> AsyncIterator[Eraser]:
-        """An eraser; what it has begun is waited for at the end of the block."""
+        """Open an eraser; at the end of the block, wait for what it has begun."""
         eraser = cls(store, intake, hub, clock)
         try:
             yield eraser
@@ -149,7 +149,7 @@ class Eraser:
         return Erasure(receipt, self._store.copies())
 
     def _erased(self, receipt: ErasureReceipt) -> None:
-        """It can be read in the store no more."""
+        """Let go of the content, which can no longer be read in the store, and tell whoever may have seen it."""
         # Again: what was held back until it was on disk has been let go since.
         self._intake.forget(receipt.session_id, receipt.head_seq)
         self._hub.erased(receipt.session_id, receipt.head_seq, receipt.count, receipt.erased_at)

@@ -35,7 +35,7 @@ class Sized(Protocol):
         ...
 
     async def used_bytes(self) -> int:
-        """Bytes of the database in memory."""
+        """Return the bytes of the database in memory."""
         ...
 
 
@@ -98,14 +98,14 @@ class MemoryGuard:
         )
 
     def on_progress(self) -> None:
-        """The store calls this when more is recorded."""
+        """Look at the size when enough has been recorded. The store calls this when more is."""
         if self._limit is None:
             return
         if self.is_full or (self._store.recorded_bytes - self._recorded_then) * LOOKS > self._limit:
             self._due.set()
 
     async def look(self) -> None:
-        """See how large it is."""
+        """Read the size."""
         if self._limit is None:
             return
         recorded = self._store.recorded_bytes

@@ -73,7 +73,7 @@ class MaintainedStore(Protocol):
         ...
 
     async def first_at(self, time: str) -> int:
-        """The first seq kept that was recorded at or after a time; one more than the last where there is none."""
+        """Return the first seq kept that was recorded at or after a time; one more than the last where there is none."""
         ...
 
     async def prune(self, through: int, policy: str) -> int:
@@ -85,7 +85,7 @@ class MaintainedStore(Protocol):
         ...
 
     async def used_bytes(self) -> int:
-        """Bytes of the database in memory."""
+        """Return the bytes of the database in memory."""
         ...
 
     async def remember(self, **values: str) -> None:
@@ -200,7 +200,7 @@ class Maintenance:
             return removed
 
     def missed(self) -> bool:
-        """Whether 00:00 UTC has passed since the last prune."""
+        """Tell whether 00:00 UTC has passed since the last prune."""
         if self.last_prune_at is None:
             return self._store.count > 0
         now = self._clock.now_ms()
@@ -209,18 +209,18 @@ class Maintenance:
         return not format_ms(midnight) <= self.last_prune_at <= format_ms(now)
 
     def limits_due(self) -> bool:
-        """Whether a limit may have been passed since the size was looked at last. Costs nothing."""
+        """Tell whether a limit may have been passed since the size was read last. Costs nothing."""
         limit = self._retention.max_bytes
         grown = self._store.recorded_bytes - self._checked_bytes
         return self.over_count() or (limit is not None and grown > limit * HEADROOM / 2)
 
     def over_count(self) -> bool:
-        """Whether there are clearly more entries than MAX_DELTAS."""
+        """Tell whether there are clearly more entries than MAX_DELTAS."""
         limit = self._retention.max_deltas
         return limit is not None and self._store.count > limit + max(1, limit * HEADROOM)
 
     async def over_bytes(self) -> bool:
-        """Whether the database is clearly larger than MAX_DB_BYTES."""
+        """Tell whether the database is clearly larger than MAX_DB_BYTES."""
         limit = self._retention.max_bytes
         self._checked_bytes = self._store.recorded_bytes
         return limit is not None and await self._store.used_bytes() > limit * (1 + HEADROOM)
@@ -277,11 +277,11 @@ class Maintenance:
         return removed
 
     def _edge(self) -> str:
-        """The time before which everything is older than is kept."""
+        """Return the time before which everything is older than is kept."""
         return format_ms(self._clock.now_ms() - self._retention.days * DAY_MS)
 
     async def _doubt(self) -> str | None:
-        """Why pruning by age would go by a clock that nothing vouches for; None where it removes nothing by it."""
+        """Return why pruning by age would trust a clock that nothing vouches for; None where it removes nothing."""
         if self._clock_watch is None or not self._retention.days:
             return None
         doubt = self._clock_watch.doubt()
@@ -290,7 +290,7 @@ class Maintenance:
         return doubt
 
     async def _withhold(self) -> bool:
-        """Whether pruning by age has to wait; noted where whoever looks finds it, also after a restart."""
+        """Tell whether pruning by age has to wait; note it where it is found after a restart, too."""
         self.withheld, watch = await self._doubt(), self._clock_watch
         since = watch.believed_until if watch is not None and self.withheld is not None else ""
         if watch is not None and (since or watch.doubted_since):

@@ -24,7 +24,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 3600.0
 
 
 def pause_after(failures: int, longest: float = LONGEST_PAUSE) -> float:
-    """Seconds until the next try.
+    """Return the seconds until the next try.
 
     Args:
         failures: How many there were in a row, from 1.
@@ -74,7 +74,7 @@ class Scheduler:
             await asyncio.gather(*scheduler.tasks, return_exceptions=True)
 
     def on_progress(self) -> None:
-        """The store calls this when more is recorded."""
+        """Prune when a limit may have been passed. The store calls this when more is recorded."""
         # While pruning fails it is tried again at its times, not with each delta that comes.
         if self._prune_failures == 0 and self._maintenance.limits_due():
             self._prune_due.set()

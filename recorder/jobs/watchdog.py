@@ -109,7 +109,7 @@ class Watchdog:
         return 0.0 if self._store.on_file >= self._due[0] else self._clock.monotonic() - self._due[1]
 
     def overdue(self) -> str | None:
-        """What has not happened though it was due, in words; None where all is well."""
+        """Return what has not happened though it was due, in words; None where all is well."""
         self.look()
         now = self._clock.monotonic()
         for task in self._tasks:

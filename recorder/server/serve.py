@@ -1,6 +1,6 @@
 """The server: a recorder behind one port, from the first signal to the last snapshot.
 
-uvicorn carries HTTP (Starlette) and hands WebSocket upgrades to `hub.socket.WebSocket`. It listens before the
+uvicorn carries HTTP (Starlette) and hands WebSocket upgrades to `net.websocket.WebSocket`. It listens before the
 recording is loaded, so that /healthz and /readyz can tell. SIGTERM and SIGINT stop in order: no more intake,
 every connection closed with what it is owed, the queue recorded, a last snapshot; a second signal no longer
 waits for connections, and a stop that takes longer than SHUTDOWN_TIMEOUT is ended. SIGHUP reads the files of tokens,
