@@ -13,6 +13,7 @@ from recorder.api.params import JOBS, MAX_REASON, check_names, check_session_id,
 from recorder.api.publish import read_body
 from recorder.api.responses import json_response
 from recorder.core.errors import InvalidJson, InvalidQuery
+from recorder.jobs.erasure import REMAINS
 from recorder.store.contract import JobRun
 from recorder.wire.statements import signed_members
 
@@ -66,6 +67,7 @@ async def erase(request: Request) -> Response:
             "count": 0 if done.receipt is None else done.receipt.said.count,
             "receipt": None if done.receipt is None else signed_members(done.receipt),
             "copies": done.copies,
+            "remains": REMAINS,
         }
     )
 

@@ -337,8 +337,8 @@ def prune() -> Json:
     described = operation(
         "prune",
         "Remove what need not be kept, now.",
-        "What goes is removed from memory and file, and the space given back. The last state of every session that"
-        " lives is kept.",
+        "What goes is removed from the database in memory and from the file, which shrinks; the process keeps the"
+        " memory for what comes. The last state of every session that lives is kept.",
         answers(
             ref("Pruned"),
             InvalidQuery,

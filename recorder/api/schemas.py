@@ -514,6 +514,11 @@ def erased() -> Json:
                 "items": {"type": "string"},
                 "description": "Names of files beside the database that may still hold the content.",
             },
+            "remains": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "What an erasure leaves in the recorder, in words.",
+            },
         }
     )
 

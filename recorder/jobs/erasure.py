@@ -73,6 +73,13 @@ class Hub(Protocol):
         ...
 
 
+REMAINS = (
+    "SHA-256 digests of the states, by which a short or guessable content can be confirmed",
+    "memory that the process has freed, until it is used again or the recorder is restarted",
+)
+"""What an erasure leaves: said to whoever asks for one, since the content can be found there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Erasure:
     """What an erasure did.

@@ -61,6 +61,7 @@ async def test_what_a_session_said_is_gone_everywhere_and_the_rest_stays(
         await app.publish(secret(3, id="once"), {"type": "deleted", "sessionId": "gone"})
         answer = await erase(http)
         assert (answer["count"], answer["receipt"]["headSeq"], answer["copies"]) == (3, 6, [])
+        assert ["digest" in answer["remains"][0], "memory" in answer["remains"][1]] == [True, True]
         await assert_gone(app)
         # From the tail and from the store alike.
         items = [item for item in (await get(http, "/api/deltas", order="asc"))["deltas"]]
