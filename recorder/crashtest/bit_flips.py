@@ -19,36 +19,36 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from recorder.crashtest.damage import Content, Damage, Outcome, content_of, draw, judge
-from recorder.crashtest.inspect import look
+from recorder.crashtest.inspect import inspect_files
 from recorder.crashtest.plan import LANES
-from recorder.crashtest.recordings import MAKE, Specimen, make
-from recorder.crashtest.runner import Bench
-from recorder.crashtest.server_process import Died, Victim
+from recorder.crashtest.recordings import MAKE, Recording, make
+from recorder.crashtest.runner import Runner
+from recorder.crashtest.server_process import ServerDied, ServerProcess
 
 SHARES = {"stopped": 4, "logged": 4, "torn": 2}
-"""How often each specimen is taken, of ten times."""
+"""How often each recording is taken, of ten times."""
 REAL, QUICK = 12, 2
 """How many are tried with real recorders, too."""
 
 
-async def run(bench: Bench) -> None:
+async def run(runner: Runner) -> None:
     """Damage and judge, so many times."""
-    if bench.plan.flips:
-        await bench.all([("flips", partial(_run, bench))])
+    if runner.plan.flips:
+        await runner.all([("flips", partial(_run, runner))])
 
 
-async def _run(bench: Bench, folder: Path) -> None:
-    specimens = []
+async def _run(runner: Runner, folder: Path) -> None:
+    recordings = []
     for name in MAKE:
-        specimen = await make(name, folder / "specimens")
-        if specimen is None:
-            bench.part.skip(f"flips of what is {name}", "no recorder could be killed at that moment")
+        recording = await make(name, folder / "recordings")
+        if recording is None:
+            runner.part.skip(f"flips of what is {name}", "no recorder could be killed at that moment")
         else:
-            specimens.append(specimen)
+            recordings.append(recording)
     with ProcessPoolExecutor(LANES, get_context("spawn")) as pool:
-        trials = _Trials(bench, folder, pool)
-        for specimen in specimens:
-            await trials.prepare(specimen)
+        trials = _Trials(runner, folder, pool)
+        for recording in recordings:
+            await trials.prepare(recording)
         turn = asyncio.Semaphore(LANES)
 
         async def one(number: int) -> None:
@@ -56,47 +56,47 @@ async def _run(bench: Bench, folder: Path) -> None:
                 await trials.run(number)
 
         async with asyncio.TaskGroup() as tasks:
-            for number in range(1, bench.plan.flips + 1):
-                tasks.create_task(one(number), name=f"torture-flip-{number}")
+            for number in range(1, runner.plan.flips + 1):
+                tasks.create_task(one(number), name=f"crashtest-flip-{number}")
 
 
 class _Trials:
-    """Damages specimens and writes down what becomes of it.
+    """Damages recordings and writes down what becomes of it.
 
     Args:
-        bench: Where.
+        runner: Where.
         folder: For the copies.
         pool: Where the checks run.
     """
 
-    def __init__(self, bench: Bench, folder: Path, pool: ProcessPoolExecutor) -> None:
-        self._bench = bench
+    def __init__(self, runner: Runner, folder: Path, pool: ProcessPoolExecutor) -> None:
+        self._bench = runner
         self._folder = folder
         self._pool = pool
-        self._real = QUICK if bench.plan.quick else REAL  # how many are tried with real recorders, too
-        self._controls: list[tuple[Specimen, Content]] = []  # and what a recorder ends up with on each
+        self._real = QUICK if runner.plan.quick else REAL  # how many are tried with real recorders, too
+        self._controls: list[tuple[Recording, Content]] = []  # and what a recorder ends up with on each
 
-    async def prepare(self, specimen: Specimen) -> None:
-        """See that a specimen is sound, and what a recorder ends up with on it."""
-        copy = specimen.copy(self._folder / f"control-{specimen.name}")
-        found = await asyncio.to_thread(look, copy.database, copy.key, self._folder / "look")
-        self._bench.judge(f"flips/{specimen.name} undamaged", found, self._folder)
+    async def prepare(self, recording: Recording) -> None:
+        """See that a recording is sound, and what a recorder ends up with on it."""
+        copy = recording.copy(self._folder / f"control-{recording.name}")
+        found = await asyncio.to_thread(inspect_files, copy.database, copy.key, self._folder / "look")
+        self._bench.judge(f"flips/{recording.name} undamaged", found, self._folder)
         content = await asyncio.get_running_loop().run_in_executor(self._pool, content_of, copy)
-        self._controls.append((specimen, content))
+        self._controls.append((recording, content))
 
     async def run(self, number: int) -> None:
         """One trial."""
-        dice = self._bench.plan.dice(f"flips/{number}")
-        shares = [SHARES[specimen.name] for specimen, _ in self._controls]
-        specimen, control = dice.choices(self._controls, shares)[0]
-        damage, copy = draw(specimen, dice), self._folder / f"copy-{number}"
-        work = partial(judge, specimen, damage, control, copy)
+        rng = self._bench.plan.rng(f"flips/{number}")
+        shares = [SHARES[recording.name] for recording, _ in self._controls]
+        recording, control = rng.choices(self._controls, shares)[0]
+        damage, copy = draw(recording, rng), self._folder / f"copy-{number}"
+        work = partial(judge, recording, damage, control, copy)
         outcome = await _outcome(asyncio.get_running_loop().run_in_executor(self._pool, work))
         found = [outcome.what] if not outcome.kind else []
         if number <= self._real and outcome.kind:
-            found += await _really(specimen, damage, outcome, self._folder / f"real-{number}")
-        self._bench.part.count(specimen.name, flips=1, **{outcome.kind or "failed": 1})
-        if not self._bench.judge(f"flips/{number}: {specimen.name}, {damage}", found, copy):
+            found += await _really(recording, damage, outcome, self._folder / f"real-{number}")
+        self._bench.part.count(recording.name, flips=1, **{outcome.kind or "failed": 1})
+        if not self._bench.judge(f"flips/{number}: {recording.name}, {damage}", found, copy):
             shutil.rmtree(copy)
 
 
@@ -107,15 +107,15 @@ async def _outcome(judged: Awaitable[Outcome]) -> Outcome:
         return Outcome("", f"it brought the process down: {error}")
 
 
-async def _really(specimen: Specimen, damage: Damage, outcome: Outcome, folder: Path) -> list[str]:
+async def _really(recording: Recording, damage: Damage, outcome: Outcome, folder: Path) -> list[str]:
     """The same with a real recorder; what is different."""
-    specimen.copy(folder)
+    recording.copy(folder)
     damage.do(folder)
-    async with Victim(folder, "--durability", specimen.durability) as victim:
+    async with ServerProcess(folder, "--durability", recording.durability) as server:
         try:
-            await victim.start()
-            code = await victim.stop()
-        except Died as error:
+            await server.start()
+            code = await server.stop()
+        except ServerDied as error:
             return [] if outcome.kind == "refused" else [f"a real recorder does not start: {error}"]
         if outcome.kind == "refused":
             return [f"a real recorder starts, though this should be refused: {outcome.what}"]

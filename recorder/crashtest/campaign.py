@@ -11,22 +11,18 @@ from pathlib import Path
 
 from recorder.core.clock import SystemClock
 from recorder.core.timestamps import format_ms
-from recorder.crashtest import bit_flips as flips
-from recorder.crashtest import clock_jumps as clocks
-from recorder.crashtest import disk_faults as disk
-from recorder.crashtest import io_faults as faults
-from recorder.crashtest import kills, signals
+from recorder.crashtest import bit_flips, clock_jumps, disk_faults, io_faults, kills, signals
 from recorder.crashtest.plan import Plan
 from recorder.crashtest.report import Part, Verdict
-from recorder.crashtest.runner import Bench
+from recorder.crashtest.runner import Runner
 
-RUN: dict[str, Callable[[Bench], Awaitable[None]]] = {
+RUN: dict[str, Callable[[Runner], Awaitable[None]]] = {
     "kills": kills.run,
-    "faults": faults.run,
-    "disk": disk.run,
-    "flips": flips.run,
+    "faults": io_faults.run,
+    "disk": disk_faults.run,
+    "flips": bit_flips.run,
     "signals": signals.run,
-    "clock": clocks.run,
+    "clock": clock_jumps.run,
 }
 """What each of `plan.PARTS` does."""
 
@@ -46,8 +42,8 @@ async def run_campaign(plan: Plan, parts: Sequence[str], on_case: Callable[[Part
             part, began = Part(name), time.monotonic()
             verdict.parts.append(part)
             on_case(part)
-            bench = Bench(replace(plan, folder=folder), part, lambda part=part: on_case(part))  # type: ignore[misc]
-            await RUN[name](bench)
+            runner = Runner(replace(plan, folder=folder), part, lambda part=part: on_case(part))  # type: ignore[misc]
+            await RUN[name](runner)
             part.seconds = time.monotonic() - began
     verdict.seconds = time.monotonic() - begin
     return verdict
@@ -55,7 +51,7 @@ async def run_campaign(plan: Plan, parts: Sequence[str], on_case: Callable[[Part
 
 @contextmanager
 def _workplace(inside: Path) -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="recorder-torture-", dir=inside))
+    folder = Path(tempfile.mkdtemp(prefix="recorder-crashtest-", dir=inside))
     try:
         yield folder
     finally:

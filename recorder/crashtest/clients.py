@@ -1,6 +1,6 @@
-"""The witnesses: clients that publish to a recorder and watch it, on bare WebSockets and HTTP, until it goes away.
+"""The clients: clients that publish to a recorder and watch it, on bare WebSockets and HTTP, until it goes away.
 
-None of the project's own client code is used: what it would mend or hide is what is to be seen.
+None of the project's own client code is used: what it would repair or hide is what is to be seen.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from recorder.crashtest.ledger import Books, Ledger
-from recorder.crashtest.server_process import Victim
+from recorder.crashtest.ledger import Ledger, Recorded
+from recorder.crashtest.server_process import ServerProcess
 from recorder.crashtest.workload import frame_of, number_of
 
 GONE = (ConnectionClosed, InvalidHandshake, OSError, EOFError, httpx.TransportError)
@@ -27,18 +27,18 @@ GONE = (ConnectionClosed, InvalidHandshake, OSError, EOFError, httpx.TransportEr
 JSON = {"Content-Type": "application/json"}
 IN_FLIGHT = 4
 """Publishes of one connection that wait for their acks."""
-PACE = 0.002
+PUBLISH_INTERVAL = 0.002
 """Seconds between two publishes: what is under test is not how fast it is."""
 
 
 @asynccontextmanager
-async def witnesses(victim: Victim, ledger: Ledger, dice: random.Random) -> AsyncIterator[None]:
+async def run_clients(server: ServerProcess, ledger: Ledger, rng: random.Random) -> AsyncIterator[None]:
     """Publish and watch within the block, or until the recorder goes away."""
-    publisher, poster = random.Random(dice.random()), random.Random(dice.random())
+    publisher, poster = random.Random(rng.random()), random.Random(rng.random())
     tasks = [
-        asyncio.create_task(until_gone(publish(victim, ledger, publisher)), name="torture-publish"),
-        asyncio.create_task(until_gone(post(victim, ledger, poster)), name="torture-post"),
-        asyncio.create_task(until_gone(watch(victim, ledger)), name="torture-watch"),
+        asyncio.create_task(until_gone(publish(server, ledger, publisher)), name="crashtest-publish"),
+        asyncio.create_task(until_gone(post(server, ledger, poster)), name="crashtest-post"),
+        asyncio.create_task(until_gone(watch(server, ledger)), name="crashtest-watch"),
     ]
     try:
         yield
@@ -50,32 +50,32 @@ async def witnesses(victim: Victim, ledger: Ledger, dice: random.Random) -> Asyn
                 raise result
 
 
-async def publish(victim: Victim, ledger: Ledger, dice: random.Random) -> None:
+async def publish(server: ServerProcess, ledger: Ledger, rng: random.Random) -> None:
     """Publish over a WebSocket, several frames at a time."""
-    async with _connect(victim, "/publish") as socket:
+    async with _connect(server, "/publish") as socket:
         ledger.begin(orjson.loads(await socket.recv()))
         waiting: deque[list[int]] = deque()
         room = asyncio.Semaphore(IN_FLIGHT)
-        answers = asyncio.create_task(_answers(socket, ledger, waiting, room), name="torture-answers")
+        answers = asyncio.create_task(_answers(socket, ledger, waiting, room), name="crashtest-answers")
         try:
             while not answers.done():
                 async with asyncio.timeout(60.0):
                     await room.acquire()
-                numbers = ledger.take(dice.randrange(1, 40))
+                numbers = ledger.take(rng.randrange(1, 40))
                 waiting.append(numbers)
                 await socket.send(frame_of(numbers).decode())
-                await asyncio.sleep(PACE)
+                await asyncio.sleep(PUBLISH_INTERVAL)
         finally:
             # What has come is to be known, also where the connection is no more.
             await until_gone(asyncio.wait_for(answers, 5.0))
 
 
-async def post(victim: Victim, ledger: Ledger, dice: random.Random) -> None:
+async def post(server: ServerProcess, ledger: Ledger, rng: random.Random) -> None:
     """Publish over HTTP, one after the other."""
-    async with victim.client() as http:
+    async with server.client() as http:
         while True:
-            await post_once(http, ledger, ledger.take(dice.randrange(1, 10)))
-            await asyncio.sleep(5 * PACE)
+            await post_once(http, ledger, ledger.take(rng.randrange(1, 10)))
+            await asyncio.sleep(5 * PUBLISH_INTERVAL)
 
 
 async def post_once(http: httpx.AsyncClient, ledger: Ledger, numbers: list[int]) -> bool:
@@ -88,27 +88,27 @@ async def post_once(http: httpx.AsyncClient, ledger: Ledger, numbers: list[int])
     return answer.status_code == 201
 
 
-async def watch(victim: Victim, ledger: Ledger) -> None:
-    """Follow from where this recording's witness has got to."""
-    async with _connect(victim, f"/ws?since={ledger.position}") as socket:
+async def watch(server: ServerProcess, ledger: Ledger) -> None:
+    """Follow from where this recording's client has got to."""
+    async with _connect(server, f"/ws?since={ledger.position}") as socket:
         async for message in socket:
             ledger.see(orjson.loads(message))
 
 
-async def books_of(victim: Victim) -> Books:
+async def recorded_by(server: ServerProcess) -> Recorded:
     """What a recorder has. Nobody may be publishing; a prune may run."""
     while True:
-        before = await victim.stats()
-        lines = (await victim.get("/api/export?format=ndjson")).content.splitlines()
-        after = await victim.stats()
+        before = await server.stats()
+        lines = (await server.get("/api/export?format=ndjson")).content.splitlines()
+        after = await server.stats()
         if before["oldest"] == after["oldest"]:
             entries = [orjson.loads(line) for line in lines]
             rows = [(entry["seq"], number_of(entry["delta"])) for entry in entries]
-            return Books(after["epoch"], after["oldest"], after["head"], rows)
+            return Recorded(after["epoch"], after["oldest"], after["head"], rows)
 
 
-def _connect(victim: Victim, target: str) -> connect:
-    url = victim.url.replace("http://", "ws://", 1) + target
+def _connect(server: ServerProcess, target: str) -> connect:
+    url = server.url.replace("http://", "ws://", 1) + target
     return connect(url, compression=None, max_size=None, proxy=None, ping_interval=None, close_timeout=1.0)
 
 

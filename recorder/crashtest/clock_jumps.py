@@ -17,9 +17,9 @@ import orjson
 from recorder.app import Recorder, open_recorder
 from recorder.config.settings import load_settings
 from recorder.core.clock import FakeClock
-from recorder.crashtest.inspect import look
+from recorder.crashtest.inspect import inspect_files
 from recorder.crashtest.plan import Plan
-from recorder.crashtest.runner import Bench
+from recorder.crashtest.runner import Runner
 from recorder.store.contract import Query
 
 TIMES = 25
@@ -29,21 +29,21 @@ JUMPS_MS = (0, 1, -1, 999, -1000, 86_400_000, -86_400_000, 31_536_000_000, -31_5
 """By how much the clock is set, in milliseconds: nothing, a tick, a second, a day, a year; back and forth."""
 
 
-async def run(bench: Bench) -> None:
+async def run(runner: Runner) -> None:
     """Each durability mode so many times."""
-    times = 2 if bench.plan.quick else TIMES
+    times = 2 if runner.plan.quick else TIMES
     names = [f"clock/{mode}/{number}" for mode in ("snapshot", "commit") for number in range(times)]
-    await bench.all([(name, partial(_judged, bench, name)) for name in names])
+    await runner.all([(name, partial(_judged, runner, name)) for name in names])
 
 
-async def _judged(bench: Bench, name: str, folder: Path) -> None:
-    found = await _case(bench.plan, name, folder)
-    bench.part.count(name.split("/")[1], times=1, jumps=STARTS * STEPS)
-    bench.judge(name, found, folder)
+async def _judged(runner: Runner, name: str, folder: Path) -> None:
+    found = await _case(runner.plan, name, folder)
+    runner.part.count(name.split("/")[1], times=1, jumps=STARTS * STEPS)
+    runner.judge(name, found, folder)
 
 
 async def _case(plan: Plan, name: str, folder: Path) -> list[str]:
-    dice, clock = plan.dice(name), FakeClock()
+    rng, clock = plan.rng(name), FakeClock()
     settings = load_settings(
         persist=True,
         db_path=folder / "data" / "sessions.sqlite",
@@ -57,24 +57,27 @@ async def _case(plan: Plan, name: str, folder: Path) -> list[str]:
         async with open_recorder(settings, clock=clock) as recorder:
             if position:
                 found += await _resumed(recorder, position)
-            head, position = await _jump(recorder, clock, dice, head)
+            head, position = await _jump(recorder, clock, rng, head)
             found += await _judge_order(recorder, head)
-    return [*found, *await asyncio.to_thread(look, settings.db_path, folder / "signing.key", folder / "look")]
+    return [
+        *found,
+        *await asyncio.to_thread(inspect_files, settings.db_path, folder / "signing.key", folder / "look"),
+    ]
 
 
-async def _jump(recorder: Recorder, clock: FakeClock, dice: random.Random, head: int) -> tuple[int, str]:
+async def _jump(recorder: Recorder, clock: FakeClock, rng: random.Random, head: int) -> tuple[int, str]:
     """Publish with the clock set before each time; the head, and a position half way there."""
     middle = head
     for step in range(STEPS):
-        clock.set_wall_ms(max(0, clock.now_ms() + dice.choice(JUMPS_MS)))
+        clock.set_wall_ms(max(0, clock.now_ms() + rng.choice(JUMPS_MS)))
         deltas = [
-            {"type": "updated", "sessionId": f"s{dice.randrange(5)}", "after": {"n": head + n}}
-            for n in range(1, dice.randint(2, 30))
+            {"type": "updated", "sessionId": f"s{rng.randrange(5)}", "after": {"n": head + n}}
+            for n in range(1, rng.randint(2, 30))
         ]
         head = (await recorder.publish(orjson.dumps(deltas))).seq
         if step == STEPS // 2:
             middle = head
-        if dice.random() < 0.3:
+        if rng.random() < 0.3:
             await recorder.maintenance.snapshot()
     return head, f"{recorder.hub.epoch}:{middle}"
 

@@ -15,8 +15,8 @@ from typing import Any
 from recorder.app import open_recorder
 from recorder.config.settings import load_settings
 from recorder.core.errors import RecorderError
-from recorder.crashtest.inspect import named, play_back
-from recorder.crashtest.recordings import Specimen
+from recorder.crashtest.inspect import findings_of, play_back
+from recorder.crashtest.recordings import Recording
 
 CUTS = 0.15
 """The share of cuts; the others are flips."""
@@ -95,59 +95,63 @@ class Outcome:
     what: str = ""
 
 
-def draw(specimen: Specimen, dice: random.Random) -> Damage:
-    """Some damage to a specimen."""
-    files = sorted(path for path in specimen.folder.rglob("*") if path.is_file() and path.stat().st_size)
-    weights = [_weight(path, specimen) for path in files]
-    path = dice.choices(files, weights)[0]
-    size, cut = path.stat().st_size, dice.random() < CUTS
-    return Damage(str(path.relative_to(specimen.folder)), cut, dice.randrange(size if cut else 8 * size))
+def draw(recording: Recording, rng: random.Random) -> Damage:
+    """Some damage to a recording."""
+    files = sorted(path for path in recording.folder.rglob("*") if path.is_file() and path.stat().st_size)
+    weights = [_weight(path, recording) for path in files]
+    path = rng.choices(files, weights)[0]
+    size, cut = path.stat().st_size, rng.random() < CUTS
+    return Damage(str(path.relative_to(recording.folder)), cut, rng.randrange(size if cut else 8 * size))
 
 
-def _weight(path: Path, specimen: Specimen) -> float:
+def _weight(path: Path, recording: Recording) -> float:
     """The database counts most, then what lies beside it with content, then the rest."""
-    if path == specimen.database:
+    if path == recording.database:
         return 12.0
     return 6.0 if "-journal" in path.name or ".commits." in path.name else 1.0
 
 
-def content_of(specimen: Specimen) -> Content:
-    """What a recorder ends up with. The specimen must be a copy: it is gone on with.
+def content_of(recording: Recording) -> Content:
+    """What a recorder ends up with. The recording must be a copy: it is gone on with.
 
     Raises:
         RecorderError: It does not start on it.
         AssertionError: What it ends up with is not sound.
     """
-    asyncio.run(_start_and_stop(specimen))
-    with closing(sqlite3.connect(specimen.database)) as conn:
+    asyncio.run(_start_and_stop(recording))
+    with closing(sqlite3.connect(recording.database)) as conn:
         sound = conn.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if sound != "ok":
             raise AssertionError(f"it goes on with a database that is not sound: {sound}")
         tables = {name: conn.execute(query).fetchall() for name, query in _TABLES.items()}
         for name, query in _GROWING.items():
-            tables[name] = conn.execute(query, (specimen.made_at,)).fetchall()
+            tables[name] = conn.execute(query, (recording.made_at,)).fetchall()
         (epoch,) = conn.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
-    return Content(tables, epoch == specimen.epoch)
+    return Content(tables, epoch == recording.epoch)
 
 
-async def _start_and_stop(specimen: Specimen) -> None:
+async def _start_and_stop(recording: Recording) -> None:
     settings = load_settings(
-        persist="1", db_path=specimen.database, key_file=specimen.key, durability=specimen.durability, port=0
+        persist="1",
+        db_path=recording.database,
+        key_file=recording.key,
+        durability=recording.durability,
+        port=0,
     )
     async with open_recorder(settings):
         pass
 
 
-def judge(specimen: Specimen, damage: Damage, control: Content, folder: Path) -> Outcome:
-    """What becomes of a damaged copy of a specimen.
+def judge(recording: Recording, damage: Damage, control: Content, folder: Path) -> Outcome:
+    """What becomes of a damaged copy of a recording.
 
     Args:
-        specimen: The original.
+        recording: The original.
         damage: What is done to the copy.
         control: What a recorder ends up with on the original.
         folder: Where the copy is made.
     """
-    copy = specimen.copy(folder)
+    copy = recording.copy(folder)
     damage.do(folder)
     before = _bytes_of(folder)
     try:
@@ -165,19 +169,19 @@ def judge(specimen: Specimen, damage: Damage, control: Content, folder: Path) ->
         return Outcome("", f"the start ended with {type(error).__name__}: {error}")
     if not what:
         return Outcome("harmless")
-    return _by_doctor(specimen, damage, folder, what)
+    return _by_doctor(recording, damage, folder, what)
 
 
-def _by_doctor(specimen: Specimen, damage: Damage, folder: Path, what: str) -> Outcome:
-    copy = specimen.copy(folder)
+def _by_doctor(recording: Recording, damage: Damage, folder: Path, what: str) -> Outcome:
+    copy = recording.copy(folder)
     damage.do(folder)
     try:
         play_back(copy.database)
     except sqlite3.Error as error:
         return Outcome("named", str(error))
-    if found := named(copy.database, copy.key):
+    if found := findings_of(copy.database, copy.key):
         return Outcome("named", found[0])
-    if found := named(copy.database, copy.key, [specimen.head]):
+    if found := findings_of(copy.database, copy.key, [recording.head]):
         return Outcome("namedByHead", found[0])
     return Outcome("", f"neither refused nor named, and {what}")
 

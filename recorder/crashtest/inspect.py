@@ -1,4 +1,4 @@
-"""A look at a recording's files as they lie on disk, in a copy: the original's journal would be played back by it."""
+"""Inspects a recording's files as they lie on disk, in a copy: inspecting would play the original's journal back."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def copy_of(database: Path, folder: Path) -> Path:
     return folder / database.name
 
 
-def look(database: Path, key: Path, folder: Path) -> list[str]:
+def inspect_files(database: Path, key: Path, folder: Path) -> list[str]:
     """What is wrong with a recording as it lies on disk; [] where nothing is.
 
     Args:
@@ -38,7 +38,7 @@ def look(database: Path, key: Path, folder: Path) -> list[str]:
         play_back(copy)
     except sqlite3.Error as error:
         return [f"{database.name}: {error}"]
-    return named(copy, key)
+    return findings_of(copy, key)
 
 
 def play_back(copy: Path) -> None:
@@ -51,7 +51,7 @@ def play_back(copy: Path) -> None:
         conn.execute("SELECT count(*) FROM sqlite_master").fetchone()
 
 
-def named(database: Path, key: Path, expected: Sequence[Signed[Head]] | None = None) -> list[str]:
+def findings_of(database: Path, key: Path, expected: Sequence[Signed[Head]] | None = None) -> list[str]:
     """What the doctor says is wrong with a file, which must be a copy."""
     try:
         report = verify_file(database, known_keys(key), expected)

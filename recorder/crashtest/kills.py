@@ -1,7 +1,7 @@
 """`kill -9` at random moments under load, half of them in each durability mode.
 
 Each lane is a recording that lives through kill after kill: killed, looked at as it lies on disk, started again,
-compared with what the witnesses were told, and put under load again, which sends once more what had no answer. Half
+compared with what the clients were told, and put under load again, which sends once more what had no answer. Half
 of the lanes are told to keep few deltas, so that prunes are hit, too.
 
 `kill -9` takes the process and not the machine: what the operating system holds survives. That fsync is called, and
@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from recorder.crashtest.clients import books_of, witnesses
-from recorder.crashtest.inspect import look
-from recorder.crashtest.ledger import Books, Ledger
-from recorder.crashtest.runner import Bench
-from recorder.crashtest.server_process import Victim
+from recorder.crashtest.clients import recorded_by, run_clients
+from recorder.crashtest.inspect import inspect_files
+from recorder.crashtest.ledger import Ledger, Recorded
+from recorder.crashtest.runner import Runner
+from recorder.crashtest.server_process import ServerProcess
 
 PER_LANE = 10
 """Kills of one recording, before a new one begins."""
@@ -49,50 +49,50 @@ def lanes(kills: int) -> list[Lane]:
     return sorted(found, key=lambda lane: lane.name.rpartition("/")[2])
 
 
-async def run(bench: Bench) -> None:
+async def run(runner: Runner) -> None:
     """Kill and compare, lane by lane."""
-    await bench.all([(lane.name, partial(_run, bench, lane)) for lane in lanes(bench.plan.kills)])
+    await runner.all([(lane.name, partial(_run, runner, lane)) for lane in lanes(runner.plan.kills)])
 
 
-async def _run(bench: Bench, lane: Lane, folder: Path) -> None:
-    dice = bench.plan.dice(lane.name)
+async def _run(runner: Runner, lane: Lane, folder: Path) -> None:
+    rng = runner.plan.rng(lane.name)
     flags = ["--durability", lane.mode, "--snapshot-interval", str(SNAPSHOT_MS), "--heartbeat-interval", "20"]
     flags += ["--max-deltas", str(KEEP)] if lane.prunes else []
     ledger = Ledger(
         commit=lane.mode == "commit", window=SNAPSHOT_MS / 1000, keep=KEEP if lane.prunes else None
     )
-    async with Victim(folder, *flags) as victim:
-        await victim.start()
+    async with ServerProcess(folder, *flags) as server:
+        await server.start()
         for number in range(1, lane.kills + 1):
-            books, found = await _kill(bench, lane.mode, victim, ledger, dice)
-            if bench.judge(f"{lane.name}/{number}", found, folder):
+            recorded, found = await _kill(runner, lane.mode, server, ledger, rng)
+            if runner.judge(f"{lane.name}/{number}", found, folder):
                 return
-            ledger.resume(books)
-        code = await victim.stop()
+            ledger.resume(recorded)
+        code = await server.stop()
         if code:
-            bench.judge(f"{lane.name}/stop", [f"it stopped with {code}"], folder)
+            runner.judge(f"{lane.name}/stop", [f"it stopped with {code}"], folder)
 
 
 async def _kill(
-    bench: Bench, mode: str, victim: Victim, ledger: Ledger, dice: random.Random
-) -> tuple[Books, list[str]]:
+    runner: Runner, mode: str, server: ServerProcess, ledger: Ledger, rng: random.Random
+) -> tuple[Recorded, list[str]]:
     """One kill and the start after it; what is there then, and what is wrong."""
     acked, shown = ledger.total_acked, ledger.total_shown
-    async with witnesses(victim, ledger, dice):
-        await asyncio.sleep(_moment(dice))
-        await victim.kill()
-    found = await asyncio.to_thread(look, victim.database, victim.key, victim.folder / "look")
+    async with run_clients(server, ledger, rng):
+        await asyncio.sleep(_moment(rng))
+        await server.kill()
+    found = await asyncio.to_thread(inspect_files, server.database, server.key, server.folder / "look")
     begin = time.monotonic()
-    await victim.start()
-    bench.part.most(mode, slowestRestartMs=round((time.monotonic() - begin) * 1000))
-    books = await books_of(victim)
-    loss = ledger.audit(books, victim.killed_at)
+    await server.start()
+    runner.part.most(mode, slowestRestartMs=round((time.monotonic() - begin) * 1000))
+    recorded = await recorded_by(server)
+    loss = ledger.audit(recorded, server.killed_at)
     acked, shown = ledger.total_acked - acked, ledger.total_shown - shown
-    bench.part.count(mode, kills=1, acked=acked, shown=shown, lostAcked=loss.acked, lostShown=loss.shown)
-    bench.part.most(mode, oldestLostMs=loss.oldest_ms)
-    return books, [*found, *ledger.wrong, *loss.wrong]
+    runner.part.count(mode, kills=1, acked=acked, shown=shown, lostAcked=loss.acked, lostShown=loss.shown)
+    runner.part.most(mode, oldestLostMs=loss.oldest_ms)
+    return recorded, [*found, *ledger.wrong, *loss.wrong]
 
 
-def _moment(dice: random.Random) -> float:
+def _moment(rng: random.Random) -> float:
     """Seconds of load: often short, since much happens at the beginning."""
-    return dice.choice((dice.uniform(0.0, 0.1), dice.uniform(0.0, 0.4), dice.uniform(0.2, 1.0)))
+    return rng.choice((rng.uniform(0.0, 0.1), rng.uniform(0.0, 0.4), rng.uniform(0.2, 1.0)))

@@ -1,4 +1,4 @@
-"""What the witnesses of one recording were told, over all its runs; and whether the recording bears it out.
+"""What the clients of one recording were told, over all its runs; and whether the recording bears it out.
 
 A delta is unknown (sent, no answer), acked at a seq, or refused. After a crash every one of the unknown may be there
 or not, an acked one must be, as far as was promised, and a refused one must not. Nothing here does I/O: times are
@@ -29,7 +29,7 @@ class Ack:
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class Recorded:
     """What a recorder has after it was started again.
 
     Args:
@@ -162,39 +162,39 @@ class Ledger:
         elif kind == "error":
             self.wrong.append(f"a subscriber was told {event}")
 
-    def audit(self, books: Books, killed_at: float) -> Loss:
+    def audit(self, recorded: Recorded, killed_at: float) -> Loss:
         """Compare what a recorder has after a crash with what was promised before it.
 
         Args:
-            books: What it has.
+            recorded: What it has.
             killed_at: When it was killed, seconds, monotonic.
         """
         loss = Loss()
-        at = {seq: n for seq, n in books.rows}
-        place = {n: seq for seq, n in books.rows}
-        self._check_form(books, place, loss)
+        at = {seq: n for seq, n in recorded.rows}
+        place = {n: seq for seq, n in recorded.rows}
+        self._check_form(recorded, place, loss)
         for n, ack in self.acked.items():
-            if ack.seq >= books.oldest and at.get(ack.seq) != n:
+            if ack.seq >= recorded.oldest and at.get(ack.seq) != n:
                 loss.acked += 1
                 age = killed_at - ack.at
                 loss.oldest_ms = max(loss.oldest_ms, round(age * 1000))
                 if ack.seq <= self.durable or age > self._window:
                     loss.wrong.append(f"delta {n}, acked at {ack.seq} {age:.3f} s before the crash, is gone")
         for seq, n in self._shown.items():
-            if seq >= books.oldest and at.get(seq) != n:
+            if seq >= recorded.oldest and at.get(seq) != n:
                 loss.shown += 1
-                if self.commit or seq <= max(self.durable, books.head):
+                if self.commit or seq <= max(self.durable, recorded.head):
                     loss.wrong.append(f"delta {n} was shown at {seq}, where {at.get(seq)} is now")
         loss.wrong += [f"delta {n} was refused and is at {place[n]}" for n in self._refused if n in place]
-        if self.epoch and self.commit != (books.epoch == self.epoch):
-            loss.wrong.append(f"the epoch was {self.epoch} and is {books.epoch}")
+        if self.epoch and self.commit != (recorded.epoch == self.epoch):
+            loss.wrong.append(f"the epoch was {self.epoch} and is {recorded.epoch}")
         return loss
 
-    def resume(self, books: Books) -> None:
+    def resume(self, recorded: Recorded) -> None:
         """Go on with a recorder that was started again: what is there now is acked, what is not is sent again."""
-        place = {n: seq for seq, n in books.rows if n is not None}
+        place = {n: seq for seq, n in recorded.rows if n is not None}
         unanswered = sorted(self._unknown)
-        lost = [n for n, ack in self.acked.items() if ack.seq >= books.oldest and n not in place]
+        lost = [n for n, ack in self.acked.items() if ack.seq >= recorded.oldest and n not in place]
         for n in lost:
             del self.acked[n]
         self.acked.update({n: Ack(seq, 0.0) for n, seq in place.items()})
@@ -202,11 +202,11 @@ class Ledger:
         # Those that turned out to be there, too: they must be acked with the seq they have.
         self._again.extend([*unanswered[:RESENT], *lost[:RESENT]])
         # Whoever comes with a position of another epoch is to be told.
-        self._reset_due = self.position != "earliest" and not self.position.startswith(f"{books.epoch}:")
-        if self.epoch not in ("", books.epoch):
+        self._reset_due = self.position != "earliest" and not self.position.startswith(f"{recorded.epoch}:")
+        if self.epoch not in ("", recorded.epoch):
             self._shown.clear()
             self.durable = 0
-        self.epoch, self.head = books.epoch, books.head
+        self.epoch, self.head = recorded.epoch, recorded.head
 
     def _see_delta(self, event: dict[str, Any]) -> None:
         seq, n = event["seq"], number_of(event["delta"])
@@ -236,17 +236,17 @@ class Ledger:
     def _reach(self, seq: int) -> None:
         self._seen, self.position = seq, f"{self.epoch}:{seq}"
 
-    def _check_form(self, books: Books, place: dict[int | None, int], loss: Loss) -> None:
-        seqs = [seq for seq, _ in books.rows]
-        if seqs != list(range(books.oldest, books.head + 1)):
-            loss.wrong.append(f"not gapless from {books.oldest} to {books.head}: {len(seqs)} rows")
+    def _check_form(self, recorded: Recorded, place: dict[int | None, int], loss: Loss) -> None:
+        seqs = [seq for seq, _ in recorded.rows]
+        if seqs != list(range(recorded.oldest, recorded.head + 1)):
+            loss.wrong.append(f"not gapless from {recorded.oldest} to {recorded.head}: {len(seqs)} rows")
         if None in place:
             loss.wrong.append(f"what is at {place[None]} was never sent")
         if len(place) != len(seqs):
             loss.wrong.append(f"{len(seqs) - len(place)} deltas are there twice")
-        if books.head < self.durable:
+        if recorded.head < self.durable:
             loss.wrong.append(
-                f"everything up to {self.durable} was said to be on disk; it ends at {books.head}"
+                f"everything up to {self.durable} was said to be on disk; it ends at {recorded.head}"
             )
-        if len(seqs) < min(self._keep or books.head, books.head):
-            loss.wrong.append(f"{len(seqs)} are kept, of {books.head}")
+        if len(seqs) < min(self._keep or recorded.head, recorded.head):
+            loss.wrong.append(f"{len(seqs)} are kept, of {recorded.head}")

@@ -1,7 +1,7 @@
-"""A recorder whose disk is going to be in trouble, one publisher and one subscriber; and what must be true throughout.
+"""A recorder whose disk is going to be in outage, one publisher and one subscriber; and what must be true throughout.
 
 In `snapshot` mode publishers and subscribers notice nothing. In `commit` mode a publisher is acked or told that the disk
-did not take it, and nobody sees what was not taken. In both /readyz is red, with the reason, for as long as the trouble
+did not take it, and nobody sees what was not taken. In both /readyz is red, with the reason, for as long as the outage
 lasts, is green again by itself when it is over, and then nothing that was acked is missing: not in the recorder that
 lived through it, and not in the one that is started after that was killed.
 """
@@ -17,10 +17,10 @@ from typing import Any
 
 import httpx
 
-from recorder.crashtest.clients import books_of, post_once, until_gone, watch
-from recorder.crashtest.inspect import look
+from recorder.crashtest.clients import post_once, recorded_by, until_gone, watch
+from recorder.crashtest.inspect import inspect_files
 from recorder.crashtest.ledger import Ledger
-from recorder.crashtest.server_process import Victim, until
+from recorder.crashtest.server_process import ServerProcess, until
 from recorder.store.sqlite.commit_log import segment_files
 
 SNAPSHOT_MS = 200
@@ -30,20 +30,20 @@ BATCH = 300
 """Deltas of a publish: more bytes than a size limit on files leaves room for."""
 
 Act = Callable[[], Awaitable[None]]
-"""Brings trouble about, or ends it."""
+"""Brings outage about, or ends it."""
 
 
-class Scene:
-    """See the module. Made by `open_scene`.
+class OutageTest:
+    """See the module. Made by `open_outage_test`.
 
     Args:
-        victim: The recorder.
+        server: The recorder.
         ledger: What is promised.
         http: A publisher's connection.
     """
 
-    def __init__(self, victim: Victim, ledger: Ledger, http: httpx.AsyncClient) -> None:
-        self.victim = victim
+    def __init__(self, server: ServerProcess, ledger: Ledger, http: httpx.AsyncClient) -> None:
+        self.server = server
         self.ledger = ledger
         self._http = http
         self._segment = 0  # the highest number of a segment of the commit log that was seen
@@ -83,7 +83,7 @@ class Scene:
 
         async def is_so() -> bool:
             nonlocal said
-            answer = await self.victim.get("/readyz")
+            answer = await self.server.get("/readyz")
             said = answer.text
             if answer.status_code == 200:
                 await self.publish()
@@ -94,14 +94,14 @@ class Scene:
 
     async def until_calm(self) -> None:
         """Until it is ready, acks, shows what it acked, and has saved it. Raises TimeoutError."""
-        await self.victim.until_ready()
+        await self.server.until_ready()
         await self.until_acked(10)
         await self.until_seen()
         await self.until_saved()
 
     async def snapshots(self) -> list[dict[str, Any]]:
         """The last runs, latest first."""
-        return list((await self.victim.get("/api/jobs?name=snapshot&limit=100")).json()["jobs"])
+        return list((await self.server.get("/api/jobs?name=snapshot&limit=100")).json()["jobs"])
 
     async def last_snapshot(self) -> dict[str, Any]:
         """The last run; one that never was has come to nothing."""
@@ -109,43 +109,43 @@ class Scene:
 
     def files(self) -> list[Path]:
         """The recorder's files on disk, with those that it is going to make next."""
-        path = self.victim.database
+        path = self.server.database
         self._segment = max([self._segment, *(segment.number for segment in segment_files(path))])
         names = [f"{path.name}.commits.{self._segment + more}" for more in range(SEGMENTS)]
         return [path, path.parent, *(path.with_name(name) for name in (f"{path.name}-journal", *names))]
 
     async def finish(self) -> list[str]:
         """Kill it, look at what lies there, start it again and compare; what is wrong."""
-        victim = self.victim
-        await victim.kill()
-        found = await asyncio.to_thread(look, victim.database, victim.key, victim.folder / "look")
-        await victim.start()
-        books = await books_of(victim)
-        loss = self.ledger.audit(books, victim.killed_at)
+        server = self.server
+        await server.kill()
+        found = await asyncio.to_thread(inspect_files, server.database, server.key, server.folder / "look")
+        await server.start()
+        recorded = await recorded_by(server)
+        loss = self.ledger.audit(recorded, server.killed_at)
         return [*found, *self.ledger.wrong, *loss.wrong]
 
 
 @asynccontextmanager
-async def open_scene(
+async def open_outage_test(
     folder: Path, mode: str, *, database: Path | None = None, prefix: tuple[str, ...] = ()
-) -> AsyncIterator[Scene]:
+) -> AsyncIterator[OutageTest]:
     """A recorder that runs and is watched."""
     flags = ("--durability", mode, "--snapshot-interval", str(SNAPSHOT_MS), "--heartbeat-interval", "50")
     ledger = Ledger(commit=mode == "commit", window=SNAPSHOT_MS / 1000)
-    async with Victim(folder, *flags, database=database, prefix=prefix) as victim:
-        await victim.start()
-        async with victim.client() as http:
-            watching = asyncio.create_task(until_gone(watch(victim, ledger)), name="torture-watch")
+    async with ServerProcess(folder, *flags, database=database, prefix=prefix) as server:
+        await server.start()
+        async with server.client() as http:
+            watching = asyncio.create_task(until_gone(watch(server, ledger)), name="crashtest-watch")
             try:
-                yield Scene(victim, ledger, http)
+                yield OutageTest(server, ledger, http)
             finally:
                 watching.cancel()
                 await asyncio.gather(watching, return_exceptions=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """Trouble with a disk.
+class Outage:
+    """Outage with a disk.
 
     Args:
         begin, end: Bring it about, and end it.
@@ -162,45 +162,45 @@ class Trouble:
     lethal: bool = False
 
 
-async def endure(scene: Scene, trouble: Trouble) -> list[str]:
-    """Go through trouble; what is wrong."""
+async def run_outage(test: OutageTest, outage: Outage) -> list[str]:
+    """Go through outage; what is wrong."""
     found: list[str] = []
-    await scene.until_acked()
-    await scene.until_calm()
-    before = scene.refused
-    await trouble.begin()
+    await test.until_acked()
+    await test.until_calm()
+    before = test.refused
+    await outage.begin()
     try:
-        if trouble.reddens:
-            found += await _while_red(scene)
-        elif trouble.refuses and scene.ledger.commit:
-            await until("a publish refused", lambda: _is_refused(scene))
-        if trouble.lethal:
-            await scene.victim.kill()
+        if outage.reddens:
+            found += await _while_red(test)
+        elif outage.refuses and test.ledger.commit:
+            await until("a publish refused", lambda: _is_refused(test))
+        if outage.lethal:
+            await test.server.kill()
     finally:
-        await trouble.end()
-    if trouble.refuses and scene.ledger.commit and scene.refused == before:
+        await outage.end()
+    if outage.refuses and test.ledger.commit and test.refused == before:
         found.append("publishers were not told that the disk did not take it")
-    if not trouble.lethal:
-        await scene.until_acked()
-        await scene.until_calm()
-        return found + await scene.finish()
-    killed_at = scene.victim.killed_at
-    await scene.victim.start()
-    return found + scene.ledger.wrong + scene.ledger.audit(await books_of(scene.victim), killed_at).wrong
+    if not outage.lethal:
+        await test.until_acked()
+        await test.until_calm()
+        return found + await test.finish()
+    killed_at = test.server.killed_at
+    await test.server.start()
+    return found + test.ledger.wrong + test.ledger.audit(await recorded_by(test.server), killed_at).wrong
 
 
-async def _while_red(scene: Scene) -> list[str]:
+async def _while_red(test: OutageTest) -> list[str]:
     found = []
-    reason = await scene.until_red()
+    reason = await test.until_red()
     if not any(word in reason for word in ("snapshots fail", "nothing can be put on disk")):
         found.append(f"/readyz gives no reason: {reason}")
-    acked = [await scene.publish() for _ in range(5)]
-    if not all(acked) and not scene.ledger.commit:
+    acked = [await test.publish() for _ in range(5)]
+    if not all(acked) and not test.ledger.commit:
         found.append("a publish was refused, though its ack does not promise the disk")
-    # Also those that were acked while the disk was in trouble.
-    await scene.until_seen()
+    # Also those that were acked while the disk was in outage.
+    await test.until_seen()
     return found
 
 
-async def _is_refused(scene: Scene) -> bool:
-    return not await scene.publish()
+async def _is_refused(test: OutageTest) -> bool:
+    return not await test.publish()

@@ -1,4 +1,4 @@
-"""What a campaign is to do: how much of what, where, and from which seed its dice are thrown."""
+"""What a campaign is to do: how much of what, where, and from which seed its rng are thrown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Plan:
 
     Args:
         folder: Where the recordings are made; theirs alone.
-        seed: Of all dice: with it a failed case can be thrown again.
+        seed: Of all rng: with it a failed case can be thrown again.
         kills: How often a recorder is killed, half in each durability mode.
         flips: How many damaged copies of a recording are tried.
         quick: Whether the other parts try a sample of their cases only.
@@ -30,10 +30,10 @@ class Plan:
     flips: int = 1000
     quick: bool = False
 
-    def dice(self, case: str) -> random.Random:
-        """The dice of one case: the same whichever cases run beside it."""
+    def rng(self, case: str) -> random.Random:
+        """The rng of one case: the same whichever cases run beside it."""
         return random.Random(f"{self.seed}/{case}")
 
     def sample(self, case: str, cases: list[str], quick: int) -> list[str]:
-        """All the cases; of a quick campaign as many as that, drawn with the dice."""
-        return self.dice(case).sample(cases, quick) if self.quick and len(cases) > quick else cases
+        """All the cases; of a quick campaign as many as that, drawn with the rng."""
+        return self.rng(case).sample(cases, quick) if self.quick and len(cases) > quick else cases

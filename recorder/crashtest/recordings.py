@@ -17,7 +17,7 @@ from recorder.core.clock import SystemClock
 from recorder.core.statements import Head, Signed
 from recorder.core.timestamps import format_ms
 from recorder.crashtest.clients import JSON, until_gone
-from recorder.crashtest.server_process import Victim
+from recorder.crashtest.server_process import ServerProcess
 from recorder.crashtest.workload import frame_of, session_of
 from recorder.wire.statements import signed_of
 
@@ -29,7 +29,7 @@ _SYNCED = slice(8, 12)
 
 
 @dataclass(frozen=True, slots=True)
-class Specimen:
+class Recording:
     """A recording that nobody has open.
 
     Args:
@@ -51,7 +51,7 @@ class Specimen:
     made_at: str
     head: Signed[Head]
 
-    def copy(self, folder: Path) -> Specimen:
+    def copy(self, folder: Path) -> Recording:
         """A copy, in a folder that is made anew."""
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(self.folder, folder)
@@ -59,94 +59,94 @@ class Specimen:
         return replace(self, folder=folder, database=database, key=key)
 
 
-async def make(name: str, folder: Path) -> Specimen | None:
-    """Make a specimen; None where it did not come about."""
+async def make(name: str, folder: Path) -> Recording | None:
+    """Make a recording; None where it did not come about."""
     return await MAKE[name](folder)
 
 
-async def _stopped(folder: Path) -> Specimen:
+async def _stopped(folder: Path) -> Recording:
     """It has erased and pruned, and was stopped in order."""
-    async with Victim(folder / "made", "--max-deltas", str(KEEP)) as victim:
-        await victim.start()
-        await _publish(victim, 1, KEEP)
-        await _post(victim, "/api/admin/snapshot")
-        await _post(victim, "/api/admin/erase", {"sessionId": session_of(3), "reason": "for the specimen"})
-        await _publish(victim, KEEP + 1, 2 * KEEP)
-        await _post(victim, "/api/admin/prune", {})
-        head = await _head(victim)
-        await victim.stop()
-    return _take("stopped", victim, folder, "snapshot", head)
+    async with ServerProcess(folder / "made", "--max-deltas", str(KEEP)) as server:
+        await server.start()
+        await _publish(server, 1, KEEP)
+        await _post(server, "/api/admin/snapshot")
+        await _post(server, "/api/admin/erase", {"sessionId": session_of(3), "reason": "for the recording"})
+        await _publish(server, KEEP + 1, 2 * KEEP)
+        await _post(server, "/api/admin/prune", {})
+        head = await _head(server)
+        await server.stop()
+    return _take("stopped", server, folder, "snapshot", head)
 
 
-async def _logged(folder: Path) -> Specimen:
+async def _logged(folder: Path) -> Recording:
     """Half of its entries are in the commit log only."""
-    async with Victim(folder / "made", "--durability", "commit") as victim:
-        await victim.start()
-        await _publish(victim, 1, KEEP)
-        await _post(victim, "/api/admin/snapshot")
+    async with ServerProcess(folder / "made", "--durability", "commit") as server:
+        await server.start()
+        await _publish(server, 1, KEEP)
+        await _post(server, "/api/admin/snapshot")
         for first in range(KEEP + 1, 2 * KEEP, 20):
-            await _publish(victim, first, first + 19)
-        head = await _head(victim)
-        await victim.kill()
-    return _take("logged", victim, folder, "commit", head)
+            await _publish(server, first, first + 19)
+        head = await _head(server)
+        await server.kill()
+    return _take("logged", server, folder, "commit", head)
 
 
-async def _torn(folder: Path) -> Specimen | None:
+async def _torn(folder: Path) -> Recording | None:
     """Killed in a snapshot, after its journal was needed and before it was not."""
-    async with Victim(folder / "made") as victim:
-        await victim.start()
-        await _publish(victim, 1, KEEP)
-        await _post(victim, "/api/admin/snapshot")
-        head = await _head(victim)
-        journal = victim.database.with_name(f"{victim.database.name}-journal")
+    async with ServerProcess(folder / "made") as server:
+        await server.start()
+        await _publish(server, 1, KEEP)
+        await _post(server, "/api/admin/snapshot")
+        head = await _head(server)
+        journal = server.database.with_name(f"{server.database.name}-journal")
         first = KEEP + 1
         for _ in range(ATTEMPTS):
-            await _publish(victim, first, first + 20 * KEEP)
+            await _publish(server, first, first + 20 * KEEP)
             first += 20 * KEEP + 1
             saving = asyncio.create_task(
-                until_gone(_post(victim, "/api/admin/snapshot")), name="torture-save"
+                until_gone(_post(server, "/api/admin/snapshot")), name="crashtest-save"
             )
             caught = await asyncio.to_thread(_wait_for, journal)
-            await victim.kill()
+            await server.kill()
             await saving
             if caught and _is_hot(journal):
-                return _take("torn", victim, folder, "snapshot", head)
-            await victim.start()
+                return _take("torn", server, folder, "snapshot", head)
+            await server.start()
     return None
 
 
-MAKE: dict[str, Callable[[Path], Awaitable[Specimen | None]]] = {
+MAKE: dict[str, Callable[[Path], Awaitable[Recording | None]]] = {
     "stopped": _stopped,
     "logged": _logged,
     "torn": _torn,
 }
 
 
-def _take(name: str, victim: Victim, folder: Path, mode: str, head: Signed[Head]) -> Specimen:
+def _take(name: str, server: ServerProcess, folder: Path, mode: str, head: Signed[Head]) -> Recording:
     kept = folder / name
     shutil.rmtree(kept, ignore_errors=True)
-    shutil.copytree(victim.database.parent, kept / "data")
-    for file in victim.folder.glob(f"{victim.key.name}*"):
+    shutil.copytree(server.database.parent, kept / "data")
+    for file in server.folder.glob(f"{server.key.name}*"):
         shutil.copy2(file, kept)
-    database = kept / "data" / victim.database.name
+    database = kept / "data" / server.database.name
     now = format_ms(SystemClock().now_ms())
-    return Specimen(name, kept, database, kept / victim.key.name, mode, head.said.epoch, now, head)
+    return Recording(name, kept, database, kept / server.key.name, mode, head.said.epoch, now, head)
 
 
-async def _publish(victim: Victim, first: int, last: int) -> None:
-    async with victim.client() as http:
+async def _publish(server: ServerProcess, first: int, last: int) -> None:
+    async with server.client() as http:
         answer = await http.post("/api/deltas", content=frame_of(range(first, last + 1)), headers=JSON)
         answer.raise_for_status()
 
 
-async def _post(victim: Victim, path: str, body: object = None) -> None:
-    async with victim.client() as http:
+async def _post(server: ServerProcess, path: str, body: object = None) -> None:
+    async with server.client() as http:
         content = b"" if body is None else orjson.dumps(body)
         (await http.post(path, content=content, headers=JSON)).raise_for_status()
 
 
-async def _head(victim: Victim) -> Signed[Head]:
-    return signed_of(Head, (await victim.get("/api/head")).json())
+async def _head(server: ServerProcess) -> Signed[Head]:
+    return signed_of(Head, (await server.get("/api/head")).json())
 
 
 def _is_hot(journal: Path) -> bool:

@@ -88,7 +88,7 @@ class Verdict:
     """What came of a campaign.
 
     Args:
-        seed: Of its dice.
+        seed: Of its rng.
         directory: Where it worked.
         started_at: When it began, RFC 3339.
     """

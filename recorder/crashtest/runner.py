@@ -20,7 +20,7 @@ SHOWN = 5
 """How many findings of one case are written down."""
 
 
-class Bench:
+class Runner:
     """What a part works with.
 
     Args:
@@ -70,4 +70,4 @@ class Bench:
 
         async with asyncio.TaskGroup() as tasks:
             for name, work in cases:
-                tasks.create_task(one(name, work), name=f"torture-{name}")
+                tasks.create_task(one(name, work), name=f"crashtest-{name}")

@@ -48,11 +48,11 @@ async def until(what: str, is_so: Callable[[], Awaitable[bool]]) -> None:
         raise TimeoutError(f"{what}: not within {PATIENCE:g} s") from None
 
 
-class Died(Exception):
+class ServerDied(Exception):
     """A recorder ended that should not have."""
 
 
-class Victim:
+class ServerProcess:
     """See the module; `async with` kills it at the end, if it still runs.
 
     Args:
@@ -107,7 +107,7 @@ class Victim:
         """Start it, and return when it is ready; without `ready`, as soon as it is a process.
 
         Raises:
-            Died: It ended.
+            ServerDied: It ended.
             TimeoutError: It did not get ready.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -127,12 +127,12 @@ class Victim:
                 await self.until_ready()
 
     async def until_listening(self) -> None:
-        """Until it says where it listens. Raises `Died`."""
+        """Until it says where it listens. Raises `ServerDied`."""
         stdout = self._running().stdout
         assert stdout is not None
         said = (await stdout.readline()).decode()
         if not said.startswith("listening on "):
-            raise Died(f"it ended with {await self._running().wait()}: {self.log[-500:]}")
+            raise ServerDied(f"it ended with {await self._running().wait()}: {self.log[-500:]}")
         self.url = said.removeprefix("listening on ").strip()
         self._http = self.client()
 
@@ -144,7 +144,7 @@ class Victim:
         """Until /readyz is green, or red; what it says.
 
         Raises:
-            Died: It ended.
+            ServerDied: It ended.
             TimeoutError: It stays as it is.
         """
         said = ""
@@ -156,7 +156,7 @@ class Victim:
             except httpx.TransportError:
                 # It may be ending; otherwise the next try says what is the matter.
                 code = await asyncio.wait_for(self._running().wait(), PATIENCE)
-                raise Died(f"it ended with {code}: {self.log[-500:]}") from None
+                raise ServerDied(f"it ended with {code}: {self.log[-500:]}") from None
             said = answer.text
             return (answer.status_code == 200) == ready
 

@@ -115,7 +115,7 @@ async def attached(
                 raise NoStrace(f"strace: {said.decode(errors='replace').strip()}")
             # Of paths that are not there yet it says so.
             said += line if b"path" not in line.lower() else b""
-        reading = asyncio.create_task(process.stderr.read(), name="torture-strace")
+        reading = asyncio.create_task(process.stderr.read(), name="crashtest-strace")
         yield Trace(trace)
     finally:
         with suppress(ProcessLookupError):

@@ -19,9 +19,9 @@ from recorder.crashtest.plan import PARTS
 Invoke = Callable[..., tuple[int, bytes, str]]
 
 
-def torture(invoke: Invoke, folder: Path, *options: str) -> dict[str, object]:
+def crashtest(invoke: Invoke, folder: Path, *options: str) -> dict[str, object]:
     """The verdict's only part."""
-    code, out, err = invoke("torture", "--dir", str(folder), "--seed", "1", *options)
+    code, out, err = invoke("crashtest", "--dir", str(folder), "--seed", "1", *options)
     verdict = orjson.loads(out)
     (part,) = verdict["parts"]
     if part["skipped"]:
@@ -37,7 +37,7 @@ def test_every_part_that_is_named_runs() -> None:
 
 @pytest.mark.timeout(120)
 def test_killed_in_both_modes_recorders_keep_what_they_promised(invoke: Invoke, tmp_path: Path) -> None:
-    part = torture(invoke, tmp_path, "--only", "kills", "--kills", "4")
+    part = crashtest(invoke, tmp_path, "--only", "kills", "--kills", "4")
     figures = part["figures"]
     assert isinstance(figures, dict)
     assert {mode: figures[mode]["kills"] for mode in figures} == {"snapshot": 2, "commit": 2}
@@ -46,7 +46,7 @@ def test_killed_in_both_modes_recorders_keep_what_they_promised(invoke: Invoke, 
 
 @pytest.mark.timeout(120)
 def test_damaged_files_are_refused_named_or_prove_harmless(invoke: Invoke, tmp_path: Path) -> None:
-    part = torture(invoke, tmp_path, "--only", "flips", "--flips", "40", "--quick")
+    part = crashtest(invoke, tmp_path, "--only", "flips", "--flips", "40", "--quick")
     figures = part["figures"]
     assert isinstance(figures, dict)
     assert sum(figures[name]["flips"] for name in figures) == 40
@@ -55,12 +55,12 @@ def test_damaged_files_are_refused_named_or_prove_harmless(invoke: Invoke, tmp_p
 
 @pytest.mark.timeout(120)
 def test_stopped_or_killed_at_bad_moments_recorders_have_everything(invoke: Invoke, tmp_path: Path) -> None:
-    part = torture(invoke, tmp_path, "--only", "signals", "--quick")
+    part = crashtest(invoke, tmp_path, "--only", "signals", "--quick")
     assert part["cases"] == 4
 
 
 def test_whatever_the_clock_says_the_order_holds(invoke: Invoke, tmp_path: Path) -> None:
-    part = torture(invoke, tmp_path, "--only", "clock", "--quick")
+    part = crashtest(invoke, tmp_path, "--only", "clock", "--quick")
     figures = part["figures"]
     assert isinstance(figures, dict)
     assert {mode: figures[mode]["times"] for mode in figures} == {"snapshot": 2, "commit": 2}
@@ -68,13 +68,13 @@ def test_whatever_the_clock_says_the_order_holds(invoke: Invoke, tmp_path: Path)
 
 @pytest.mark.timeout(120)
 def test_a_disk_in_trouble_harms_nothing_that_was_acked(invoke: Invoke, tmp_path: Path) -> None:
-    part = torture(invoke, tmp_path, "--only", "disk", "--quick")
+    part = crashtest(invoke, tmp_path, "--only", "disk", "--quick")
     assert part["cases"] == 3
 
 
 @pytest.mark.timeout(180)
 def test_system_calls_that_fail_are_felt_and_got_over(invoke: Invoke, tmp_path: Path) -> None:
-    part = torture(invoke, tmp_path, "--only", "faults", "--quick")
+    part = crashtest(invoke, tmp_path, "--only", "faults", "--quick")
     figures = part["figures"]
     assert isinstance(figures, dict)
     assert all(figures[mode]["hit"] for mode in ("snapshot", "commit"))
@@ -82,7 +82,7 @@ def test_system_calls_that_fail_are_felt_and_got_over(invoke: Invoke, tmp_path: 
 
 @pytest.mark.timeout(120)
 def test_terminated_it_leaves_neither_recorders_nor_files(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "recorder", "torture", "--only", "kills", "--dir", str(tmp_path)]
+    command = [sys.executable, "-m", "recorder", "crashtest", "--only", "kills", "--dir", str(tmp_path)]
     # Of its own standard error nothing must be lost when it is full, so it goes to a file.
     with (tmp_path.parent / f"{tmp_path.name}.log").open("w+") as log:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
@@ -114,8 +114,8 @@ def serving(folder: Path) -> list[int]:
 
 
 def test_what_is_asked_wrongly_is_refused_before_anything_is_done(invoke: Invoke, tmp_path: Path) -> None:
-    code, out, err = invoke("torture", "--dir", str(tmp_path), "--only", "killing")
+    code, out, err = invoke("crashtest", "--dir", str(tmp_path), "--only", "killing")
     assert (code, out) == (2, b"")
     assert f"one of {', '.join(PARTS)}" in err
-    assert invoke("torture", "--dir", str(tmp_path / "none"))[0] == 1
+    assert invoke("crashtest", "--dir", str(tmp_path / "none"))[0] == 1
     assert list(tmp_path.iterdir()) == []

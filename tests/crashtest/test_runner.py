@@ -1,4 +1,4 @@
-"""The bench that cases stand on: two at a time, none brings down another, evidence is kept."""
+"""The runner that cases stand on: two at a time, none brings down another, evidence is kept."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 from recorder.crashtest.plan import Plan
 from recorder.crashtest.report import Part
-from recorder.crashtest.runner import Bench
+from recorder.crashtest.runner import Runner
 
 
 async def test_a_case_that_breaks_is_a_failure_whose_folder_is_kept_and_the_others_go_on(
     tmp_path: Path,
 ) -> None:
     part, steps = Part("kills"), []
-    bench = Bench(Plan(tmp_path, 7), part, lambda: steps.append(part.cases))
+    runner = Runner(Plan(tmp_path, 7), part, lambda: steps.append(part.cases))
 
     async def breaks(folder: Path) -> None:
         (folder / "evidence").touch()
@@ -22,12 +22,12 @@ async def test_a_case_that_breaks_is_a_failure_whose_folder_is_kept_and_the_othe
 
     async def passes(folder: Path) -> None:
         await asyncio.sleep(0)
-        assert not bench.judge("good", [], folder)
+        assert not runner.judge("good", [], folder)
 
     async def finds(folder: Path) -> None:
-        assert bench.judge("many", [f"finding {n}" for n in range(8)], folder)
+        assert runner.judge("many", [f"finding {n}" for n in range(8)], folder)
 
-    await bench.all([("kills/bad", breaks), ("kills/good", passes), ("kills/many", finds)])
+    await runner.all([("kills/bad", breaks), ("kills/good", passes), ("kills/many", finds)])
     assert (part.cases, steps) == (3, [1, 2, 3])
     assert {failure.case: failure.what for failure in part.failures} == {
         "kills/bad": "OSError: no",
