@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
@@ -17,20 +18,49 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from loguru import logger
 
 from recorder.cli import console
+from recorder.cli.http import NOT_RECORDING
+from recorder.cli.options import JsonOption
 from recorder.config.settings import SettingRow, Settings, load_settings, setting_rows
 from recorder.core.deprecated import SETTINGS, old_names
-from recorder.core.logging import configure_logging
 
 if TYPE_CHECKING:
     from recorder.app import Recorder
 
 MAX_RATE = 100_000.0
 
+SECTIONS = (
+    (
+        "Recording",
+        r"persist|db_path|accept_|allow_data_loss|new_|durability|hash_chain|key_file|snapshot_interval",
+    ),
+    (
+        "Retention and memory",
+        r"retention_|max_deltas$|trust_clock|max_db_bytes|max_memory|when_full|memory_full|prune_|dedupe",
+    ),
+    ("Listening", r"host|port|allowed_|tls_|trusted_proxies|compression|base_path|config"),
+    ("Access", r"(subscribe|publish|admin)_tokens|jwt_"),
+    ("Publishing", r"publish_|max_delta_bytes|max_deltas_per_message|max_nesting|max_json|redact_|queue_"),
+    ("Subscribing", r"slow_|heartbeat_|head_interval|ping_|max_subscri"),
+    ("Log", r"log_"),
+)
+"""The sections of the help, and which settings they have, by the beginning of their names."""
+OTHER = "Limits and times"
 
-def _serve(demo: bool, demo_rate: float | None, config: Path | None, **flags: Any) -> int:
+
+def section_of(field: str) -> str:
+    """Return the section of the help that a setting's flag stands in."""
+    return next((title for title, names in SECTIONS if re.match(f"(?:{names})", field)), OTHER)
+
+
+def _serve(demo: bool, demo_rate: float | None, config: Path | None, as_json: bool, **flags: Any) -> int:
+    # Not at the top: help should not wait for the server's modules.
+    from loguru import logger
+
+    from recorder.core.logging import configure_logging
+    from recorder.server.serve import serve
+
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FutureWarning)
         settings = load_settings(config=config, **flags)
@@ -38,12 +68,9 @@ def _serve(demo: bool, demo_rate: float | None, config: Path | None, **flags: An
     for warning in caught:
         # Only now: how the log looks is a setting, too.
         logger.warning("{}", str(warning.message))
-    # Not at the top: the other commands should not wait for the server's modules.
-    from recorder.server.serve import serve
-
     rate = demo_rate if demo_rate is not None else (5.0 if demo else None)
     beside = None if rate is None else _playing(rate)
-    return _run(serve(settings, on_ready=_announcing(settings), beside=beside))
+    return _run(serve(settings, on_ready=_announcing(settings, as_json=as_json), beside=beside))
 
 
 def _playing(rate: float) -> Callable[[Recorder], Coroutine[Any, Any, None]]:
@@ -69,11 +96,23 @@ def _runner() -> Callable[[Coroutine[Any, Any, int]], int]:
     return uvloop.run
 
 
-def _announcing(settings: Settings) -> Callable[[str], None]:
+def _announcing(settings: Settings, *, as_json: bool) -> Callable[[str], None]:
     def announce(url: str) -> None:
+        if as_json:
+            console.json_line(
+                {
+                    "event": "listening",
+                    "url": url,
+                    "recording": settings.persist,
+                    "dbPath": str(settings.db_path) if settings.persist else None,
+                    "durability": settings.durability,
+                    "snapshotIntervalMs": settings.snapshot_interval,
+                }
+            )
+            return
         console.out_line(f"listening on {url}")
         if not settings.persist:
-            console.out_line("not recording: PERSIST is not 1")
+            console.out_line(NOT_RECORDING)
         else:
             seconds = settings.snapshot_interval / 1000
             loss = "nothing that was acked" if settings.durability == "commit" else f"the last {seconds:g} s"
@@ -94,8 +133,14 @@ def _flags() -> Iterator[inspect.Parameter]:
 def _flag(row: SettingRow, *, is_hidden: bool = False) -> inspect.Parameter:
     names = [f"{row.flag}/--no-{row.flag.removeprefix('--')}"] if row.is_switch else [row.flag]
     words = f"{row.description} ({'' if row.is_switch else row.range + '; '}default {row.default})."
-    metavar = None if row.is_switch else "VALUE"
-    option = typer.Option(*names, help=words, metavar=metavar, show_default=False, hidden=is_hidden)
+    option = typer.Option(
+        *names,
+        help=words,
+        metavar=None if row.is_switch else "VALUE",
+        show_default=False,
+        hidden=is_hidden,
+        rich_help_panel=section_of(row.field),
+    )
     kind: Any = bool | None if row.is_switch else str | None
     return inspect.Parameter(
         row.field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option]
@@ -130,6 +175,7 @@ def _command() -> Callable[..., int]:
                 show_default=False,
             ),
         ] = None,
+        json: JsonOption = False,
         **flags: Any,
     ) -> int:
         """Record and serve.
@@ -138,7 +184,7 @@ def _command() -> Callable[..., int]:
         .env in the working directory, and as some_name in recorder.toml in the working directory or in
         ~/.config/recorder. Flags outrank the environment, which outranks .env, which outranks recorder.toml.
         """
-        return _serve(demo, demo_rate, config, **flags)
+        return _serve(demo, demo_rate, config, json, **flags)
 
     signature = inspect.signature(serve, eval_str=True)
     fixed = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]

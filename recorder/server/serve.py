@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import os
 import resource
@@ -379,8 +380,24 @@ def listen(host: str, port: int) -> socket.socket:
         port: 0 for any that is free.
 
     Raises:
-        OSError: The address cannot be listened on.
+        OSError: The address cannot be listened on; its text names it, and says what to do.
     """
+    try:
+        return _listen(host, port)
+    except OSError as error:
+        hint = _LISTEN_HINTS.get(error.errno or 0, "choose another address with --host or --port")
+        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror} ({hint})") from error
+
+
+_LISTEN_HINTS = {
+    errno.EADDRINUSE: "another program has this port, perhaps another recorder: stop it, or choose another with"
+    " --port; 0 takes a free one",
+    errno.EACCES: "ports below 1024 need a privilege: choose another with --port",
+    errno.EADDRNOTAVAIL: "this machine has no such address: choose another with --host",
+}
+
+
+def _listen(host: str, port: int) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(
         host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]

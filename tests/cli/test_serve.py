@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,7 +72,7 @@ def test_it_announces_its_address_and_what_a_crash_can_lose(
 
 def test_without_persist_it_says_so_and_leaves_no_trace(start_server: Callable[..., Any]) -> None:
     server = start_server()
-    assert server.process.stdout.readline() == b"not recording: PERSIST is not 1\n"
+    assert server.process.stdout.readline().startswith(b"NOT RECORDING: ")
     assert server.stop() == 0
     assert [path.name for path in server.folder.iterdir()] == ["stderr"]
 
@@ -83,10 +86,26 @@ def test_a_signal_stops_it_in_order_and_the_log_is_json(number: int, server: Any
 
 
 def test_an_address_in_use_is_one_line_and_exit_1(server: Any, run: Callable[..., Any]) -> None:
-    done = run("serve", "--port", server.url.rpartition(":")[2])
+    port = server.url.rpartition(":")[2]
+    done = run("serve", "--port", port)
     assert done.returncode == 1
     assert done.stderr.count(b"\n") == 1
-    assert b"in use" in done.stderr
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use".encode() in done.stderr
+    assert b"--port" in done.stderr
+
+
+def test_its_announcement_can_be_had_as_json(tmp_path: Path, project_root: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "recorder", "serve", "--port", "0", "--json"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(project_root)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdout is not None
+        said = json.loads(process.stdout.readline())
+        process.terminate()
+    assert (said["event"], said["recording"], said["dbPath"]) == ("listening", False, None)
 
 
 def test_a_file_that_another_recorder_has_is_refused(server: Any, run: Callable[..., Any]) -> None:
