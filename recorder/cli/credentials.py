@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from recorder.config.sources import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE
+from recorder.config.variables import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE
 from recorder.core.errors import InvalidSetting
 
 TokenFile = Annotated[
@@ -29,6 +29,7 @@ TokenFile = Annotated[
         metavar="FILE",
         help=f"Holds the token to show to the recorder; otherwise {TOKEN_VARIABLE} is.",
         show_default=False,
+        rich_help_panel="Which recorder",
     ),
 ]
 
@@ -36,7 +37,7 @@ _file: ContextVar[Path | None] = ContextVar("token_file", default=None)  # of th
 
 
 def with_token(command: Callable[..., Any]) -> Callable[..., Any]:
-    """A command that takes `--token-file` too, where it takes `--url`."""
+    """Give a command `--token-file`, where it takes `--url`."""
     signature = inspect.signature(command, eval_str=True)
     if "url" not in signature.parameters:
         return command

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
-import httpx
 import orjson
 import typer
 
+from recorder.cli import console
 from recorder.cli.credentials import bearer
-from recorder.config.sources import TOKEN_VARIABLE, URL_VARIABLE
+from recorder.config.variables import TOKEN_VARIABLE, URL_VARIABLE
 from recorder.core.errors import (
     BY_CODE,
     ClientError,
@@ -28,11 +28,21 @@ from recorder.core.errors import (
     Unavailable,
 )
 
+if TYPE_CHECKING:
+    import httpx
+
 DEFAULT_URL = "http://127.0.0.1:8765"
+PANEL = "Which recorder"
 
 UrlOption = Annotated[
     str,
-    typer.Option("--url", envvar=URL_VARIABLE, metavar="URL", help="The running recorder to speak to."),
+    typer.Option(
+        "--url",
+        envvar=URL_VARIABLE,
+        metavar="URL",
+        help="The running recorder to speak to.",
+        rich_help_panel=PANEL,
+    ),
 ]
 """The option of commands that need a server."""
 
@@ -44,6 +54,7 @@ OptionalUrl = Annotated[
         metavar="URL",
         help=f"The running recorder to read from (default {DEFAULT_URL}).",
         show_default=False,
+        rich_help_panel=PANEL,
     ),
 ]
 """The option of commands that read from a server or from a file."""
@@ -52,11 +63,25 @@ Params = Sequence[tuple[str, str]]
 
 # Connecting takes no time on one machine. An answer may: the server stops reading while recording falls
 # behind.
-_TIMEOUT = httpx.Timeout(300.0, connect=5.0)
+_ANSWER_SECONDS, _CONNECT_SECONDS = 300.0, 5.0
+
+
+START_HINT = f"start it with 'recorder serve', or name another with --url or {URL_VARIABLE}"
+
+
+NOT_RECORDING = (
+    "NOT RECORDING: what is published is passed on and then gone"
+    " (start the recorder with --persist, or PERSIST=1, to keep it)"
+)
+
+
+def not_a_recorder() -> ClientError:
+    """Return the error for an answer that no recorder gives."""
+    return ClientError("the answer is not a recorder's", hint="is something else at --url?")
 
 
 def checked_url(url: str) -> str:
-    """The base URL without a slash at its end.
+    """Return the base URL without a slash at its end.
 
     Raises:
         InvalidSetting: It is not the URL of a server.
@@ -64,7 +89,10 @@ def checked_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         is_known = parts.port != 0
-    except ValueError:  # brackets that do not match, a port that is no number
+        url.encode()
+    except (
+        ValueError
+    ):  # brackets that do not match, a port that is no number, or not UTF-8 (from the environment)
         is_known = False
     if (
         not is_known
@@ -73,7 +101,7 @@ def checked_url(url: str) -> str:
         or parts.query
         or parts.fragment
     ):
-        raise InvalidSetting(f"--url: {url!r} is not of the form {DEFAULT_URL}")
+        raise InvalidSetting(f"--url: {ascii(url)[:200]} is not of the form {DEFAULT_URL}")
     return url.rstrip("/")
 
 
@@ -86,12 +114,18 @@ class Remote:
     """
 
     def __init__(self, url: str, *, show_token: bool = True) -> None:
+        # Not at the top: a command's help should not wait for it.
+        import httpx
+
         self.url = checked_url(url)  # for messages too
         # A proxy from the environment is for the outside world; it cannot reach this machine's loopback.
         outside = self.url.startswith("https://")
         # Closed in __exit__.
         self._http = httpx.Client(
-            base_url=self.url, timeout=_TIMEOUT, trust_env=outside, headers=bearer() if show_token else None
+            base_url=self.url,
+            timeout=httpx.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS),
+            trust_env=outside,
+            headers=bearer() if show_token else None,
         )
 
     def __enter__(self) -> Remote:
@@ -110,6 +144,11 @@ class Remote:
     def get_json(self, path: str, params: Params = ()) -> dict[str, Any]:
         """The body of an answer that is a JSON object."""
         return _object(self.get(path, params))
+
+    def warn_if_not_recording(self) -> None:
+        """Say on stderr where it records nothing: what it gets is passed on, and then gone."""
+        if self.get_json("/api/stats").get("enabled") is False:
+            console.print_status(NOT_RECORDING)
 
     def post(self, path: str, body: bytes, media_type: str) -> dict[str, Any]:
         """Send a body; the answer's JSON object."""
@@ -131,13 +170,12 @@ class Remote:
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:
+        import httpx
+
         try:
             yield
         except httpx.ConnectError as error:
-            raise Unavailable(
-                f"cannot reach {self.url}: {_reason(error)}",
-                hint=f"start it with 'recorder serve', or name another with --url or {URL_VARIABLE}",
-            ) from error
+            raise Unavailable(f"cannot reach {self.url}: {_reason(error)}", hint=START_HINT) from error
         except httpx.TimeoutException as error:
             raise Unavailable(f"{self.url} did not answer in time") from error
         except httpx.HTTPError as error:
@@ -178,5 +216,5 @@ def _object(body: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         value = None
     if not isinstance(value, dict):
-        raise ClientError("the answer is not a recorder's", hint="is something else listening at --url?")
+        raise not_a_recorder()
     return value

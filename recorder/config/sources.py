@@ -18,17 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from recorder.config.validators import shown
+from recorder.config.variables import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE, URL_VARIABLE
 from recorder.core import deprecated
 from recorder.core.errors import InvalidSetting
 
 PREFIX = "RECORDER_"
 """What an environment name may start with, so that PORT and HOST of another program need not be ours."""
-
-URL_VARIABLE = "RECORDER_URL"
-"""Read by the commands that talk to a server; not a setting of the server, so not in the table."""
-
-TOKEN_VARIABLE, TOKEN_FILE_VARIABLE = "RECORDER_TOKEN", "RECORDER_TOKEN_FILE"
-"""The same: the token those commands show, or a file that holds it."""
 
 CONFIG_VARIABLE = "RECORDER_CONFIG"
 """Names the file of settings to read in place of those below; `none` for no file at all."""

@@ -28,8 +28,10 @@ from loguru import logger
 if TYPE_CHECKING:
     from loguru import Message, Record
 
-# Silent as a library: `configure_logging` turns it on.
-logger.disable("recorder")
+# Silent as a library: `configure_logging` turns it on. A program may have turned it on itself before this module was
+# imported, which is late; loguru has no public way to ask.
+if not any(name == "recorder." for name, _ in logger._core.activation_list):  # type: ignore[attr-defined]
+    logger.disable("recorder")
 
 _STANDARD = ("time", "level", "logger", "message", "error")
 _SECRET_NAME = re.compile(r"token|secret|passw|authorization|cookie|api_?key", re.IGNORECASE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,19 +9,18 @@ from typing import Any
 import pytest
 import typer
 
+from recorder.cli.commands import TABLE, load
 from recorder.cli.credentials import bearer, with_token
 from recorder.cli.http import UrlOption
-from recorder.cli.main import app
 from recorder.core.errors import InvalidSetting
 
 Invoke = Callable[..., tuple[int, bytes, str]]
 
 
 def test_every_command_that_speaks_to_a_recorder_takes_a_token_file() -> None:
-    for command in app.registered_commands:
-        assert command.callback is not None
-        names = inspect.signature(command.callback).parameters
-        assert ("url" in names) == ("token_file" in names), command.callback.__name__
+    for entry in TABLE:
+        names = {param.name for param in load(entry).params}
+        assert ("url" in names) == ("token_file" in names), entry.name
         assert "token" not in names
 
 
