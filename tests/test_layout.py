@@ -40,8 +40,6 @@ EXCEPTIONS: set[tuple[str, str]] = {
     ("recorder.engine.hub", "recorder.net.publisher"),
     ("recorder.engine.hub", "recorder.net.subscriber"),
     ("recorder.engine.hub", "recorder.net.websocket"),
-    ("recorder.verify.server", "recorder.cli.expected"),
-    ("recorder.verify.server", "recorder.cli.http"),
 }
 """Imports that point the wrong way and are known: (module, module)."""
 

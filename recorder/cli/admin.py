@@ -180,14 +180,13 @@ def prune(
     with Remote(url) as remote:
         if bound is not None and dry_run:
             count = _count_before(remote, bound)
-            told = f"would remove {count:,} deltas that were recorded before {bound}"
+            told = f"would remove {console.several(count, 'delta')} that were recorded before {bound}"
             console.answer({"dryRun": True, "count": count, "olderThan": bound}, [told], as_json=json)
             return
         console.confirm(partial(_prune_question, remote, bound), yes=yes)
         answer = remote.post_json("/api/admin/prune", {"olderThan": bound, "trustClock": trust_clock})
-    told = (
-        f"removed {answer.get('deleted', 0):,} deltas; the oldest kept is seq {answer.get('oldest') or '-'}"
-    )
+    removed = f"removed {console.several(answer.get('deleted', 0), 'delta')}"
+    told = f"{removed}; the oldest kept is seq {answer.get('oldest') or '-'}"
     console.answer(answer, [told], as_json=json)
 
 
@@ -195,7 +194,7 @@ def _prune_question(remote: Remote, bound: str | None) -> str:
     if bound is None:
         return f"Remove for good what the settings of {remote.url} no longer keep?"
     count = _count_before(remote, bound)
-    return f"Remove for good {count:,} deltas that were recorded before {bound}, from {remote.url}?"
+    return f"Remove for good {console.several(count, 'delta')} that were recorded before {bound}, from {remote.url}?"
 
 
 def _count_before(remote: Remote, bound: str) -> int:
@@ -227,17 +226,20 @@ def erase(
     with Remote(url) as remote:
         if dry_run:
             count = _count_of(remote, session)
-            told = f"would erase what {count:,} deltas of session {session} say"
+            told = f"would erase what {console.several(count, 'delta')} of session {session} say"
             console.answer({"dryRun": True, "sessionId": session, "count": count}, [told], as_json=json)
             return
         console.confirm(
             lambda: (
-                f"Erase what {_count_of(remote, session):,} deltas of session {session} say, from {remote.url}?"
+                f"Erase what {console.several(_count_of(remote, session), 'delta')} of session {session} say,"
+                f" from {remote.url}?"
             ),
             yes=yes,
         )
         answer = remote.post_json("/api/admin/erase", {"sessionId": session, "reason": reason})
-    told = f"erased what {answer.get('count', 0):,} deltas of session {session} said; the receipt is kept"
+    told = f"erased what {console.several(answer.get('count', 0), 'delta')} of session {session} said"
+    if answer.get("receipt") is None:
+        told = f"nothing of session {session} was left to erase"
     console.answer(answer, [told], as_json=json)
     for name in answer.get("copies", ()):
         console.print_status(f"{name}, beside the database, may still hold it")

@@ -17,9 +17,9 @@ from typing import Annotated, Any
 
 import typer
 
+from recorder.cli.http import PANEL
 from recorder.cli.options import Filters
 from recorder.core.errors import NotFound, StoreUnreadable
-from recorder.store.sqlite.connection import connect_sqlite
 from recorder.wire.export import COLUMNS, ExportRow
 
 SLICE_ROWS, SLICE_CHARS = 1000, 8_388_608
@@ -32,7 +32,11 @@ BUSY_SECONDS = 30.0
 DbOption = Annotated[
     Path | None,
     typer.Option(
-        "--db", metavar="FILE", help="Read this database file instead of a server.", show_default=False
+        "--db",
+        metavar="FILE",
+        help="Read this database file instead of a server.",
+        show_default=False,
+        rich_help_panel=PANEL,
     ),
 ]
 
@@ -45,6 +49,9 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
         NotFound: There is no such file.
         StoreUnreadable: It is not a recorder's database, or it breaks off or is damaged where it is read.
     """
+    # Not at the top: a command's help should not wait for the store's modules.
+    from recorder.store.sqlite.connection import connect_sqlite
+
     if not path.is_file():
         raise NotFound(f"{path}: no such file")
     try:
@@ -89,7 +96,7 @@ def rows(
     present, erasable = _columns(conn), _has_erased_states(conn)
     selected = ",".join(column if column in present else f"NULL AS {column}" for column in COLUMNS)
     selected += _ERASED if erasable else ",NULL,NULL"
-    where, values = _conditions(wanted)
+    where, values = _conditions(wanted, present)
     order = "DESC" if descending else "ASC"
     # The seq alone decides the order; unary plus keeps the planner on the primary key for everything else.
     sql = f"SELECT {selected} FROM session_deltas WHERE id > ? AND id < ?{where} ORDER BY id {order} LIMIT ?"
@@ -126,13 +133,13 @@ def until_now(conn: sqlite3.Connection, wanted: Filters) -> Filters:
 
 def count(conn: sqlite3.Connection, wanted: Filters) -> int:
     """How many entries are wanted."""
-    where, values = _conditions(wanted)
+    where, values = _conditions(wanted, _columns(conn))
     low, high = (wanted.after or 0), (wanted.before if wanted.before is not None else 2**63 - 1)
     sql = f"SELECT count(*) FROM session_deltas WHERE id > ? AND id < ?{where}"
     return int(conn.execute(sql, (low, high, *values)).fetchone()[0])
 
 
-def _conditions(wanted: Filters) -> tuple[str, list[Any]]:
+def _conditions(wanted: Filters, present: set[str]) -> tuple[str, list[Any]]:
     text = ""
     values: list[Any] = []
     if len(wanted.sessions) == 1:
@@ -143,10 +150,20 @@ def _conditions(wanted: Filters) -> tuple[str, list[Any]]:
     if wanted.types:
         text += f" AND delta_type IN ({','.join('?' * len(wanted.types))})"
         values += wanted.types
-    for bound, sign in ((wanted.since, ">="), (wanted.until, "<=")):
+    bounds = (
+        ("created_at", ">=", wanted.since),
+        ("created_at", "<=", wanted.until),
+        ("timestamp", ">=", wanted.happened_since),
+        ("timestamp", "<=", wanted.happened_until),
+    )
+    for column, sign, bound in bounds:
         if bound is not None:
-            text += f" AND +created_at {sign} ?"
+            text += f" AND +{column} {sign} ?"
             values.append(bound)
+    if wanted.lineage is not None:
+        # A file of the first schema has no such column: nothing in it is marked.
+        text += " AND lineage = ?" if "lineage" in present else " AND ? IS NULL"
+        values.append(wanted.lineage)
     return text, values
 
 
@@ -164,3 +181,21 @@ def statistics(conn: sqlite3.Connection, path: Path) -> dict[str, Any]:
         "oldest": oldest,
         "head": head or 0,
     }
+
+
+def sessions(conn: sqlite3.Connection, limit: int) -> list[dict[str, Any]]:
+    """Return the sessions of a file, the last changed first, as `GET /api/sessions` lists them.
+
+    Args:
+        conn: The file.
+        limit: At most so many.
+    """
+    sql = (
+        "SELECT session_id, id, created_at, n, delta_type = 'deleted' FROM session_deltas JOIN"
+        " (SELECT max(id) AS last, count(*) AS n FROM session_deltas GROUP BY session_id) ON id = last"
+        " ORDER BY id DESC LIMIT ?"
+    )
+    return [
+        {"sessionId": name, "seq": seq, "recordedAt": at, "count": count, "deleted": bool(deleted)}
+        for name, seq, at, count, deleted in conn.execute(sql, (limit,))
+    ]

@@ -16,10 +16,9 @@ import typer
 from recorder.auth.signing import is_key_id, known_keys, public_key
 from recorder.cli import console
 from recorder.cli.database import DbOption
-from recorder.cli.expected import expected_heads
-from recorder.cli.history import JsonOption
+from recorder.cli.heads import expected_heads
 from recorder.cli.http import Remote
-from recorder.config.settings import load_settings
+from recorder.cli.options import JsonOption
 from recorder.core.clock import SystemClock
 from recorder.core.errors import InvalidQuery, RecorderError
 from recorder.core.statements import Head, Signed
@@ -71,6 +70,9 @@ def doctor(
     """
     if db is not None and url is not None:
         raise typer.BadParameter("either a file or a server", param_hint="--url")
+    # Not at the top: the command's help should not wait for the settings.
+    from recorder.config.settings import load_settings
+
     settings = load_settings()
     heads = None if expect is None else _expected(expect)
     trusted = _trusted(settings.key_file, key or [], heads)

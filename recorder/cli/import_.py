@@ -85,7 +85,7 @@ def import_(
                 _import_file(importer, format, file, is_chosen, sender, bad)
             sender.flush()
         finally:
-            console.say(sender.summary() + bad.summary())
+            console.print_status(sender.summary() + bad.summary())
         position = sender.position or (recorded.head() if sender.known else None)
     if position is not None:
         console.out_line(position)
@@ -131,7 +131,7 @@ def _opened(
         return importer.open(form, file)
     found = importer.recognise(file)
     if not isinstance(found, SourceError):
-        console.say(f"{'<stdin>' if file == '-' else file}: {found.format}, by {found.why}")
+        console.print_status(f"{'<stdin>' if file == '-' else file}: {found.format}, by {found.why}")
         return found.items
     if is_chosen:
         raise found
@@ -156,12 +156,12 @@ class _Bad:
         if not self._skip:
             raise error
         self._records += 1
-        console.complain(str(error))
+        console.print_error(str(error))
 
     def pass_over(self, error: SourceError) -> None:
         """Report a file of a folder that is no log."""
         self._files += 1
-        console.complain(f"skipped: {error.message}")
+        console.print_error(f"skipped: {error.message}")
 
     def summary(self) -> str:
         """Return in words how many were skipped."""
@@ -192,7 +192,9 @@ class _Recorded:
                 yield from self._deltas(session_id)
         except (NotRecording, NotAllowed) as error:
             self._is_readable = False
-            console.complain(f"cannot look up what is recorded, sessions are not continued: {error.message}")
+            console.print_error(
+                f"cannot look up what is recorded, sessions are not continued: {error.message}"
+            )
 
     def head(self) -> str | None:
         """Return the position of the recorder's last delta; None where it may not be asked."""

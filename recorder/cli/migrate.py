@@ -11,10 +11,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
-import orjson
 import typer
 
 from recorder.cli import console
+from recorder.cli.options import JsonOption
 from recorder.config.settings import load_settings
 from recorder.core.clock import SystemClock
 from recorder.core.errors import NotFound, StoreDamaged, StoreUnreadable
@@ -42,6 +42,7 @@ def migrate(
         Path | None,
         typer.Option("--db", metavar="FILE", help="The database file (default DB_PATH).", show_default=False),
     ] = None,
+    json: JsonOption = False,
 ) -> None:
     """Bring a database file to another version of its schema.
 
@@ -53,7 +54,10 @@ def migrate(
     with locked(path):
         was, copy = _migrate(path, to)
     answer = {"dbPath": str(path), "from": was, "to": to, "copy": None if copy is None else str(copy)}
-    console.out(orjson.dumps(answer) + b"\n")
+    told = f"{path}: schema {was} is now {to}; the file as it was is kept as {copy}"
+    if copy is None:
+        told = f"{path}: has schema {to} already"
+    console.answer(answer, [told], as_json=json)
 
 
 def _migrate(path: Path, to: int) -> tuple[int, Path | None]:

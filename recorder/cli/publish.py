@@ -37,7 +37,7 @@ def publish(
         try:
             _publish(file, sender)
         finally:
-            console.say(sender.summary())
+            console.print_status(sender.summary())
     if sender.position is not None:
         console.out_line(sender.position)
 

@@ -1,4 +1,4 @@
-"""What the commands about one session share: which point is meant, and a state out of a file.
+"""Commands about one session: its state at any point, what changed between two, who changed one place in it.
 
 A point is a seq, a time, or how long ago. A file answers as a server does, but for what only a server says: a point
 before everything that is kept is simply not known there.
@@ -7,18 +7,33 @@ before everything that is kept is simply not known there.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from functools import partial
+from itertools import islice
+from typing import Annotated, Any
 from urllib.parse import quote
 
+import orjson
 import typer
 
+from recorder.cli import console, table
 from recorder.cli import database as dbfile
-from recorder.cli.options import Filters
-from recorder.cli.timeparse import HELP, moment
+from recorder.cli.database import DbOption
+from recorder.cli.history import PAGE, TYPE_STYLES, change_of, pages, time_cell
+from recorder.cli.http import DEFAULT_URL, OptionalUrl, Remote, not_a_recorder
+from recorder.cli.options import HELP, Filters, JsonOption, moment
+from recorder.core import json_changes
+from recorder.core import json_pointer as pointer
+from recorder.core import json_text as jsontext
+from recorder.core.clock import SystemClock
 from recorder.core.delta import DELETED
 from recorder.core.errors import InvalidQuery, NotFound
+from recorder.core.json_blame import Blame
+from recorder.core.json_patch import Inexpressible, json_patch, merge_patch
 from recorder.core.position import MAX_SEQ
+from recorder.core.timestamps import parse_ms
+from recorder.wire.export import ExportRow
 
 Session = Annotated[str, typer.Argument(metavar="SESSION", help="The session's id.", show_default=False)]
 POINT_HELP = f"a seq, {HELP}"
@@ -68,7 +83,7 @@ def point(typed: str | None, option: str) -> Point | None:
     return Point(seq=int(typed))
 
 
-def path(session: str, *more: str) -> str:
+def session_path(session: str, *more: str) -> str:
     """The path of a session's route."""
     name = quote(session, safe="")
     if name in (".", ".."):
@@ -108,3 +123,287 @@ def _there(state: str | None, seq: int) -> str:
     if state is None:
         raise NotFound(f"the state that delta {seq} made was erased")
     return state
+
+
+def state(
+    session: Session,
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="POINT", help=f"As of {POINT_HELP}.", show_default=False)
+    ] = None,
+    json: JsonOption = False,
+    url: OptionalUrl = None,
+    db: DbOption = None,
+) -> None:
+    """Show a session's state, now or as of a point; null where it is deleted."""
+    then = point(at, "--at")
+    if db is not None:
+        with dbfile.opened(db) as conn:
+            found = state_in(conn, session, then)
+        if found is None:
+            raise NotFound(f"session {session[:80]!r} is not known then")
+        text = found.text.encode()
+    else:
+        with Remote(url or DEFAULT_URL) as remote:
+            body = remote.get(session_path(session), [] if then is None else [("at", then.text)])
+        text = _state_of(body)
+    _write_json(text, as_json=json)
+
+
+def _write_json(text: bytes, *, as_json: bool) -> None:
+    """Write JSON text: indented on a terminal, else byte for byte."""
+    if not console.is_pretty(as_json):
+        console.out(text + b"\n")
+        return
+    try:
+        console.page(map(console.visible, indented(json_changes.parse(text.decode()))))
+    except (RecursionError, jsontext.BadJson):  # too deep to be laid out
+        console.out_line(console.visible(text.decode()))
+
+
+def indented(node: json_changes.Node, before: str = "", after: str = "", depth: int = 0) -> Iterator[str]:
+    """Yield the lines of a value laid out as people read it; every number and string as it was written.
+
+    Args:
+        node: The value.
+        before: What stands in front of it on its first line.
+        after: What stands behind it on its last line.
+        depth: How far it is indented.
+    """
+    margin = "  " * depth
+    if not node.items:
+        empty = {"object": "{}", "array": "[]"}.get(node.kind, node.raw)
+        yield f"{margin}{before}{empty}{after}"
+        return
+    opening, closing = ("{", "}") if node.kind == "object" else ("[", "]")
+    yield f"{margin}{before}{opening}"
+    last = len(node.items) - 1
+    for place, item in enumerate(node.items):
+        name = f"{orjson.dumps(node.names[place]).decode()}: " if node.kind == "object" else ""
+        yield from indented(item, name, "" if place == last else ",", depth + 1)
+    yield f"{margin}{closing}{after}"
+
+
+def _state_of(body: bytes) -> bytes:
+    try:
+        return jsontext.members(body, trusted=True)["state"]
+    except (KeyError, jsontext.BadJson):
+        raise not_a_recorder() from None
+
+
+def diff(
+    session: Session,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="POINT",
+            help=f"From {POINT_HELP}; by default from the delta before.",
+            show_default=False,
+        ),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to", metavar="POINT", help=f"To {POINT_HELP}; by default to now.", show_default=False
+        ),
+    ] = None,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="As a merge patch (RFC 7396), not a JSON Patch (RFC 6902).")
+    ] = False,
+    json: JsonOption = False,
+    url: OptionalUrl = None,
+    db: DbOption = None,
+) -> None:
+    """Show what changed in a session between two points, as a patch.
+
+    By default what its last delta changed.
+    """
+    start, end = point(from_, "--from"), point(to, "--to")
+    if db is not None:
+        with dbfile.opened(db) as conn:
+            text = _diff_in(conn, session, (start, end), merge=merge)
+    else:
+        given = [(name, at.text) for name, at in (("from", start), ("to", end)) if at is not None]
+        with Remote(url or DEFAULT_URL) as remote:
+            asked = [*given, ("as", "merge" if merge else "patch")]
+            text = remote.get(session_path(session, "diff"), asked)
+    _write_json(text, as_json=json)
+
+
+def _diff_in(
+    conn: sqlite3.Connection, session: str, points: tuple[Point | None, Point | None], *, merge: bool
+) -> bytes:
+    start, end = points
+    after = state_in(conn, session, end)
+    if start is None and after is not None:
+        start = Point(seq=after.seq - 1)
+    before = state_in(conn, session, start)
+    if before is None and after is None:
+        raise NotFound(f"session {session[:80]!r} is not known then")
+    texts = ["null" if found is None else found.text for found in (before, after)]
+    try:
+        return (merge_patch if merge else json_patch)(texts[0].encode(), texts[1].encode())
+    except Inexpressible as error:
+        raise InvalidQuery(f"--merge: {error}", hint="leave it out") from None
+
+
+def blame(
+    session: Session,
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="A place in its state, such as /plan/3/status (RFC 6901).")
+    ] = "",
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="At most so many.")] = 100,
+    json: JsonOption = False,
+    url: OptionalUrl = None,
+    db: DbOption = None,
+) -> None:
+    """Show the deltas that touched one place in a session's state, newest first."""
+    if db is not None:
+        with dbfile.opened(db) as conn:
+            _show(islice(_touches_in(conn, session, path), limit), as_json=json)
+    else:
+        with Remote(url or DEFAULT_URL) as remote:
+            _show(islice(_touches_of(remote, session, path, limit), limit), as_json=json)
+
+
+def _touches_of(remote: Remote, session: str, path: str, limit: int) -> Iterator[bytes]:
+    """The touches a server tells of, walked back to the session's beginning as far as they are taken."""
+    before: list[tuple[str, str]] = []
+    while True:
+        asked = [("path", path), ("limit", str(min(limit, PAGE))), *before]
+        try:
+            answer = jsontext.members(remote.get(session_path(session, "blame"), asked), trusted=True)
+            yield from jsontext.elements(answer["touches"])
+            following = orjson.loads(answer["next"])
+        except (KeyError, ValueError):
+            raise not_a_recorder() from None
+        if following is None:
+            return
+        before = [("before", str(following))]
+
+
+def _touches_in(conn: sqlite3.Connection, session: str, path: str) -> Iterator[bytes]:
+    try:
+        walk = Blame[ExportRow](pointer.parse(path))
+    except ValueError as error:
+        raise InvalidQuery(f"PATH: {path[:80]!r}: {error}") from None
+    rows = dbfile.rows(conn, Filters((session,)), descending=True)
+    yield from (touch.text for touch in walk.back(rows))
+    if walk.pending is None and not walk.erased and state_in(conn, session, None) is None:
+        raise NotFound(f"nothing of session {session[:80]!r} is recorded")
+    if walk.pending is not None and not walk.erased:
+        kept = state_in(conn, session, Point(seq=walk.pending - 1))
+        first = walk.begun(None if kept is None else kept.text)
+        if first is not None:
+            yield first.text
+
+
+def _show(touches: Iterable[bytes], *, as_json: bool) -> None:
+    """Print touches: a table on a terminal, else lines of JSON with the values byte for byte."""
+    if not console.is_pretty(as_json):
+        for touch in touches:
+            # A value may have line breaks between its tokens, which JSON has as spaces just as well.
+            console.out(touch.replace(b"\r", b" ").replace(b"\n", b" ") + b"\n")
+        return
+    width = console.width()
+    columns = (
+        table.Column("seq", is_right=True),
+        table.Column("time UTC", least=23, style="dim"),
+        table.Column("type", least=7, styles=TYPE_STYLES),
+        table.Column("before", least=10),
+        table.Column("after"),
+    )
+    console.page(table.lines(columns, (_cells(touch, width) for touch in touches), width))
+
+
+def _cells(touch: bytes, width: int) -> tuple[str, ...]:
+    fields = jsontext.members(touch, trusted=True)
+    at, kind = (orjson.loads(fields[name]) for name in ("recordedAt", "type"))
+    values = (_value(fields.get(name), width) for name in ("before", "after"))
+    return (fields["seq"].decode(), time_cell(at, width), kind, *values)
+
+
+def _value(text: bytes | None, width: int) -> str:
+    # No more than a line has room for: a value may be megabytes.
+    return "" if text is None else console.visible(" ".join(text.decode()[: 4 * width].split()))
+
+
+def sessions(
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="At most so many.")] = 50,
+    json: JsonOption = False,
+    url: OptionalUrl = None,
+    db: DbOption = None,
+) -> None:
+    """List the sessions, the last changed first.
+
+    On a terminal with what the last delta of each has changed.
+    """
+    if db is not None:
+        with dbfile.opened(db) as conn:
+            _list(
+                dbfile.sessions(conn, limit), lambda wanted: dbfile.rows(conn, wanted, limit=1), as_json=json
+            )
+    else:
+        with Remote(url or DEFAULT_URL) as remote:
+            _list(islice(_listed(remote, limit), limit), partial(_delta, remote), as_json=json)
+
+
+def _listed(remote: Remote, limit: int) -> Iterator[dict[str, Any]]:
+    """Yield the sessions that a server lists, each once though it may move to the front meanwhile."""
+    seen: set[str] = set()
+    cursor: list[tuple[str, str]] = []
+    while True:
+        answer = remote.get_json("/api/sessions", [("limit", str(min(limit, PAGE))), *cursor])
+        found, following = answer.get("sessions"), answer.get("next")
+        if not isinstance(found, list):
+            raise not_a_recorder()
+        fresh = [row for row in found if row["sessionId"] not in seen]
+        seen.update(row["sessionId"] for row in fresh)
+        yield from fresh
+        # A further round lists what has moved meanwhile: nothing new is the end.
+        if following is None or not fresh:
+            return
+        cursor = [("cursor", following)]
+
+
+def _delta(remote: Remote, wanted: Filters) -> Iterator[ExportRow]:
+    for page in pages(remote, wanted, "asc", 1):
+        yield from page.rows
+
+
+def _list(
+    found: Iterable[dict[str, Any]], last: Callable[[Filters], Iterator[ExportRow]], *, as_json: bool
+) -> None:
+    if not console.is_pretty(as_json):
+        for session in found:
+            console.out(orjson.dumps(session) + b"\n")
+        return
+    now, width = SystemClock().now_ms(), console.width()
+
+    def cells(session: dict[str, Any]) -> tuple[str, ...]:
+        seq = int(session["seq"])
+        delta = next(last(Filters((session["sessionId"],), after=seq - 1, before=seq + 1)), None)
+        return (
+            console.visible(session["sessionId"]),
+            "deleted" if session["deleted"] else "live",
+            f"{session['count']:,}",
+            age(now - parse_ms(session["recordedAt"])),
+            "" if delta is None else change_of(delta),
+        )
+
+    columns = (
+        table.Column("session", least=10, is_name=True),
+        table.Column("state", least=7, styles=(("live", "green"), ("deleted", "red"))),
+        table.Column("deltas", least=9, is_right=True),
+        table.Column("changed", least=10, is_right=True, style="dim"),
+        table.Column("last change"),
+    )
+    console.page(table.lines(columns, map(cells, found), width))
+
+
+def age(ms: int) -> str:
+    """Return how long ago something was, in its largest unit: now, 12 s, 4 min, 3 h, 9 d."""
+    for size, unit in ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s")):
+        if ms >= size:
+            return f"{ms // size:,} {unit} ago"
+    return "now"

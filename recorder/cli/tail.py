@@ -1,38 +1,38 @@
 """`recorder tail`: deltas as they come, like `tail -f`, across reconnections and without a gap.
 
-On stdout each delta is a line: for people, or with `--json` the event of the wire with the states byte
-for byte. What happens to the connection is said on stderr; a reset is said in both forms, since it voids
-what was shown. With `--verify` stderr says, too, from where on deltas could not be verified, and why; a broken
-chain ends it.
+On stdout each delta is a line: what it changed, on a terminal and in a pipe, or with `--json` the event of the wire with
+the states byte for byte. What happens to the connection is said on stderr; a reset is said in both forms, since it voids
+what was shown. With `--verify` stderr says, too, from where on deltas could not be verified, and why; a broken chain
+ends it.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import closing
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import orjson
 import typer
-from rich.console import Console
-from rich.text import Text
 
-from recorder.cli import console
+from recorder.cli import console, table
 from recorder.cli.credentials import token
-from recorder.cli.history import pages
-from recorder.cli.http import DEFAULT_URL, Remote, UrlOption
-from recorder.cli.options import Filters, Sessions, Types, filters
-from recorder.cli.timeparse import HELP, is_ago, moment
-from recorder.client import Client, Delta, Disconnected, Erasure, Event, Hello, Live, Proof, Reset, State
+from recorder.cli.history import TYPE_STYLES, change_of, pages
+from recorder.cli.http import DEFAULT_URL, NOT_RECORDING, START_HINT, Remote, UrlOption
+from recorder.cli.options import HELP, Filters, JsonOption, Sessions, Types, filters, is_ago, moment
 from recorder.core.errors import BadSubscription, InvalidQuery, Unavailable
+from recorder.core.json_changes import summarise
 from recorder.core.position import Position
 from recorder.wire.export import ExportRow, ndjson_line
 from recorder.wire.subscribe import parse_since
 
+if TYPE_CHECKING:
+    from recorder.client import Delta, Erasure, Event, Reset, State
+
 _EVENT = b'{"event":"delta",'
 _BREAKS = bytes.maketrans(b"\r\n", b"  ")
-_STYLES = {"created": "green", "updated": "cyan", "deleted": "red", "state": "magenta"}
+_LINKED = "linked"  # as in `client.Proof`
+_STYLES = dict([*TYPE_STYLES, ("state", "magenta")])
 
 
 def tail(
@@ -51,7 +51,7 @@ def tail(
         int | None,
         typer.Option("-n", "--last", metavar="N", min=1, help="Show the last N first.", show_default=False),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Lines of JSON: the events as they are sent.")] = False,
+    json: JsonOption = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Compute each delta's hash anew; end where the chain is broken.")
     ] = False,
@@ -69,6 +69,9 @@ def tail(
     if last is not None:
         with Remote(url) as remote:
             start = _show_last(remote, wanted, last, printer.row)
+    # Not at the top, as in `_follow`.
+    import asyncio
+
     following = _follow(url, wanted, start, printer, verify=verify)
     try:
         asyncio.run(following)
@@ -105,6 +108,9 @@ def _show_last(remote: Remote, wanted: Filters, count: int, show: Callable[[Expo
 
 
 async def _follow(url: str, wanted: Filters, since: str, printer: _Printer, *, verify: bool) -> None:
+    # Not at the top: the command's help should not wait for it.
+    from recorder.client import Client
+
     sessions, types = wanted.sessions or None, wanted.types or None
     async with (
         Client(url, token()) as client,
@@ -123,11 +129,8 @@ class _Printer:
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
-        self._terminal = (
-            Console() if console.stdout_is_terminal() and not as_json else None
-        )  # None: plain lines
         self._greeted = False  # whether a connection was ever made
-        self._proof: str | None = Proof.LINKED  # of the last delta, as far as it was said
+        self._proof: str | None = _LINKED  # of the last delta, as far as it was said
 
     def event(self, event: Event) -> None:
         """Show what came.
@@ -135,6 +138,8 @@ class _Printer:
         Raises:
             Unavailable: No connection was ever made: that is a mistake in the URL, or nothing runs there.
         """
+        from recorder.client import Delta, Disconnected, Erasure, Hello, Live, Reset, State
+
         match event:
             case Delta():
                 self._say_proof(event)
@@ -143,14 +148,14 @@ class _Printer:
                 self._state(event)
             case Hello():
                 if self._greeted:
-                    console.say("connected again")
+                    console.print_status("connected again")
+                elif not event.recording:
+                    console.print_status(NOT_RECORDING)
                 self._greeted = True
             case Disconnected():
                 if not self._greeted:
-                    raise Unavailable(
-                        event.why, hint="start it with 'recorder serve', or name another with --url"
-                    )
-                console.say(f"{event.why}; trying again in {event.retry_s:.1f} s")
+                    raise Unavailable(event.why, hint=START_HINT)
+                console.print_status(f"{event.why}; trying again in {event.retry_s:.1f} s")
             case Reset():
                 self._reset(event)
             case Erasure():
@@ -164,31 +169,37 @@ class _Printer:
         if self._as_json:
             self._line(_EVENT + ndjson_line(row)[1:-1])
             return
-        state = row.after if row.after is not None else row.before or ""
-        mark = "  (before is not what was recorded last)" if row.lineage is not None else ""
-        if row.erased_before is not None or row.erased_after is not None:
-            mark += "(erased)"
-        self._pretty(row.recorded_at, row.seq, (row.type, row.session_id), state + mark)
+        mark = "(erased)" if row.erased_before is not None or row.erased_after is not None else change_of(row)
+        self._pretty(row.recorded_at, row.seq, (row.type, row.session_id), mark)
 
     def _say_proof(self, delta: Delta) -> None:
         """Say where deltas cannot be verified, and where they can again: not for each one in between."""
+        from recorder.client import Proof
+
         proof = Proof.LINKED if delta.proof == Proof.BY_DIGEST else delta.proof
         if proof is None or proof == self._proof:
             return
         self._proof = proof
         if proof == Proof.LINKED:
-            console.say(f"seq {delta.seq}: verified from here on")
+            console.print_status(f"seq {delta.seq}: verified from here on")
         else:
-            console.say(f"seq {delta.seq}: not verified from here on: {proof}")
+            console.print_status(f"seq {delta.seq}: not verified from here on: {proof}")
 
     def _state(self, event: State) -> None:
         if self._as_json:
             self._line(event.raw.translate(_BREAKS))
         else:
-            self._pretty("-", event.seq, ("state", event.session_id), event.state_raw.decode())
+            self._pretty(
+                "-",
+                event.seq,
+                ("state", event.session_id),
+                summarise("created", None, event.state_raw.decode()),
+            )
 
     def _reset(self, event: Reset) -> None:
-        console.say(f"reset ({event.reason}): what was shown no longer holds; the sessions' states follow")
+        console.print_status(
+            f"reset ({event.reason}): what was shown no longer holds; the sessions' states follow"
+        )
         if self._as_json:
             fields = {
                 "reason": event.reason,
@@ -200,7 +211,9 @@ class _Printer:
 
     def _erasure(self, event: Erasure) -> None:
         session = console.visible(event.session_id)
-        console.say(f"erased: what session {session} said up to seq {event.through}; copies are to go, too")
+        console.print_status(
+            f"erased: what session {session} said up to seq {event.through}; copies are to go, too"
+        )
         if self._as_json:
             fields = {
                 "sessionId": event.session_id,
@@ -214,20 +227,17 @@ class _Printer:
         console.out(line + b"\n")
         console.flush()
 
-    def _pretty(self, at: str, seq: int, names: tuple[str, str], state: str) -> None:
+    def _pretty(self, at: str, seq: int, names: tuple[str, str], change: str) -> None:
         kind, session = names
-        shown = console.visible(" ".join(state.split()))
-        if self._terminal is None:
-            console.out_line(f"{at} {seq} {kind} {console.visible(session)} {shown}")
+        session, change = console.visible(session), console.visible(change)
+        if not console.stdout_is_terminal():
+            console.out_line(f"{at} {seq} {kind} {session} {change}")
             return
-        text = Text.assemble(
-            (at[11:23] or at, "dim"),
-            f" {seq} ",
-            (kind, _STYLES[kind]),
-            f" {console.visible(session)} ",
-            shown,
-        )
-        self._terminal.print(text, no_wrap=True, overflow="ellipsis", crop=True)
+        # Cut before it is coloured: a line on a terminal is one line.
+        head = f"{at[11:23] or at} {seq} {kind} "
+        text = table.cut(f"{head}{session} {change}", console.width())[len(head) :]
+        time, kind = console.styled(at[11:23] or at, "dim"), console.styled(kind, _STYLES[kind])
+        console.out_line(f"{time} {seq} {kind} {text}")
 
 
 def _row(delta: Delta) -> ExportRow:

@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 from recorder.auth.grants import ROLES
 from recorder.auth.jwt import EDDSA, HS256, read_file, secret_of
 from recorder.cli import console
+from recorder.cli.options import JsonOption
 from recorder.core.errors import InvalidSetting
 
 TOKEN_BYTES = 32
@@ -70,6 +71,7 @@ def token(
         typer.Option("--new-key", metavar="FILE", help="Make a key for JWTs instead, in a new file."),
     ] = None,
     alg: Annotated[str, typer.Option("--alg", help=f"What the new key is for: {EDDSA} or {HS256}.")] = EDDSA,
+    json: JsonOption = False,
 ) -> None:
     """Make a token.
 
@@ -86,11 +88,19 @@ def token(
     if new_key is not None:
         _make_key(new_key, alg)
     elif sign_with is not None:
-        console.out_line(_signed(sign_with, claims, kid))
+        _show(_signed(sign_with, claims, kid), as_json=json)
     elif any(value is not None for value in (*claims.values(), kid)):
         raise typer.BadParameter("is needed for a token that says something", param_hint="--sign-with")
     else:
-        console.out_line(secrets.token_urlsafe(TOKEN_BYTES))
+        _show(secrets.token_urlsafe(TOKEN_BYTES), as_json=json)
+
+
+def _show(token: str, *, as_json: bool) -> None:
+    # Alone on its line in a pipe, too: what is wanted is TOKEN=$(recorder token).
+    if as_json:
+        console.json_line({"token": token})
+    else:
+        console.out_line(token)
 
 
 def _signed(path: Path, claims: Mapping[str, Any], kid: str | None) -> str:
@@ -120,7 +130,7 @@ def _signing_key(path: Path) -> tuple[str, Ed25519PrivateKey | bytes]:
 def _make_key(path: Path, algorithm: str) -> None:
     if algorithm == HS256:
         _write(path, secrets.token_urlsafe(TOKEN_BYTES).encode() + b"\n", 0o600)
-        console.say(
+        console.print_status(
             f"wrote {path}: give it to the recorder as JWT_KEY_FILE, and keep it as secret as what it opens"
         )
         return
@@ -130,7 +140,7 @@ def _make_key(path: Path, algorithm: str) -> None:
     public = path.with_name(path.name + ".pub")
     _write(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
     _write(public, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), 0o644)
-    console.say(
+    console.print_status(
         f"wrote {path}, which signs tokens, and {public}: give that one to the recorder as JWT_KEY_FILE"
     )
 

@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import orjson
 
-from recorder.cli.expected import ROUTE
-from recorder.cli.http import Remote
 from recorder.core import json_text as jsontext
 from recorder.core.errors import ClientError, NotFound
 from recorder.core.statements import ErasureReceipt, Head, PruneReceipt, Signed
@@ -28,6 +26,9 @@ from recorder.verify.statements import Epoch, Ground, holds
 from recorder.wire.export import ExportRow, row_of_item
 from recorder.wire.statements import signed_of
 
+HEAD_ROUTE = "/api/head"
+"""Where a recorder shows its signed head of now."""
+
 ATTEMPTS = 3
 """How often a recorder that prunes meanwhile is asked again."""
 PAGE = 1000
@@ -35,8 +36,21 @@ PAGE = 1000
 Progress = Callable[[int, int], None]
 
 
+class Served(Protocol):
+    """A recorder that answers over HTTP. What it refuses, or what keeps us from it, is raised as a RecorderError."""
+
+    url: str
+    """Its base URL, for messages."""
+
+    def get(self, path: str, params: Sequence[tuple[str, str]] = ()) -> bytes:
+        """Return the body of an answer."""
+
+    def get_json(self, path: str, params: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
+        """Return the body of an answer that is a JSON object."""
+
+
 @dataclass(slots=True)
-class _Served:
+class _Facts:
     """What a recorder says beside its entries."""
 
     head: Signed[Head] | None
@@ -85,7 +99,7 @@ class _Log:
 
 
 def verify_server(
-    remote: Remote,
+    remote: Served,
     trusted: frozenset[str],
     expected: Sequence[Signed[Head]] | None = None,
     on_progress: Progress = lambda done, total: None,
@@ -109,9 +123,9 @@ def verify_server(
     return report
 
 
-def _facts(remote: Remote) -> _Served:
+def _facts(remote: Served) -> _Facts:
     try:
-        head = _statement(Head, remote.get_json(ROUTE))
+        head = _statement(Head, remote.get_json(HEAD_ROUTE))
     except NotFound:  # it signs nothing
         head = None
     told = remote.get_json("/api/receipts")
@@ -122,7 +136,7 @@ def _facts(remote: Remote) -> _Served:
         erasures = [_statement(ErasureReceipt, item) for item in told["erasures"]]
     except (KeyError, TypeError, ValueError):
         raise _not_ours() from None
-    return _Served(head, end, receipts, erasures, epochs)
+    return _Facts(head, end, receipts, erasures, epochs)
 
 
 def _statement(kind: Any, members: Any) -> Any:
@@ -137,8 +151,8 @@ def _not_ours() -> ClientError:
 
 
 def _verify(
-    remote: Remote,
-    served: _Served,
+    remote: Served,
+    served: _Facts,
     trusted: frozenset[str],
     expected: Sequence[Signed[Head]] | None,
     on_progress: Progress,
@@ -169,7 +183,7 @@ def _verify(
     return report
 
 
-def _pages(remote: Remote, after: int, end: int) -> Iterator[tuple[list[ExportRow], Erased]]:
+def _pages(remote: Served, after: int, end: int) -> Iterator[tuple[list[ExportRow], Erased]]:
     """The entries behind a seq up to another, page by page, with the digests of what was erased."""
     following: list[tuple[str, str]] = []
     reached = after
@@ -219,7 +233,7 @@ class _Entries:
         end: Up to where.
     """
 
-    def __init__(self, remote: Remote, hashes: dict[int, bytes | None], end: int) -> None:
+    def __init__(self, remote: Served, hashes: dict[int, bytes | None], end: int) -> None:
         self._remote = remote
         self._hashes = hashes
         self._end = end
@@ -237,7 +251,7 @@ class _Entries:
         return iter(self._hashes.items())
 
 
-def _check_sessions(report: Report, remote: Remote, log: _Log, end: int) -> None:
+def _check_sessions(report: Report, remote: Served, log: _Log, end: int) -> None:
     """Whether the sessions that are listed are those that the log makes; what moved meanwhile is left alone."""
     listed: dict[str, _Session] = {}
     params = [("limit", str(PAGE))]

@@ -31,7 +31,7 @@ from recorder.auth.static_tokens import ListedTokens
 from recorder.auth.tokens import Authority
 from recorder.bridges.imports import FORMATS, SourceOptions
 from recorder.bridges.imports.records import Sessions, SourceDelta
-from recorder.cli.expected import parse_heads
+from recorder.cli.heads import parse_heads
 from recorder.cli.http import Params, Remote
 from recorder.client.decode import Violation
 from recorder.client.resume import Resume

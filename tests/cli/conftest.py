@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import signal
 import socket
 import sqlite3
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import httpx
@@ -76,6 +79,37 @@ def on_terminal(tmp_path: Path, project_root: Path) -> Callable[..., str]:
         finally:
             os.close(master)
             os.close(slave)
+
+    return start
+
+
+@pytest.fixture
+def ask(tmp_path: Path, project_root: Path) -> Callable[..., tuple[int, str]]:
+    """`ask("y\\n", "erase", …)`: the command on a terminal on which that is typed; its exit code and what it wrote."""
+
+    def start(typed: str, *arguments: str, columns: int = 120, pager: str | None = "cat") -> tuple[int, str]:
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+        paging = {} if pager is None else {"PAGER": pager}
+        environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        with subprocess.Popen(
+            [sys.executable, "-m", "recorder", *arguments],
+            cwd=tmp_path,
+            env={**environment, "PYTHONPATH": str(project_root), "TERM": "xterm", **paging},
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+        ) as process:
+            os.close(slave)
+            os.write(master, typed.encode())
+            written = b""
+            # Ends with EIO when the last process that had the terminal is gone.
+            with suppress(OSError):
+                while piece := os.read(master, 65_536):
+                    written += piece
+            code = process.wait(timeout=50)
+        os.close(master)
+        return code, written.decode().replace("\r\n", "\n")
 
     return start
 

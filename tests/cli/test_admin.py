@@ -211,14 +211,14 @@ def test_on_a_terminal_it_asks_first_and_does_it_only_after_a_yes(
     publish_many(server.url, 3)
     erase = ("erase", "--session", "s1", "--url", server.url)
     code, text = ask("n\n", *erase)
-    assert (code, "Erase what 1 deltas of session s1 say" in text, "nothing was done" in text) == (
+    assert (code, "Erase what 1 delta of session s1 say" in text, "nothing was done" in text) == (
         1,
         True,
         True,
     )
     assert b'"after":1' in invoke("query", "--url", server.url)[1]
     code, text = ask("y\n", *erase)
-    assert (code, "erased what 1 deltas of session s1 said" in text) == (0, True)
+    assert (code, "erased what 1 delta of session s1 said" in text) == (0, True)
     assert b'"after":1' not in invoke("query", "--url", server.url)[1]
     code, text = ask("y\n", "prune", "--older-than", "9999-01-01T00:00:00Z", "--url", server.url)
     assert (code, "removed 3 deltas" in text) == (0, True)

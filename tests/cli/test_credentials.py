@@ -95,6 +95,6 @@ def test_commands_show_their_token_and_say_how_where_one_is_missing(
         ["export"],
         ["heads"],
         ["snapshot"],
-        ["prune", "--older-than", "1d"],
+        ["prune", "--older-than", "1d", "--yes"],
     ):
         assert invoke(*command)[0] == 0, command

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from recorder.cli import heads as module
-from recorder.cli.expected import expected_heads, parse_heads
+from recorder.cli.heads import expected_heads, parse_heads
 from recorder.core.errors import Unavailable
 from recorder.verify.statements import holds
 

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from recorder.cli.session import Point, path, point
+from recorder.cli.session import Point, point, session_path
 from recorder.core.errors import InvalidQuery
 
 Invoke = Callable[..., tuple[int, bytes, str]]
@@ -81,7 +81,7 @@ def test_a_server_is_walked_back_page_by_page(
 ) -> None:
     deltas = [{"type": "updated", "sessionId": "s", "after": {"n": n // 2}} for n in range(20)]
     httpx.post(f"{server.url}/api/deltas", json=deltas, trust_env=False).raise_for_status()
-    monkeypatch.setattr("recorder.cli.blame.PAGE", 3)
+    monkeypatch.setattr("recorder.cli.session.PAGE", 3)
     out = invoke("blame", "s", "/n", "--url", server.url)[1]
     assert [json.loads(line)["seq"] for line in out.splitlines()] == list(range(19, 0, -2))
     assert len(invoke("blame", "s", "/n", "-n", "4", "--url", server.url)[1].splitlines()) == 4
@@ -104,7 +104,7 @@ def test_a_table_on_a_terminal_without_control_characters_from_data(
 ) -> None:
     written = on_terminal("-m", "recorder", "blame", "a", "", "--db", str(database))
     lines = re.sub(r"\x1b\[[0-9;]*m", "", written).splitlines()
-    assert lines[0].split() == ["seq", "recorded", "at", "type", "before", "after"]
+    assert lines[0].split() == ["seq", "time", "UTC", "type", "before", "after"]
     assert lines[1].split()[-2:] == ['{"n":1}', BIG]
     assert len(lines) == 3
 
@@ -118,7 +118,7 @@ def test_a_point_is_a_seq_a_time_or_how_long_ago() -> None:
     assert re.fullmatch(r"\d{4}-.*Z", ago.text)
     with pytest.raises(InvalidQuery, match="--at"):
         point("-3", "--at")
-    assert path("a/ü?", "diff") == "/api/sessions/a%2F%C3%BC%3F/diff"
+    assert session_path("a/ü?", "diff") == "/api/sessions/a%2F%C3%BC%3F/diff"
 
 
 @pytest.mark.parametrize("name", [".", ".."])

@@ -211,12 +211,12 @@ def test_pretty_lines_are_plain_in_a_pipe_and_control_characters_are_shown(tail:
     )
     follower = tail("--since", "earliest", "--url", server.url)
     line = follower.line()
-    assert re.fullmatch(r'\S{24} 1 created aé "\\u001b\[31m\\u202e"', line)
+    assert re.fullmatch(r"\S{24} 1 created aé \\x1b\[31m\\u202e", line)
     assert follower.line().split()[1:] == ["2", "deleted", "z"]
 
 
 def test_pretty_lines_are_cut_to_a_terminal(server: Any, project_root: Path, tmp_path: Path) -> None:
-    publish(server.url, created("a", '"' + "x" * 500 + '"'))
+    publish(server.url, created("a" * 200, '"' + "x" * 500 + '"'))
     master, slave = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "recorder", "tail", "-n", "1", "--url", server.url],
@@ -270,3 +270,23 @@ def test_a_recorder_that_is_not_there_is_one_line(invoke: Invoke, free_port: int
 def test_what_is_asked_wrongly_is_exit_2(arguments: list[str], invoke: Invoke) -> None:
     code, _, err = invoke("tail", *arguments)
     assert (code, err.count("\n")) == (2, 1)
+
+
+def test_what_a_delta_changed_is_shown_and_not_the_whole_state(tail: Tail, server: Any) -> None:
+    publish(
+        server.url,
+        created("a", '{"n":1,"tool":{"status":"running"},"text":"' + "long " * 5000 + '"}'),
+        '{"type":"updated","sessionId":"a","after":{"n":2,"tool":{"status":"failed"},"text":"'
+        + "long " * 5000
+        + '"}}',
+    )
+    follower = tail("--since", "1", "--url", server.url)
+    assert follower.line().split(" ", 1)[1] == "2 updated a tool.status: running → failed · n: 1 → 2"
+
+
+def test_a_recorder_that_does_not_record_is_said_to(tail: Tail, start_server: Callable[..., Any]) -> None:
+    server = start_server()
+    follower = tail("--json", "--url", server.url)
+    assert follower.event()["event"] == "live"
+    assert follower.stop() == 130
+    assert follower.errors.read_text().startswith("NOT RECORDING: ")
