@@ -197,7 +197,7 @@ TABLE = (
         "redact",
         "Operate",
         "redact:redact",
-        "Show which values redaction would take out of recorded or published deltas; nothing is changed.",
+        "Show which values redaction would replace in deltas; nothing is changed.",
         ("recorder export | recorder redact --check -",),
     ),
     Entry(
@@ -215,8 +215,8 @@ COMPLETION = "_RECORDER_COMPLETE"
 
 OUTPUT_RULE = (
     "On a terminal answers are tables, coloured unless NO_COLOR is set, and long ones go through $PAGER. In a pipe, and"
-    " with --json, they are JSON, one value a line; tail, doctor and serve need --json for that. Data goes to stdout,"
-    " everything else to stderr."
+    " with --json, they are JSON, one value a line; serve, publish, import, tail, doctor, redact and token need --json"
+    " for that. Data goes to stdout, everything else to stderr."
 )
 
 

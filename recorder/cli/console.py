@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -203,12 +203,13 @@ def _page_through(command: list[str], first: list[str], rest: Iterator[str]) -> 
         process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)
         assert process.stdin is not None
         try:
-            for line in _chained(first, rest):
-                process.stdin.write(line.encode("utf-8", "backslashreplace") + b"\n")
-            process.stdin.close()
-        except BrokenPipeError:
-            pass  # the reader has seen enough
-        process.wait()
+            with suppress(BrokenPipeError):  # the reader has seen enough
+                for line in _chained(first, rest):
+                    process.stdin.write(line.encode("utf-8", "backslashreplace") + b"\n")
+        finally:
+            with suppress(BrokenPipeError):
+                process.stdin.close()
+            process.wait()
     finally:
         signal.signal(signal.SIGINT, before)
 

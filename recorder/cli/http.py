@@ -8,7 +8,7 @@ off was recorded cannot be known, and only the caller knows whether its deltas c
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
@@ -146,7 +146,11 @@ class Remote:
         return _object(self.get(path, params))
 
     def warn_if_not_recording(self) -> None:
-        """Say on stderr where it records nothing: what it gets is passed on, and then gone."""
+        """Say on stderr where it records nothing; nothing where a token does not permit to ask."""
+        with suppress(RecorderError):
+            self._warn_if_not_recording()
+
+    def _warn_if_not_recording(self) -> None:
         if self.get_json("/api/stats").get("enabled") is False:
             console.print_status(NOT_RECORDING)
 

@@ -22,6 +22,7 @@ from recorder.bridges.imports.records import Unfit
 from recorder.cli import console
 from recorder.cli.batches import Sender
 from recorder.cli.http import DEFAULT_URL, Remote, UrlOption
+from recorder.cli.options import JsonOption
 from recorder.config.settings import load_settings
 from recorder.core.errors import (
     ClientError,
@@ -64,6 +65,7 @@ def import_(
         ),
     ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Skip bad records and count them.")] = False,
+    json: JsonOption = False,
     url: UrlOption = DEFAULT_URL,
 ) -> None:
     """Import logs of other programs.
@@ -87,7 +89,11 @@ def import_(
         finally:
             console.print_status(sender.summary() + bad.summary())
         position = sender.position or (recorded.head() if sender.known else None)
-    if position is not None:
+        remote.warn_if_not_recording()
+    if json:
+        counts = {"published": sender.published, "known": sender.known, "skipped": bad.records}
+        console.json_line({**counts, "position": position})
+    elif position is not None:
         console.out_line(position)
 
 
@@ -148,14 +154,14 @@ class _Bad:
 
     def __init__(self, *, skip: bool) -> None:
         self._skip = skip
-        self._records = 0  # skipped
+        self.records = 0  # skipped
         self._files = 0  # of folders, that are no logs
 
     def take(self, error: SourceError) -> None:
         """Report it, or raise it."""
         if not self._skip:
             raise error
-        self._records += 1
+        self.records += 1
         console.print_error(str(error))
 
     def pass_over(self, error: SourceError) -> None:
@@ -165,7 +171,7 @@ class _Bad:
 
     def summary(self) -> str:
         """Return in words how many were skipped."""
-        counted = ((self._records, "bad record"), (self._files, "file"))
+        counted = ((self.records, "bad record"), (self._files, "file"))
         return "".join(f", {count:,} {what}{'s' * (count != 1)} skipped" for count, what in counted if count)
 
 

@@ -17,6 +17,7 @@ from recorder.bridges.imports.records import MAX_FILE_BYTES, MAX_LINE_BYTES, Unf
 from recorder.cli import console
 from recorder.cli.batches import Sender
 from recorder.cli.http import DEFAULT_URL, Remote, UrlOption
+from recorder.cli.options import JsonOption
 from recorder.core.errors import SourceError
 
 _BLANK = b" \t\r\n"
@@ -26,6 +27,7 @@ def publish(
     file: Annotated[
         str, typer.Argument(metavar="FILE|-", help="JSON: one delta, an array, or one a line. - is stdin.")
     ],
+    json: JsonOption = False,
     url: UrlOption = DEFAULT_URL,
 ) -> None:
     """Publish deltas from a file or stdin.
@@ -38,7 +40,10 @@ def publish(
             _publish(file, sender)
         finally:
             console.print_status(sender.summary())
-    if sender.position is not None:
+        remote.warn_if_not_recording()
+    if json:
+        console.json_line({"published": sender.published, "known": sender.known, "position": sender.position})
+    elif sender.position is not None:
         console.out_line(sender.position)
 
 

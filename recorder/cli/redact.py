@@ -8,6 +8,7 @@ import typer
 
 from recorder.bridges.imports import SourceDelta, open_source
 from recorder.cli import console
+from recorder.cli.options import JsonOption
 from recorder.config.settings import load_settings
 from recorder.core.errors import SourceError
 from recorder.core.redaction import DEFAULT_KEYS, DEFAULT_PATTERNS, Redactor
@@ -26,6 +27,7 @@ def redact(
     redact_patterns: Annotated[
         str | None, typer.Option(help="As the setting REDACT_PATTERNS.", show_default=False)
     ] = None,
+    json: JsonOption = False,
 ) -> None:
     """Show which values redaction would replace in deltas; nothing is changed.
 
@@ -48,7 +50,14 @@ def redact(
         for name, state in (("before", delta.before), ("after", delta.after)):
             for hit in redactor.find(state or "null"):
                 hits += 1
-                size = f"{hit.end - hit.start} characters"
-                line = f"{item.place}: {delta.session_id}: {name}{hit.path}: {size}, by {hit.why}"
+                size = hit.end - hit.start
+                if json:
+                    place = {"place": item.place, "sessionId": delta.session_id, "state": name}
+                    console.json_line({**place, "path": hit.path, "characters": size, "why": hit.why})
+                    continue
+                line = f"{item.place}: {delta.session_id}: {name}{hit.path}: {size} characters, by {hit.why}"
                 console.out_line(console.visible(line))
-    console.out_line(f"{deltas} deltas, {hits} values would be replaced")
+    if json:
+        console.json_line({"deltas": deltas, "values": hits})
+    else:
+        console.out_line(f"{deltas} deltas, {hits} values would be replaced")

@@ -52,11 +52,7 @@ def test_the_table_says_what_the_command_says_of_itself(entry: Entry) -> None:
     assert load(entry).help.split("\n\n")[0].replace("\n", " ") == entry.summary
 
 
-@pytest.mark.parametrize(
-    "entry",
-    [entry for entry in SHOWN if entry.name not in ("publish", "import", "redact")],
-    ids=lambda entry: entry.name,
-)
+@pytest.mark.parametrize("entry", SHOWN, ids=lambda entry: entry.name)
 def test_every_command_answers_in_json_where_it_is_asked_to(entry: Entry) -> None:
     assert "--json" in options_of(entry)
 
