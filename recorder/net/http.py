@@ -12,6 +12,8 @@ once they would stand in front of, or in the middle of, somebody else's answer. 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self, cast
@@ -35,6 +37,8 @@ HEALTH_TARGETS = (b"/healthz", b"/readyz")
 """What is answered to a connection that is one too many, too: else a full recorder could not be told from a dead one."""
 ONE_TOO_MANY_SECONDS = 2.0
 """How long a connection that is one too many may take to ask: it holds one of few places."""
+LINGER_SECONDS, LINGER_BYTES = 2.0, 64 << 20
+"""How long, and for how much, a sender that is refused is still read from, so that it finds the answer."""
 _LINE_OVERHEAD = 4
 """A header's colon, space and line end, and no less for the request line."""
 _NO_MEMORY = raw_problem(Unavailable("the recorder has no memory left to answer", hint="try again later"))
@@ -110,6 +114,10 @@ class HttpConnection(HttpToolsProtocol):
         self._upgrade_waits = False  # whether an upgrade is due once all before it is answered
         self._behind_upgrade = b""  # what was sent behind it already
         self._last_answer: bytes | None = None  # a refusal that is due then; nothing is read any more
+        self._last_lingers = False  # whether more may come of what that refuses
+        self._lingers = False  # whether all is answered, and what still comes is thrown away
+        self._lingered = 0  # bytes of that
+        self._linger_timer = _Timer(self.loop)  # while that goes on
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Count the new connection in; its first request is due."""
@@ -138,6 +146,11 @@ class HttpConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Read what has come."""
         if self._last_answer is not None or self.transport.is_closing():
+            return
+        if self._lingers:
+            self._lingered += len(data)
+            if self._lingered > LINGER_BYTES:
+                self.transport.close()
             return
         if self._upgrade_waits:
             self._keep_behind_upgrade(data)
@@ -201,6 +214,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def _head_too_long(self) -> InvalidRequest:
         self._metrics.turn_away("header_bytes")
+        self._last_lingers = True
         return InvalidRequest(
             f"the head of the request is longer than {self._limits.head_bytes} bytes",
             hint="MAX_HEADER_BYTES sets the limit",
@@ -227,6 +241,7 @@ class HttpConnection(HttpToolsProtocol):
         if self.cycle is not before:
             self._answers_due += 1
             self._body_is_due = True
+            self.cycle.transport = cast(asyncio.Transport, _AnswerTransport(self))
             # Whoever is one too many has asked what may be asked then.
             self.cycle.keep_alive = self.cycle.keep_alive and self._one_too_many is None
         self._expect_body()
@@ -259,6 +274,8 @@ class HttpConnection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Go on to what has waited for this answer."""
         self._answers_due -= 1
+        if self._lingers:
+            return
         super().on_response_complete()
         if self._answers_due or self.transport.is_closing():
             return
@@ -359,7 +376,7 @@ class HttpConnection(HttpToolsProtocol):
             self._unfinished.hold(self, 0)
 
     def _stop_timers(self) -> None:
-        for timer in (self._head_timer, self._body_timer, self._unread_timer):
+        for timer in (self._head_timer, self._body_timer, self._unread_timer, self._linger_timer):
             timer.stop()
 
     def _fail(self, error: BaseException) -> None:
@@ -386,6 +403,8 @@ class HttpConnection(HttpToolsProtocol):
         self._release_head()
         self._upgrade_waits, self._behind_upgrade = False, b""
         if self._body_is_due:
+            # Its sender may be sending still.
+            self._last_lingers = True
             self._drop_request(self.cycle)
             if self.cycle.response_started:
                 # Its answer is on its way, and nothing else may stand in it: without its end it is not whole.
@@ -409,7 +428,49 @@ class HttpConnection(HttpToolsProtocol):
 
     def _end_with(self, answer: bytes) -> None:
         self.transport.write(answer)
-        self.transport.close()
+        self._close(lingers=self._last_lingers)
+
+    def close_behind_answer(self) -> None:
+        """Close once the answer is written; where more of the request is to come, not before its sender has read it."""
+        self._close(lingers=self._body_is_due)
+
+    def _close(self, *, lingers: bool) -> None:
+        if not lingers or self.transport.is_closing():
+            self.transport.close()
+            return
+        # To close on what has not been read resets the connection, and a reset can overtake the answer.
+        self._lingers = True
+        self._stop_timers()
+        self._unset_keepalive_if_required()
+        self.flow.resume_reading()
+        self._linger_timer.start(LINGER_SECONDS, self.transport.close)
+        if self.transport.can_write_eof():  # TLS has no half of an end
+            with contextlib.suppress(OSError):  # it has reset the connection meanwhile
+                self.transport.write_eof()
+
+
+class _AnswerTransport:
+    """What uvicorn writes one answer to: the connection's transport, whose end may have to wait.
+
+    Args:
+        connection: Closes. Not held on to, since it holds the answer.
+    """
+
+    __slots__ = ("_connection", "_transport", "is_closing", "write")
+
+    def __init__(self, connection: HttpConnection) -> None:
+        self._connection = weakref.ref(connection)
+        self._transport = connection.transport
+        self.write = connection.transport.write
+        self.is_closing = connection.transport.is_closing
+
+    def close(self) -> None:
+        """Close behind what was written."""
+        connection = self._connection()
+        if connection is None:
+            self._transport.close()
+        else:
+            connection.close_behind_answer()
 
 
 def _target_too_long() -> InvalidRequest:

@@ -265,3 +265,27 @@ async def test_a_connection_is_kept_as_long_as_the_setting_says() -> None:
         await until_left(app)
     async with running_app(None) as app:
         assert app.server.config.timeout_keep_alive == 75
+
+
+@pytest.mark.parametrize("size", [3_000_000, 40_000_000])
+async def test_a_sender_that_is_refused_in_the_middle_of_its_body_finds_the_answer(size: int) -> None:
+    async with running_app(None, max_message_bytes=1_000_000) as app, bare(app) as wire:
+        await wire.send(request(app, "POST /api/deltas", [*JSON.items(), ("Content-Length", str(size))]))
+        for _ in range(size // 100_000):  # as clients do that read nothing before they have sent all
+            await wire.send(b"x" * 100_000)
+        status, headers, problem = await wire.answer()
+        assert (status, problem["code"], headers["connection"]) == (413, "message_too_large", "close")
+        assert await wire.rest() == b""
+        wire.writer.close()
+        await until_left(app)
+
+
+async def test_a_sender_that_is_refused_and_stays_is_left_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("recorder.net.http.LINGER_SECONDS", 0.05)
+    async with running_app(None, max_message_bytes=1_000_000) as app, bare(app) as wire:
+        await wire.send(request(app, "POST /api/deltas", [*JSON.items(), ("Content-Length", "9000000")]))
+        assert (await wire.answer())[0] == 413
+        assert await wire.rest() == b""
+        await until_left(app)
