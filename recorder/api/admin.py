@@ -22,7 +22,7 @@ PRUNE_BYTES = ERASE_BYTES = 10_000
 
 
 async def jobs(request: Request) -> Response:
-    """`GET /api/jobs`: the last runs, latest first."""
+    """Answer `GET /api/jobs`: the last runs, latest first."""
     given = check_names(request.query_params, JOBS)
     limit = parse_limit(given.get("limit"))
     name = given["name"][0] if "name" in given else None
@@ -31,7 +31,7 @@ async def jobs(request: Request) -> Response:
 
 
 async def snapshot(request: Request) -> Response:
-    """`POST /api/admin/snapshot`."""
+    """Answer `POST /api/admin/snapshot`."""
     check_names(request.query_params, ())
     recorder = recorder_of(request)
     result = await recorder.maintenance.snapshot(even_if_clean=True)
@@ -47,7 +47,10 @@ async def snapshot(request: Request) -> Response:
 
 
 async def prune(request: Request) -> Response:
-    """`POST /api/admin/prune`: by the settings, or `{"olderThan": time}`; `"trustClock": true` believes the clock."""
+    """Answer `POST /api/admin/prune`: by the settings, or `{"olderThan": time}`.
+
+    `"trustClock": true` believes the clock.
+    """
     check_names(request.query_params, ())
     maintenance, store = recorder_of(request).maintenance, recorder_of(request).recording
     older_than, trust_clock = parse_prune(await read_body(request, PRUNE_BYTES))
@@ -56,7 +59,7 @@ async def prune(request: Request) -> Response:
 
 
 async def erase(request: Request) -> Response:
-    """`POST /api/admin/erase`: `{"sessionId": …, "reason": …}`."""
+    """Answer `POST /api/admin/erase`: `{"sessionId": …, "reason": …}`."""
     check_names(request.query_params, ())
     eraser = recorder_of(request).eraser
     session_id, reason = parse_erase(await read_body(request, ERASE_BYTES))
@@ -73,7 +76,7 @@ async def erase(request: Request) -> Response:
 
 
 def parse_erase(body: bytes) -> tuple[str, str]:
-    """The session and the reason in an erasure's body.
+    """Return the session and the reason in an erasure's body.
 
     Raises:
         InvalidJson: It is not JSON.

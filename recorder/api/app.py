@@ -23,12 +23,12 @@ from recorder.core.errors import RecorderError, UpgradeRequired
 
 
 async def deltas(request: Request) -> Response:
-    """`/api/deltas`, read or written; one route, so that a wrong method is told both."""
+    """Answer `/api/deltas`, read or written; one route, so that a wrong method is told both."""
     return await (publish if request.method == "POST" else history.deltas)(request)
 
 
 async def websocket_route(request: Request) -> Response:
-    """`/ws` and `/publish` without an upgrade, which somebody forgot or a proxy has taken away."""
+    """Answer `/ws` and `/publish` without an upgrade, which somebody forgot or a proxy has taken away."""
     raise UpgradeRequired(
         f"{request.url.path[:80]} is a WebSocket, and this request asks for no upgrade to one",
         hint="open it as ws:// or wss://; a proxy in between must speak HTTP/1.1 to the recorder and pass on the"

@@ -82,29 +82,29 @@ def assets() -> dict[str, Asset]:
 
 
 async def page(request: Request) -> Response:
-    """`GET /`: the dashboard. What is in the query does not matter."""
+    """Answer `GET /`: the dashboard. What is in the query does not matter."""
     return serve(request, PAGE)
 
 
 async def asset(request: Request) -> Response:
-    """`GET /assets/{file}`: what the dashboard is made of."""
+    """Answer `GET /assets/{file}`: what the dashboard is made of."""
     name = request.path_params["file"]
     # The client module finds its parts beside it, so it has one place only.
     return serve(request, "" if name == CLIENT else name)
 
 
 async def client(request: Request) -> Response:
-    """`GET /client.js`: the client module. What is in the query does not matter."""
+    """Answer `GET /client.js`: the client module. What is in the query does not matter."""
     return serve(request, CLIENT)
 
 
 async def client_part(request: Request) -> Response:
-    """`GET /client/{part}`: what the client module is made of."""
+    """Answer `GET /client/{part}`: what the client module is made of."""
     return serve(request, f"{PARTS}/{request.path_params['part']}")
 
 
 def serve(request: Request, name: str) -> Response:
-    """A file, or 304 where the browser has it.
+    """Return a file, or 304 where the browser has it.
 
     Args:
         request: Its `If-None-Match` counts.
@@ -139,6 +139,6 @@ def answer(request: Request, found: Asset) -> Response:
 
 
 def _has(request: Request, etag: str) -> bool:
-    """Whether `If-None-Match` names the ETag; a proxy that compressed on the way has made a weak one of it."""
+    """Return whether `If-None-Match` names the ETag; a proxy that compressed on the way has made a weak one of it."""
     named = request.headers.get("if-none-match", "")
     return any(one.strip().removeprefix("W/") in (etag, "*") for one in named.split(","))

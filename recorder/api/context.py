@@ -47,7 +47,7 @@ class Gateway(Protocol):
 
     @property
     def recorder(self) -> Recorder:
-        """The recorder. Raises `Unavailable` while it is being loaded."""
+        """Return the recorder. Raises `Unavailable` while it is being loaded."""
         ...
 
     def not_ready(self) -> str | None:
@@ -67,7 +67,7 @@ def recorder_of(request: Request) -> Recorder:
 
 
 def grant_of(request: Request) -> Grant:
-    """What the request's token grants. Raises NotAuthenticated."""
+    """Return what the request's token grants. Raises NotAuthenticated."""
     grant = request.state.grant
     if isinstance(grant, NotAuthenticated):
         raise grant
@@ -76,19 +76,19 @@ def grant_of(request: Request) -> Grant:
 
 
 def narrowed(request: Request, query: Query) -> Query:
-    """What of a query the request's token may see. Raises NotAllowed where it names a session that it may not."""
+    """Return what of a query the request's token may see. Raises NotAllowed where it names a session that it may not."""
     asked = query.sessions
     assert asked is None or isinstance(asked, frozenset)
     return replace(query, sessions=grant_of(request).narrow(asked))
 
 
 def shown(request: Request, items: list[bytes]) -> list[bytes]:
-    """Items as the request's token may see them: without the chain's hashes where it is for some sessions only."""
+    """Return items as the request's token may see them: without the chain's hashes where it is for some sessions."""
     return items if grant_of(request).sessions is None else [without_hash(item) for item in items]
 
 
 async def recording_of(request: Request) -> Store:
-    """The recording, once everything that was broadcast before this request is in it.
+    """Return the recording, once everything that was broadcast before this request is in it.
 
     Whoever was shown a delta live finds it in every answer from then on, although it is recorded a moment later.
 

@@ -26,7 +26,7 @@ PAGE_BYTES = 32 << 20
 
 
 async def deltas(request: Request) -> Response:
-    """`GET /api/deltas`, and for one session `GET /api/deltas/{sessionId}`."""
+    """Answer `GET /api/deltas`, and for one session `GET /api/deltas/{sessionId}`."""
     epoch = recorder_of(request).hub.epoch
     session_id: str | None = request.path_params.get("session_id")
     page = params.parse_page(request.query_params, epoch, session_id)
@@ -45,7 +45,7 @@ async def deltas(request: Request) -> Response:
 
 
 async def sessions(request: Request) -> Response:
-    """`GET /api/sessions`: in rounds, so that no session is missed because it moved to the front meanwhile.
+    """Answer `GET /api/sessions`: in rounds, so that no session is missed because it moved to the front meanwhile.
 
     A round lists what lies below the head of its beginning; the next one lists what has moved above that since. The
     walk is over with a round that nothing moved in, or that one answer held.
@@ -73,7 +73,7 @@ async def sessions(request: Request) -> Response:
 
 
 async def session(request: Request) -> Response:
-    """`GET /api/sessions/{sessionId}`: its state now, or `?at=` a seq or a time."""
+    """Answer `GET /api/sessions/{sessionId}`: its state now, or `?at=` a seq or a time."""
     session_id: str = request.path_params["session_id"]
     given = params.check_names(request.query_params, params.SESSION)
     params.check_session_id(session_id)
@@ -101,7 +101,7 @@ async def collect(
     seconds: float,
     max_bytes: int = PAGE_BYTES,
 ) -> tuple[list[bytes], int | None]:
-    """The first matches of a query.
+    """Return the first matches of a query.
 
     Args:
         store: Where.
@@ -130,12 +130,12 @@ async def collect(
 
 
 def following(query: Query, through: int) -> Query:
-    """The rest of a query behind a seq that everything has been read up to, in its direction."""
+    """Return the rest of a query behind a seq that everything has been read up to, in its direction."""
     return replace(query, before=through) if query.descending else replace(query, after=through)
 
 
 async def point(store: Store, text: str, name: str) -> int:
-    """The seq that a parameter of this name names, by itself or by a time. Raises InvalidQuery."""
+    """Return the seq that a parameter of this name names, by itself or by a time. Raises InvalidQuery."""
     if text.isascii() and text.isdigit():
         return params.parse_seq(text, name)
     return await store.last_at(params.parse_time(text, name, hint="a seq does, too"))
@@ -152,5 +152,5 @@ def _session_fields(row: SessionRow) -> dict[str, object]:
 
 
 def _seq_of(item: bytes) -> int:
-    """The seq of an item: it stands first."""
+    """Return the seq of an item: it stands first."""
     return int(item[len(b'{"seq":') : item.index(b",")])

@@ -34,7 +34,7 @@ _UNFIT_IN_ASCII = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 async def export_all(request: Request) -> Response:
-    """Every match, in one of three formats."""
+    """Answer `GET /api/export`: every match, in one of three formats."""
     given = params.check_names(request.query_params, params.EXPORT)
     format_ = params.parse_format(given.pop("format", None), export.MEDIA_TYPES)
     query = narrowed(request, params.parse_filters(given))
@@ -81,7 +81,7 @@ def _file_name(unfit: re.Pattern[str], session_id: str) -> str:
 
 
 async def pieces(store: Store, query: Query) -> AsyncIterator[list[bytes]]:
-    """All matches of an ascending query, in pieces of up to 1000 item texts.
+    """Yield all matches of an ascending query, in pieces of up to 1000 item texts.
 
     Raises:
         Pruned: Retention has overtaken the reader, and a match may be missing.

@@ -136,7 +136,7 @@ class AccessMiddleware:
         return caller
 
     def _grant(self, headers: Headers) -> Grant | NotAuthenticated:
-        """What the token grants, or why it grants nothing: for those routes to tell that need it to."""
+        """Return what the token grants, or why it grants nothing: for those routes to tell that need it to."""
         try:
             return self._guard.grant(headers.getlist)
         except NotAuthenticated as error:
@@ -161,7 +161,7 @@ class AccessMiddleware:
 
 
 def _host(scope: Scope, end: str) -> str:
-    """The address of one end of the connection, `client` or `server`."""
+    """Return the address of one end of the connection, `client` or `server`."""
     found = scope.get(end)
     return str(found[0]) if found else ""
 
@@ -271,7 +271,7 @@ class SafeHeaders:
 
 
 def preflight(origins: frozenset[str], headers: Headers) -> dict[str, str] | None:
-    """The answer to a browser that asks whether a page elsewhere may send a request; None where it is not that.
+    """Return the answer to a browser that asks whether a page elsewhere may send a request; None where it is not that.
 
     Args:
         origins: The pages that may.

@@ -121,13 +121,13 @@ class Page:
     asked: dict[str, list[str]]
 
     def cursor(self, last_seq: int) -> str:
-        """The cursor of the page that follows an entry."""
+        """Return the cursor of the page that follows an entry."""
         order: Order = "desc" if self.query.descending else "asc"
         return encode_cursor(DeltasCursor(self.epoch, self.session_id, self.asked, order, last_seq))
 
 
 def parse_page(params: QueryParams, epoch: str, session_id: str | None = None) -> Page:
-    """The page that a request asks for.
+    """Return the page that a request asks for.
 
     Args:
         params: Its query.
@@ -152,7 +152,7 @@ def parse_page(params: QueryParams, epoch: str, session_id: str | None = None) -
 
 
 def parse_filters(given: Mapping[str, list[str]], session_id: str | None = None) -> Query:
-    """The entries that filters choose.
+    """Return the entries that filters choose.
 
     Args:
         given: Parameter values by name; only names of `FILTERS`.
@@ -180,7 +180,7 @@ def parse_filters(given: Mapping[str, list[str]], session_id: str | None = None)
 
 
 def check_names(params: QueryParams, known: tuple[str, ...]) -> dict[str, list[str]]:
-    """All values by name. Raises InvalidQuery for an unknown name, or one given twice that may be given once."""
+    """Return all values by name. Raises InvalidQuery for an unknown name, or one given twice that may be given once."""
     found: dict[str, list[str]] = {}
     for name, value in params.multi_items():
         if name not in known:
@@ -194,7 +194,7 @@ def check_names(params: QueryParams, known: tuple[str, ...]) -> dict[str, list[s
 
 
 def parse_limit(values: list[str] | None) -> int:
-    """A page's size. Raises InvalidQuery unless it is a whole number from 1 to 1000."""
+    """Return a page's size. Raises InvalidQuery unless it is a whole number from 1 to 1000."""
     if values is None:
         return DEFAULT_LIMIT
     text = values[0]
@@ -204,14 +204,14 @@ def parse_limit(values: list[str] | None) -> int:
 
 
 def parse_seq(text: str, name: str) -> int:
-    """A seq. Raises InvalidQuery unless it is one."""
+    """Return a seq. Raises InvalidQuery unless it is one."""
     if text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= MAX_SEQ:
         return int(text)
     raise InvalidQuery(f"{name}: {text[:40]!r} is not a seq", place=name)
 
 
 def parse_time(text: str, name: str, hint: str | None = None) -> str:
-    """A time in the fixed-width form. Raises InvalidQuery, with a hint, unless it is one."""
+    """Return a time in the fixed-width form. Raises InvalidQuery, with a hint, unless it is one."""
     try:
         # A "+" in a query string arrives as a space; a time has none anywhere else.
         return normalise(text.replace(" ", "+"))
@@ -220,7 +220,7 @@ def parse_time(text: str, name: str, hint: str | None = None) -> str:
 
 
 def parse_path(values: list[str] | None) -> tuple[str, pointer.Steps]:
-    """A place in a state, as given and taken apart; the whole state by default. Raises InvalidQuery."""
+    """Return a place in a state, as given and taken apart; the whole state by default. Raises InvalidQuery."""
     text = "" if values is None else values[0]
     try:
         return text, pointer.parse(text)
@@ -235,13 +235,13 @@ def check_session_id(session_id: str) -> None:
 
 
 def parse_format(values: list[str] | None, known: Iterable[str]) -> str:
-    """An export's format; the first that is known by default. Raises InvalidQuery."""
+    """Return an export's format; the first that is known by default. Raises InvalidQuery."""
     formats = tuple(known)
     return one_of(values, "format", formats) or formats[0]
 
 
 def _from(query: Query, seq: int) -> Query:
-    """The part of a query that follows a seq, in its direction."""
+    """Return the part of a query that follows a seq, in its direction."""
     if query.descending:
         return replace(query, before=seq if query.before is None else min(query.before, seq))
     return replace(query, after=max(query.after, seq))
@@ -266,7 +266,7 @@ def _as_sets(values: Mapping[str, list[str]]) -> dict[str, set[str]]:
 
 @contextmanager
 def _as_query_errors() -> Iterator[None]:
-    """What is wrong in a filter is wrong in the query."""
+    """Raise what is wrong in a filter as wrong in the query."""
     try:
         yield
     except BadSubscription as error:
@@ -274,7 +274,7 @@ def _as_query_errors() -> Iterator[None]:
 
 
 def one_of(values: list[str] | None, name: str, known: tuple[str, ...]) -> str | None:
-    """A value out of a few, None where none is given. Raises InvalidQuery."""
+    """Return a value out of a few, None where none is given. Raises InvalidQuery."""
     if values is None:
         return None
     if values[0] not in known:
@@ -297,12 +297,12 @@ def _time(given: Mapping[str, list[str]], name: str) -> str | None:
 
 
 def encode_cursor(cursor: DeltasCursor | SessionsCursor) -> str:
-    """The text of a cursor; URL-safe."""
+    """Return the text of a cursor; URL-safe."""
     return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode().rstrip("=")
 
 
 def decode_cursor(text: str, kind: type[Cursor], epoch: str) -> Cursor:
-    """The cursor that a text carries.
+    """Return the cursor that a text carries.
 
     Args:
         text: As it was given out.

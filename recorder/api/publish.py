@@ -73,7 +73,7 @@ class Body:
         self._parts[:] = [await read_body(request, max_bytes, self._parts, self._note)]
 
     def take(self) -> bytes:
-        """What has come. Raises TooMany where it had to give way while it waited."""
+        """Return what has come. Raises TooMany where it had to give way while it waited."""
         self._check()
         return self._parts.pop()
 
@@ -98,7 +98,7 @@ async def read_body(
     parts: list[bytes] | None = None,
     note: Callable[[int], None] = lambda size: None,
 ) -> bytes:
-    """A request's body.
+    """Return a request's body.
 
     Args:
         request: Whose.
@@ -133,5 +133,5 @@ async def read_body(
 
 
 def _are_lines(headers: Headers) -> bool:
-    """Whether a body is NDJSON, by its Content-Type; the middleware has let no other through than this and JSON."""
+    """Return whether a body is NDJSON, by its Content-Type; the middleware lets through nothing but this and JSON."""
     return headers.get("content-type", JSON).partition(";")[0].strip().lower() in NDJSON

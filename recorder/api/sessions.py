@@ -36,7 +36,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 def about_session(name: str, handler: Handler) -> Handler:
-    """The route `/api/sessions/{sessionId}/name`.
+    """Return the route `/api/sessions/{sessionId}/name`.
 
     A session's id may end in the same letters, as `a/diff` does. Then the slash in it is percent-encoded, and the route
     is that of the session.
@@ -58,7 +58,7 @@ def about_session(name: str, handler: Handler) -> Handler:
 
 
 async def diff(request: Request) -> Response:
-    """`GET /api/sessions/{sessionId}/diff`: what makes its state at `from` into its state at `to`, as a patch."""
+    """Answer `GET /api/sessions/{sessionId}/diff`: what makes its state at `from` into its state at `to`, as a patch."""
     session_id: str = request.path_params["session_id"]
     given = params.check_names(request.query_params, params.DIFF)
     form = params.one_of(given.get("as"), "as", tuple(PATCH_TYPES)) or "patch"
@@ -82,7 +82,7 @@ async def diff(request: Request) -> Response:
 
 
 async def blame(request: Request) -> Response:
-    """`GET /api/sessions/{sessionId}/blame`: the deltas that touched the value at `path`, newest first."""
+    """Answer `GET /api/sessions/{sessionId}/blame`: the deltas that touched the value at `path`, newest first."""
     session_id: str = request.path_params["session_id"]
     given = params.check_names(request.query_params, params.BLAME)
     path, steps = params.parse_path(given.get("path"))
@@ -107,7 +107,7 @@ async def blame(request: Request) -> Response:
 async def _walk_back(
     store: Store, walk: Blame[ExportRow], session_id: str, before: int | None, limit: int
 ) -> tuple[list[bytes], int | None]:
-    """Touches as JSON, at most `limit`, and the `before` to go on with; None where there is nothing to go on to."""
+    """Return touches as JSON, at most `limit`, and the `before` to go on with; None at the end."""
     query = Query(sessions=frozenset({session_id}), before=before, descending=True)
     touches: list[bytes] = []
     rows = size = 0
@@ -132,7 +132,7 @@ def _touches(walk: Blame[ExportRow], items: Sequence[bytes], limit: int) -> list
 
 
 async def _end(store: Store, walk: Blame[ExportRow], session_id: str) -> tuple[str, list[bytes]]:
-    """Where the walk ended (`begun`, `pruned`, `erased`), and the first delta's touch."""
+    """Return where the walk ended (`begun`, `pruned`, `erased`), and the first delta's touch."""
     if walk.erased or walk.pending is None:
         return ("erased" if walk.erased else "begun"), []
     try:
@@ -151,7 +151,7 @@ def _is_erased(row: StateRow) -> bool:
 
 
 def _document(row: StateRow | None) -> bytes:
-    """A state as a document: `null` before the session began and after it was deleted."""
+    """Return a state as a document: `null` before the session began and after it was deleted."""
     if row is None or row.deleted:
         return b"null"
     if row.state is None:

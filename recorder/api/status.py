@@ -17,18 +17,18 @@ from recorder.wire.statements import signed_members
 
 
 async def stats(request: Request) -> Response:
-    """`GET /api/stats`."""
+    """Answer `GET /api/stats`."""
     check_names(request.query_params, ())
     return json_response(await health.stats(recorder_of(request), grant_of(request).sessions))
 
 
 async def healthz(request: Request) -> Response:
-    """`GET /healthz`: the process answers. What probes add to the query does not matter, here and below."""
+    """Answer `GET /healthz`: the process answers. What probes add to the query does not matter, here and below."""
     return PlainTextResponse("ok\n")
 
 
 async def readyz(request: Request) -> Response:
-    """`GET /readyz`: 200, or 503 with the reason; strangers are told no reason, which may speak of files."""
+    """Answer `GET /readyz`: 200, or 503 with the reason; strangers are told no reason, which may speak of files."""
     gateway = gateway_of(request)
     reason = gateway.not_ready()
     if reason is not None:
@@ -38,18 +38,18 @@ async def readyz(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
-    """`GET /metrics`."""
+    """Answer `GET /metrics`."""
     return Response(gateway_of(request).metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
 
 async def openapi(request: Request) -> Response:
-    """`GET /api/openapi.json`."""
+    """Answer `GET /api/openapi.json`."""
     check_names(request.query_params, ())
     return json_response(description())
 
 
 async def head(request: Request) -> Response:
-    """`GET /api/head`: where the recording ends, signed."""
+    """Answer `GET /api/head`: where the recording ends, signed."""
     check_names(request.query_params, ())
     signed = await (await recording_of(request)).head()
     if signed is None:
@@ -58,7 +58,7 @@ async def head(request: Request) -> Response:
 
 
 async def receipts(request: Request) -> Response:
-    """`GET /api/receipts`: what was pruned and what was erased, and the epochs there have been."""
+    """Answer `GET /api/receipts`: what was pruned and what was erased, and the epochs there have been."""
     check_names(request.query_params, ())
     found = await (await recording_of(request)).receipts()
     return json_response(

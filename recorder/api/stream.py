@@ -32,7 +32,7 @@ HEADERS = {
 
 
 async def stream(request: Request) -> Response:
-    """Events, until the reader goes."""
+    """Answer `GET /api/stream`: events, until the reader goes."""
     params.check_names(request.query_params, params.STREAM)
     gateway = gateway_of(request)
     hub, door = gateway.recorder.hub, gateway.door

@@ -52,7 +52,7 @@ class Grant:
             raise NotAllowed(f"session {session_id[:80]!r} is not among those of the token", place="session")
 
     def narrow(self, asked: frozenset[str] | None) -> Sessions:
-        """The sessions of a question that it may ask.
+        """Return the sessions of a question that it may ask.
 
         Args:
             asked: Those that are named; None for all.
@@ -67,7 +67,7 @@ class Grant:
         return asked
 
     def is_over(self, now_ms: int) -> bool:
-        """Whether it has ended."""
+        """Return whether it has ended."""
         return self.expires_ms is not None and now_ms >= self.expires_ms
 
 

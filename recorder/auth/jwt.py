@@ -69,7 +69,7 @@ class Verifier:
         self._leeway_ms = leeway_ms
 
     def grant(self, token: str) -> Grant:
-        """What a token grants.
+        """Return what a token grants.
 
         Raises:
             NotAuthenticated: It is not valid, or not now.
@@ -90,7 +90,7 @@ class Verifier:
         return replace(grant_of(claims, expires_ms), by=key.identity)
 
     def holds(self, grant: Grant) -> bool:
-        """Whether the key that a grant was checked with is one of these."""
+        """Return whether the key that a grant was checked with is one of these."""
         return any(key.identity == grant.by for key in self._keys)
 
     def _claims(self, token: str) -> tuple[dict[str, Any], Key]:
@@ -116,7 +116,7 @@ class Verifier:
 
 
 def grant_of(claims: dict[str, Any], expires_ms: int | None) -> Grant:
-    """The grant that claims describe. Raises NotAuthenticated where they describe none."""
+    """Return the grant that claims describe. Raises NotAuthenticated where they describe none."""
     role = claims.get("role")
     roles = [role] if isinstance(role, str) else role
     if not isinstance(roles, list) or not roles or not all(one in ROLES for one in roles):
@@ -187,7 +187,7 @@ class Key:
 
     @property
     def identity(self) -> tuple[str, bytes, str | None]:
-        """The same for the same key, whenever it was read; without the secret."""
+        """Return what is the same for the same key, whenever it was read; without the secret."""
         raw = self.material if isinstance(self.material, bytes) else self.material.public_bytes_raw()
         return self.algorithm, hashlib.sha256(raw).digest(), self.kid
 
@@ -196,7 +196,7 @@ class Key:
 
 
 def read_key(path: Path, setting: str) -> Key:
-    """The key in a file: PEM of an Ed25519 public key, or else a secret of 32 bytes or more.
+    """Return the key in a file: PEM of an Ed25519 public key, or else a secret of 32 bytes or more.
 
     Args:
         path: The file.
@@ -225,7 +225,7 @@ def read_key(path: Path, setting: str) -> Key:
 
 
 def read_jwks(path: Path, setting: str) -> list[Key]:
-    """The keys of a JWKS file (RFC 7517); those of kinds that are not used here are passed over.
+    """Return the keys of a JWKS file (RFC 7517); those of kinds that are not used here are passed over.
 
     Raises:
         InvalidSetting: It cannot be read, or holds no key that can be used.
@@ -241,7 +241,7 @@ def read_jwks(path: Path, setting: str) -> list[Key]:
 
 
 def read_file(path: Path, setting: str) -> bytes:
-    """A file's bytes. Raises InvalidSetting."""
+    """Return a file's bytes. Raises InvalidSetting."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -251,7 +251,7 @@ def read_file(path: Path, setting: str) -> bytes:
 
 
 def secret_of(data: bytes, path: Path, setting: str) -> bytes:
-    """A secret that is long enough. Raises InvalidSetting for another."""
+    """Return a secret that is long enough. Raises InvalidSetting for another."""
     if len(data) < MIN_SECRET:
         raise InvalidSetting(
             f"{setting}: {path} holds a secret of {len(data)} bytes, at least {MIN_SECRET} are needed",

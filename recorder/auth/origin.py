@@ -76,7 +76,7 @@ class Access:
 
 
 def _in_url(address: str) -> str:
-    """An address as it stands in a URL."""
+    """Return an address as it stands in a URL."""
     return f"[{address}]" if ":" in address else address
 
 

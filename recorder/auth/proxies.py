@@ -38,14 +38,14 @@ class Proxies:
         self._networks = tuple(ip_network(text, strict=False) for text in networks)
 
     def has(self, address: str) -> bool:
-        """Whether an address is one of theirs."""
+        """Return whether an address is one of theirs."""
         found = _address(address)
         return found is not None and self._trusts(found)
 
     def caller(
         self, peer: str, forwarded_for: Sequence[str], forwarded_proto: Sequence[str], *, is_secure: bool
     ) -> Caller:
-        """Who calls.
+        """Return who calls.
 
         Args:
             peer: The address of the connection.
@@ -71,7 +71,7 @@ class Proxies:
 
 
 def _address(text: str) -> Address | None:
-    """An address, with a port or without; an IPv4 address in IPv6's clothes is IPv4."""
+    """Return an address, with a port or without; an IPv4 address in IPv6's clothes is IPv4."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

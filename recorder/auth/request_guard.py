@@ -32,11 +32,11 @@ class RequestGuard:
         self._proxies = proxies
 
     def is_proxy(self, address: str) -> bool:
-        """Whether a proxy of ours is there."""
+        """Return whether a proxy of ours is there."""
         return self._proxies.has(address)
 
     def caller(self, headers: Headers, peer: str, *, is_secure: bool) -> Caller:
-        """Who calls.
+        """Return who calls.
 
         Args:
             headers: Of the request.
@@ -59,11 +59,11 @@ class RequestGuard:
         self._access.check(host, origin, local=local, is_secure=caller.is_secure)
 
     def grant(self, headers: Headers) -> Grant:
-        """What its token grants. Raises NotAuthenticated."""
+        """Return what its token grants. Raises NotAuthenticated."""
         offered = split_subprotocols(headers("sec-websocket-protocol"))
         return self.authority.grant(headers("authorization"), offered)
 
 
 def _one(values: Sequence[str]) -> str | None:
-    """A header's value; several of them make a value that is nobody's."""
+    """Return a header's value; several of them make a value that is nobody's."""
     return ", ".join(values) if values else None

@@ -37,7 +37,7 @@ class ListedTokens:
         return len(self._grants)
 
     def grant(self, token: str) -> Grant | None:
-        """What a token grants; None where it is not listed."""
+        """Return what a token grants; None where it is not listed."""
         given = _digest(token)
         found = None
         for digest, grant in self._grants:
@@ -46,7 +46,7 @@ class ListedTokens:
         return found
 
     def holds(self, grant: Grant) -> bool:
-        """Whether a grant of a listed token is one of these, with the same roles."""
+        """Return whether a grant of a listed token is one of these, with the same roles."""
         return any(digest == grant.by and listed == grant for digest, listed in self._grants)
 
 
@@ -63,7 +63,7 @@ _HINT = "Authorization: Bearer TOKEN, or the WebSocket subprotocol bearer.TOKEN"
 
 
 def token_of(authorization: Sequence[str], subprotocols: Sequence[str] = ()) -> str | None:
-    """The token a request carries; None where it carries none.
+    """Return the token a request carries; None where it carries none.
 
     Args:
         authorization: Values of the `Authorization` headers.
@@ -83,12 +83,12 @@ def token_of(authorization: Sequence[str], subprotocols: Sequence[str] = ()) -> 
 
 
 def split_subprotocols(headers: Sequence[str]) -> list[str]:
-    """The names that `Sec-WebSocket-Protocol` headers offer."""
+    """Return the names that `Sec-WebSocket-Protocol` headers offer."""
     return [name.strip() for header in headers for name in header.split(",")]
 
 
 def chosen_subprotocol(subprotocols: Sequence[str]) -> str | None:
-    """What of the offer is echoed: the one with the token, else none."""
+    """Return what of the offer is echoed: the one with the token, else none."""
     return next((name for name in subprotocols if name.startswith(SUBPROTOCOL)), None)
 
 

@@ -36,11 +36,11 @@ class Authority:
 
     @property
     def is_open(self) -> bool:
-        """Whether no token is needed, since none is configured."""
+        """Return whether no token is needed, since none is configured."""
         return not self._listed and self._verifier is None
 
     def grant(self, authorization: Sequence[str], subprotocols: Sequence[str] = ()) -> Grant:
-        """What a request may do.
+        """Return what a request may do.
 
         Args:
             authorization: Values of its `Authorization` headers.
@@ -69,14 +69,14 @@ class Authority:
         self.edition += 1
 
     def holds(self, grant: Grant) -> bool:
-        """Whether something granted before would be granted again; that it may have expired aside."""
+        """Return whether something granted before would be granted again; that it may have expired aside."""
         if self.is_open or self._listed.holds(grant):
             return True
         return self._verifier is not None and self._verifier.holds(grant)
 
 
 def authority_of(settings: Settings, now_ms: Callable[[], int]) -> Authority:
-    """The authority that the settings describe.
+    """Return the authority that the settings describe.
 
     Args:
         settings: Their tokens, and the files that they name.
@@ -103,7 +103,7 @@ def authority_of(settings: Settings, now_ms: Callable[[], int]) -> Authority:
 
 
 def _tokens(settings: Settings, given: Sequence[str], path: Path | None, name: str) -> list[str]:
-    """The tokens of a setting, and those of its file."""
+    """Return the tokens of a setting, and those of its file."""
     found = [*given, *(() if path is None else _in_file(path, f"{name}_FILE"))]
     if not is_loopback(settings.host) and any(len(token) < MIN_TOKEN for token in found):
         raise InvalidSetting(
@@ -114,7 +114,7 @@ def _tokens(settings: Settings, given: Sequence[str], path: Path | None, name: s
 
 
 def _in_file(path: Path, setting: str) -> tuple[str, ...]:
-    """The tokens of a file: one a line, blank lines and `#` comments aside."""
+    """Return the tokens of a file: one a line, blank lines and `#` comments aside."""
     try:
         lines = [line.strip() for line in read_file(path, setting).decode().splitlines()]
         return Tokens().parse([line for line in lines if line and not line.startswith("#")])

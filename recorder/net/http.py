@@ -61,7 +61,7 @@ class HttpLimits:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Those of the settings."""
+        """Return those of the settings."""
         return cls(
             settings.request_head_timeout / 1000,
             settings.max_header_bytes,
@@ -490,7 +490,7 @@ class _Timer:
 
     @property
     def is_running(self) -> bool:
-        """Whether it will call back."""
+        """Return whether it will call back."""
         return self._handle is not None
 
     def start(self, seconds: float, callback: Callable[[], None]) -> None:

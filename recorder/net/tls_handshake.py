@@ -56,7 +56,7 @@ class TlsHandshake(asyncio.Protocol):
         self._is_over = False  # whether the other side has ended it, in whatever way
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The socket is open."""
+        """Count the new connection in, and begin."""
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         try:
@@ -68,16 +68,16 @@ class TlsHandshake(asyncio.Protocol):
         self._task = asyncio.get_running_loop().create_task(self._shake(), name="tls-handshake")
 
     def data_received(self, data: bytes) -> None:
-        """Bytes have come: before TLS has begun, or by it."""
+        """Keep what has come: before TLS has begun, or by it."""
         (self._early if self._has_begun else self._raw).append(data)
 
     def eof_received(self) -> bool:
-        """The other side will send nothing more."""
+        """Note that the other side will send nothing more."""
         self._is_over = True
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is closed."""
+        """Count the connection out."""
         self._is_over = True
         if not self._has_begun and self._task is not None:
             # Nobody tells TLS, which would wait for a transport that is closed.
@@ -86,7 +86,7 @@ class TlsHandshake(asyncio.Protocol):
         self._leave()
 
     def shutdown(self) -> None:
-        """The server stops."""
+        """End at once: the server stops."""
         if self._task is not None:
             self._task.cancel()
             self._task = None

@@ -64,7 +64,7 @@ class Gateway:
 
     @property
     def recorder(self) -> Recorder:
-        """The recorder. Raises `Unavailable` while it is being loaded."""
+        """Return the recorder. Raises `Unavailable` while it is being loaded."""
         match self._behind:
             case Recorder() as recorder:
                 return recorder

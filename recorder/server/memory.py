@@ -87,7 +87,7 @@ class FreeMemory:
 
 
 def _resident() -> int | None:
-    """Bytes of this process in memory; None where neither glibc nor Linux says."""
+    """Return bytes of this process in memory; None where neither glibc nor Linux says."""
     if platform.libc_ver()[0] != "glibc":
         return None
     try:

@@ -144,7 +144,7 @@ class UvicornServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Nothing: `serve` handles them."""
+        """Handle no signals: `serve` does."""
         yield
 
 
@@ -180,7 +180,7 @@ class _Signals:
             self._deadline.cancel()
 
     def attach(self, stop: Callable[[], None], hurry: Callable[[], None], renew: Callable[[], None]) -> None:
-        """What the first and the second signal do, at once if they have come before; and what SIGHUP does."""
+        """Set what the first and the second signal do, done at once if they have come before; and what SIGHUP does."""
         self._stop, self._hurry, self._renew = stop, hurry, renew
         if self._count > 0:
             stop()
@@ -373,7 +373,7 @@ def allow_files(wanted: int) -> int:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket.
+    """Return a listening socket.
 
     Args:
         host: Name or address; an IPv6 address may stand in brackets.
@@ -415,7 +415,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def base_url(listener: socket.socket, *, is_secure: bool = False) -> str:
-    """The base URL of a listening socket."""
+    """Return the base URL of a listening socket."""
     host, port = listener.getsockname()[:2]
     scheme = "https" if is_secure else "http"
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
