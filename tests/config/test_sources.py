@@ -219,3 +219,16 @@ def test_asking_what_an_address_is_does_not_import_pydantic() -> None:
         "assert 'dotenv' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# What the documentation says
+
+
+def test_the_documents_example_of_a_file_of_settings_is_taken_and_every_old_name_is_listed() -> None:
+    page = (Path(deprecated.__file__).parents[1] / "docs/settings.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    Path("recorder.toml").write_text(example)
+    settings = load_settings()
+    assert (settings.persist, settings.snapshot_interval, settings.max_deltas) == (True, 1000, None)
+    for old, new in deprecated.SETTINGS.items():
+        assert f"| `{old}` | `{new}` |" in page
