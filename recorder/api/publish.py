@@ -29,13 +29,14 @@ async def publish(request: Request) -> Response:
     # Held back before the body is read too: what has to wait waits at the publisher's, not in our memory.
     await intake.room()
     await _keep(pace)
-    accept = intake.accept_lines if are_lines else intake.accept
     # It counts as unfinished as long as it waits for room, too.
     with Body(door.unfinished) as body:
         await body.read(request, intake.max_message_bytes)
         await intake.room()
+        # In a thread where it is long: it stays counted until it has its place.
+        prepared = await intake.prepare(body.take(), grant_of(request).sessions, lines=are_lines)
         try:
-            accepted = accept(body.take(), None if pace is None else pace.take, grant_of(request).sessions)
+            accepted = intake.accept(prepared, None if pace is None else pace.take)
         except RecorderError:
             if pace is not None:
                 pace.charge()

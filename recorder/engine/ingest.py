@@ -17,6 +17,8 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -167,6 +169,35 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
         return fields
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A text that was looked into, and of which nothing has a place yet.
+
+    Args:
+        text: The text.
+        deltas: What it holds, without secrets.
+        contents: The digest of the content of each delta with an id, by index.
+        redacted: How many secrets were taken out.
+        lines: Whether the text is NDJSON.
+        sessions: The only sessions that its publisher may write; None for all.
+        error: Why nothing of it can be taken, if so.
+    """
+
+    text: bytes
+    deltas: Sequence[Delta]
+    contents: dict[int, bytes]
+    redacted: int
+    lines: bool
+    sessions: Sessions
+    error: RecorderError | None
+
+
+LARGE_BYTES = 64 << 10
+"""From how long on a text is prepared in a thread: shorter ones take a few milliseconds at most."""
+THREADS = 2
+"""How many such texts are prepared at once, so that one that takes seconds does not hold up all others."""
+
+
 class Intake:
     """See the module.
 
@@ -212,6 +243,7 @@ class Intake:
         self._room_waiters: dict[RoomWaiter, None] = {}  # told, once each, when there is room
         self._recorded_waiters: dict[RecordedWaiter, None] = {}  # told, once each, when more is recorded
         self._closed = False  # whether nothing more is taken
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="ingest")  # prepare what is long
         self._failure: str | None = None  # why nothing more can be taken, whatever the log says
 
     @property
@@ -250,11 +282,46 @@ class Intake:
         """Whether what was accepted may turn out not to be recorded: where it is held until it is on disk."""
         return self._held is not None
 
-    def accept(self, text: bytes, spend: Spend | None = None, sessions: Sessions = None) -> Accepted:
-        """Take the deltas of a JSON text: one delta, or an array, all or none.
+    async def prepare(self, text: bytes, sessions: Sessions = None, *, lines: bool = False) -> Prepared:
+        """Decode a text, check it and take secrets out; in a thread where it is long, so that nobody waits for it.
+
+        Nothing of it has a place yet: hand what is returned to `accept`.
 
         Args:
             text: The text.
+            sessions: The only sessions that its publisher may write; None for all.
+            lines: Whether it is NDJSON.
+
+        Returns:
+            What came of it; an error is told by `accept`.
+        """
+        if len(text) <= LARGE_BYTES:
+            return self._prepare(text, sessions, lines=lines)
+        loop = asyncio.get_running_loop()
+        try:
+            work = loop.run_in_executor(self._threads, partial(self._prepare, text, sessions, lines=lines))
+        except RuntimeError as error:
+            # No thread can be started, or the recorder is closed.
+            if self._closed:
+                return Prepared(text, (), {}, 0, lines, None, _closed())
+            return Prepared(
+                text,
+                (),
+                {},
+                0,
+                lines,
+                None,
+                Unavailable(f"no thread for it: {error}", hint="publish it again"),
+            )
+        return await work
+
+    def accept(
+        self, text: bytes | Prepared, spend: Spend | None = None, sessions: Sessions = None
+    ) -> Accepted:
+        """Take the deltas of a JSON text: one delta, or an array, all or none.
+
+        Args:
+            text: The text, or what `prepare` made of it.
             spend: Gets the number of deltas, before any has a place; raises RecorderError where that is too many.
             sessions: The only sessions that its publisher may write; None for all.
 
@@ -264,7 +331,7 @@ class Intake:
         return _raised(self.accept_each([text], spend, sessions)[0])
 
     def accept_each(
-        self, texts: Sequence[bytes], spend: Spend | None = None, sessions: Sessions = None
+        self, texts: Sequence[bytes | Prepared], spend: Spend | None = None, sessions: Sessions = None
     ) -> list[Accepted | RecorderError]:
         """Take texts one after the other, as `accept` does: what is refused of one does not touch the others.
 
@@ -277,15 +344,16 @@ class Intake:
         Returns:
             What came of each.
         """
-        return self._take(decode_text, texts, spend, sessions, lines=False)
+        return self._take(texts, spend, sessions, lines=False)
 
     def accept_lines(self, text: bytes, spend: Spend | None = None, sessions: Sessions = None) -> Accepted:
         """The same for NDJSON."""
-        return _raised(self._take(decode_lines, [text], spend, sessions, lines=True)[0])
+        return _raised(self._take([text], spend, sessions, lines=True)[0])
 
     def close(self) -> None:
         """Take nothing more."""
         self._closed = True
+        self._threads.shutdown(wait=False, cancel_futures=False)
 
     def wait_for_room(self, waiter: RoomWaiter) -> None:
         """Tell `waiter` once when it is full no longer."""
@@ -401,7 +469,7 @@ class Intake:
                 self._log.fail(self._failure)
 
     def _take(
-        self, decode: _Decode, texts: Sequence[bytes], spend: Spend | None, sessions: Sessions, *, lines: bool
+        self, texts: Sequence[bytes | Prepared], spend: Spend | None, sessions: Sessions, *, lines: bool
     ) -> list[Accepted | RecorderError]:
         now_ms = self._clock.now_ms()
         # Filled in place: an answer to what has its place already must not fail for want of memory.
@@ -413,18 +481,24 @@ class Intake:
                 try:
                     if closed is not None:
                         raise closed
-                    deltas = decode(text, self._limits.max_delta_bytes, self._limits.max_deltas)
-                    known = self._look_into(deltas, text, sessions, lines=lines)
+                    prepared = (
+                        text if isinstance(text, Prepared) else self._prepare(text, sessions, lines=lines)
+                    )
+                    if prepared.error is not None:
+                        raise prepared.error
+                    self._metrics.redacted += prepared.redacted
+                    known = self._known(prepared) if prepared.contents else _NOTHING_KNOWN
                     if spend is not None:
-                        spend(len(deltas))
-                    outcomes[index] = self._sequence(deltas, known, now_ms, entries)
+                        spend(len(prepared.deltas))
+                    outcomes[index] = self._sequence(prepared.deltas, known, now_ms, entries)
                 except RecorderError as error:
                     self._metrics.refuse(error.code)
                     # Its traceback holds the text, in a circle that would wait for the garbage collector.
                     error.__traceback__ = error.__context__ = None
                     outcomes[index] = error
                 except MemoryError:
-                    outcomes[index] = _no_memory(len(text))
+                    size = len(text.text if isinstance(text, Prepared) else text)
+                    outcomes[index] = _no_memory(size)
                     self._metrics.refuse(OutOfMemory.code)
         finally:
             # Whatever happens: what has a place is seen and recorded.
@@ -439,35 +513,35 @@ class Intake:
             return error
         return self._refusal()
 
-    def _look_into(
-        self, deltas: Sequence[Delta], text: bytes, sessions: Sessions, *, lines: bool
-    ) -> dict[int, _Known]:
-        """Check what was decoded, and take secrets out; what is known of it by id. Raises RecorderError."""
-        if self._looks_for_depth:
-            self._limits.check(deltas, text, lines=lines)
-        if sessions is not None:
-            _check_sessions(deltas, sessions, text, lines=lines)
-        if self._redactor is not None:
-            self._redact(deltas, self._redactor)
-        for delta in deltas:
-            if delta.id is not None:
-                return self._known(deltas, text, lines=lines, whole=sessions is None)
-        return _NOTHING_KNOWN
-
-    def _redact(self, deltas: Sequence[Delta], redactor: Redactor) -> None:
-        """Take secrets out; before digests are made of the content, and before anything is kept of it."""
-        for delta in deltas:
-            for name in ("before", "after"):
-                state = getattr(delta, name)
-                if state is not None:
-                    text, count = redactor.redact(state)
-                    if count:
-                        setattr(delta, name, text)
-                        self._metrics.redacted += count
+    def _prepare(self, text: bytes, sessions: Sessions, *, lines: bool) -> Prepared:
+        """Make of a text all that can be made of it alone. In any thread: it changes nothing."""
+        decode = decode_lines if lines else decode_text
+        deltas: Sequence[Delta] = ()
+        contents: dict[int, bytes] = {}
+        redacted, refusal = 0, None
+        try:
+            deltas = decode(text, self._limits.max_delta_bytes, self._limits.max_deltas)
+            if self._looks_for_depth:
+                self._limits.check(deltas, text, lines=lines)
+            if sessions is not None:
+                _check_sessions(deltas, sessions, text, lines=lines)
+            if self._redactor is not None:
+                redacted = _redact(deltas, self._redactor)
+            for index, delta in enumerate(deltas):
+                if delta.id is not None:
+                    contents[index] = content_digest(
+                        delta.type, delta.session_id, delta.before, delta.after, delta.timestamp
+                    )
+        except RecorderError as error:
+            error.__traceback__ = error.__context__ = None
+            refusal = error
+        except MemoryError:
+            refusal = _no_memory(len(text))
+        return Prepared(text, deltas, contents, redacted, lines, sessions, refusal)
 
     def _check_open(self, *, closing_is_fine: bool = False) -> None:
         if self._closed and not closing_is_fine:
-            raise Closed("the recorder is stopping", hint="publish again when it is back")
+            raise _closed()
         if self.failure is not None:
             raise Unavailable(f"nothing can be recorded: {self.failure}", hint="restart the recorder")
         if self._log is not None and self._log.trouble is not None:
@@ -477,28 +551,24 @@ class Intake:
                 hint="publish it again, with the same ids, when /readyz is green",
             )
 
-    def _known(self, deltas: Sequence[Delta], text: bytes, *, lines: bool, whole: bool) -> dict[int, _Known]:
-        """What is known of each delta that has an id, by its index. Raises Conflict.
-
-        Args:
-            deltas, text, lines: What came.
-            whole: Whether its publisher may know where an id was used: it may have been for a foreign session.
-        """
+    def _known(self, prepared: Prepared) -> dict[int, _Known]:
+        """What is known of each delta that has an id, by its index. Raises Conflict."""
         known: dict[int, _Known] = {}
         fresh: dict[str, bytes] = {}  # ids that are new in this very frame, and their content
-        for index, delta in enumerate(deltas):
-            if delta.id is None:
-                continue
-            content = content_digest(delta.type, delta.session_id, delta.before, delta.after, delta.timestamp)
-            seq, is_same = self._ids.find(delta.id, content) or (
+        for index, content in prepared.contents.items():
+            delta_id = prepared.deltas[index].id
+            assert delta_id is not None
+            seq, is_same = self._ids.find(delta_id, content) or (
                 None,
-                fresh.setdefault(delta.id, content) == content,
+                fresh.setdefault(delta_id, content) == content,
             )
             if not is_same:
-                at, place = place_of(text, index, "id", lines=lines)
+                at, place = place_of(prepared.text, index, "id", lines=prepared.lines)
+                # Who may write some sessions only may not know where the id was used: it may be a foreign one.
+                whole = prepared.sessions is None
                 used = "earlier in this publish" if seq is None else f"at seq {seq}" if whole else "before"
                 raise Conflict(
-                    f"{place}: {delta.id!r} was used {used} with other content",
+                    f"{place}: {delta_id!r} was used {used} with other content",
                     hint="an id names one delta for ever; give a new delta a new id",
                     index=at,
                     place=place,
@@ -584,6 +654,19 @@ class Intake:
             self._broadcast.publish(entries)
 
 
+def _redact(deltas: Sequence[Delta], redactor: Redactor) -> int:
+    """Take secrets out, before digests are made of the content, and before anything is kept of it; how many went."""
+    redacted = 0
+    for delta in deltas:
+        if delta.before is not None:
+            delta.before, count = redactor.redact(delta.before)
+            redacted += count
+        if delta.after is not None:
+            delta.after, count = redactor.redact(delta.after)
+            redacted += count
+    return redacted
+
+
 def _raised(outcome: Accepted | RecorderError) -> Accepted:
     if isinstance(outcome, RecorderError):
         try:
@@ -593,6 +676,10 @@ def _raised(outcome: Accepted | RecorderError) -> Accepted:
             # and with them the callers' frames, which have the text.
             del outcome
     return outcome
+
+
+def _closed() -> Closed:
+    return Closed("the recorder is stopping", hint="publish again when it is back")
 
 
 def _no_memory(size: int) -> OutOfMemory:
@@ -637,10 +724,6 @@ _UNKNOWN: _Known = (None, None)
 _NOT_TRIED = InternalError("it was not come to")
 """What stands for the answers to the texts behind one that nobody could make anything of."""
 _NOTHING_KNOWN: dict[int, _Known] = {}
-
-
-class _Decode(Protocol):
-    def __call__(self, data: bytes, max_delta_bytes: int, max_deltas: int | None) -> list[Delta]: ...
 
 
 class _Future:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import orjson
+from loguru import logger
 
-from recorder.core.errors import RecorderError
+from recorder.core.errors import RecorderError, TooMany
 from recorder.core.session_filter import Sessions
+from recorder.engine.ingest import LARGE_BYTES
 from recorder.engine.rate_limit import Pace
 from recorder.net.websocket import WebSocket
 from recorder.wire.frames import text_frame
@@ -69,8 +71,12 @@ class Intake(Protocol):
         """Whether what was accepted may turn out not to be recorded."""
         ...
 
+    async def prepare(self, text: bytes, sessions: Sessions) -> Any:
+        """Look into a text, in a thread where it is long; for `accept_each`."""
+        ...
+
     def accept_each(
-        self, texts: Sequence[bytes], spend: Callable[[int], None] | None, sessions: Sessions
+        self, texts: Sequence[Any], spend: Callable[[int], None] | None, sessions: Sessions
     ) -> Sequence[Accepted | RecorderError]:
         """Take the deltas of JSON texts, all or none of each; what came of each.
 
@@ -140,6 +146,8 @@ class Publisher:
         self._answers: deque[Accepted | bytes] = deque()  # owed, in order: taken, or an error's frame
         self._waiting = False  # whether `on_recorded` is going to be called
         self._full = False  # whether `on_room` is going to be called
+        self._later: deque[bytes] = deque()  # frames from a long one on, which is being looked into
+        self._preparing: asyncio.Task[None] | None = None  # while it is
         self._closing: str | None = None  # "peer" or "server": closes when nothing is owed any more
         self._goodbye = (1001, "going away")  # how the server closes
         self.max_message_bytes = intake.max_message_bytes
@@ -158,20 +166,72 @@ class Publisher:
         self._socket.write(self._hub.hello())
 
     def on_texts(self, messages: Sequence[bytes]) -> None:
-        """Take frames; pause when the queue is full."""
+        """Take frames; pause when the queue is full, and while a long one is being looked into."""
+        for index, message in enumerate(messages):
+            if len(message) > LARGE_BYTES:
+                self._later.extend(messages[index:])
+                messages = messages[:index]
+                break
+        if messages:
+            self._take(messages)
+        self._begin_preparing()
+        self._answer()
+        self._keep_pace()
+        self._regulate()
+
+    def _take(self, texts: Sequence[Any]) -> None:
         spend = None if self._pace is None else self._pace.take
         # Who wants no acks still wants to be told of what is withdrawn.
         are_owed = self._acks or self._intake.may_withdraw
-        for outcome in self._intake.accept_each(messages, spend, self._sessions):
+        for outcome in self._intake.accept_each(texts, spend, self._sessions):
             if isinstance(outcome, RecorderError):
                 if self._pace is not None:
                     self._pace.charge()
                 self._answers.append(error_frame(outcome))
             elif are_owed:
                 self._answers.append(outcome)
-        self._answer()
-        self._keep_pace()
-        self._regulate()
+
+    def _begin_preparing(self) -> None:
+        """Look into the next long frame, beside the loop. Those behind it wait: frames are taken in order."""
+        if self._later and self._preparing is None:
+            # A whole message waits here, as no other does: it counts as those that are not whole.
+            self._socket.partial_messages.hold(self, sum(map(len, self._later)))
+            if self._later:
+                self._preparing = asyncio.create_task(self._prepare(), name="publisher-prepare")
+
+    async def _prepare(self) -> None:
+        try:
+            prepared = await self._intake.prepare(self._later[0], self._sessions)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            # The boundary of a connection: it is not to wait for an answer that nobody will give.
+            logger.opt(exception=error).error("a message could not be looked into")
+            self._preparing = None
+            self._forget_later()
+            self._socket.close(1011, "a message could not be handled")
+            return
+        self._preparing = None
+        self._later.popleft()
+        rest = list(self._later)
+        self._forget_later()
+        self._take([prepared])
+        self.on_texts(rest)
+
+    def _forget_later(self) -> None:
+        self._later.clear()
+        self._socket.partial_messages.hold(self, 0)
+
+    def give_up(self, error: TooMany) -> None:
+        """Let go of the frames that wait, as too much is held of all connections together."""
+        if self._preparing is not None:
+            self._preparing.cancel()
+            self._preparing = None
+        self._later.clear()
+        logger.bind(address=self._socket.address).warning(
+            "connection closed: its waiting message is one too many"
+        )
+        self.on_shutdown(cast(int, error.close_code), f"waiting message: {error.hint}")
 
     def on_room(self) -> None:
         """The queue has room again."""
@@ -206,12 +266,16 @@ class Publisher:
     def on_closing(self) -> bool:
         """Nothing more comes from the publisher: first answer all it sent."""
         self._closing = "peer"
-        return not self._answers
+        return not self._answers and self._preparing is None
 
     def on_lost(self) -> None:
         """What it sent and was accepted stays accepted."""
         self._closing = None
         self._answers.clear()
+        if self._preparing is not None:
+            self._preparing.cancel()
+            self._preparing = None
+        self._forget_later()
         if self._ahead is not None:
             self._ahead.cancel()
         self._hub.remove_publisher(self)
@@ -248,7 +312,7 @@ class Publisher:
             self._full = True
             self._intake.wait_for_room(self)
         much_owed = len(self._answers) >= MAX_OWED
-        waits = self._full or much_owed or self._ahead is not None
+        waits = self._full or much_owed or self._ahead is not None or self._preparing is not None
         if waits or self._closing is not None or not self._socket.is_writable:
             self._socket.pause_reading()
         else:
@@ -280,7 +344,7 @@ class Publisher:
         self._close_if_done()
 
     def _close_if_done(self) -> None:
-        if self._answers or self._closing is None:
+        if self._answers or self._preparing is not None or self._closing is None:
             return
         closing, self._closing = self._closing, None
         if closing == "peer":

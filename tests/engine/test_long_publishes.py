@@ -1,0 +1,152 @@
+"""Long publishes are looked into beside the loop: others are served meanwhile, and nothing is out of order."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from recorder.core.errors import Closed, TooMany, Unavailable
+from recorder.engine.ingest import LARGE_BYTES, Intake
+from tests.support.app import App, delta, running_app, some, turn, turn_until
+
+LONG = some(100, "long", size=1000)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Every long text waits in its thread until this is set."""
+    opened, real = threading.Event(), Intake._prepare
+
+    def prepare(self: Intake, text: bytes, *args: Any, **options: Any) -> Any:
+        if len(text) > LARGE_BYTES:
+            opened.wait(30)
+        return real(self, text, *args, **options)
+
+    monkeypatch.setattr(Intake, "_prepare", prepare)
+    return opened
+
+
+async def test_while_a_long_one_is_looked_into_others_publish_and_its_own_frames_stay_in_order(
+    tmp_path: Path, gate: threading.Event
+) -> None:
+    async with (
+        running_app(tmp_path) as app,
+        app.connect("/publish") as slow,
+        app.connect("/publish") as other,
+    ):
+        await slow.event()
+        await other.event()
+        await slow.texts([delta("s", 1), LONG, delta("s", 2), LONG, {"bad": 1}, delta("s", 3)])
+        assert (await slow.event())["seq"] == 1
+        await other.text(delta("t", 1))
+        assert (await other.event())["seq"] == 2
+        gate.set()
+        answers = [await slow.event() for _ in range(5)]
+        assert [(answer.get("firstSeq"), answer.get("seq"), answer["event"]) for answer in answers] == [
+            (3, 102, "ack"),
+            (103, 103, "ack"),
+            (104, 203, "ack"),
+            (None, None, "error"),
+            (204, 204, "ack"),
+        ]
+        assert app.recorder.door.unfinished.total == 0
+
+
+async def test_a_long_one_over_http_and_in_process_waits_alone(tmp_path: Path, gate: threading.Event) -> None:
+    async with running_app(tmp_path) as app:
+        publishing = asyncio.create_task(app.recorder.publish(orjson.dumps(LONG)), name="publishing")
+        await turn()
+        assert (await app.publish(delta("t", 1))) == 1
+        gate.set()
+        assert (await publishing).first_seq == 2
+
+
+async def test_one_that_leaves_or_is_lost_meanwhile_takes_nothing_with_it(
+    tmp_path: Path, gate: threading.Event
+) -> None:
+    async with running_app(tmp_path) as app:
+        async with app.connect("/publish") as gone, app.connect("/publish") as leaving:
+            await gone.event()
+            await leaving.event()
+            for wire in (gone, leaving):
+                await wire.text(LONG)
+            await turn_until(lambda: app.recorder.door.unfinished.total > 2 * LARGE_BYTES)
+            gone.reset()
+            await turn_until(lambda: app.recorder.hub.publishers == 1)
+            closing = asyncio.create_task(leaving.close(), name="closing")
+            await turn()
+            gate.set()
+            ending = await closing
+            assert [event["event"] for event in ending.events] == ["ack"]
+        await app.until_gone()
+        assert (app.head, app.recorder.door.unfinished.total) == (100, 0)
+
+
+async def test_where_more_waits_than_may_be_held_the_largest_gives_way(
+    tmp_path: Path, gate: threading.Event
+) -> None:
+    limits = {"max_partial_message_bytes": 16 << 20, "max_message_bytes": 12 << 20}
+    async with (
+        running_app(tmp_path, **limits) as app,
+        app.connect("/publish") as large,
+        app.connect("/publish") as small,
+    ):
+        await large.event()
+        await small.event()
+        await large.text(some(50, "large", size=200_000))
+        await turn_until(lambda: app.recorder.door.unfinished.total > 9 << 20)
+        await turn()
+        await small.text(some(40, "small", size=200_000))
+        gate.set()
+        assert (await large.ending()).code == TooMany.close_code
+        assert ((await small.event())["seq"], app.head) == (40, 40)
+
+
+async def test_what_is_in_a_thread_when_the_recorder_stops_is_refused(
+    tmp_path: Path, gate: threading.Event
+) -> None:
+    async with running_app(tmp_path) as app:
+        publishing = asyncio.create_task(app.recorder.publish(orjson.dumps(LONG)), name="publishing")
+        await turn()
+        app.recorder.stop_intake()
+        gate.set()
+        with pytest.raises(Closed):
+            await publishing
+        with pytest.raises(Closed):
+            await app.recorder.publish(orjson.dumps(LONG))
+
+
+async def test_where_no_thread_can_be_started_the_answer_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with running_app(None) as app:
+        monkeypatch.setattr(app.recorder.intake._threads, "submit", no_thread)
+        with pytest.raises(Unavailable, match="no thread"):
+            await app.recorder.publish(orjson.dumps(LONG))
+        assert app.head == 0
+
+
+async def longest_hold(app: App, text: bytes) -> float:
+    """Publish a text; return how long the loop was held at most meanwhile, as a part of the whole time."""
+    loop = asyncio.get_running_loop()
+    publishing = asyncio.create_task(app.recorder.publish(text), name="publishing")
+    begin = last = loop.time()
+    longest = 0.0
+    while not publishing.done():
+        await asyncio.sleep(0)
+        longest, last = max(longest, loop.time() - last), loop.time()
+    await asyncio.gather(publishing, return_exceptions=True)
+    return longest / (loop.time() - begin)
+
+
+async def test_redaction_of_many_holds_the_loop_for_a_part_of_it_only() -> None:
+    text = orjson.dumps([delta("s", n, after={"password": "x" * 40, "pad": "y" * 1300}) for n in range(5000)])
+    async with running_app(None, redact_keys="password") as app:
+        assert await longest_hold(app, text) < 0.8
+        assert app.recorder.metrics.redacted == 5000
