@@ -17,7 +17,7 @@ from decimal import Decimal
 from types import TracebackType
 from typing import Any, Self
 
-from recorder.core.errors import RecorderError, TooSlow
+from recorder.core.errors import Closed, RecorderError, TooSlow
 from recorder.engine.catchup import Feed
 from recorder.engine.fanout import Batch
 from recorder.engine.hub import Hub
@@ -29,6 +29,10 @@ MAX_WAITING = 100_000
 MAX_WAITING_BYTES = 64 << 20
 LOW_WATER = 1_000
 LOW_WATER_BYTES = 1 << 20
+
+_NOT_OPEN = Closed(
+    "this subscription is not open", hint="read it within `async with recorder.subscribe(…) as events:`"
+)
 
 
 class Subscription:
@@ -47,27 +51,33 @@ class Subscription:
         self._bytes = 0  # their size
         self._arrived = asyncio.Event()  # set when there is an event, or the end
         self._taken = asyncio.Event()  # set when few events are left
-        self._error: RecorderError | None = None  # why it is over
+        self._error: RecorderError | None = _NOT_OPEN  # why nothing more will come
+        self._loop: asyncio.AbstractEventLoop | None = None  # where it was opened
         self.position = source.head  # everything that matches, up to here, has been queued
 
     async def __aenter__(self) -> Self:
+        if self._loop is not None:
+            raise Closed("this subscription was opened before", hint="call subscribe() again for another one")
         self._source.add_local(self)
+        self._loop, self._error = asyncio.get_running_loop(), None
         self._feed.start(self._wanted)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._feed.stop()
         self._source.remove_local(self)
+        self.failed(self._error or Closed("this subscription is closed", hint="call subscribe() again"))
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> dict[str, Any]:
+        self._check_loop()
         while not self._events:
             if self._error is not None:
-                raise self._error
+                # Its traceback would grow with each call, and holds the caller's frames.
+                raise self._error.with_traceback(None)
             self._arrived.clear()
             await self._arrived.wait()
         event = self._events.popleft()
@@ -75,6 +85,14 @@ class Subscription:
         if self._is_nearly_read:
             self._taken.set()
         return _decode(event)
+
+    def _check_loop(self) -> None:
+        """Raise Closed in another event loop than that it was opened in: nothing there would ever wake its reader."""
+        if self._loop is not None and asyncio.get_running_loop() is not self._loop:
+            raise Closed(
+                "this subscription belongs to another event loop",
+                hint="read it in the loop, and the thread, in which it was opened",
+            )
 
     # Sink
 
@@ -99,6 +117,11 @@ class Subscription:
     def send_event(self, event: str, **fields: Any) -> None:
         """Any other event."""
         self._put([payload(event_frame(event, **fields))])
+
+    def note_heartbeat(self, head: int) -> None:
+        """Move the position to the head, where it is live; nothing is queued."""
+        if self._feed.is_live:
+            self.position = head
 
     def send_erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
         """Content was erased."""

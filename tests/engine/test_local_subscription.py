@@ -146,3 +146,51 @@ async def test_what_cannot_be_asked_for_is_refused_at_once(tmp_path: Path) -> No
         for options in ({"since": "soon"}, {"sessions": [""]}, {"types": ["moved"]}, {"since": -1}):
             with pytest.raises(BadSubscription):
                 app.recorder.subscribe(**options)  # type: ignore[arg-type]
+
+
+async def test_reading_outside_of_async_with_is_an_error_at_once() -> None:
+    async with running_app(None) as app:
+        subscription = app.recorder.subscribe()
+        with pytest.raises(Closed, match="async with"):
+            await anext(subscription)
+        async with subscription as events:
+            await until_live(events)
+        with pytest.raises(Closed, match="is closed"):
+            await anext(subscription)
+        with pytest.raises(Closed, match="opened before"):
+            async with subscription:
+                pass
+
+
+async def test_one_that_waits_while_its_subscription_is_left_is_told() -> None:
+    async with running_app(None) as app:
+        async with app.recorder.subscribe() as events:
+            await until_live(events)
+            waiting = asyncio.create_task(anext(events), name="waiting")  # type: ignore[arg-type]
+            await turn()
+        with pytest.raises(Closed, match="is closed"):
+            await waiting
+
+
+async def test_reading_in_another_event_loop_is_an_error_at_once() -> None:
+    async with running_app(None) as app, app.recorder.subscribe() as events:
+        await until_live(events)
+
+        async def read() -> None:
+            with pytest.raises(Closed, match="another event loop"):
+                await anext(events)
+
+        await asyncio.to_thread(asyncio.run, read())
+
+
+async def test_the_position_of_a_quiet_one_moves_with_heartbeats() -> None:
+    clock = FakeClock()
+    async with (
+        running_app(None, clock=clock, heartbeat_interval=1000) as app,
+        app.recorder.subscribe(sessions=["quiet"]) as events,
+    ):
+        await until_live(events)
+        await app.publish(*some(5, "loud"))
+        clock.advance(1)
+        app.recorder.hub.sweep()
+        assert events.position == 5
