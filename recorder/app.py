@@ -177,7 +177,7 @@ class Recorder:
         """
         intake = self.intake
         await intake.room()
-        accepted = intake.accept_lines(text) if lines else intake.accept(text)
+        accepted = intake.accept(await intake.prepare(text, lines=lines))
         await intake.until_recorded(accepted.through)
         return accepted
 
@@ -434,6 +434,7 @@ def _offer_gauges(recorder: Recorder) -> None:
         gauge("recorder_memory_bytes", "Memory that the database takes", lambda: guard.used)
         gauge("recorder_memory_limit_bytes", "Memory that it may take", lambda: guard.limit)
     gauge("recorder_subscribers", "Connections that subscribe", lambda: hub.subscribers)
+    gauge("recorder_catching_up", "Subscribers being sent history or states", lambda: hub.catching_up)
     gauge("recorder_publishers", "Connections that publish", lambda: hub.publishers)
     gauge("recorder_outbox_bytes", "Bytes written to subscribers and not yet taken", lambda: hub.outbox_bytes)
     gauge("recorder_slowest_lag_bytes", "The same, of the slowest subscriber", lambda: hub.lag_bytes)
@@ -503,6 +504,7 @@ def socket_limits(settings: Settings) -> SocketLimits:
         ping_timeout=settings.ping_timeout / 1000,
         compression=settings.compression,
         sessions=settings.max_subscription_sessions,
+        catchups=settings.max_concurrent_catchups,
         subscribes_per_minute=settings.max_subscribes_per_minute,
     )
 

@@ -230,6 +230,10 @@ class Settings(BaseModel):
     max_subscribes_per_minute: Annotated[int, Whole(1, 1_000_000)] = _setting(
         600, "How often one connection may change its subscription within a minute"
     )
+    max_concurrent_catchups: Annotated[int, Whole(1, 1_000)] = _setting(
+        8,
+        "For how many subscribers that catch up the next slice is read at the same time; the others wait their turn",
+    )
     max_concurrent_queries: Annotated[int, Whole(1, 100_000)] = _setting(
         64, "How many questions about history are answered at the same time"
     )

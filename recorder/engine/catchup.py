@@ -24,6 +24,7 @@ from recorder.core.errors import Pruned, RecorderError, Unavailable
 from recorder.core.metrics import Metrics
 from recorder.core.session_filter import Sessions
 from recorder.engine.fanout import Batch, Fanout, Skipped, batch_without_hashes
+from recorder.engine.state_listing import Listing
 from recorder.engine.tail import Tail
 from recorder.wire.events import without_hash
 from recorder.wire.subscribe import Since, Subscription
@@ -94,6 +95,7 @@ class Source(Protocol):
     metrics: Metrics
     history: History | None  # None where nothing is recorded
     ahead: int  # slices that were read ahead, or are being read, and are not written yet
+    turns: asyncio.Semaphore  # held while a slice is read and encoded, never while its reader is waited for
 
     @property
     def epoch(self) -> str:
@@ -107,6 +109,15 @@ class Source(Protocol):
 
     def states(self, sessions: Sessions) -> list[tuple[int, str, str]]:
         """(seq, session id, state) of every session that is not deleted, as of the head."""
+        ...
+
+    async def listing(self, sessions: Sessions) -> Listing:
+        """Return a shared listing of the states, as of the head or of a little before."""
+        ...
+
+    @property
+    def chunk_bytes(self) -> int:
+        """How much is written at once to one that catches up."""
         ...
 
     def spawn(self, work: Work) -> asyncio.Task[None]:
@@ -216,6 +227,11 @@ class Feed:
         """A `since` that loses nothing, for a sink that can take no more: the position, where there is one."""
         return self._instead or f"{self._source.epoch}:{self._sink.position}"
 
+    @property
+    def is_live(self) -> bool:
+        """Whether the fan-out serves the sink: it has been handed everything that matches, up to the head."""
+        return self._joined
+
     def start(self, subscription: Subscription) -> None:
         """Begin, or begin again with another subscription."""
         self.stop()
@@ -312,7 +328,7 @@ class Feed:
             await self._reset(reason)
         elif since.kind == "state":
             self._source.metrics.resume("states")
-            await self._send_states()
+            await self._send_states(await self._source.listing(self._subscription.sessions))
         else:
             self._source.metrics.resume("resumed")
             if since.kind in ("position", "seq") and self._source.history is not None:
@@ -358,6 +374,8 @@ class Feed:
 
     async def _reset(self, reason: str) -> None:
         source, history = self._source, self._source.history
+        self._instead = "state"
+        listing = await source.listing(self._subscription.sessions)
         source.metrics.resume(f"reset_{reason}")
         logger.bind(reason=reason, since=self._subscription.since.text, head=source.head).info(
             "subscriber reset"
@@ -367,23 +385,25 @@ class Feed:
             reason=reason,
             epoch=source.epoch,
             oldest=history.oldest if history is not None else source.head + 1,
-            head=source.head,
+            head=listing.head,
         )
-        await self._send_states()
+        await self._send_states(listing)
 
-    async def _send_states(self) -> None:
+    async def _send_states(self, listing: Listing) -> None:
         # Half of the states are no place in the order: who is cut here begins with them again.
         self._instead = "state"
-        # The list is of one instant: what follows is exactly what was published after it.
-        cursor = self._source.head
-        states = self._source.states(self._subscription.sessions)
-        start = 0
-        while start < len(states):
+        source, sessions = self._source, self._subscription.sessions
+        at = 0
+        while at < len(listing):
             await self._sink.wait_writable()
-            stop = states_at_once(states, start)
-            self._sink.send_states(states[start:stop])
-            start = stop
-        self._begin_after(cursor)
+            async with source.turns:
+                states, at = listing.read(at, sessions, source.chunk_bytes)
+                if states:
+                    self._sink.send_states(states)
+                # The turn is over with that of the loop: what is done in one is bounded, however many wait.
+                await asyncio.sleep(0)
+        # All of one instant: what follows is exactly what was published after it.
+        self._begin_after(listing.head)
 
     def _begin_after(self, cursor: int) -> None:
         self._sink.position = cursor
@@ -391,34 +411,46 @@ class Feed:
 
     async def _catch_up(self) -> bool:
         """Follow the order from the sink's position to live; False where what follows it is gone."""
-        source, sink, history = self._source, self._sink, self._source.history
         while True:
-            # At least one turn of the loop per piece, however fast the reader is.
-            await asyncio.sleep(0)
-            await sink.wait_writable()
-            entries = source.tail.after(sink.position)
-            if entries is None:
-                if history is None:
-                    return False  # nothing is recorded, and the tail is not kept for those who fall behind
-                try:
-                    piece = await self._next(history)
-                except Pruned:
-                    return False
-                if piece.through < source.tail.first_seq - 1:
-                    # What follows comes from history, too: it is read while this is written.
-                    self._read_ahead(history, piece.through)
-                if piece.items:
-                    shown = self._subscription.with_hashes
-                    sink.send_items(piece.items if shown else [without_hash(item) for item in piece.items])
-                sink.position = piece.through
-                continue
-            chunk, size = _head_of(entries, CHUNK_BYTES)
-            # One that is long by itself is taken at the reader's own pace, too, before it is live.
-            if len(chunk) == len(entries) and size <= CHUNK_BYTES:
-                self._go_live(entries, source.head)
-                return True
-            self._hand_over(chunk)
-            sink.position = chunk[-1].seq
+            await self._sink.wait_writable()
+            async with self._source.turns:
+                outcome = await self._send_slice()
+                # At least one turn of the loop per slice, however fast the reader is.
+                await asyncio.sleep(0)
+            if outcome is not None:
+                return outcome
+
+    async def _send_slice(self) -> bool | None:
+        """Send what follows the sink's position; True where it is live then, False where that is gone, else None."""
+        source, sink, history = self._source, self._sink, self._source.history
+        entries = source.tail.after(sink.position)
+        if entries is None:
+            if history is None:
+                return False  # nothing is recorded, and the tail is not kept for those who fall behind
+            try:
+                await self._send_history(history)
+            except Pruned:
+                return False
+            return None
+        chunk, size = _head_of(entries, source.chunk_bytes)
+        # One that is long by itself is taken at the reader's own pace, too, before it is live.
+        if len(chunk) == len(entries) and size <= CHUNK_BYTES:
+            self._go_live(entries, source.head)
+            return True
+        self._hand_over(chunk)
+        sink.position = chunk[-1].seq
+        return None
+
+    async def _send_history(self, history: History) -> None:
+        """Send the next slice out of the store; begin to read the one behind it."""
+        piece = await self._next(history)
+        if piece.through < self._source.tail.first_seq - 1:
+            # What follows comes from history, too: it is read while this is written.
+            self._read_ahead(history, piece.through)
+        if piece.items:
+            shown = self._subscription.with_hashes
+            self._sink.send_items(piece.items if shown else [without_hash(item) for item in piece.items])
+        self._sink.position = piece.through
 
     def _read_ahead(self, history: History, after: int) -> None:
         if self._source.ahead >= MAX_AHEAD:
@@ -474,12 +506,12 @@ class Feed:
             self._sink.deliver(batch)
 
 
-def states_at_once(states: Sequence[tuple[int, str, str]], start: int) -> int:
-    """Where the states end that are written together: few, and of a bounded size, but one at least."""
+def states_at_once(states: Sequence[tuple[int, str, str]], start: int, max_bytes: int) -> int:
+    """Return where the states end that are written together: few, and of a bounded size, but one at least."""
     size = 0
     for stop in range(start, min(start + MAX_STATES, len(states))):
         size += len(states[stop][2])
-        if size > CHUNK_BYTES:
+        if size > max_bytes:
             return max(stop, start + 1)
     return min(start + MAX_STATES, len(states))
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from recorder.core.errors import RecorderError, Unavailable
-from recorder.engine.catchup import NOBODY, Source, states_at_once
+from recorder.engine.catchup import MAX_STATES, NOBODY, Source, states_at_once
 from recorder.engine.fanout import Batch, Skipped
 
 State = tuple[int, str, str]
@@ -174,8 +174,6 @@ class Conflation:
         reader = self._reader
         head = self._source.head
         count, touched, erased = self._take_news()
-        # One instant, as the states of a reset: what follows it is skipped anew, or live.
-        living = self._source.states(frozenset(touched))
         if count:
             reader.send_event(
                 "conflated",
@@ -183,6 +181,19 @@ class Conflation:
             )
         for session_id, told in erased.items():
             reader.send_erased_now(session_id, *told)
+        sessions = list(touched)
+        for start in range(0, len(sessions), MAX_STATES):
+            await self._send_states({name: touched[name] for name in sessions[start : start + MAX_STATES]})
+        # Only now: who is cut among the states resumes from before them.
+        reader.position = head
+
+    async def _send_states(self, touched: dict[str, tuple[int, bool]]) -> None:
+        """Send how a few sessions are now; what comes about them later is skipped anew, and told in the next round.
+
+        Args:
+            touched: Of each, the last seq that was skipped, and whether it deleted.
+        """
+        living = self._source.states(frozenset(touched))
         alive = {session_id for _, session_id, _ in living}
         # One that is neither alive nor deleted is erased, or about to be: that is told as what it is, once it is done.
         gone = [
@@ -193,9 +204,9 @@ class Conflation:
         states = sorted([*living, *gone])
         start = 0
         while start < len(states):
-            await reader.wait_writable()
-            stop = states_at_once(states, start)
-            reader.send_states(states[start:stop])
-            start = stop
-        # Only now: who is cut among the states resumes from before them.
-        reader.position = head
+            await self._reader.wait_writable()
+            async with self._source.turns:
+                stop = states_at_once(states, start, self._source.chunk_bytes)
+                self._reader.send_states(states[start:stop])
+                start = stop
+                await asyncio.sleep(0)

@@ -22,21 +22,27 @@ from recorder.core.observers import report_failure
 from recorder.core.session_filter import Sessions
 from recorder.core.statements import Head, Signed
 from recorder.core.timestamps import format_ms
-from recorder.engine.catchup import History, Work
+from recorder.engine.catchup import CHUNK_BYTES, History, Work
 from recorder.engine.fanout import Fanout
 from recorder.engine.head_announcer import HeadAnnouncer
 from recorder.engine.rate_limit import Pace
+from recorder.engine.state_listing import Listing, Listings
 from recorder.engine.tail import Tail
 from recorder.net.event_stream import EventStream
 from recorder.net.limits import SocketLimits
 from recorder.net.publisher import Intake, Publisher
 from recorder.net.subscriber import Subscriber
 from recorder.net.websocket import WebSocket
-from recorder.wire.events import PROTOCOL_VERSION, event_frame
+from recorder.wire.events import PROTOCOL_VERSION, Heartbeat, event_frame
 from recorder.wire.subscribe import Subscription
 
 SWEEP_SECONDS = 0.25
 """How often deadlines are looked at, at least."""
+
+CATCHUP_BYTES = 64 << 20
+"""How much is unsent, at once, of what readers that catch up are sent, roughly: each has its part of it."""
+MIN_CHUNK_BYTES = 16 << 10
+"""The part of each, at least."""
 
 
 class Order(Protocol):
@@ -65,6 +71,10 @@ class States(Protocol):
         """(seq, session id, state) of all sessions that live, or of those named."""
         ...
 
+    def snapshot(self, head: int, sessions: frozenset[str] | None = None) -> Listing:
+        """The same as a listing to be shared, by reference and not in order yet."""
+        ...
+
 
 class Local(Protocol):
     """A subscription in this process."""
@@ -75,6 +85,10 @@ class Local(Protocol):
 
     def send_erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
         """Content was erased."""
+        ...
+
+    def note_heartbeat(self, head: int) -> None:
+        """Note that nothing up to the head is missing, where it is live."""
         ...
 
 
@@ -98,8 +112,12 @@ class Listener(Protocol):
         """Bytes written and not yet taken."""
         ...
 
-    def send_heartbeat(self, frame: bytes) -> None:
-        """A heartbeat, as a WebSocket frame."""
+    def send_notice(self, frame: bytes) -> None:
+        """Send an event (a WebSocket frame) that is not worth waiting for, where little is unsent."""
+        ...
+
+    def send_heartbeat(self, beat: Heartbeat) -> None:
+        """Send a heartbeat, where little is unsent; move the position, where it is live."""
         ...
 
     def send_erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
@@ -159,7 +177,12 @@ class Hub:
         self.metrics = metrics
         self.history = history
         self.ahead = 0  # slices of history that feeds have read ahead
+        self.turns = asyncio.Semaphore(limits.catchups)  # whose slice is being read and encoded
         self.tail = Tail(order.head, head_hash=order.hash)
+        self._listings = Listings(
+            lambda sessions: states.snapshot(order.head, sessions),
+            lambda seq: seq >= self.tail.first_seq - 1,
+        )
         self.fanout = Fanout(self.tail, metrics)
 
     @classmethod
@@ -216,6 +239,20 @@ class Hub:
     def states(self, sessions: Sessions) -> list[tuple[int, str, str]]:
         """(seq, session id, state) of every session that is not deleted, as of the head."""
         return self._states.listing(sessions)
+
+    async def listing(self, sessions: Sessions) -> Listing:
+        """Return a listing of the states, as of the head or of a little before; what follows it is to be replayed."""
+        return await self._listings.get(sessions, self.head)
+
+    @property
+    def catching_up(self) -> int:
+        """How many readers are being sent history or states."""
+        return len(self._feeds)
+
+    @property
+    def chunk_bytes(self) -> int:
+        """How much is written at once to one that catches up: the less, the more there are."""
+        return max(MIN_CHUNK_BYTES, min(CHUNK_BYTES, CATCHUP_BYTES // max(len(self._feeds), 1)))
 
     def hello(self, *, is_scoped: bool = False) -> bytes:
         """The `hello` frame of now.
@@ -281,6 +318,7 @@ class Hub:
         """The content of a session's entries up to a seq was erased: hold it no more, and tell who may have seen it."""
         self.fanout.flush()
         self.tail.erase(session_id, through)
+        self._listings.erase(session_id, through)
         everybody: list[Listener | Local] = [*self._subscribers, *self._locals]
         for listener in everybody:
             with self._apart("subscriber"):
@@ -397,19 +435,18 @@ class Hub:
         for socket in list(self._sockets):
             socket.transport.abort()
 
-    def send_all(self, frame: bytes, *, also_scoped: bool = False) -> None:
-        """Send subscribers an event that stands in no order with the deltas, but after those of this tick.
+    def send_all(self, frame: bytes) -> None:
+        """Send an event about the whole order to everybody who may see all of it, after the deltas of this tick.
 
         Args:
-            frame: The event.
-            also_scoped: Whether it goes to those, too, who may see some sessions only.
+            frame: The event, as a WebSocket frame.
         """
         # What tells of a head must not come before the deltas up to it.
         self.fanout.flush()
         for subscriber in list(self._subscribers):
-            if also_scoped or not subscriber.is_scoped:
+            if not subscriber.is_scoped:
                 with self._apart("subscriber"):
-                    subscriber.send_heartbeat(frame)
+                    subscriber.send_notice(frame)
 
     @contextmanager
     def _apart(self, where: str) -> Iterator[None]:
@@ -420,14 +457,23 @@ class Hub:
             report_failure(where, self.metrics)
 
     def _send_heartbeat(self) -> None:
-        frame = event_frame(
-            "heartbeat",
-            epoch=self.epoch,
-            head=self.head,
-            durable=self._durable(),
-            at=format_ms(self._clock.now_ms()),
+        # What tells of a head must not come before the deltas up to it.
+        self.fanout.flush()
+        head = self.head
+        fields = {
+            "epoch": self.epoch,
+            "head": head,
+            "durable": self._durable(),
+            "at": format_ms(self._clock.now_ms()),
+        }
+        beat = Heartbeat(
+            head, event_frame("heartbeat", **fields, through=head), event_frame("heartbeat", **fields)
         )
-        self.send_all(frame, also_scoped=True)
+        for subscriber in list(self._subscribers):
+            with self._apart("subscriber"):
+                subscriber.send_heartbeat(beat)
+        for local in list(self._locals):
+            local.note_heartbeat(head)
 
     async def _keep(self) -> None:
         limits = self._limits

@@ -14,6 +14,7 @@ import msgspec
 
 from recorder.core.chain import digest
 from recorder.core.session_filter import Sessions
+from recorder.engine.state_listing import Listing
 
 
 class CurrentState(msgspec.Struct, gc=False):
@@ -93,8 +94,21 @@ class CurrentStates:
         """Let a session be as it is in `other`."""
         self._set(session_id, other._states.get(session_id))
 
+    def snapshot(self, head: int, sessions: frozenset[str] | None = None) -> Listing:
+        """List all that live, or those that are asked for, as of now; by reference, and not in order yet.
+
+        Args:
+            head: The seq that they are as of.
+            sessions: Which ones; None for all.
+        """
+        states = self._states
+        if sessions is None:
+            return Listing(head, list(states), list(states.values()))
+        names = [name for name in sessions if name in states]
+        return Listing(head, names, [states[name] for name in names])
+
     def listing(self, sessions: Sessions = None) -> list[tuple[int, str, str]]:
-        """(seq, session id, state) of all that live, or of those that are asked for; by seq."""
+        """Return (seq, session id, state) of those that live among a few, by seq; of all, where none are named."""
         if isinstance(sessions, frozenset):
             found = [(s.seq, name, s.text) for name in sessions if (s := self._states.get(name)) is not None]
         else:

@@ -27,7 +27,7 @@ from recorder.net.limits import SocketLimits
 from recorder.net.subscriber import SubscriberHub
 from recorder.net.websocket import HARD_GRACE_SECONDS
 from recorder.wire import sse
-from recorder.wire.events import event_frame, state_frame
+from recorder.wire.events import Heartbeat, event_frame, state_frame
 from recorder.wire.frames import payload
 from recorder.wire.subscribe import Subscription
 
@@ -144,11 +144,19 @@ class EventStream:
         """It is live again."""
         self._feed.tell_live(seq)
 
-    def send_heartbeat(self, frame: bytes) -> None:
-        """A heartbeat, unless there is something unread; live, it is a place to resume from."""
+    def send_notice(self, frame: bytes) -> None:
+        """Send an event, unless there is something unread."""
         if not self._chunks:
-            place = None if self.at_own_pace else f"{self._hub.epoch}:{self._hub.head}"
-            self._put(sse.message(payload(frame), place))
+            self._put(sse.message(payload(frame)))
+
+    def send_heartbeat(self, beat: Heartbeat) -> None:
+        """Send a heartbeat, unless there is something unread; live, it is a place to resume from."""
+        is_live = self._feed.is_live and not self._conflation.is_active
+        if is_live:
+            self.position = beat.head
+        if not self._chunks:
+            place = f"{self._hub.epoch}:{beat.head}" if is_live else None
+            self._put(sse.message(payload(beat.live if is_live else beat.plain), place))
 
     # Sink
 
@@ -243,9 +251,10 @@ class EventStream:
 
     @property
     def _is_moving(self) -> bool:
-        """Whether its reader has taken anything lately."""
-        patience = max(self._limits.soft_seconds, self._limits.ping_timeout)
-        return self._moved_at is not None and self._clock.monotonic() - self._moved_at < patience
+        """Whether its reader has taken anything since too much was unread."""
+        return (
+            self._moved_at is not None and self._over_since is not None and self._moved_at > self._over_since
+        )
 
     def _close_slow(self) -> None:
         self._hub.metrics.slow_closed += 1

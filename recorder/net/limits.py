@@ -21,6 +21,7 @@ class SocketLimits:
         close_seconds: How long closing may take, on either side.
         compression: Whether messages are compressed for those who offer it.
         sessions: How many a subscription may name.
+        catchups: For how many subscribers at once a slice of history or of states is read and encoded.
         subscribes_per_minute: How often a subscription may be replaced.
     """
 
@@ -33,4 +34,5 @@ class SocketLimits:
     close_seconds: float = 10.0
     compression: bool = False
     sessions: int = MAX_SESSIONS
+    catchups: int = 8
     subscribes_per_minute: int = 600

@@ -11,12 +11,12 @@ from loguru import logger
 from recorder.auth.grants import EVERYTHING, Grant
 from recorder.core.errors import BadSubscription, NotAllowed, RateLimited, RecorderError
 from recorder.core.token_bucket import TokenBucket
-from recorder.engine.catchup import CHUNK_BYTES, Feed, Source
+from recorder.engine.catchup import Feed, Source
 from recorder.engine.conflation import Conflation
 from recorder.engine.fanout import Batch, Skipped
 from recorder.net.websocket import WebSocket
 from recorder.wire.deflate import packed_frames
-from recorder.wire.events import delta_frame, delta_frames, event_frame, state_frame
+from recorder.wire.events import Heartbeat, delta_frame, delta_frames, event_frame, state_frame
 from recorder.wire.subscribe import Subscription, narrowed, parse_op
 
 
@@ -226,10 +226,17 @@ class Subscriber:
         """It is live again."""
         self._feed.tell_live(seq)
 
-    def send_heartbeat(self, frame: bytes) -> None:
-        """A heartbeat, unless there is more unsent than it would be worth."""
+    def send_notice(self, frame: bytes) -> None:
+        """Send an event, unless there is more unsent than it would be worth."""
         if self._socket.is_writable:
             self._socket.write(frame)
+
+    def send_heartbeat(self, beat: Heartbeat) -> None:
+        """Send a heartbeat, unless there is more unsent than it would be worth; live, it moves the position."""
+        is_live = self._feed.is_live and not self._conflation.is_active
+        if is_live:
+            self.position = beat.head
+        self.send_notice(beat.live if is_live else beat.plain)
 
     async def wait_writable(self) -> None:
         """Until the unsent bytes are few."""
@@ -245,4 +252,4 @@ class Subscriber:
     def catching_up(self, yes: bool) -> None:
         """Keep little unsent while history follows the reader's pace; the full allowance when live."""
         self._catching_up = yes
-        self._socket.set_high_water(CHUNK_BYTES if yes else self._socket.limits.soft_bytes)
+        self._socket.set_high_water(self._hub.chunk_bytes if yes else self._socket.limits.soft_bytes)

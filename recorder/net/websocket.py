@@ -244,6 +244,11 @@ class WebSocket(asyncio.Protocol):
         return self._door.clock
 
     @property
+    def partial_messages(self) -> Unfinished:
+        """What is held of messages that wait, of all connections together."""
+        return self._door.unfinished
+
+    @property
     def unsent(self) -> int:
         """Bytes written and not yet taken by the kernel."""
         return self.transport.get_write_buffer_size()
@@ -544,6 +549,9 @@ class WebSocket(asyncio.Protocol):
 
     def _messages(self, messages: list[bytes]) -> None:
         assert self._role is not None
+        if self._unfinished:
+            # They are whole: who keeps one for a while counts it as its own.
+            self._note_unfinished()
         count = _utf8_count(messages)
         if count:
             self._role.on_texts(messages[:count] if count < len(messages) else messages)

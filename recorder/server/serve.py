@@ -49,6 +49,8 @@ CONNECTIONS_SECONDS = 10.0
 """How long connections may take to close, at most."""
 RENEW_AGAIN_SECONDS = (2.0, 10.0, 60.0)
 """When files that could not be used at a SIGHUP are tried again: a certificate and its key may be replaced in turn."""
+UNSENT_BYTES = 128 << 10
+"""How much the kernel takes for a connection beyond what is on its way."""
 SPARE_FILES = 64
 """File descriptors that are not connections': the database, its lock, logs, the event loop's own. Of few, half."""
 
@@ -405,6 +407,10 @@ def _listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform == "linux" and kind == socket.SOCK_STREAM:
+            # Connections inherit it. Without a bound the kernel takes megabytes for a slow reader, and asks for more
+            # only once a third of them is gone: its progress is seen every 44 seconds at 30 kB/s, instead of every 2.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         listener.bind(address)
         listener.listen(2048)
         listener.setblocking(False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -162,3 +163,20 @@ def entry_without_hash(entry: Entry) -> Entry:
     """An entry as it is broadcast to those who may not see the chain."""
     frame = text_frame(without_hash(payload(entry.frame)))
     return msgspec.structs.replace(entry, hash=None, frame=frame)
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """One heartbeat, encoded once for everybody.
+
+    Args:
+        head: The highest seq given.
+        live: The frame for those who are live, and so miss nothing up to `head`, whatever their filter: it says
+            `through`, a place to resume from. Without that a position would advance with matches only, and the reader
+            of a quiet session would come back to a `reset` once its last match is pruned.
+        plain: The frame for those who are catching up.
+    """
+
+    head: int
+    live: bytes
+    plain: bytes

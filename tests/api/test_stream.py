@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from recorder.core.clock import FakeClock
-from recorder.wire.events import event_frame
+from recorder.wire.events import Heartbeat, event_frame
 from tests.support.app import App, delta, running_app, some, turn, turn_until
 from tests.support.http import Bare, bare, client, refused, request
 from tests.support.tokens import LISTED, bearer, key_file, signed
@@ -277,7 +277,8 @@ async def test_a_heartbeat_amid_moving_on_is_no_place_to_resume_from(tmp_path: P
         while stream._chunks:
             stream._take()
         assert stream.at_own_pace
-        stream.send_heartbeat(event_frame("heartbeat", epoch=hub.epoch, head=hub.head, durable=0, at=""))
+        frame = event_frame("heartbeat", epoch=hub.epoch, head=hub.head, durable=0, at="")
+        stream.send_heartbeat(Heartbeat(hub.head, b"", frame))
         events = await reader.until("live")
         (beat,) = [event for event in events if event["event"] == "heartbeat"]
         assert beat["id"] is None

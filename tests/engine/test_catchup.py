@@ -19,8 +19,10 @@ from recorder.core.errors import Pruned, RecorderError, Unavailable
 from recorder.core.metrics import Metrics
 from recorder.core.position import Position
 from recorder.core.timestamps import format_ms
-from recorder.engine.catchup import MAX_AHEAD, Feed
+from recorder.engine.catchup import CHUNK_BYTES, MAX_AHEAD, Feed
 from recorder.engine.fanout import Batch, Fanout
+from recorder.engine.session_states import CurrentState
+from recorder.engine.state_listing import Listing
 from recorder.engine.tail import Tail
 from recorder.wire.subscribe import Since, Subscription
 
@@ -152,6 +154,8 @@ class World:
         self.history = self.store if recording else None
         self.metrics = Metrics()
         self.ahead = 0
+        self.turns = asyncio.Semaphore(2)
+        self.chunk_bytes = CHUNK_BYTES
         self.tail = Tail(0, tail_bytes)
         self.due: list[Callable[[], None]] = []
         self.fanout = Fanout(self.tail, self.metrics, self.due.append)
@@ -162,9 +166,14 @@ class World:
     def head(self) -> int:
         return len(self.entries)
 
-    def states(self, sessions: frozenset[str] | None) -> list[tuple[int, str, str]]:
+    async def listing(self, sessions: frozenset[str] | None) -> Listing:
         self.told.states_at.append(self.head)
-        return [(seq, name, "1") for name, seq in states_at(self, self.head, sessions)]
+        found = states_at(self, self.head, sessions)
+        listing = Listing(
+            self.head, [name for name, _ in found], [CurrentState(seq, "1") for _, seq in found]
+        )
+        await listing.order()
+        return listing
 
     def spawn(self, feed: Feed) -> asyncio.Task[None]:
         told = self.told

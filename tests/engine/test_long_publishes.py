@@ -54,7 +54,7 @@ async def test_while_a_long_one_is_looked_into_others_publish_and_its_own_frames
             (None, None, "error"),
             (204, 204, "ack"),
         ]
-        assert app.recorder.door.unfinished.total == 0
+        assert app.gateway.door.unfinished.total == 0
 
 
 async def test_a_long_one_over_http_and_in_process_waits_alone(tmp_path: Path, gate: threading.Event) -> None:
@@ -75,7 +75,7 @@ async def test_one_that_leaves_or_is_lost_meanwhile_takes_nothing_with_it(
             await leaving.event()
             for wire in (gone, leaving):
                 await wire.text(LONG)
-            await turn_until(lambda: app.recorder.door.unfinished.total > 2 * LARGE_BYTES)
+            await turn_until(lambda: app.gateway.door.unfinished.total > 2 * LARGE_BYTES)
             gone.reset()
             await turn_until(lambda: app.recorder.hub.publishers == 1)
             closing = asyncio.create_task(leaving.close(), name="closing")
@@ -84,7 +84,7 @@ async def test_one_that_leaves_or_is_lost_meanwhile_takes_nothing_with_it(
             ending = await closing
             assert [event["event"] for event in ending.events] == ["ack"]
         await app.until_gone()
-        assert (app.head, app.recorder.door.unfinished.total) == (100, 0)
+        assert (app.head, app.gateway.door.unfinished.total) == (100, 0)
 
 
 async def test_where_more_waits_than_may_be_held_the_largest_gives_way(
@@ -99,7 +99,7 @@ async def test_where_more_waits_than_may_be_held_the_largest_gives_way(
         await large.event()
         await small.event()
         await large.text(some(50, "large", size=200_000))
-        await turn_until(lambda: app.recorder.door.unfinished.total > 9 << 20)
+        await turn_until(lambda: app.gateway.door.unfinished.total > 9 << 20)
         await turn()
         await small.text(some(40, "small", size=200_000))
         gate.set()

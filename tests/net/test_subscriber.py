@@ -10,7 +10,7 @@ import pytest
 from recorder.core.chain import GENESIS
 from recorder.core.clock import FakeClock
 from recorder.core.errors import StoreError
-from tests.support.app import App, delta, running_app
+from tests.support.app import App, delta, running_app, some, turn_until
 from tests.support.wire import TEXT, Wire
 
 BEGIN = "2025-11-20T12:00:"  # the minute at which FakeClock starts
@@ -348,7 +348,9 @@ async def test_a_heartbeat_comes_at_its_interval_and_says_how_far_all_is(tmp_pat
             "epoch": app.epoch,
             "head": 3,
             "durable": 2,
-            "at": f"{BEGIN}02.000Z",
+            "at": f"{BEGIN
+            "through": 3,
+        }02.000Z",
         }
         assert [event["event"] for event in second] == ["heartbeat"]
 
@@ -439,3 +441,37 @@ async def test_a_subscription_names_no_more_sessions_and_changes_no_more_often_t
             await wire.text({"op": "subscribe", "sessions": ["a"]})
             await wire.until("live")
             assert app.gateway.metrics.resumes["refused"] == 1
+
+
+async def test_a_heartbeat_says_through_where_nothing_is_missed_and_moves_the_position(
+    tmp_path: Path,
+) -> None:
+    """A quiet session's reader whose foreign deltas are pruned has missed nothing, and need not be reset."""
+    clock = FakeClock()
+    async with running_app(tmp_path, clock=clock, heartbeat_interval=1000, max_deltas=10) as app:
+        async with app.connect("/ws?session=quiet") as wire:
+            await app.publish(delta("quiet", 1))
+            assert await wire.deltas(1) == [1]
+            await app.publish(*some(300, "loud"))
+            clock.advance(1)
+            app.recorder.hub.sweep()
+            beat = (await wire.until("heartbeat"))[-1]
+            assert (beat["through"], beat["head"]) == (301, 301)
+            (subscriber,) = app.recorder.hub._subscribers
+            assert subscriber.position == 301
+        await app.recorder.maintenance.prune()
+        async with app.connect(f"/ws?session=quiet&since={app.at(beat['through'])}") as again:
+            assert [event["event"] for event in await again.until("live")] == ["hello", "live"]
+
+
+async def test_a_heartbeat_amid_history_says_no_through(tmp_path: Path) -> None:
+    clock = FakeClock()
+    limits = {"heartbeat_interval": 1000, "max_concurrent_catchups": 1}
+    async with running_app(tmp_path, clock=clock, **limits) as app:
+        await app.publish(*some(3, "s"))
+        async with app.recorder.hub.turns, app.connect("/ws?since=earliest") as wire:
+            # Its turn has not come yet.
+            await turn_until(lambda: app.recorder.hub.catching_up)
+            clock.advance(1)
+            app.recorder.hub.sweep()
+            assert "through" not in (await wire.until("heartbeat"))[-1]
