@@ -86,6 +86,7 @@ async def test_what_refuses_says_why_in_words(tmp_path: Path) -> None:
         found = await report(app, token="wrong")
         where = f"{app.url}/api/receipts answered 401"
         assert found == {
-            "failed": f"{where}: the token is not known here (was it made for this recorder?)",
-            "name": "ClientError",
+            "failed": f"{where}: the token is not known here (give the right token; where tokens expire, give a "
+            "function that gets one)",
+            "name": "TokenRefused",
         }

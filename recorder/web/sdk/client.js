@@ -58,6 +58,10 @@
  *   erased     {event, sessionId, through, count, erasedAt}
  *   disconnected  {event, why, retrySeconds} (a notice)
  *
+ * `reader({ url, token, signal })` reads what was recorded, with the same token: `history(filters)`, `sessions()` and
+ * `blame(session, path)` are async iterators; `state(session, at)`, `diff(session, { from, to, as })`, `stats()`, `head()`
+ * and `export(filters)` are promises. What the recorder answers is thrown as a `ClientError` with its `code`.
+ *
  * `verify({ url, token, after, signal, onProgress })` verifies what is recorded, page by page, and returns
  * {checked, proven, unproven: {reason: how many}, first, last, bad: null | {seq, why}}.
  */
@@ -66,9 +70,11 @@ export { ChainBroken, PROOFS } from "./client/chain.js";
 export { ClientError, TokenRefused } from "./client/errors.js";
 export { Delta, Live, Reset, State } from "./client/events.js";
 export { ExactNumber, parseExact } from "./client/json.js";
+export { Reader } from "./client/reading.js";
 export { Status } from "./client/status.js";
 export { Subscription } from "./client/subscription.js";
 
+import { Reader } from "./client/reading.js";
 import { verify as verifyChain } from "./client/verify.js";
 import { checked } from "./client/options.js";
 import { Subscription } from "./client/subscription.js";
@@ -85,6 +91,17 @@ const HOME = new URL(".", import.meta.url).href;
  */
 export function subscribe(options = {}) {
   return new Subscription(checked(options, HOME));
+}
+
+/**
+ * Read what was recorded.
+ *
+ * @param {import("./client/reading.js").ReaderOptions} [options]
+ * @returns {Reader} Nothing is asked before it is needed.
+ * @throws {import("./client/errors.js").ClientError} An option is not valid.
+ */
+export function reader(options = {}) {
+  return new Reader({ ...options, url: options.url ?? HOME });
 }
 
 /**

@@ -11,6 +11,8 @@ export class ClientError extends Error {
     this.name = "ClientError";
     /** What to do about it. */
     this.hint = hint;
+    /** The recorder's code for it, where it answered with one: `not_found`, `pruned`, … @type {string | undefined} */
+    this.code = undefined;
   }
 }
 

@@ -161,7 +161,7 @@ export function address(url) {
  * @param {string[]} [known] What is allowed.
  * @returns {string[]} Empty where nothing is chosen.
  */
-function list(what, values, known) {
+export function list(what, values, known) {
   if (values === undefined) return [];
   // A lone text is one name, and not a list of its letters.
   const found = typeof values === "string" ? [values] : Symbol.iterator in Object(values) ? [...new Set(values)] : null;

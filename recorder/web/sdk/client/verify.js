@@ -4,7 +4,7 @@ import { PROOFS, Verifier } from "./chain.js";
 import { ClientError } from "./errors.js";
 import { Delta } from "./events.js";
 import { elements, member } from "./json.js";
-import { address } from "./options.js";
+import { Reader } from "./reading.js";
 
 const PAGE = 500;
 
@@ -21,7 +21,7 @@ const PAGE = 500;
 /**
  * @typedef {object} VerifyOptions
  * @property {string} url Where the recorder is.
- * @property {string} [token]
+ * @property {import("./options.js").Options["token"]} [token]
  * @property {number} [after] Only what follows this seq.
  * @property {AbortSignal} [signal] Ends it: it throws the signal's reason.
  * @property {(report: Report) => void} [onProgress] Gets the report so far, after each page.
@@ -38,8 +38,8 @@ const PAGE = 500;
  * @throws {ClientError} The recorder cannot be asked.
  */
 export async function verify({ url, token, after = 0, signal, onProgress }) {
-  const { http } = address(url);
-  const ask = asker(http, token, signal);
+  const reader = new Reader({ url, token, signal });
+  const ask = (/** @type {string} */ path) => reader.text(path);
   const verifier = new Verifier(await start(ask, after));
   /** @type {Report} */
   const report = { checked: 0, proven: 0, unproven: {}, first: null, last: null, bad: null };
@@ -97,37 +97,4 @@ async function start(ask, after) {
   const { prunes } = JSON.parse(await ask("/api/receipts"));
   const cut = prunes.at(-1);
   return cut !== undefined && cut.lastSeq >= after ? { seq: cut.lastSeq, hash: cut.lastHash } : null;
-}
-
-/**
- * @param {string} http
- * @param {string | undefined} token
- * @param {AbortSignal | undefined} signal
- */
-function asker(http, token, signal) {
-  /** @type {HeadersInit} */
-  const headers = token === undefined ? {} : { Authorization: `Bearer ${token}` };
-  return async (/** @type {string} */ path) => {
-    const answer = await fetch(http + path, { headers, signal, cache: "no-store" });
-    const text = await answer.text();
-    if (!answer.ok) throw refusal(`${http}${path} answered ${answer.status}`, text);
-    return text;
-  };
-}
-
-/**
- * Why it was not answered, in the server's own words where it gave some.
- *
- * @param {string} what
- * @param {string} text The body: a problem document, or whatever stands between.
- * @returns {ClientError}
- */
-function refusal(what, text) {
-  try {
-    const { title, detail, hint } = JSON.parse(text);
-    if (detail ?? title) return new ClientError(`${what}: ${detail ?? title}`, hint);
-  } catch {
-    // Not a recorder's answer: its beginning says best what it is.
-  }
-  return new ClientError(`${what}: ${text.slice(0, 300)}`);
 }
