@@ -348,9 +348,8 @@ async def test_a_heartbeat_comes_at_its_interval_and_says_how_far_all_is(tmp_pat
             "epoch": app.epoch,
             "head": 3,
             "durable": 2,
-            "at": f"{BEGIN
+            "at": f"{BEGIN}02.000Z",
             "through": 3,
-        }02.000Z",
         }
         assert [event["event"] for event in second] == ["heartbeat"]
 
