@@ -240,7 +240,7 @@ def erase(
     told = f"erased what {console.several(answer.get('count', 0), 'delta')} of session {session} said"
     if answer.get("receipt") is None:
         told = f"nothing of session {session} was left to erase"
-    console.answer(answer, [told], as_json=json)
+    console.answer(answer, [told, *answer.get("remains", ())], as_json=json)
     for name in answer.get("copies", ()):
         console.print_status(f"{name}, beside the database, may still hold it")
 

@@ -229,9 +229,10 @@ class _Printer:
 
     def _pretty(self, at: str, seq: int, names: tuple[str, str], change: str) -> None:
         kind, session = names
-        session, change = console.visible(session), console.visible(change)
+        # What a deletion changed is said by its type.
+        session, change = console.visible(session), "" if change == kind else console.visible(change)
         if not console.stdout_is_terminal():
-            console.out_line(f"{at} {seq} {kind} {session} {change}")
+            console.out_line(f"{at} {seq} {kind} {session} {change}".rstrip())
             return
         # Cut before it is coloured: a line on a terminal is one line.
         head = f"{at[11:23] or at} {seq} {kind} "
