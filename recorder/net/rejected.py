@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from loguru import logger
-
 from recorder.core.errors import RecorderError
+from recorder.core.sampled_log import SampledLog
 from recorder.net.websocket import WebSocket
 from recorder.wire.events import event_frame
 
@@ -18,22 +17,23 @@ class TurnedAway:
     Args:
         socket: Its connection.
         error: Why; its close code is used.
+        log: Writes some of it down.
     """
 
     max_message_bytes = 1024
     at_once = 1
     at_own_pace = False
 
-    def __init__(self, socket: WebSocket, error: RecorderError) -> None:
+    def __init__(self, socket: WebSocket, error: RecorderError, log: SampledLog) -> None:
         self._socket = socket
+        self._log = log
         self._error = error
 
     def on_open(self) -> None:
         """Say why, and goodbye."""
         error = self._error
-        logger.bind(code=error.code, reason=str(error), address=self._socket.address).info(
-            "connection turned away"
-        )
+        address = self._socket.address
+        self._log.write("INFO", "connection turned away", code=error.code, reason=str(error), address=address)
         self._socket.write(event_frame("error", code=error.code, message=str(error)))
         self._socket.close(cast(int, error.close_code), error.message)
 

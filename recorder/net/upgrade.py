@@ -15,6 +15,7 @@ from recorder.auth.request_guard import RequestGuard
 from recorder.core.clock import Clock
 from recorder.core.errors import BadSubscription, NotAllowed, NotAuthenticated, NotFound, Unavailable
 from recorder.core.metrics import Metrics
+from recorder.core.sampled_log import SampledLog
 from recorder.engine.hub import Hub
 from recorder.engine.rate_limit import Paces, PublishRate
 from recorder.net.connection_limits import Admission, AdmissionLimits
@@ -37,6 +38,7 @@ class RecorderDoor:
         rate: How fast a publisher may go.
         unfinished: How much may be held of what is not whole yet, in bytes.
         clock, metrics: As everywhere.
+        log: Writes some of what is refused.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class RecorderDoor:
         unfinished: int,
         clock: Clock,
         metrics: Metrics,
+        log: SampledLog,
     ) -> None:
         self.limits = limits
         self.admission = Admission(admission, clock, metrics, guard.is_proxy)
@@ -55,6 +58,7 @@ class RecorderDoor:
         self.unfinished = Unfinished(unfinished, metrics)  # of WebSockets and of HTTP
         self.clock = clock
         self.metrics = metrics
+        self.log = log
         self._guard = guard
         self._inside: tuple[Hub, Intake] | None = None  # from `open` on
         self._refusal = "loading"  # why nobody is admitted; "" while everybody is
@@ -92,7 +96,7 @@ class RecorderDoor:
             if "Origin" not in headers:
                 raise
             self.metrics.turn_away(error.code)
-            return TurnedAway(socket, error)
+            return TurnedAway(socket, error, self.log)
         socket.grant = grant
         if path == "/ws":
             return hub.subscriber(socket, _query(query, self.limits.sessions), grant)

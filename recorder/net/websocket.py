@@ -31,6 +31,7 @@ from recorder.auth.grants import EVERYTHING
 from recorder.core.clock import Clock
 from recorder.core.errors import InvalidRequest, RecorderError, TooMany
 from recorder.core.metrics import Metrics
+from recorder.core.sampled_log import SampledLog
 from recorder.net.fast_frames import may_hold, take_messages
 from recorder.net.handler import Role
 from recorder.net.limits import SocketLimits
@@ -72,6 +73,7 @@ class Door(Protocol):
     limits: SocketLimits
     clock: Clock
     metrics: Metrics
+    log: SampledLog
     unfinished: Unfinished
 
     def admit(self, socket: WebSocket, request: Request) -> Role:
@@ -483,7 +485,9 @@ class WebSocket(asyncio.Protocol):
         try:
             role = self._door.admit(self, request)
         except RecorderError as error:
-            logger.bind(code=error.code, reason=str(error), address=self.address).info("connection refused")
+            self._door.log.write(
+                "INFO", "connection refused", code=error.code, reason=str(error), address=self.address
+            )
             if not isinstance(error, TooMany):  # which counts itself, by its limit
                 self._door.metrics.turn_away(error.code)
             response = self._proto.refuse(error)

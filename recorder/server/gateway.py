@@ -58,6 +58,7 @@ class Gateway:
             settings.max_partial_message_bytes,
             self.clock,
             self.metrics,
+            self.sampled_log,
         )
         self._behind: Loading | Recorder = loading
         self._offer_gauges()

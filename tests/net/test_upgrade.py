@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loguru import logger
 
 from tests.support.app import App, delta, running_app
 from tests.support.http import bare, request
@@ -251,3 +252,18 @@ async def test_every_refusal_before_an_upgrade_is_a_problem_document() -> None:
             if status == 401:
                 error = ' error="invalid_token"' if changed else ""
                 assert headers["www-authenticate"] == f"Bearer{error}"
+
+
+async def test_a_flood_of_refused_upgrades_is_counted_and_not_all_written_down() -> None:
+    lines: list[str] = []
+    logger.enable("recorder")
+    sink = logger.add(lambda message: lines.append(message.record["message"]), level="DEBUG")
+    try:
+        async with running_app(None, **LISTED) as app:
+            for _ in range(40):
+                assert (await answer_to(app, "/ws"))[0] == 401
+            assert app.recorder.metrics.turned_away == {"not_authenticated": 40}
+    finally:
+        logger.remove(sink)
+        logger.disable("recorder")
+    assert 1 <= lines.count("connection refused") < 40
