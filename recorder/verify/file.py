@@ -33,7 +33,7 @@ from recorder.store.sqlite.receipts import (
     seal_of,
     text_of,
 )
-from recorder.store.sqlite.rows import WIDTH
+from recorder.store.sqlite.span import WIDTH
 from recorder.verify.chain import Stored, Tally, check
 from recorder.verify.diagnosis import Placed
 from recorder.verify.judge import Claims, judge, starting_point

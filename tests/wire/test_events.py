@@ -22,7 +22,7 @@ from recorder.engine.sequencer import Sequencer
 from recorder.engine.session_states import CurrentStates
 from recorder.store.sqlite import schema
 from recorder.store.sqlite.history import ITEM
-from recorder.store.sqlite.rows import append_rows
+from recorder.store.sqlite.span import append_rows
 from recorder.wire.events import (
     SEPARATOR,
     delta_frame,

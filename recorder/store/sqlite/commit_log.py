@@ -39,7 +39,7 @@ import msgspec
 from recorder.core.delta import Entry
 from recorder.store.sqlite.files import check_identity, sync
 from recorder.store.sqlite.identity import FILE_MODE, FileId
-from recorder.store.sqlite.rows import WIDTH, flat, is_row
+from recorder.store.sqlite.span import WIDTH, flat, is_row
 
 Result = TypeVar("Result")
 

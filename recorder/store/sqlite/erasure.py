@@ -24,13 +24,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from recorder.core.statements import ErasureReceipt, Signed, erased_digest
+from recorder.store.sqlite import span
 from recorder.store.sqlite.connection import Database, connect_memory
 from recorder.store.sqlite.files import sync
 from recorder.store.sqlite.identity import FILE_MODE
 from recorder.store.sqlite.receipts import Sign
 from recorder.store.sqlite.recovery.load import copy_pages
-from recorder.store.sqlite.rows import Transaction, append_rows, get_meta, set_meta
-from recorder.store.sqlite.schema import COLUMNS
+from recorder.store.sqlite.rows import Transaction, get_meta, set_meta
 
 MARK = "erasing"
 """The fact in `meta` of a file whose pages may still hold what was erased."""
@@ -42,9 +42,9 @@ _ENTRIES = "session_id = :session AND id <= :head AND (before_state IS NOT NULL 
 _KEEP_DIGESTS = f"""
 INSERT INTO erased_states(seq, erasure, before_digest, after_digest)
 SELECT id, :number, sha256(CAST(before_state AS BLOB)), sha256(CAST(after_state AS BLOB))
-FROM session_deltas WHERE {_ENTRIES}
+FROM {span.TABLE} WHERE {_ENTRIES}
 """
-_ERASE = f"UPDATE session_deltas SET before_state = NULL, after_state = NULL WHERE {_ENTRIES}"
+_ERASE = f"UPDATE {span.TABLE} SET before_state = NULL, after_state = NULL WHERE {_ENTRIES}"
 _ERASE_BASE = """
 UPDATE session_bases SET state_digest = sha256(CAST(state AS BLOB)), state = NULL
 WHERE session_id = :session AND state IS NOT NULL
@@ -172,14 +172,10 @@ def leftovers(path: Path) -> list[str]:
 
 def _caught_up(old: sqlite3.Connection, fresh: sqlite3.Connection) -> bool:
     """Take over the next entries; whether those were the last, and everything else has been taken over, too."""
-    last = fresh.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'session_deltas'").fetchone()[0]
-    rows = old.execute(
-        f"SELECT {','.join(COLUMNS)} FROM session_deltas WHERE id > ? ORDER BY id LIMIT ?",
-        (last or 0, CATCH_UP_ROWS),
-    ).fetchall()
+    rows = span.rows(old, span.given(fresh), CATCH_UP_ROWS).fetchall()
     with Transaction(fresh):
         if rows:
-            append_rows(fresh, [value for row in rows for value in row], rows[0][0], rows[-1][0])
+            span.append_rows(fresh, [value for row in rows for value in row], rows[0][0], rows[-1][0])
         if len(rows) == CATCH_UP_ROWS:
             return False
         # What is newer in memory than on disk, beside the entries.

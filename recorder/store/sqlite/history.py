@@ -12,16 +12,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from time import perf_counter
 
-from recorder.core.chain import GENESIS
 from recorder.core.errors import Pruned
 from recorder.core.metrics import Metrics
 from recorder.core.session_filter import Scope
 from recorder.store.contract import Piece, Query
+from recorder.store.sqlite import span
 from recorder.store.sqlite.connection import Database
+from recorder.store.sqlite.span import SIZE, SLICE_BYTES, TABLE
 from recorder.wire.events import SEPARATOR
 
 SLICE_ROWS = 1000
-SLICE_BYTES = 1 << 20
 SCAN_ROWS = 20_000
 """Rows looked at in one turn where a filter has no index."""
 MERGED_SESSIONS = 50
@@ -39,17 +39,15 @@ CASE WHEN before_state IS NULL AND after_state IS NULL THEN (
 SELECT ',"erased":{'||CASE WHEN before_digest IS NULL THEN '' ELSE '"before":"'||lower(hex(before_digest))||'"' END
 ||CASE WHEN before_digest IS NULL OR after_digest IS NULL THEN '' ELSE ',' END
 ||CASE WHEN after_digest IS NULL THEN '' ELSE '"after":"'||lower(hex(after_digest))||'"' END||'}'
-FROM erased_states WHERE seq = session_deltas.id) ELSE '' END,
+FROM erased_states WHERE seq = id) ELSE '' END,
 delta_type, json_quote(session_id),
 CASE WHEN before_state IS NULL THEN '' ELSE ',"before":' END, before_state,
 CASE WHEN after_state IS NULL THEN '' ELSE ',"after":' END, after_state,
 timestamp, CASE WHEN delta_id IS NULL THEN '' ELSE ',"id":'||json_quote(delta_id) END)"""
-"""SQL: the same text that `protocol.events.item_text` makes of a live entry; FROM session_deltas, by that name.
+"""SQL: the same text that `protocol.events.item_text` makes of a live entry; FROM the table of entries.
 
 By `printf`, for which NULL is an empty text: it writes into one buffer, where a chain of `||` makes a text for each.
 """
-# As blobs: the length of a text would be counted character by character.
-_SIZE = "ifnull(length(CAST(before_state AS BLOB)), 0) + ifnull(length(CAST(after_state AS BLOB)), 0)"
 _UNUSUAL = frozenset(("created", "deleted"))
 """The types that have an index."""
 Check = Callable[[sqlite3.Connection], None]
@@ -120,11 +118,11 @@ class HistoryReader:
 
     async def hash_at(self, seq: int) -> bytes | None:
         """What the link of the entry after a seq covers: the hash there; None where that was pruned, or never was."""
-        return await self._database.run(lambda conn: _hash_at(conn, seq))
+        return await self._database.run(lambda conn: span.hash_at(conn, seq))
 
     async def seq_at(self, time: str, recorded: int) -> int:
         """The first seq recorded at or after `time`; one more than `recorded` where there is none."""
-        found = await self._database.run(lambda conn: _first_at(conn, time))
+        found = await self._database.run(lambda conn: span.first_at(conn, time))
         return recorded + 1 if found is None else found
 
     async def last_at(self, time: str) -> int:
@@ -138,45 +136,13 @@ class HistoryReader:
 
 def check_not_pruned(conn: sqlite3.Connection, after: int) -> None:
     """Raise Pruned where entries right after a seq are gone. On the database's thread, beside the read itself."""
-    gone = pruned_through(conn)
+    gone = span.pruned_through(conn)
     if after < gone:
         raise Pruned(f"what follows seq {after} was pruned", hint=f"the oldest kept is {gone + 1}")
 
 
-def pruned_through(conn: sqlite3.Connection) -> int:
-    """The highest seq that retention removed; 0 for none."""
-    row = conn.execute("SELECT last_seq FROM prunes ORDER BY id DESC LIMIT 1").fetchone()
-    return 0 if row is None else int(row[0])
-
-
-def _hash_at(conn: sqlite3.Connection, seq: int) -> bytes | None:
-    row = conn.execute("SELECT hash FROM session_deltas WHERE id = ?", (seq,)).fetchone()
-    if row is None:
-        # Right before the oldest that is kept: the receipt of what was pruned has it.
-        row = conn.execute("SELECT last_hash FROM prunes WHERE last_seq = ?", (seq,)).fetchone()
-    if row is None and seq:
-        return None
-    # It begins there again after an entry without a hash.
-    return GENESIS if row is None or row[0] is None else bytes(row[0])
-
-
-def _first_at(conn: sqlite3.Connection, time: str) -> int | None:
-    row = conn.execute(
-        "SELECT id FROM session_deltas WHERE created_at >= ? ORDER BY created_at, id LIMIT 1", (time,)
-    ).fetchone()
-    return None if row is None else int(row[0])
-
-
-def _last_at(conn: sqlite3.Connection, time: str) -> int:
-    row = conn.execute(
-        "SELECT id FROM session_deltas WHERE created_at <= ? ORDER BY created_at DESC, id DESC LIMIT 1",
-        (time,),
-    ).fetchone()
-    return 0 if row is None else int(row[0])
-
-
 def _as_of(conn: sqlite3.Connection, time: str) -> int:
-    kept = _last_at(conn, time)
+    kept = span.last_at(conn, time)
     if kept:
         return kept
     cut = conn.execute(
@@ -225,13 +191,9 @@ def _is_whole(query: Query) -> bool:
 
 def _run(conn: sqlite3.Connection, query: Query, window: _Range, limit: int) -> _Rows:
     """The first rows of the window, in the query's direction: the log has no gaps, so they need not be looked for."""
-    if query.descending:
-        params = (max(window.low, window.high - limit + 1), window.high)
-    else:
-        params = (window.low, min(window.high, window.low + limit - 1))
-    where = "id BETWEEN ? AND ?"
+    where, params = span.stretch(window.low, window.high, limit, descending=query.descending)
     count, size = conn.execute(
-        f"SELECT count(*), ifnull(sum({_SIZE}), 0) FROM session_deltas WHERE {where}", params
+        f"SELECT count(*), ifnull(sum({SIZE}), 0) FROM {TABLE} WHERE {where}", params
     ).fetchone()
     return _Rows(where, params, count, size)
 
@@ -242,11 +204,11 @@ def _bounds(conn: sqlite3.Connection, query: Query, recorded: int) -> _Range:
     if query.before is not None:
         high = min(high, query.before - 1)
     if query.since is not None:
-        first = _first_at(conn, query.since)
+        first = span.first_at(conn, query.since)
         low = max(low, recorded + 1 if first is None else first)
     if query.until is not None:
-        high = min(high, _last_at(conn, query.until))
-    return _Range(max(low, pruned_through(conn) + 1), high)
+        high = min(high, span.last_at(conn, query.until))
+    return _Range(max(low, span.pruned_through(conn) + 1), high)
 
 
 def _window(query: Query, bounds: _Range) -> _Range:
@@ -276,7 +238,7 @@ def _is_served_by_time(conn: sqlite3.Connection, query: Query) -> bool:
     """Whether so few entries happened then that all of them can be taken by their index and put in order."""
     if _is_merged(query) or not (query.happened_since or query.happened_until):
         return False
-    sql = "SELECT count(*) FROM (SELECT 1 FROM session_deltas WHERE timestamp BETWEEN ? AND ? LIMIT ?)"
+    sql = f"SELECT count(*) FROM (SELECT 1 FROM {TABLE} WHERE timestamp BETWEEN ? AND ? LIMIT ?)"
     span = (query.happened_since or "", query.happened_until or "~")
     return int(conn.execute(sql, (*span, SCAN_ROWS + 1)).fetchone()[0]) <= SCAN_ROWS
 
@@ -284,10 +246,10 @@ def _is_served_by_time(conn: sqlite3.Connection, query: Query) -> bool:
 def _fitting(conn: sqlite3.Connection, query: Query, rows: _Rows) -> int:
     """How many of these rows have room in a slice; at least one."""
     before = (
-        f"sum({_SIZE}) OVER (ORDER BY id {_order(query)} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
+        f"sum({SIZE}) OVER (ORDER BY id {_order(query)} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
     )
     sql = (
-        f"SELECT count(*) FROM (SELECT {before} AS size FROM session_deltas"
+        f"SELECT count(*) FROM (SELECT {before} AS size FROM {TABLE}"
         f" WHERE {rows.where}) WHERE ifnull(size, 0) < {SLICE_BYTES}"
     )
     return int(conn.execute(sql, rows.params).fetchone()[0])
@@ -298,7 +260,7 @@ def _items(conn: sqlite3.Connection, query: Query, rows: _Rows, count: int) -> t
     # As a blob: a text would be decoded on its way here, only to be encoded again.
     sql = (
         f"SELECT CAST(group_concat(item, char({ord(SEPARATOR)})) AS BLOB), min(id), max(id) FROM ("
-        f"SELECT id, {ITEM} AS item FROM session_deltas WHERE {rows.where} ORDER BY id {_order(query)} LIMIT ?)"
+        f"SELECT id, {ITEM} AS item FROM {TABLE} WHERE {rows.where} ORDER BY id {_order(query)} LIMIT ?)"
     )
     text, lowest, highest = conn.execute(sql, (*rows.params, count)).fetchone()
     if not text.isascii():
@@ -323,7 +285,7 @@ def _candidates(query: Query, window: _Range, limit: int, by_time: bool) -> tupl
     """SQL for the first `limit` matches, and its parameters: their ids as a JSON array, how many, their bytes."""
     order = _order(query)
     where, values = _conditions(query, window)
-    table = "session_deltas INDEXED BY session_deltas_timestamp" if by_time else "session_deltas"
+    table = f"{TABLE} INDEXED BY {TABLE}_timestamp" if by_time else TABLE
     if query.types is not None and _is_by_type(query):
         inner, params = _by_type(sorted(query.types), window, order, limit)
     elif query.sessions is None:
@@ -332,11 +294,11 @@ def _candidates(query: Query, window: _Range, limit: int, by_time: bool) -> tupl
         sessions = sorted(query.sessions)
         # Each session's next rows by its index, then the first of all: never a sort of whole histories.
         part = (
-            f"SELECT id FROM (SELECT id FROM session_deltas WHERE session_id = ? AND {where}"
+            f"SELECT id FROM (SELECT id FROM {TABLE} WHERE session_id = ? AND {where}"
             f" ORDER BY id {order} LIMIT {limit})"
         )
         # A token may be for no session at all.
-        inner = " UNION ALL ".join([part] * len(sessions)) or "SELECT id FROM session_deltas WHERE 0"
+        inner = " UNION ALL ".join([part] * len(sessions)) or f"SELECT id FROM {TABLE} WHERE 0"
         params = [value for session in sessions for value in (session, *values)]
     else:
         # The unary plus keeps the planner on the primary key: in order, no sort.
@@ -345,7 +307,7 @@ def _candidates(query: Query, window: _Range, limit: int, by_time: bool) -> tupl
         params += values
     sql = (
         f"SELECT '['||group_concat(id)||']', count(*), ifnull(sum(size), 0) FROM ("
-        f"SELECT id, {_SIZE} AS size FROM session_deltas"
+        f"SELECT id, {SIZE} AS size FROM {TABLE}"
         f" WHERE id IN (SELECT id FROM ({inner}) ORDER BY id {order} LIMIT {limit}))"
     )
     return sql, params
@@ -355,7 +317,7 @@ def _by_type(types: list[str], window: _Range, order: str, limit: int) -> tuple[
     """SQL for the next rows of each type, by its index, and its parameters."""
     # The index's own condition stands there in its words, or SQLite would not take it.
     part = (
-        "SELECT id FROM (SELECT id FROM session_deltas INDEXED BY session_deltas_type"
+        f"SELECT id FROM (SELECT id FROM {TABLE} INDEXED BY {TABLE}_type"
         " WHERE delta_type <> 'updated' AND delta_type = ? AND id BETWEEN ? AND ?"
         f" ORDER BY id {order} LIMIT {limit})"
     )

@@ -46,7 +46,8 @@ from pathlib import Path
 from loguru import logger
 
 from recorder.core.errors import StoreLocked, StoreUnreadable
-from recorder.store.sqlite.rows import end_of_log, set_meta
+from recorder.store.sqlite import span
+from recorder.store.sqlite.rows import set_meta
 
 FILE_MODE = 0o600
 LOCKED_BYTE = 1 << 62
@@ -268,7 +269,7 @@ def place_of(conn: sqlite3.Connection, meta: Mapping[str, str]) -> Place:
         conn: The database.
         meta: Its small facts.
     """
-    seq, found = end_of_log(conn)
+    seq, found, _ = span.end(conn)
     turn = meta.get("turn", "")
     return Place(
         meta.get("recording", ""),
@@ -432,7 +433,7 @@ class FileIdentity:
             return
         if self._attest is not None:
             self._attest(conn)
-        seq, found = end_of_log(conn)
+        seq, found, _ = span.end(conn)
         turn = place.turn + 1
         self._end(conn, Place(place.recording, place.tenure, turn, seq, "" if found is None else found.hex()))
 
@@ -457,7 +458,7 @@ class FileIdentity:
             meta = dict(conn.execute("SELECT key, value FROM meta").fetchall())
             conn.execute("DELETE FROM meta WHERE key = 'copied'")
             set_meta(conn, prior_tenure=meta.get("tenure", ""))
-            seq, found = end_of_log(conn)
+            seq, found, _ = span.end(conn)
             recording = meta.get("recording") or secrets.token_hex(16)
             set_meta(conn, recording=recording, unsigned="0" if self._attest is not None else "1")
             if self._attest is not None:
@@ -481,7 +482,7 @@ class FileIdentity:
         _write_place(conn, self._place)
         if self._attest is not None:
             self._attest(conn)
-        seq, found = end_of_log(conn)
+        seq, found, _ = span.end(conn)
         last = "" if found is None else found.hex()
         place = Place(self._place.recording, self._place.tenure, self._place.turn + 1, seq, last)
         _write_place(conn, place)

@@ -28,6 +28,7 @@ from recorder.core.statements import (
     statement_bytes,
 )
 from recorder.store.contract import Receipts
+from recorder.store.sqlite import span
 from recorder.store.sqlite.rows import set_meta
 
 KEPT_HEADS = 1000
@@ -234,14 +235,8 @@ def _plain(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
 
 def end_of(conn: sqlite3.Connection) -> tuple[int, int, bytes | None]:
     """The last seq of a database, how many entries it keeps, and the hash at its end."""
-    last = conn.execute("SELECT id, hash FROM session_deltas ORDER BY id DESC LIMIT 1").fetchone()
-    cut = conn.execute("SELECT last_seq, last_hash FROM prunes ORDER BY id DESC LIMIT 1").fetchone() or (
-        0,
-        None,
-    )
-    if last is None:
-        return cut[0], 0, cut[1]
-    return last[0], last[0] - cut[0], last[1]
+    seq, found, _ = span.end(conn)
+    return seq, seq - span.pruned_through(conn), found
 
 
 def unsigned_from(conn: sqlite3.Connection) -> int | None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from recorder.store.sqlite import span
 from recorder.store.sqlite.receipts import Sign, sign_receipt
 from recorder.store.sqlite.rows import Transaction
 
 VACUUM_PAGES = 2000
 _LAST = (
     "SELECT max(id) AS id, session_id, created_at, after_state, delta_type"
-    " FROM session_deltas WHERE id BETWEEN ? AND ? GROUP BY session_id"
+    f" FROM {span.TABLE} WHERE id BETWEEN ? AND ? GROUP BY session_id"
 )
 _KEEP_BASES = f"""
 INSERT INTO session_bases(session_id, seq, recorded_at, state, state_digest)
@@ -29,18 +30,18 @@ ON CONFLICT(session_id) DO UPDATE SET
 _DROP_BASES = f"""
 DELETE FROM session_bases WHERE session_id IN (SELECT session_id FROM ({_LAST}) WHERE delta_type = 'deleted')
 """
-_KEEP_IDS = """
+_KEEP_IDS = f"""
 INSERT OR REPLACE INTO pruned_ids(delta_id, seq, id_digest)
-SELECT delta_id, id, id_digest FROM session_deltas WHERE id BETWEEN ? AND ? AND delta_id IS NOT NULL
+SELECT delta_id, id, id_digest FROM {span.TABLE} WHERE id BETWEEN ? AND ? AND delta_id IS NOT NULL
 """
-_COUNT_DOWN = """
+_COUNT_DOWN = f"""
 UPDATE session_states SET count = session_states.count - gone.count FROM (
-  SELECT session_id, count(*) AS count FROM session_deltas WHERE id BETWEEN ? AND ? GROUP BY session_id
+  SELECT session_id, count(*) AS count FROM {span.TABLE} WHERE id BETWEEN ? AND ? GROUP BY session_id
 ) AS gone WHERE gone.session_id = session_states.session_id
 """
-_FORGET_DELETED = """
+_FORGET_DELETED = f"""
 DELETE FROM session_states WHERE deleted = 1 AND count = 0 AND session_id IN (
-  SELECT session_id FROM session_deltas WHERE id BETWEEN ? AND ?)
+  SELECT session_id FROM {span.TABLE} WHERE id BETWEEN ? AND ?)
 """
 
 
@@ -123,29 +124,27 @@ def prune_slice(
     Returns:
         How many entries it removed, and the highest seq removed now (0 if none).
     """
-    first, head = conn.execute(
-        "SELECT (SELECT min(id) FROM session_deltas), max(id) FROM session_deltas"
-    ).fetchone()
-    if first is None or first > through:
+    first, head = span.bounds(conn)
+    if not first or first > through:
         return 0, 0
     rows = min(most.rows, most.size * (head - first + 1) // used_bytes(conn))
     last = min(through, head, first + max(rows, 1) - 1)
-    span = (first, last)
+    removed = (first, last)
     with Transaction(conn):
-        conn.execute(_KEEP_BASES, span)
-        conn.execute(_DROP_BASES, span)
-        conn.execute(_KEEP_IDS, span)
+        conn.execute(_KEEP_BASES, removed)
+        conn.execute(_DROP_BASES, removed)
+        conn.execute(_KEEP_IDS, removed)
         conn.execute(
             "DELETE FROM pruned_ids WHERE seq <= (SELECT seq FROM pruned_ids ORDER BY seq DESC LIMIT 1 OFFSET ?)",
             (keep_ids,),
         )
-        conn.execute(_COUNT_DOWN, span)
-        conn.execute(_FORGET_DELETED, span)
+        conn.execute(_COUNT_DOWN, removed)
+        conn.execute(_FORGET_DELETED, removed)
         _note(conn, first, last, receipt)
         if sign is not None:
             sign_receipt(conn, receipt.number, sign)
-        conn.execute("DELETE FROM erased_states WHERE seq BETWEEN ? AND ?", span)
-        count = conn.execute("DELETE FROM session_deltas WHERE id BETWEEN ? AND ?", span).rowcount
+        conn.execute("DELETE FROM erased_states WHERE seq BETWEEN ? AND ?", removed)
+        count = span.delete(conn, first, last)
     return count, last
 
 
@@ -157,7 +156,7 @@ def _note(conn: sqlite3.Connection, first: int, last: int, receipt: Receipt) -> 
     conn.execute(
         "INSERT INTO prunes(id, first_seq, last_seq, count, first_hash, last_hash, last_recorded_at, policy, pruned_at)"
         " SELECT ?, ?, ?, ?, a.hash, b.hash, b.created_at, ?, ?"
-        " FROM session_deltas a, session_deltas b WHERE a.id = ? AND b.id = ?"
+        f" FROM {span.TABLE} a, {span.TABLE} b WHERE a.id = ? AND b.id = ?"
         " ON CONFLICT(id) DO UPDATE SET last_seq = excluded.last_seq, count = count + excluded.count,"
         " last_hash = excluded.last_hash, last_recorded_at = excluded.last_recorded_at,"
         " pruned_at = excluded.pruned_at, bases_digest = NULL, key_id = NULL, signature = NULL",

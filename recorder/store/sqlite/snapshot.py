@@ -22,45 +22,25 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import orjson
 from loguru import logger
 
 from recorder.store.contract import SnapshotResult
-from recorder.store.sqlite import erasure
+from recorder.store.sqlite import erasure, span
 from recorder.store.sqlite.connection import Database
 from recorder.store.sqlite.files import is_gone
-from recorder.store.sqlite.history import pruned_through
 from recorder.store.sqlite.identity import KEYS, FileIdentity
 from recorder.store.sqlite.job_log import trim_runs
 from recorder.store.sqlite.receipts import Sign, signed_receipts, take_signatures, unsigned_from
 from recorder.store.sqlite.recovery.recreate import remake, small_tables
 from recorder.store.sqlite.retention import FILE_SLICE, prune_slice, receipts_after, vacuum_slice
-from recorder.store.sqlite.rows import Transaction, append_rows, get_meta, set_meta
-from recorder.store.sqlite.schema import COLUMNS
+from recorder.store.sqlite.rows import Transaction, get_meta, set_meta
 
 Result = TypeVar("Result")
 
 TRANSACTION_ROWS, TRANSACTION_BYTES = 20_000, 64 << 20
 """What one transaction on the file takes: a crash in a long snapshot loses no more than this much of its work."""
-FIRST_ROWS, SLICE_ROWS, SLICE_BYTES = 64, 500, 1 << 20
+FIRST_ROWS, SLICE_ROWS = 64, 500
 """What is read from memory at once: recording waits for it."""
-
-_BLOBS = tuple(index for index, name in enumerate(COLUMNS) if name in ("id_digest", "hash"))
-_SIZE = "ifnull(length(CAST(before_state AS BLOB)), 0) + ifnull(length(CAST(after_state AS BLOB)), 0)"
-_SLICE_END = f"""
-SELECT max(id) FROM (
-  SELECT id, sum({_SIZE}) OVER (ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
-  FROM session_deltas WHERE id > ? AND id <= ? ORDER BY id LIMIT ?) WHERE ifnull(before, 0) < {SLICE_BYTES}
-"""
-_EXPORT = (
-    "SELECT json_group_array(json_array("
-    + ",".join(f"hex({name})" if index in _BLOBS else name for index, name in enumerate(COLUMNS))
-    + ")) FROM (SELECT * FROM session_deltas WHERE id > ? AND id <= ? ORDER BY id)"
-)
-
-
-class LogBroken(Exception):
-    """Entries are missing from the log in memory: no file may say that it has them."""
 
 
 class Snapshotter:
@@ -131,7 +111,7 @@ class Snapshotter:
             rows += await self._append(target)
             on_durable()
         if rows != self.durable - before:
-            raise LogBroken(f"{rows} entries were written for seqs {before + 1} to {self.durable}")
+            raise span.LogBroken(f"{rows} entries were written for seqs {before + 1} to {self.durable}")
         await self._prune()
         await self._copy_small_tables(facts)
         # Somebody may have removed it meanwhile: SQLite writes to it all the same.
@@ -251,15 +231,15 @@ class Snapshotter:
         return await self._file.run(self._in_transaction(work))
 
     async def _append(self, target: int) -> int:
-        """Copy the next rows, up to `target` at most, in one transaction; how many. Raises `LogBroken`."""
+        """Copy the next rows, up to `target` at most, in one transaction; how many. Raises `span.LogBroken`."""
         target = min(target, self.durable + TRANSACTION_ROWS)
         cursor, size, limit, rows = self.durable, 0, FIRST_ROWS, 0
         try:
             await self._file.run(self._identity.begin)
             while cursor < target and size < TRANSACTION_BYTES:
                 after, most = cursor, limit
-                text = await self._memory.run(lambda conn: _export(conn, after, target, most))  # noqa: B023
-                count = await self._file.run(lambda conn: _import(conn, text, after))  # noqa: B023
+                text = await self._memory.run(lambda conn: span.export_slice(conn, after, target, most))  # noqa: B023
+                count = await self._file.run(lambda conn: span.import_slice(conn, text, after))  # noqa: B023
                 cursor, rows, size = after + count, rows + count, size + len(text)
                 # Never far more than fitted last time: where rows grow, few are looked at in vain.
                 limit = min(SLICE_ROWS, 2 * (cursor - after))
@@ -309,29 +289,7 @@ def _settle(conn: sqlite3.Connection) -> tuple[int, int]:
     """End a transaction that was left open; the highest seqs that the file has had, and has removed."""
     if conn.in_transaction:
         conn.execute("ROLLBACK")
-    row = conn.execute("SELECT seq FROM sqlite_sequence WHERE name = 'session_deltas'").fetchone()
-    return int(row[0]) if row else 0, pruned_through(conn)
-
-
-def _export(conn: sqlite3.Connection, after: int, target: int, limit: int) -> str:
-    end = conn.execute(_SLICE_END, (after, target, limit)).fetchone()[0]
-    if end is None:
-        raise LogBroken(f"entries {after + 1} to {target} are missing from memory")
-    return str(conn.execute(_EXPORT, (after, end)).fetchone()[0])
-
-
-def _import(conn: sqlite3.Connection, text: str, after: int) -> int:
-    """Insert the rows that follow a seq, and see that they do; how many they are."""
-    rows = orjson.loads(text)
-    if [row[0] for row in rows] != list(range(after + 1, after + 1 + len(rows))):
-        raise LogBroken(f"entries between seq {after} and seq {rows[-1][0]} are missing from memory")
-    values: list[Any] = []
-    for row in rows:
-        for index in _BLOBS:
-            row[index] = bytes.fromhex(row[index]) if row[index] else None
-        values += row
-    append_rows(conn, values, rows[0][0], rows[-1][0])
-    return len(rows)
+    return span.given(conn), span.pruned_through(conn)
 
 
 def _last_run(conn: sqlite3.Connection) -> int:

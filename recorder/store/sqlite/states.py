@@ -8,8 +8,9 @@ from collections.abc import Callable
 from recorder.core.errors import Pruned, RecorderError
 from recorder.core.session_filter import Sessions
 from recorder.store.contract import Guarantee, Health, SessionRow, StateRow
+from recorder.store.sqlite import span
 from recorder.store.sqlite.connection import Database
-from recorder.store.sqlite.history import is_among, pruned_through
+from recorder.store.sqlite.history import is_among
 from recorder.store.sqlite.rows import Transaction, rebuild_states
 
 LOAD_ROWS = 2000
@@ -34,7 +35,7 @@ class SqliteStateStore:
             order="sessions by their last seq, latest first",
             durability="that of the events it is made from",
             loss_window_ms=0,
-            rebuilds="session_deltas and session_bases",
+            rebuilds=f"{span.TABLE} and session_bases",
         )
 
     async def sessions(
@@ -114,8 +115,9 @@ class SqliteStateStore:
         """Whether the cache ends where the log ends."""
 
         def work(conn: sqlite3.Connection) -> tuple[int, int]:
-            log = conn.execute("SELECT max(id) FROM session_deltas").fetchone()[0] or 0
-            return log, conn.execute("SELECT max(seq) FROM session_states").fetchone()[0] or 0
+            return span.bounds(conn)[1], conn.execute("SELECT max(seq) FROM session_states").fetchone()[
+                0
+            ] or 0
 
         try:
             log, states = await self._database.run(work)
@@ -133,7 +135,7 @@ class SqliteStateStore:
         return await self._database.run(
             lambda conn: conn.execute(
                 "SELECT s.session_id, s.seq, coalesce(d.after_state, b.state) AS latest FROM session_states s"
-                " LEFT JOIN session_deltas d ON d.id = s.seq"
+                f" LEFT JOIN {span.TABLE} d ON d.id = s.seq"
                 " LEFT JOIN session_bases b ON b.session_id = s.session_id"
                 " WHERE s.session_id > ? AND s.deleted = 0 AND latest IS NOT NULL ORDER BY s.session_id LIMIT ?",
                 (after, LOAD_ROWS),
@@ -146,11 +148,11 @@ def _among(sessions: Sessions) -> tuple[str, list[object]]:
 
 
 def _state(conn: sqlite3.Connection, session_id: str, at: int) -> StateRow | None:
-    gone = pruned_through(conn)
+    gone = span.pruned_through(conn)
     if at < gone:
         raise Pruned(f"what was at seq {at} has been pruned", hint=f"states are known from seq {gone} on")
     row = conn.execute(
-        "SELECT id, after_state, delta_type FROM session_deltas WHERE session_id = ? AND id <= ?"
+        f"SELECT id, after_state, delta_type FROM {span.TABLE} WHERE session_id = ? AND id <= ?"
         " ORDER BY id DESC LIMIT 1",
         (session_id, at),
     ).fetchone()

@@ -29,7 +29,7 @@ from recorder.core.session_filter import Sessions
 from recorder.core.statements import Adoption, ErasureReceipt, Head, Signed
 from recorder.core.timestamps import format_ms
 from recorder.store.contract import Guarantee, Health, JobRun, Loaded, Piece, Query, Receipts, SnapshotResult
-from recorder.store.sqlite import erasure, files, retention
+from recorder.store.sqlite import erasure, files, retention, span
 from recorder.store.sqlite.commit_log import CommitLog, segment_files
 from recorder.store.sqlite.connection import Database, open_memory
 from recorder.store.sqlite.history import HistoryReader
@@ -56,7 +56,7 @@ from recorder.store.sqlite.recovery.open import Opening
 from recorder.store.sqlite.recovery.replay import replay
 from recorder.store.sqlite.recovery.salvage import Loss, give_up_rest
 from recorder.store.sqlite.rows import get_meta, set_meta
-from recorder.store.sqlite.snapshot import LogBroken, Snapshotter
+from recorder.store.sqlite.snapshot import Snapshotter
 from recorder.store.sqlite.states import LOAD_ROWS, SqliteStateStore
 from recorder.store.sqlite.trust import Unverified, unverified
 from recorder.store.sqlite.writer import Writer
@@ -422,12 +422,10 @@ class SqliteStore:
         if self.failure is not None:
             return Health(False, f"recording failed: {self.failure}")
         try:
-            kept = await self._memory.run(
-                lambda conn: conn.execute("SELECT max(id), min(id) FROM session_deltas").fetchone()
-            )
+            oldest, head = await self._memory.run(span.bounds)
         except (sqlite3.Error, RecorderError) as error:
             return Health(False, f"{type(error).__name__}: {error}")
-        return Health(True, details={"head": kept[0] or 0, "oldest": kept[1] or 0, "waiting": self.waiting})
+        return Health(True, details={"head": head, "oldest": oldest, "waiting": self.waiting})
 
     # Upkeep
 
@@ -453,7 +451,7 @@ class SqliteStore:
             await self._commits.forget(self.on_file)
             if is_clean:
                 await self._file.run(lambda conn: self._identity.write_beside())
-        except LogBroken as error:
+        except span.LogBroken as error:
             self._writer.fail(str(error))
             raise StoreError(
                 str(error), hint="restart the recorder: it goes on from what is on disk"
@@ -495,15 +493,7 @@ class SqliteStore:
 
         Among them are the last ids of what was pruned.
         """
-        return await self._memory.run(
-            lambda conn: conn.execute(
-                "SELECT * FROM (SELECT * FROM (SELECT delta_id, seq, id_digest FROM pruned_ids WHERE seq > :after"
-                " ORDER BY seq LIMIT :most) UNION ALL SELECT * FROM (SELECT delta_id, id, id_digest"
-                " FROM session_deltas WHERE delta_id IS NOT NULL AND id > :after ORDER BY id LIMIT :most))"
-                " ORDER BY 2 LIMIT :most",
-                {"after": after, "most": LOAD_ROWS},
-            ).fetchall()
-        )
+        return await self._memory.run(lambda conn: span.ids(conn, after, LOAD_ROWS))
 
     async def head(self) -> Signed[Head] | None:
         """Where the recording ends now, signed; None where nothing is signed."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from recorder.auth.signing import is_signed
 from recorder.core.chain import GENESIS
 from recorder.core.statements import Head, Signed, statement_bytes
-from recorder.store.sqlite import schema
+from recorder.store.sqlite import span
 from recorder.store.sqlite.receipts import (
     digest_of_bases,
     end_of,
@@ -91,10 +91,7 @@ def _head_damage(conn: sqlite3.Connection, head: Signed[Head], end: tuple[int, b
         return f"the last signed head (seq {said.seq}) is not what was signed"
     if said.seq > end[0]:
         return f"the last signed head says {said.seq}, and it ends at {end[0]}"
-    row = conn.execute(
-        "SELECT hash FROM session_deltas WHERE id = ?1 UNION ALL SELECT last_hash FROM prunes WHERE last_seq = ?1",
-        (said.seq,),
-    ).fetchone()
+    row = span.stored_hash(conn, said.seq)
     if said.seq and row is not None and row[0] != said.hash:
         return f"the last signed head has another hash at seq {said.seq}: what is there was rewritten"
     if conn.execute("SELECT 1 FROM epochs WHERE epoch = ?", (said.epoch,)).fetchone() is None:
@@ -120,8 +117,7 @@ def _receipt_damage(conn: sqlite3.Connection, trusted: frozenset[str]) -> str | 
             return "the last receipt of a prune is not what was signed"
         if last.said.bases_digest is not None and last.said.bases_digest != digest_of_bases(conn):
             return "the states or ids kept of what was pruned are not those that the last receipt sealed"
-    columns = ",".join(schema.COLUMNS)
-    row = conn.execute(f"SELECT {columns} FROM session_deltas ORDER BY id LIMIT 1").fetchone()
+    row = span.rows(conn, 0, 1).fetchone()
     if row is None:
         return None
     erased = erased_digests(conn, last.said.last_seq)

@@ -22,7 +22,8 @@ from recorder.core.delta import Entry
 from recorder.core.errors import Closed, OutOfMemory, StoreError
 from recorder.store.sqlite.commit_log import CommitLog, NotCut
 from recorder.store.sqlite.connection import Database
-from recorder.store.sqlite.rows import Transaction, append_entries
+from recorder.store.sqlite.rows import Transaction
+from recorder.store.sqlite.span import append_entries
 
 GROUP_ROWS = 2048
 """The most entries of one transaction: a reader waits for its turn no longer than this takes."""

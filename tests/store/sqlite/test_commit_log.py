@@ -30,7 +30,7 @@ from recorder.store.sqlite.commit_log import (
     _record,
     segment_files,
 )
-from recorder.store.sqlite.rows import WIDTH, flat
+from recorder.store.sqlite.span import WIDTH, flat
 from tests.support.store import Feeder
 
 

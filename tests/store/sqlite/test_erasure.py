@@ -24,7 +24,7 @@ from recorder.store.sqlite import erasure, retention, schema
 from recorder.store.sqlite.connection import connect_file, connect_sqlite
 from recorder.store.sqlite.receipts import signer
 from recorder.store.sqlite.recovery import check as checking
-from recorder.store.sqlite.rows import append_rows
+from recorder.store.sqlite.span import append_rows
 from recorder.store.sqlite.store import SqliteStore
 from recorder.verify.file import verify_file
 from recorder.verify.report import Level

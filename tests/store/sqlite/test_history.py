@@ -15,7 +15,7 @@ import pytest
 from recorder.core.clock import FakeClock
 from recorder.core.errors import Pruned
 from recorder.store.contract import Query
-from recorder.store.sqlite import history, schema
+from recorder.store.sqlite import history, schema, span
 from recorder.wire.events import delta_frame
 from tests.support.store import Opened, opened
 
@@ -122,8 +122,8 @@ def test_no_slice_scans_or_sorts_the_whole_log(conn: sqlite3.Connection) -> None
 def test_times_of_recording_are_found_by_their_index(conn: sqlite3.Connection) -> None:
     seen: list[str] = []
     conn.set_trace_callback(seen.append)
-    history._first_at(conn, "x")
-    history._last_at(conn, "x")
+    span.first_at(conn, "x")
+    span.last_at(conn, "x")
     conn.set_trace_callback(None)
     for sql in seen:
         (step,) = [row[3] for row in conn.execute(f"EXPLAIN QUERY PLAN {sql}")]

@@ -19,7 +19,8 @@ from recorder.engine.session_states import CurrentStates
 from recorder.store.sqlite import retention, schema
 from recorder.store.sqlite.connection import connect_sqlite
 from recorder.store.sqlite.retention import Receipt, Slice
-from recorder.store.sqlite.rows import Transaction, append_rows
+from recorder.store.sqlite.rows import Transaction
+from recorder.store.sqlite.span import append_rows
 from tests.support.store import Feeder, columns_of, typed_dump
 
 ALL = Slice(1_000_000, 1 << 40)

@@ -13,14 +13,8 @@ from recorder.engine.sequencer import Sequencer
 from recorder.engine.session_states import CurrentStates
 from recorder.store.sqlite import schema
 from recorder.store.sqlite.connection import connect_sqlite
-from recorder.store.sqlite.rows import (
-    Transaction,
-    append_entries,
-    append_rows,
-    get_meta,
-    rebuild_states,
-    set_meta,
-)
+from recorder.store.sqlite.rows import Transaction, get_meta, rebuild_states, set_meta
+from recorder.store.sqlite.span import append_entries, append_rows
 from tests.support.store import Feeder, columns_of
 
 
@@ -86,10 +80,10 @@ def test_states_follow_across_transactions(conn: sqlite3.Connection, feeder: Fee
 
 
 def test_touching_the_states_looks_at_the_new_rows_alone(conn: sqlite3.Connection, feeder: Feeder) -> None:
-    from recorder.store.sqlite import rows
+    from recorder.store.sqlite import span
 
     append(conn, feeder, 10)
-    plan = [row[3] for row in conn.execute(f"EXPLAIN QUERY PLAN {rows._TOUCH_STATES}", (5, 6))]
+    plan = [row[3] for row in conn.execute(f"EXPLAIN QUERY PLAN {span._TOUCH_STATES}", (5, 6))]
     assert plan[0] == "SEARCH session_deltas USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"
 
 

@@ -19,7 +19,7 @@ from recorder.engine.session_states import CurrentStates
 from recorder.store.sqlite import schema
 from recorder.store.sqlite import writer as writer_module
 from recorder.store.sqlite.connection import Database, open_memory
-from recorder.store.sqlite.rows import append_entries
+from recorder.store.sqlite.span import append_entries
 from recorder.store.sqlite.writer import GROUP_ROWS, Writer
 from tests.support.store import Feeder, columns_of
 

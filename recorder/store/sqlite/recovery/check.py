@@ -15,8 +15,7 @@ from typing import Any
 
 from recorder.core.chain import GENESIS, digest, link
 from recorder.core.errors import StoreDamaged
-from recorder.store.sqlite import migrations, schema
-from recorder.store.sqlite.history import pruned_through
+from recorder.store.sqlite import migrations, schema, span
 
 TAIL = 1000
 """How many of the last entries have their links checked."""
@@ -32,7 +31,7 @@ def check(conn: sqlite3.Connection) -> None:
         StoreDamaged: What is wrong first.
         sqlite3.Error: It can't be read.
     """
-    damage = _pages(conn) or _definitions(conn) or _span(conn) or _tail(conn)
+    damage = _pages(conn) or _definitions(conn) or span.gap(conn) or _tail(conn)
     if damage is not None:
         raise StoreDamaged(damage)
 
@@ -42,10 +41,10 @@ def states_fit(conn: sqlite3.Connection) -> bool:
     counted, seq = conn.execute(
         "SELECT ifnull(sum(count), 0), ifnull(max(seq), 0) FROM session_states"
     ).fetchone()
-    kept, last = conn.execute("SELECT count(*), max(id) FROM session_deltas").fetchone()
+    has = span.extent(conn)
     sessions = conn.execute("SELECT count(*) FROM session_states").fetchone()
     told = conn.execute("SELECT value FROM counters WHERE name = 'sessions'").fetchone()
-    return bool(counted == kept and (last is None or seq == last) and sessions == told)
+    return bool(counted == has.count and (not has.count or seq == has.last) and sessions == told)
 
 
 def erased_digests(conn: sqlite3.Connection, after: int = 0) -> Erased:
@@ -60,7 +59,7 @@ def break_in(rows: Iterable[Sequence[Any]], head: int, previous: bytes, erased: 
     """Where rows (all columns, in order) do not follow what is before them, in words; None where they do.
 
     Args:
-        rows: Of session_deltas.
+        rows: Of the log.
         head, previous: The seq before the first, and the chain's hash there.
         erased: The digests of states that are not there any more.
     """
@@ -117,32 +116,7 @@ def _definitions(conn: sqlite3.Connection) -> str | None:
     return f"there is a trigger that is not ours: {min(more)}" if more else None
 
 
-def _span(conn: sqlite3.Connection) -> str | None:
-    """Whether the log is gapless from what retention removed to the last number that was given."""
-    pruned = pruned_through(conn)
-    given = (
-        conn.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'session_deltas'").fetchone()[0] or 0
-    )
-    count, first, last = conn.execute("SELECT count(*), min(id), max(id) FROM session_deltas").fetchone()
-    if not count:
-        first, last = pruned + 1, pruned
-    if first <= pruned:
-        return f"entry {first} is there, though everything up to {pruned} was pruned"
-    if first > pruned + 1:
-        return f"entries {pruned + 1} to {first - 1} are missing"
-    if last < given:
-        return f"entries {last + 1} to {given} are missing"
-    return None if count == last - pruned else f"{last - pruned - count} entries before {last} are missing"
-
-
 def _tail(conn: sqlite3.Connection) -> str | None:
-    last = conn.execute("SELECT max(id) FROM session_deltas").fetchone()[0] or 0
-    head = max(last - TAIL, pruned_through(conn))
-    previous = conn.execute(
-        "SELECT hash FROM session_deltas WHERE id = ?1 UNION ALL"
-        " SELECT last_hash FROM prunes WHERE last_seq = ?1 LIMIT 1",
-        (head,),
-    ).fetchone() or (None,)
-    names = ",".join(schema.COLUMNS)
-    rows = conn.execute(f"SELECT {names} FROM session_deltas WHERE id > ? ORDER BY id", (head,))
-    return break_in(rows, head, previous[0] or GENESIS, erased_digests(conn, head))
+    head = max(span.bounds(conn)[1] - TAIL, span.pruned_through(conn))
+    previous = span.hash_at(conn, head) or GENESIS
+    return break_in(span.rows(conn, head), head, previous, erased_digests(conn, head))

@@ -15,8 +15,8 @@ from recorder.core.errors import Closed
 from recorder.core.position import new_epoch
 from recorder.core.timestamps import format_ms
 from recorder.store.contract import Loaded
+from recorder.store.sqlite import span
 from recorder.store.sqlite.connection import Database
-from recorder.store.sqlite.history import pruned_through
 from recorder.store.sqlite.rows import Transaction, get_meta, set_meta
 
 LOAD_PAGES = 8192
@@ -68,18 +68,13 @@ def facts(conn: sqlite3.Connection, now_ms: int, reason: str | None) -> Loaded:
         reason: Why a new epoch begins; None where the old one goes on.
     """
     meta = get_meta(conn)
-    pruned = pruned_through(conn)
-    sequence = conn.execute("SELECT seq FROM sqlite_sequence WHERE name = 'session_deltas'").fetchone()
-    last = conn.execute("SELECT id, hash, created_at FROM session_deltas ORDER BY id DESC LIMIT 1").fetchone()
-    if last is None:
-        last = conn.execute(
-            "SELECT last_seq, last_hash, last_recorded_at FROM prunes ORDER BY id DESC LIMIT 1"
-        ).fetchone() or (0, None, "")
-    head = max(last[0], sequence[0] if sequence else 0)
+    pruned = span.pruned_through(conn)
+    last, last_hash, last_recorded_at = span.end(conn)
+    head = max(last, span.given(conn))
     previous = meta.get("epoch")
     epoch = previous if reason is None and previous is not None else new_epoch(now_ms, previous)
     count = head - pruned if head > pruned else 0
-    return Loaded(epoch, head, pruned, count, last[1] or GENESIS, last[2], meta)
+    return Loaded(epoch, head, pruned, count, last_hash or GENESIS, last_recorded_at, meta)
 
 
 @dataclass(frozen=True, slots=True)

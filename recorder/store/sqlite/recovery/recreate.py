@@ -11,9 +11,9 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+from recorder.store.sqlite import span
 from recorder.store.sqlite.connection import Database
 from recorder.store.sqlite.files import DIRECTORY_MODE, publish
-from recorder.store.sqlite.history import pruned_through
 from recorder.store.sqlite.identity import FileIdentity
 from recorder.store.sqlite.rows import Transaction, rebuild_states
 
@@ -67,9 +67,7 @@ def remake(path: Path, tables: Tables, meta: dict[str, str], identity: FileIdent
                 for row in rows:
                     conn.execute(f"INSERT INTO {table} VALUES ({','.join('?' * len(row))})", row)
             rebuild_states(conn)
-            conn.execute(
-                "INSERT INTO sqlite_sequence(name, seq) VALUES ('session_deltas', ?)", (pruned_through(conn),)
-            )
+            span.set_given(conn, span.pruned_through(conn))
             identity.stamp(conn, meta)
 
     # The directory may have gone with it, and a journal have stayed: it is not the new file's.

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from recorder.core.chain import GENESIS, digest, link
+from recorder.store.sqlite import span
 from recorder.store.sqlite.commit_log import SegmentFile, SegmentReader, segment_files
-from recorder.store.sqlite.history import pruned_through
-from recorder.store.sqlite.rows import WIDTH, Transaction, append_rows
+from recorder.store.sqlite.rows import Transaction
+from recorder.store.sqlite.span import WIDTH, append_rows
 
 
 @dataclass(slots=True)
@@ -71,11 +72,8 @@ def replay(conn: sqlite3.Connection, database: Path) -> Replayed:
 
 def end_of_log(conn: sqlite3.Connection) -> tuple[int, bytes]:
     """The highest seq in the database, and the chain's hash there."""
-    row = conn.execute("SELECT id, hash FROM session_deltas ORDER BY id DESC LIMIT 1").fetchone()
-    if row is None:
-        row = conn.execute("SELECT last_seq, last_hash FROM prunes ORDER BY id DESC LIMIT 1").fetchone()
-    head, previous = row or (0, None)
-    return max(head, pruned_through(conn)), previous or GENESIS
+    head, previous, _ = span.end(conn)
+    return head, previous or GENESIS
 
 
 def _rows(values: Sequence[Any], head: int) -> Iterator[Sequence[Any]]:

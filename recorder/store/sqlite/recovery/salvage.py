@@ -22,7 +22,7 @@ from loguru import logger
 
 from recorder.core.chain import GENESIS
 from recorder.core.timestamps import format_ms
-from recorder.store.sqlite import schema
+from recorder.store.sqlite import schema, span
 from recorder.store.sqlite.connection import connect_sqlite
 from recorder.store.sqlite.files import publish
 from recorder.store.sqlite.recovery import backups as aside
@@ -30,15 +30,8 @@ from recorder.store.sqlite.recovery.check import Erased, break_in, erased_digest
 from recorder.store.sqlite.recovery.journal import played_back
 from recorder.store.sqlite.recovery.replay import Replayed, end_of_log
 from recorder.store.sqlite.retention import Receipt, Slice, prune_slice
-from recorder.store.sqlite.rows import (
-    LARGEST,
-    Transaction,
-    append_rows,
-    get_meta,
-    is_row,
-    rebuild_states,
-    set_meta,
-)
+from recorder.store.sqlite.rows import Transaction, get_meta, rebuild_states, set_meta
+from recorder.store.sqlite.span import LARGEST, append_rows, is_row
 
 POLICY = "lost with a damaged file"
 """What the receipt says of a beginning that is gone."""
@@ -55,11 +48,11 @@ _SMALL = (
     "meta",
 )
 """Saved row by row, before the log."""
-_NUMBERS = (
-    "SELECT max(seq) FROM sqlite_sequence WHERE name = 'session_deltas'",
-    "SELECT max(last_seq) FROM prunes",
-    "SELECT max(seq) FROM session_states",
-    "SELECT max(id) FROM session_deltas",
+_NUMBERS: tuple[Callable[[sqlite3.Connection], int | None], ...] = (
+    span.given,
+    lambda conn: conn.execute("SELECT max(last_seq) FROM prunes").fetchone()[0],
+    lambda conn: conn.execute("SELECT max(seq) FROM session_states").fetchone()[0],
+    lambda conn: span.bounds(conn)[1],
 )
 """Each tells of numbers that have been given."""
 
@@ -249,7 +242,7 @@ class _Saving:
         lost = []
         if self._first > self._pruned + 1:
             lost.append((self._pruned + 1, self._first - 1))
-        given = max((self._tried(sql) or 0 for sql in _NUMBERS), default=0)
+        given = max(self._tried(number) or 0 for number in _NUMBERS)
         if given > self._last:
             lost.append((self._last + 1, given))
         saved = self._last - self._first + 1
@@ -285,9 +278,8 @@ class _Saving:
 
     def _verified(self, previous: bytes, erased: Erased) -> Iterator[tuple[Any, ...]]:
         """The entries from the first kept on, as long as they can be read and follow."""
-        sql = f"SELECT {','.join(schema.COLUMNS)} FROM session_deltas WHERE id > ? ORDER BY id"
         head = self._pruned
-        for row in self._readable(sql, head):
+        for row in self._readable(head):
             if not is_row(row):
                 return
             if head == self._pruned and row[0] > head + 1:
@@ -298,10 +290,10 @@ class _Saving:
             head, previous = row[0], row[-1] or GENESIS
             yield row
 
-    def _readable(self, sql: str, after: int) -> Iterator[tuple[Any, ...]]:
+    def _readable(self, after: int) -> Iterator[tuple[Any, ...]]:
         """Yield rows of the source up to where the damage is in the way."""
         try:
-            yield from self._source.execute(sql, (after,))
+            yield from span.rows(self._source, after)
         except sqlite3.Error as error:
             _check_is_damage(error)
 
@@ -328,8 +320,7 @@ class _Saving:
             target.execute(f"DELETE FROM {table} WHERE seq > ?", (self._last,))
         rebuild_states(target)
         # Where nothing of the log was saved no row has told the table its number.
-        target.execute("DELETE FROM sqlite_sequence WHERE name = 'session_deltas'")
-        target.execute("INSERT INTO sqlite_sequence(name, seq) VALUES ('session_deltas', ?)", (self._last,))
+        span.set_given(target, self._last)
         facts = {"clean": "0", "durability": "snapshot"}
         newest = target.execute("SELECT max(epoch) FROM epochs").fetchone()[0]
         if newest is not None and newest > get_meta(target).get("epoch", ""):
@@ -339,11 +330,9 @@ class _Saving:
     def _readable_beyond(self) -> int:
         """Entries behind the last one saved that can be found: from there on, and from the end backwards."""
         seen = 0
-        for order in ("ASC", "DESC"):
+        for descending in (False, True):
             try:
-                for _ in self._source.execute(
-                    f"SELECT id FROM session_deltas WHERE id > ? ORDER BY id {order}", (self._last,)
-                ):
+                for _ in span.seqs(self._source, self._last, descending=descending):
                     seen += 1
             except sqlite3.Error as error:
                 _check_is_damage(error)
@@ -359,8 +348,8 @@ class _Saving:
     def _source_columns(self, table: str) -> list[str]:
         return _attempt(lambda: _columns(self._source, table)) or []
 
-    def _tried(self, sql: str) -> int | None:
-        found = _attempt(lambda: self._source.execute(sql).fetchone()[0])
+    def _tried(self, number: Callable[[sqlite3.Connection], int | None]) -> int | None:
+        found = _attempt(lambda: number(self._source))
         return found if isinstance(found, int) else None
 
 
