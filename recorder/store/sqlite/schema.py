@@ -122,6 +122,21 @@ CREATE TRIGGER session_states_out AFTER DELETE ON session_states
 BEGIN UPDATE counters SET value = value - 1 WHERE name = 'sessions'; END;
 """
 
+SMALL_TABLES = (
+    "epochs",
+    "prunes",
+    "erasures",
+    "erased_states",
+    "session_bases",
+    "pruned_ids",
+    "heads",
+    "job_runs",
+    "meta",
+)
+"""The authoritative tables beside the log: whoever makes a file anew takes over each of them, row by row."""
+DERIVED_TABLES = ("session_states", "counters")
+"""Those that are made from the others."""
+
 COLUMNS = (
     "id",
     "session_id",

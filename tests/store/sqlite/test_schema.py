@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
-from recorder.store.sqlite import schema
+from recorder.store.sqlite import schema, span
 
 SPECIFIED = [
     ("id", "INTEGER", 0, 1),
@@ -75,3 +76,15 @@ def test_sessions_are_counted_as_they_come_and_go(conn: sqlite3.Connection) -> N
     assert counted() == 2
     conn.execute("DELETE FROM session_states")
     assert counted() == 0
+
+
+def test_every_table_is_the_log_or_small_or_derived() -> None:
+    """What a new table is decides whether a file that is made anew has it."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as conn:
+        schema.create(conn)
+        found = {
+            name
+            for (name,) in conn.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            if not name.startswith("sqlite_")
+        }
+    assert found == {span.TABLE, *schema.SMALL_TABLES, *schema.DERIVED_TABLES}

@@ -11,7 +11,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from recorder.store.sqlite import span
+from recorder.store.sqlite import schema, span
 from recorder.store.sqlite.connection import Database
 from recorder.store.sqlite.files import DIRECTORY_MODE, publish
 from recorder.store.sqlite.identity import FileIdentity
@@ -20,16 +20,8 @@ from recorder.store.sqlite.rows import Transaction, rebuild_states
 SLICE_ROWS = 1000
 """Read from memory at once: recording waits for it."""
 
-_TABLES = (
-    "epochs",
-    "prunes",
-    "erasures",
-    "erased_states",
-    "session_bases",
-    "pruned_ids",
-    "heads",
-    "job_runs",
-)
+_TABLES = tuple(name for name in schema.SMALL_TABLES if name != "meta")
+"""Facts are written apart: the new file has some of its own."""
 
 Tables = dict[str, list[tuple[Any, ...]]]
 

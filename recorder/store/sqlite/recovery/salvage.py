@@ -36,18 +36,6 @@ from recorder.store.sqlite.span import LARGEST, append_rows, is_row
 POLICY = "lost with a damaged file"
 """What the receipt says of a beginning that is gone."""
 
-_SMALL = (
-    "epochs",
-    "prunes",
-    "erasures",
-    "erased_states",
-    "session_bases",
-    "pruned_ids",
-    "heads",
-    "job_runs",
-    "meta",
-)
-"""Saved row by row, before the log."""
 _NUMBERS: tuple[Callable[[sqlite3.Connection], int | None], ...] = (
     span.given,
     lambda conn: conn.execute("SELECT max(last_seq) FROM prunes").fetchone()[0],
@@ -213,7 +201,7 @@ class _Saving:
 
     def save(self, target: sqlite3.Connection) -> None:
         """Fill a new database."""
-        for table in _SMALL:
+        for table in schema.SMALL_TABLES:
             with Transaction(target):
                 self._copy(target, table)
         cut = target.execute("SELECT last_seq, last_hash FROM prunes ORDER BY id DESC LIMIT 1").fetchone()
