@@ -20,8 +20,8 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from starlette.datastructures import QueryParams
 
-from recorder.core import json_pointer as pointer
 from recorder.core.errors import BadSubscription, InvalidCursor, InvalidQuery
+from recorder.core.json_patch import Steps, parse_pointer
 from recorder.core.timestamps import normalise
 from recorder.store.contract import Query
 from recorder.wire.subscribe import check_sessions, check_types
@@ -219,11 +219,11 @@ def parse_time(text: str, name: str, hint: str | None = None) -> str:
         raise InvalidQuery(f"{name}: {text[:60]!r}: {error}", hint=hint, place=name) from None
 
 
-def parse_path(values: list[str] | None) -> tuple[str, pointer.Steps]:
+def parse_path(values: list[str] | None) -> tuple[str, Steps]:
     """Return a place in a state, as given and taken apart; the whole state by default. Raises InvalidQuery."""
     text = "" if values is None else values[0]
     try:
-        return text, pointer.parse(text)
+        return text, parse_pointer(text)
     except ValueError as error:
         raise InvalidQuery(f"path: {text[:80]!r}: {error}", place="path") from None
 

@@ -24,13 +24,12 @@ from recorder.cli.history import PAGE, TYPE_STYLES, change_of, pages, time_cell
 from recorder.cli.http import DEFAULT_URL, OptionalUrl, Remote, not_a_recorder
 from recorder.cli.options import HELP, Filters, JsonOption, moment
 from recorder.core import json_changes
-from recorder.core import json_pointer as pointer
 from recorder.core import json_text as jsontext
 from recorder.core.clock import SystemClock
 from recorder.core.delta import DELETED
 from recorder.core.errors import InvalidQuery, NotFound
 from recorder.core.json_blame import Blame
-from recorder.core.json_patch import Inexpressible, json_patch, merge_patch
+from recorder.core.json_patch import Inexpressible, json_patch, merge_patch, parse_pointer
 from recorder.core.position import MAX_SEQ
 from recorder.core.timestamps import parse_ms
 from recorder.wire.export import ExportRow
@@ -284,7 +283,7 @@ def _touches_of(remote: Remote, session: str, path: str, limit: int) -> Iterator
 
 def _touches_in(conn: sqlite3.Connection, session: str, path: str) -> Iterator[bytes]:
     try:
-        walk = Blame[ExportRow](pointer.parse(path))
+        walk = Blame[ExportRow](parse_pointer(path))
     except ValueError as error:
         raise InvalidQuery(f"PATH: {path[:80]!r}: {error}") from None
     rows = dbfile.rows(conn, Filters((session,)), descending=True)

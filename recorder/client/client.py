@@ -12,11 +12,10 @@ from typing import Any, Literal, Self
 from recorder.client.address import parse_address
 from recorder.client.connection import Dialer, Token
 from recorder.client.encode import Publishable, encode_frame, raw_frame
-from recorder.client.events import Ack, Delta
+from recorder.client.events import Ack, Delta, decode_value
 from recorder.client.freshness import Freshness, worst
 from recorder.client.options import ClientOptions
 from recorder.client.publisher import Publisher
-from recorder.client.rawjson import decode_value
 from recorder.client.reading import Order, Point, Reader, SessionInfo, SessionState, Touch, filters
 from recorder.client.subscription import Subscription, Wanted
 from recorder.core.errors import BadSubscription, ClientError, Closed

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from recorder.client.rawjson import members
+from recorder.core.json_text import scan_members
 
 ABSENT = msgspec.Raw(b"null")
 """The state where there is none: `null` and left out mean the same."""
@@ -184,7 +184,7 @@ def state_text(raw: msgspec.Raw) -> bytes | None:
 def _decode_slowly(data: bytes, refusal: Exception) -> Wire | None:
     """For what msgspec refused: an unknown event, a lone surrogate in a state, or something broken."""
     try:
-        fields = members(data.decode())
+        fields = dict(scan_members(data.decode()))
         event = msgspec.json.decode(fields.get("event", "null"))
         if isinstance(event, str) and event not in _KNOWN:
             return None
@@ -202,7 +202,7 @@ def _decode_slowly(data: bytes, refusal: Exception) -> Wire | None:
 
 
 def _delta(fields: dict[str, str]) -> Wire:
-    envelope = members(fields.get("delta", "null"))
+    envelope = dict(scan_members(fields.get("delta", "null")))
     states = {name: msgspec.Raw(envelope.pop(name, "null").encode()) for name in _STATES}
     wire = _decoder.decode(_join({**fields, "delta": _join(envelope)}))
     assert isinstance(wire, DeltaWire)

@@ -22,9 +22,9 @@ from typing import Any
 import msgspec
 import orjson
 
-from recorder.client.rawjson import check_value
+from recorder.core import json_text
 from recorder.core.errors import ClientError
-from recorder.core.json_pointer import escape
+from recorder.core.json_patch import escape
 
 _FIELDS = {"type": "type", "sessionId": "session_id", "before": "before", "after": "after"} | {
     name: name for name in ("timestamp", "id")
@@ -270,7 +270,7 @@ def _raw_text(raw: RawJson | msgspec.Raw) -> bytes:
     given = raw.text if isinstance(raw, RawJson) else bytes(raw)
     text = given.encode() if isinstance(given, str) else bytes(given)
     try:
-        check_value(text)
+        json_text.check(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"the raw text is not one JSON value: {error}") from None
     return text

@@ -7,11 +7,46 @@ with a fraction is a float, so its exact spelling is in the text alone. Nothing 
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
-from recorder.client.rawjson import decode_value
+import msgspec
+
+from recorder.core import json_text
+from recorder.core.errors import ClientError
 from recorder.core.position import Position
+
+_any = msgspec.json.Decoder()
+_reader = json.JSONDecoder(parse_constant=json_text.no_constant)
+
+
+def decode_value(text: bytes) -> Any:
+    """Decode a JSON value to Python objects; whole numbers exact, lone surrogate escapes as lone surrogates.
+
+    Args:
+        text: JSON text, UTF-8.
+
+    Raises:
+        ClientError: It is not JSON, or Python cannot hold it.
+    """
+    try:
+        return _any.decode(text)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return _decode_slowly(text)
+
+
+def _decode_slowly(text: bytes) -> Any:
+    try:
+        return _reader.decode(text.decode())
+    except RecursionError:
+        raise ClientError(
+            "the state is nested too deeply for Python", hint="its text can still be used"
+        ) from None
+    except ValueError as error:
+        raise ClientError(
+            f"the state cannot be decoded: {error}", hint="its text can still be used"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)

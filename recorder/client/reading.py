@@ -16,10 +16,9 @@ from urllib.parse import quote
 
 from recorder.client.connection import Dialer, Unreachable
 from recorder.client.decode import DeltaWire, Violation, decode
-from recorder.client.events import Delta
+from recorder.client.events import Delta, decode_value
 from recorder.client.failures import TokenRefused
 from recorder.client.options import ClientOptions
-from recorder.client.rawjson import decode_value
 from recorder.client.resume import delta_of
 from recorder.core import json_text
 from recorder.core.errors import BY_CODE, BadSubscription, ClientError, Closed, Unavailable

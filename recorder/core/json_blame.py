@@ -12,9 +12,8 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import orjson
 
-from recorder.core import json_pointer as pointer
 from recorder.core.delta import DELETED
-from recorder.core.json_patch import same
+from recorder.core.json_patch import Steps, find, same
 
 
 class Row(Protocol):
@@ -91,10 +90,10 @@ class Blame(Generic[R]):
     """A walk back through one session's deltas.
 
     Args:
-        steps: The place (`pointer.parse`).
+        steps: The place (`parse_pointer`).
     """
 
-    def __init__(self, steps: pointer.Steps) -> None:
+    def __init__(self, steps: Steps) -> None:
         self._steps = steps
         self._newer: tuple[R, bytes | None] | None = None  # not judged yet, with its value
         self.erased = False  # whether the walk ended at a state whose content was erased
@@ -133,4 +132,4 @@ class Blame(Generic[R]):
         return Touch(self._newer[0], value, self._newer[1])
 
     def _value(self, state: str | None) -> bytes | None:
-        return None if state is None else pointer.find(state.encode(), self._steps)
+        return None if state is None else find(state.encode(), self._steps)

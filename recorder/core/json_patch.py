@@ -1,4 +1,5 @@
-"""What changed between two JSON texts: as a JSON Patch (RFC 6902), or as a merge patch (RFC 7396).
+"""What changed between two JSON texts, as a JSON Patch (RFC 6902) or a merge patch (RFC 7396); and places in them, as
+JSON Pointers (RFC 6901).
 
 It works on texts and never decodes a number, so every value in a patch has the digits that were published. Equal parts
 are passed over by their bytes, so the cost follows what differs and how deep it lies. Numbers are the same where they
@@ -16,13 +17,19 @@ many times as long as the states (`GROWTH`) gives way to one that replaces the w
 from __future__ import annotations
 
 import json
+import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from recorder.core import json_text as jsontext
-from recorder.core.json_pointer import escape
+
+Steps = tuple[str, ...]
+
+_INDEX = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
+_BAD_ESCAPE = re.compile(r"~(?![01])")
 
 
 class Inexpressible(ValueError):
@@ -235,3 +242,50 @@ def _refuse_nulls(value: bytes) -> None:
             raise Inexpressible("a merge patch cannot set a member to null")
         if text[:1] == b"{" and b"null" in text:
             left += jsontext.members(text, trusted=True).values()
+
+
+def parse_pointer(text: str) -> Steps:
+    """Return the names and indexes on the way to a value (RFC 6901).
+
+    Args:
+        text: `` for the whole, `/plan/3/status`; in a name `~1` stands for a slash and `~0` for a tilde.
+
+    Raises:
+        ValueError: It is no pointer; the message says why.
+    """
+    if text == "":
+        return ()
+    if not text.startswith("/"):
+        raise ValueError("a path begins with /, such as /plan/3/status")
+    if _BAD_ESCAPE.search(text):
+        raise ValueError("in a path ~ is written ~0, and / inside a name ~1")
+    return tuple([step.replace("~1", "/").replace("~0", "~") for step in text[1:].split("/")])
+
+
+def escape(name: str) -> str:
+    """Write a name as a step of a pointer."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def find(text: bytes, steps: Steps) -> bytes | None:
+    """Cut out the text of the value at a place; None where there is none.
+
+    Args:
+        text: A JSON text that was recorded.
+        steps: What `parse_pointer` returns.
+    """
+    found: bytes | None = text
+    for step in steps:
+        if found is None:
+            return None
+        found = _inside(found, step)
+    return found
+
+
+def _inside(text: bytes, step: str) -> bytes | None:
+    first = text.lstrip()[:1]
+    if first == b"{":
+        return jsontext.members(text, trusted=True).get(step)
+    if first == b"[" and _INDEX.fullmatch(step):
+        return next(islice(jsontext.elements(text), int(step), None), None)
+    return None

@@ -36,10 +36,10 @@ from recorder.cli.http import Params, Remote
 from recorder.client.decode import Violation
 from recorder.client.resume import Resume
 from recorder.core import json_patch as patch
-from recorder.core import json_pointer as pointer
 from recorder.core import json_text as jsontext
 from recorder.core.errors import RecorderError
 from recorder.core.json_blame import Blame
+from recorder.core.json_patch import parse_pointer
 from recorder.core.redaction import DEFAULT_KEYS, DEFAULT_PATTERNS, Redactor
 from recorder.core.timestamps import normalise
 from recorder.net.fast_frames import take_messages
@@ -271,7 +271,7 @@ def _applied(steps: list[dict[str, Any]], document: Any) -> Any:
     """The document after a JSON Patch (RFC 6902)."""
     root = {"": document}
     for step in steps:
-        *way, last = ["", *pointer.parse(step["path"])]
+        *way, last = ["", *parse_pointer(step["path"])]
         at: Any = root
         for name in way:
             at = at[int(name)] if isinstance(at, list) else at[name]
@@ -301,7 +301,7 @@ def pointers(data: bytes) -> None:
     """A place, a line feed, and states with one between them: who has changed what is there."""
     place, *states = data.split(b"\n")
     try:
-        steps = pointer.parse(place.decode(errors="surrogateescape"))
+        steps = parse_pointer(place.decode(errors="surrogateescape"))
     except ValueError:
         return
     rows = [_row(seq, state.decode()) for seq, state in enumerate(states, 1) if _is_state(state)]

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recorder.client import Ack, Delta, Live, State
+from recorder.client.events import decode_value
 from recorder.core.errors import ClientError
 from recorder.core.position import Position
 
@@ -51,3 +56,28 @@ def test_events_are_frozen_and_have_no_room_for_more() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         delta().seq = 8  # type: ignore[misc]
     assert not hasattr(delta(), "__dict__")
+
+
+TEXTS = st.text(st.characters(codec=None), max_size=8)  # lone surrogates too
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(VALUES)
+def test_any_value_is_decoded_as_the_standard_library_would(value: Any) -> None:
+    assert decode_value(json.dumps(value).encode()) == value
+
+
+def test_a_number_of_thirty_digits_stays_exact() -> None:
+    assert decode_value(b"[123456789012345678901234567890]") == [123456789012345678901234567890]
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"NaN", b"[1,]", b"\xff", b"[" * 100_000, b"1" * 5000, b'"\xed\xa0\xbd"']
+)
+def test_what_python_cannot_hold_is_said_to_be_so(text: bytes) -> None:
+    with pytest.raises(ClientError, match=r"decoded|deeply"):
+        decode_value(text)

@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.core import json_pointer as pointer
 from recorder.core.json_blame import Blame, Touch
+from recorder.core.json_patch import parse_pointer
 from recorder.wire.export import ExportRow
 
 AT = "2026-11-20T12:00:00.000Z"
@@ -33,7 +33,7 @@ def walked(states: Sequence[Any], path: str, cuts: int, base: Any = None) -> lis
     rows = [row(seq, None if state is None else json.dumps(state)) for seq, state in enumerate(states, 1)][
         ::-1
     ]
-    walk = Blame(pointer.parse(path))
+    walk = Blame(parse_pointer(path))
     touches: list[Touch] = []
     for start in range(0, len(rows), cuts):
         touches += walk.back(rows[start : start + cuts])
@@ -71,7 +71,7 @@ def test_a_touch_is_where_the_value_differs_from_the_one_before(
 
 
 def test_what_only_looks_different_touches_nothing_and_digits_are_kept() -> None:
-    walk = Blame(pointer.parse("/n"))
+    walk = Blame(parse_pointer("/n"))
     rows = [
         row(3, '{ "n" : {"b":2,"a":12345678901234567890123} }'),
         row(2, '{"n":{"a":12345678901234567890123,"b":2}}'),
@@ -92,7 +92,7 @@ def test_what_only_looks_different_touches_nothing_and_digits_are_kept() -> None
 
 
 def test_a_state_whose_content_is_gone_ends_the_walk() -> None:
-    walk = Blame(pointer.parse("/n"))
+    walk = Blame(parse_pointer("/n"))
     gone = row(1, None)._replace(type="updated")
     assert list(walk.back([row(3, '{"n":1}'), row(2, '{"n":1}'), gone, row(1, '{"n":0}')])) == []
     assert walk.erased

@@ -9,8 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.core import json_pointer as pointer
-from recorder.core.json_patch import Inexpressible, diff, json_patch, merge_patch, same
+from recorder.core.json_patch import (
+    Inexpressible,
+    diff,
+    escape,
+    find,
+    json_patch,
+    merge_patch,
+    parse_pointer,
+    same,
+)
 
 NAMES = st.one_of(st.sampled_from(["a", "b", "", "~", "/", "~1", "0", "-"]), st.text(max_size=3))
 LEAVES = st.one_of(st.none(), st.booleans(), st.integers(), st.sampled_from(["", "x", "é\n"]))
@@ -30,7 +38,7 @@ def apply(patch: list[dict[str, Any]], document: Any) -> Any:
     """RFC 6902, section 4, for the three operations there are; strict about what must exist."""
     root = {"": document}
     for operation in patch:
-        steps = ["", *pointer.parse(operation["path"])]
+        steps = ["", *parse_pointer(operation["path"])]
         parent: Any = root
         for step in steps[:-1]:
             parent = parent[int(step)] if isinstance(parent, list) else parent[step]
@@ -156,3 +164,48 @@ def test_lists_of_which_every_element_changes_are_told_element_by_element() -> N
     patch = json.loads(json_patch(before, after))
     assert [operation["op"] for operation in patch] == ["replace"] * 3_000
     assert apply(patch, json.loads(before)) == json.loads(after)
+
+
+POINTED_AT = (
+    rb'{"foo":["bar","baz"],"":0,"a/b":1,"c%d":2,"e^f":3,"g|h":4,"i\\j":5,"k\"l":6," ":7,"m~n":8,'
+    rb' "deep" : [ {"x": 1e2} ]}'
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("", POINTED_AT.decode()),
+        ("/foo", '["bar","baz"]'),
+        ("/foo/0", '"bar"'),
+        ("/", "0"),
+        ("/a~1b", "1"),
+        ("/c%d", "2"),
+        ("/e^f", "3"),
+        ("/g|h", "4"),
+        ("/i\\j", "5"),
+        ('/k"l', "6"),
+        ("/ ", "7"),
+        ("/m~0n", "8"),
+        ("/deep/0/x", "1e2"),
+        ("/foo/2", None),
+        ("/foo/-", None),
+        ("/foo/01", None),
+        ("/foo/bar", None),
+        ("/foo/0/x", None),
+        ("/none/of/this", None),
+    ],
+)
+def test_a_pointer_finds_the_text_of_a_value(path: str, value: str | None) -> None:
+    assert find(POINTED_AT, parse_pointer(path)) == (None if value is None else value.encode())
+
+
+@pytest.mark.parametrize("path", ["foo", "~", "/~", "/a~2b", "/~/x"])
+def test_what_is_no_pointer_is_refused(path: str) -> None:
+    with pytest.raises(ValueError, match="path"):
+        parse_pointer(path)
+
+
+@pytest.mark.parametrize("name", ["", "a", "~", "/", "~1", "~01", "/~/"])
+def test_a_name_survives_being_escaped(name: str) -> None:
+    assert parse_pointer(f"/{escape(name)}") == (name,)
