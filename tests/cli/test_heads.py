@@ -50,13 +50,13 @@ def test_going_on_it_outlives_a_recorder_that_is_away(
     log, taken = tmp_path / "heads.ndjson", []
     take = module._take
 
-    def turn(*args: Any) -> None:
+    def turn(*args: Any, **options: Any) -> None:
         taken.append(len(taken))
         if len(taken) == 2:
             raise Unavailable("it is away")
         if len(taken) == 4:
             raise KeyboardInterrupt
-        take(*args)
+        take(*args, **options)
 
     monkeypatch.setattr(module, "_take", turn)
     monkeypatch.setattr(module, "sleep", lambda seconds: None)
