@@ -171,7 +171,9 @@ class HttpConnection(HttpToolsProtocol):
                 if self._should_upgrade():
                     self._upgrade(data)
                     return
-                # Another protocol (h2c) is offered, which a server may ignore. The parser has stopped behind it.
+                # Another protocol (h2c) is offered, which a server may ignore. The parser has stopped behind the head
+                # and would take a body for the next request: it reads the same head again, without the offer.
+                data = self._head_without_offer() + data
                 continue
             except httptools.HttpParserCallbackError as error:
                 # One of the methods below raised: only what it says itself is the sender's fault.
@@ -234,6 +236,8 @@ class HttpConnection(HttpToolsProtocol):
         self._head_timer.stop()
         self._release_head()
         self._check_target()
+        if self._offers_other_protocol():
+            return
         if self._one_too_many is not None and self.url.partition(b"?")[0] not in HEALTH_TARGETS:
             raise self._one_too_many
         before = self.cycle
@@ -246,6 +250,22 @@ class HttpConnection(HttpToolsProtocol):
             self.cycle.keep_alive = self.cycle.keep_alive and self._one_too_many is None
         self._expect_body()
 
+    def _offers_other_protocol(self) -> bool:
+        """Return whether a request offers to go on with another protocol than WebSocket."""
+        return bool(self.parser.should_upgrade()) and not self._should_upgrade()
+
+    def _head_without_offer(self) -> bytes:
+        """Return the head of a request without what makes the parser stop behind it."""
+        lines = [
+            b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        ]
+        for name, value in self.headers:
+            if name == b"connection":
+                value = b", ".join(one for one in value.split(b",") if one.strip().lower() != b"upgrade")
+            if name != b"upgrade":
+                lines.append(b"%b: %b" % (name, value))
+        return b"\r\n".join(lines) + b"\r\n\r\n"
+
     def _check_target(self) -> None:
         """Raise InvalidRequest where the target is none that can be answered."""
         if len(self.url) > MAX_TARGET_BYTES:
@@ -254,7 +274,8 @@ class HttpConnection(HttpToolsProtocol):
             path = httptools.parse_url(self.url).path
         except httptools.HttpParserInvalidURLError:
             path = None
-        if path is None or not path.isascii():
+        # CONNECT asks for a tunnel, and is an upgrade for the parser.
+        if path is None or not path.isascii() or self.parser.get_method() == b"CONNECT":
             raise InvalidRequest(
                 "the target of the request cannot be read", hint="a path, as in GET /healthz"
             )
@@ -266,6 +287,8 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Note that the request is whole."""
+        if self._offers_other_protocol():
+            return
         self._body_timer.stop()
         self._body_is_due = False
         self._ended_a_request = True

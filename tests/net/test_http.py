@@ -209,6 +209,34 @@ async def test_an_offer_of_http_2_is_passed_over_and_what_follows_is_answered() 
             assert (await wire.answer())[0] == 200
 
 
+@pytest.mark.parametrize("split", [False, True])
+async def test_the_body_behind_an_offer_of_http_2_is_no_request_of_its_own(split: bool) -> None:
+    offer = [
+        ("Connection", "keep-alive, Upgrade, HTTP2-Settings"),
+        ("Upgrade", "h2c"),
+        ("HTTP2-Settings", "AAMA"),
+    ]
+    body = b'{"type":"updated","sessionId":"GET /healthz HTTP/1.1","after":1}'
+    async with running_app(None) as app, bare(app) as wire:
+        post = [*offer, *JSON.items(), ("Content-Length", str(len(body)))]
+        await wire.send(request(app, "POST /api/deltas", post) + (b"" if split else body))
+        if split:
+            await turn_until(lambda: bool(app.server.server_state.tasks))
+            await wire.send(body)
+        status, _, accepted = await wire.answer()
+        assert (status, accepted["seq"]) == (201, 1)
+        await wire.send(request(app, "GET /readyz"))
+        assert (await wire.answer())[0] == 200
+
+
+async def test_a_tunnel_is_not_made() -> None:
+    for target in ("example.org:80", "/healthz"):
+        async with running_app(None) as app, bare(app) as wire:
+            await wire.send(request(app, f"CONNECT {target}"))
+            assert (await wire.answer())[2]["code"] == "invalid_request"
+            assert await wire.rest() == b""
+
+
 # The length of a head
 
 
