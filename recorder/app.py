@@ -39,7 +39,7 @@ from recorder.engine.limits import PublishLimits
 from recorder.engine.local_subscription import Subscription as EmbeddedSubscription
 from recorder.engine.sequencer import Sequencer
 from recorder.engine.session_states import CurrentStates
-from recorder.engine.uncommitted import Held
+from recorder.engine.uncommitted import Uncommitted
 from recorder.jobs.clock_watch import ClockWatch
 from recorder.jobs.erasure import Eraser
 from recorder.jobs.memory_guard import MemoryGuard, available_memory
@@ -149,10 +149,10 @@ class Recorder:
         if self.stopping:
             return "stopping"
         store = self.store
-        if store is not None and store.failure is not None:
-            return f"recording failed: {store.failure}"
-        if store is not None and store.trouble is not None:
-            return f"nothing can be put on disk: {store.trouble}"
+        if store is not None and store.fatal_error is not None:
+            return f"recording failed: {store.fatal_error}"
+        if store is not None and store.disk_error is not None:
+            return f"nothing can be put on disk: {store.disk_error}"
         if (rejection := self.memory_guard.rejection()) is not None:
             return f"the memory limit is reached: {rejection.message}"
         return None if self._recording is None else _not_kept_up(self._recording)
@@ -255,7 +255,7 @@ class Loading:
         sequencer, facts = await self._load_store(states, ids)
         # Where an ack means "on disk", nothing is seen before it is there.
         is_held = self._store is not None and self.settings.durability == "commit"
-        held = Held(sequencer, states) if is_held else None
+        held = Uncommitted(sequencer, states) if is_held else None
         hub = await self._open_hub(held or sequencer, held.states if held is not None else states)
         watch = await self._watch_clock(sequencer, facts)
         guard = await self._stack.enter_async_context(
@@ -269,7 +269,7 @@ class Loading:
         self._stack.callback(recorder.stop_intake)
         return recorder
 
-    async def _open_hub(self, order: Sequencer | Held, states: CurrentStates) -> Hub:
+    async def _open_hub(self, order: Sequencer | Uncommitted, states: CurrentStates) -> Hub:
         settings, store = self.settings, self._store
         return await self._stack.enter_async_context(
             Hub.run(
@@ -301,7 +301,7 @@ class Loading:
         return watch
 
     def _intake(
-        self, sequencer: Sequencer, ids: RecentIds, hub: Hub, guard: MemoryGuard, held: Held | None
+        self, sequencer: Sequencer, ids: RecentIds, hub: Hub, guard: MemoryGuard, held: Uncommitted | None
     ) -> Intake:
         return Intake(
             sequencer,

@@ -192,7 +192,7 @@ async def test_an_observer_that_raises_ends_neither_recording_nor_anything_else(
             await out.text(delta())
             assert (await out.event())["seq"] == seq
         await app.recorder.maintenance.snapshot()
-        assert app.recorder.recording.failure is None
+        assert app.recorder.recording.fatal_error is None
         assert app.recorder.recording.durable == 2
         assert app.recorder.not_ready() is None
         assert len(told) >= 2

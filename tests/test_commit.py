@@ -273,7 +273,7 @@ async def test_while_another_file_has_the_databases_place_nothing_is_acked(tmp_p
             await app.publish(delta("x"))
         assert path.read_bytes() == b"somebody else's"
         path.unlink()
-        await turn_until(lambda: app.recorder.recording.trouble is None)
+        await turn_until(lambda: app.recorder.recording.disk_error is None)
         assert await app.publish(delta("x")) == 6
         assert app.recorder.recording.durable == 6
     assert len(file_rows(path)) == 6

@@ -46,7 +46,7 @@ from recorder.core.session_filter import Scope, Sessions
 from recorder.engine.idempotency import RecentIds
 from recorder.engine.limits import DEFAULT_LIMITS, PublishLimits
 from recorder.engine.sequencer import Sequencer
-from recorder.engine.uncommitted import Held
+from recorder.engine.uncommitted import Uncommitted
 from recorder.wire.decode import decode_lines, decode_text, place_of
 
 
@@ -77,12 +77,12 @@ class Log(Protocol):
         ...
 
     @property
-    def failure(self) -> str | None:
+    def fatal_error(self) -> str | None:
         """Why nothing can be recorded any more, if so."""
         ...
 
     @property
-    def trouble(self) -> str | None:
+    def disk_error(self) -> str | None:
         """Why nothing can be put on disk at the moment, where an ack means that."""
         ...
 
@@ -226,7 +226,7 @@ class Intake:
         limits: PublishLimits = DEFAULT_LIMITS,
         redactor: Redactor | None = None,
         refusal: Callable[[], RecorderError | None] = lambda: None,
-        held: Held | None = None,
+        held: Uncommitted | None = None,
     ) -> None:
         self.max_message_bytes = limits.max_message_bytes  # for those who read messages for it
         self._sequencer = sequencer  # gives each delta its place
@@ -244,7 +244,7 @@ class Intake:
         self._recorded_waiters: dict[RecordedWaiter, None] = {}  # told, once each, when more is recorded
         self._closed = False  # whether nothing more is taken
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="ingest")  # prepare what is long
-        self._failure: str | None = None  # why nothing more can be taken, whatever the log says
+        self._fatal_error: str | None = None  # why nothing more can be taken, whatever the log says
 
     @property
     def is_full(self) -> bool:
@@ -273,9 +273,9 @@ class Intake:
         return self._log.recorded if self.may_withdraw else self._log.durable
 
     @property
-    def failure(self) -> str | None:
+    def fatal_error(self) -> str | None:
         """Why nothing can be recorded any more, if so."""
-        return self._failure or (None if self._log is None else self._log.failure)
+        return self._fatal_error or (None if self._log is None else self._log.fatal_error)
 
     @property
     def may_withdraw(self) -> bool:
@@ -365,7 +365,7 @@ class Intake:
 
     async def room(self) -> None:
         """Wait until it is not full, or recording has failed (which `accept` then says)."""
-        while self.is_full and self.failure is None:
+        while self.is_full and self.fatal_error is None:
             future = _Future()
             self.wait_for_room(future)
             try:
@@ -380,8 +380,8 @@ class Intake:
             OutcomeUnknown: Recording has failed meanwhile. What was accepted may be on disk.
         """
         while self.recorded < seq:
-            if self.failure is not None:
-                raise _not_known(self.failure)
+            if self.fatal_error is not None:
+                raise _not_known(self.fatal_error)
             self._check_open(closing_is_fine=True)
             future = _Future()
             self.wait_recorded(future)
@@ -392,13 +392,13 @@ class Intake:
 
     def on_progress(self) -> None:
         """The log calls this when more is recorded, when there is more room, or when it failed."""
-        if self._held is not None and self._failure is None:
+        if self._held is not None and self._fatal_error is None:
             self._release(self._held)
         waiters, self._recorded_waiters = self._recorded_waiters, {}
         for waiter in waiters:
             self._tell(waiter, waiter.on_recorded)
         # When recording has failed there will never be room again: whoever waits is to publish, and be told.
-        while self._room_waiters and (not self.is_full or self.failure is not None):
+        while self._room_waiters and (not self.is_full or self.fatal_error is not None):
             room_waiter = next(iter(self._room_waiters))
             del self._room_waiters[room_waiter]
             self._tell(room_waiter, room_waiter.on_room)
@@ -450,7 +450,7 @@ class Intake:
             report_failure("publisher", self._metrics)
             waiter.abort()
 
-    def _release(self, held: Held) -> None:
+    def _release(self, held: Uncommitted) -> None:
         """Hand out what is on disk now."""
         try:
             self._hand_out(held.release(self.recorded))
@@ -460,13 +460,13 @@ class Intake:
 
     def _fail(self, error: BaseException) -> None:
         """Take nothing more, as what was given out is not whole anywhere."""
-        if self._failure is None:
-            self._failure = f"{type(error).__name__}: {error}"
+        if self._fatal_error is None:
+            self._fatal_error = f"{type(error).__name__}: {error}"
             logger.opt(exception=error).critical(
                 "what was accepted could not be handed on; nothing more is taken"
             )
             if self._log is not None:
-                self._log.fail(self._failure)
+                self._log.fail(self._fatal_error)
 
     def _take(
         self, texts: Sequence[bytes | Prepared], spend: Spend | None, sessions: Sessions, *, lines: bool
@@ -542,12 +542,12 @@ class Intake:
     def _check_open(self, *, closing_is_fine: bool = False) -> None:
         if self._closed and not closing_is_fine:
             raise _closed()
-        if self.failure is not None:
-            raise Unavailable(f"nothing can be recorded: {self.failure}", hint="restart the recorder")
-        if self._log is not None and self._log.trouble is not None:
+        if self.fatal_error is not None:
+            raise Unavailable(f"nothing can be recorded: {self.fatal_error}", hint="restart the recorder")
+        if self._log is not None and self._log.disk_error is not None:
             # Of this publish only: what an earlier one with the same ids was told stays true.
             raise StoreError(
-                f"nothing is taken: the disk does not take it ({self._log.trouble})",
+                f"nothing is taken: the disk does not take it ({self._log.disk_error})",
                 hint="publish it again, with the same ids, when /readyz is green",
             )
 

@@ -16,7 +16,7 @@ from recorder.engine.sequencer import Sequencer
 from recorder.engine.session_states import CurrentStates
 
 
-class Held:
+class Uncommitted:
     """The order as it may be seen. It stands between the sequencer and the hub.
 
     Args:

@@ -62,7 +62,7 @@ class Intake(Protocol):
         ...
 
     @property
-    def failure(self) -> str | None:
+    def fatal_error(self) -> str | None:
         """Why nothing can be recorded any more, if so."""
         ...
 
@@ -333,10 +333,10 @@ class Publisher:
             self._answers.popleft()
         if frames:
             self._socket.write(b"".join(frames))
-        if self._answers and self._intake.failure is not None:
+        if self._answers and self._intake.fatal_error is not None:
             # They will never be true. Who has given ids publishes again, to the next start of the recorder.
             self._answers.clear()
-            self._socket.close(1012, f"recording failed: {self._intake.failure}")
+            self._socket.close(1012, f"recording failed: {self._intake.fatal_error}")
             return
         if self._answers and not self._waiting:
             self._waiting = True

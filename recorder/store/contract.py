@@ -256,12 +256,12 @@ class EventStore(Protocol):
         ...
 
     @property
-    def failure(self) -> str | None:
+    def fatal_error(self) -> str | None:
         """Why nothing can be recorded any more, if so. It stays so until the store is opened anew."""
         ...
 
     @property
-    def trouble(self) -> str | None:
+    def disk_error(self) -> str | None:
         """Why nothing can be put on disk at the moment, where recorded means that; it is tried again."""
         ...
 
@@ -273,7 +273,7 @@ class EventStore(Protocol):
 
         Raises:
             Closed: It was closed.
-            StoreError: There is a `failure` or a `trouble`.
+            StoreError: There is a `fatal_error` or a `disk_error`.
         """
         ...
 
@@ -358,7 +358,7 @@ class EventStore(Protocol):
         ...
 
     def on_progress(self, callback: Callable[[], None]) -> None:
-        """Have `callback` called when more is recorded or durable, and when `failure` or `trouble` changes."""
+        """Have `callback` called when more is recorded or durable, and when `fatal_error` or `disk_error` changes."""
         ...
 
     def on_withdrawn(self, callback: Callable[[str, bool], None]) -> None:

@@ -65,15 +65,15 @@ async def test_what_does_not_follow_is_taken_neither_whole_nor_in_part(
         async with open_stores(tmp_path) as stores:
             store = stores.store
             told: list[str | None] = []
-            store.on_progress(lambda: told.append(store.failure))
+            store.on_progress(lambda: told.append(store.fatal_error))
             stores.put()
             await store.flush()
             first, missing, third = (stores.feeder.entry() for _ in range(3))
             with pytest.raises(StoreError):
                 store.extend([first, third])
             assert store.recorded == 1
-            assert store.failure is not None
-            assert told[-1] == store.failure
+            assert store.fatal_error is not None
+            assert told[-1] == store.fatal_error
             with pytest.raises(StoreError):
                 store.extend([first, missing, third])
 

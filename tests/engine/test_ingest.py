@@ -59,8 +59,8 @@ class Queue:
         self.most = most
         self.recorded = 0
         self.durable = 0
-        self.failure: str | None = None
-        self.trouble: str | None = None
+        self.fatal_error: str | None = None
+        self.disk_error: str | None = None
 
     @property
     def space(self) -> int:
@@ -70,7 +70,7 @@ class Queue:
         self.entries.extend(entries)
 
     def fail(self, reason: str) -> None:
-        self.failure = reason
+        self.fatal_error = reason
 
 
 class Setup:
@@ -196,7 +196,7 @@ def test_without_a_recording_everything_is_as_recorded_as_it_will_be() -> None:
     setup = Setup(recording=False)
     assert setup.take(delta())["durable"] is False
     intake = setup.intake
-    assert (intake.recorded, intake.durable, intake.is_full, intake.failure) == (1, 0, False, None)
+    assert (intake.recorded, intake.durable, intake.is_full, intake.fatal_error) == (1, 0, False, None)
 
 
 # Mistake 29: a retried save duplicates.
@@ -579,7 +579,7 @@ async def test_when_recording_fails_nobody_waits_for_ever() -> None:
     room = asyncio.create_task(setup.intake.room(), name="room")
     recorded = asyncio.create_task(setup.intake.until_recorded(1), name="recorded")
     await asyncio.sleep(0)
-    setup.queue.failure = "disk full"
+    setup.queue.fatal_error = "disk full"
     setup.intake.on_progress()
     async with asyncio.timeout(5):
         await room
@@ -696,7 +696,7 @@ def test_where_what_has_its_places_cannot_be_handed_on_nothing_more_is_taken(
     failing.left = 1
     with pytest.raises(MemoryError):
         setup.take(delta())
-    assert "MemoryError" in (setup.queue.failure or "")
+    assert "MemoryError" in (setup.queue.fatal_error or "")
     with pytest.raises(Unavailable, match="nothing can be recorded: MemoryError"):
         setup.take(delta())
     assert setup.wire.entries == []

@@ -38,7 +38,7 @@ async def main(path):
                 last = error
             finally:
                 resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-            if recorder.recording.failure is not None:
+            if recorder.recording.fatal_error is not None:
                 break
         try:
             accepted = await recorder.publish(b'{"type":"updated","sessionId":"after","after":1}')

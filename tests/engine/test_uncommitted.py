@@ -18,7 +18,7 @@ from recorder.engine.ingest import Intake
 from recorder.engine.limits import PublishLimits
 from recorder.engine.sequencer import Sequencer
 from recorder.engine.session_states import CurrentStates
-from recorder.engine.uncommitted import Held
+from recorder.engine.uncommitted import Uncommitted
 from tests.engine.test_ingest import EPOCH, Queue, Wire
 from tests.support.store import columns_of, verify_chain
 
@@ -29,7 +29,7 @@ class Setup:
     def __init__(self) -> None:
         self.states = CurrentStates()
         self.sequencer = Sequencer(EPOCH, 0, GENESIS, "", self.states)
-        self.held = Held(self.sequencer, self.states)
+        self.held = Uncommitted(self.sequencer, self.states)
         self.log = Queue()
         self.wire = Wire(None)
         self.metrics = Metrics()
@@ -122,7 +122,7 @@ async def test_who_waits_for_what_is_withdrawn_is_told_why() -> None:
 
 def test_while_the_disk_takes_nothing_a_publish_is_refused_before_it_gets_a_number() -> None:
     setup = Setup()
-    setup.log.trouble = "read-only"
+    setup.log.disk_error = "read-only"
     with pytest.raises(StoreError, match="read-only"):
         setup.put("a", "1")
     assert setup.sequencer.head == 0

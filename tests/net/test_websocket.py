@@ -261,7 +261,7 @@ async def test_a_connection_lost_between_its_goodbye_and_its_answers_harms_nobod
                 wire.reset()
         await other.text(delta())
         assert (await other.event())["event"] == "ack"
-        assert app.recorder.recording.failure is None
+        assert app.recorder.recording.fatal_error is None
 
 
 async def test_who_half_closes_after_its_goodbye_still_gets_its_answers(tmp_path: Path) -> None:

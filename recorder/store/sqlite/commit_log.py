@@ -13,7 +13,7 @@ a group that was torn by a crash (nothing follows; nobody was told that it is sa
 damaged later (a mark follows: what was acked is gone, and the start is refused). SQLite's own WAL ends silently at the
 first frame that is not whole; that, and its cost for each delta, is why this is not a table in a WAL file.
 
-Every write is made by one thread. After a write that failed the log takes nothing until `mend` has cut off what may
+Every write is made by one thread. After a write that failed the log takes nothing until `recover` has cut off what may
 have got there. A group whose publisher was told "no" cannot come back: where what was written of it could not be cut off
 before anybody is told, that is another error (`NotCut`), and its publisher is told that nobody knows.
 """
@@ -275,18 +275,18 @@ class CommitLog:
             group: Its entries, gapless and after all that were put here before.
 
         Raises:
-            NotCut: Nobody knows whether it is on disk. Nothing is taken before `mend`.
-            OSError: It is not on disk, and never will be: publish it again. Nothing is taken before `mend`.
+            NotCut: Nobody knows whether it is on disk. Nothing is taken before `recover`.
+            OSError: It is not on disk, and never will be: publish it again. Nothing is taken before `recover`.
         """
         await self._run(lambda: self._append(group))
 
-    async def mend(self) -> None:
+    async def recover(self) -> None:
         """After a failure: cut off what it left, and see whether the disk takes anything again.
 
         Raises:
             OSError: Not yet.
         """
-        await self._run(self._mend)
+        await self._run(self._recover)
 
     async def begin(self) -> int:
         """Make the segment that is written next, where none is open; its number. Nothing is in it yet.
@@ -321,7 +321,7 @@ class CommitLog:
         try:
             segment.append(payload, last)
         except OSError as error:
-            # At once, before anybody is told; where it can't be, `mend` goes on trying.
+            # At once, before anybody is told; where it can't be, `recover` goes on trying.
             try:
                 self._cut(segment)
             except OSError as why:
@@ -355,7 +355,7 @@ class CommitLog:
             return self._number + 1
         return self._number
 
-    def _mend(self) -> None:
+    def _recover(self) -> None:
         if not self._broken:
             return
         if self._segment is not None:
@@ -375,7 +375,7 @@ class CommitLog:
             self.lost = segment.last
 
     def _rotate(self) -> int:
-        # What a failed write left is cut off first, by `mend`: closed with it, the segment would give the next start
+        # What a failed write left is cut off first, by `recover`: closed with it, the segment would give the next start
         # entries of the same numbers as those that come now.
         if not self._broken:
             self._close_segment()

@@ -134,7 +134,7 @@ class SqliteStore:
             log_entries=config.log_entries,
             commits=commits if config.commit else None,
             on_withdrawn=self._withdrawn,
-            mend=self._mend,
+            recover=self._recover,
             check=self._check_file,
         )
         self._writing: asyncio.Task[None] | None = None  # the writer's task, from `load` to `close`
@@ -298,14 +298,14 @@ class SqliteStore:
         return self._writer.recorded_bytes
 
     @property
-    def failure(self) -> str | None:
+    def fatal_error(self) -> str | None:
         """Why nothing can be recorded any more, if so."""
-        return self._writer.failure
+        return self._writer.fatal_error
 
     @property
-    def trouble(self) -> str | None:
+    def disk_error(self) -> str | None:
         """Why the commit log takes nothing at the moment, if so; it is tried again."""
-        return self._writer.trouble
+        return self._writer.disk_error
 
     @property
     def is_dirty(self) -> bool:
@@ -410,7 +410,7 @@ class SqliteStore:
                 async with self._snapshotter.still():
                     return await self._erase(session_id, head, reason, tell)
             except (sqlite3.Error, OSError) as error:
-                raise self._disk_error(error) from error
+                raise self._store_error(error) from error
 
     async def erasures_since(self, seq: int, sessions: Sessions) -> list[tuple[str, int, int, str]]:
         """(session id, last seq then, count, time) of what was erased when the log had this seq, or later; in order."""
@@ -419,8 +419,8 @@ class SqliteStore:
 
     async def health_check(self) -> Health:
         """Whether it can record and answer."""
-        if self.failure is not None:
-            return Health(False, f"recording failed: {self.failure}")
+        if self.fatal_error is not None:
+            return Health(False, f"recording failed: {self.fatal_error}")
         try:
             oldest, head = await self._memory.run(span.bounds)
         except (sqlite3.Error, RecorderError) as error:
@@ -440,7 +440,7 @@ class SqliteStore:
         """
         await self._settle()
         at = format_ms(self._clock.now_ms())
-        is_clean = clean and self.failure is None
+        is_clean = clean and self.fatal_error is None
         facts = {"last_snapshot_at": at, "clean": "1" if is_clean else "0"}
         if self._config.commit and not is_clean:
             # Before the file names it: where it is missing at a start, the file has been put back from a copy.
@@ -457,7 +457,7 @@ class SqliteStore:
                 str(error), hint="restart the recorder: it goes on from what is on disk"
             ) from error
         except (sqlite3.Error, OSError) as error:
-            raise self._disk_error(error) from error
+            raise self._store_error(error) from error
         self.last_snapshot_at, self._saved_facts = at, changed
         return result
 
@@ -481,7 +481,7 @@ class SqliteStore:
         try:
             await self._snapshotter.compact()
         except (sqlite3.Error, OSError) as error:
-            raise self._disk_error(error) from error
+            raise self._store_error(error) from error
 
     async def remember(self, **values: str) -> None:
         """Keep small facts beside the data, until the next snapshot in memory only."""
@@ -558,8 +558,8 @@ class SqliteStore:
     async def _finish(self, writing: asyncio.Task[None]) -> None:
         try:
             await self.snapshot(clean=True)
-            if self.failure is not None:
-                raise StoreError(f"nothing can be recorded after seq {self.recorded}: {self.failure}")
+            if self.fatal_error is not None:
+                raise StoreError(f"nothing can be recorded after seq {self.recorded}: {self.fatal_error}")
             logger.bind(db_path=str(self._config.path), durable=self.durable).debug("last snapshot saved")
         finally:
             writing.cancel()
@@ -681,8 +681,8 @@ class SqliteStore:
         if replayed.rows:
             logger.bind(rows=replayed.rows).info("commit log replayed")
 
-    async def _mend(self) -> None:
-        await self._commits.mend()
+    async def _recover(self) -> None:
+        await self._commits.recover()
         if self._commits.lost or self._snapshotter.is_lost:
             # What was acked is in memory only: until it is in the file, no new ack could be believed.
             await self.snapshot()
@@ -712,7 +712,7 @@ class SqliteStore:
             total += await self._memory.run(work)
         return total
 
-    def _disk_error(self, error: sqlite3.Error | OSError) -> StoreError:
+    def _store_error(self, error: sqlite3.Error | OSError) -> StoreError:
         reason = error.strerror if isinstance(error, OSError) else error
         return StoreError(f"{self._config.path}: {reason}", hint="is the disk full, read-only or locked?")
 

@@ -5,7 +5,7 @@ group, so throughput rises with load while a lone entry is recorded at once. The
 `space` tells the intake to hold its publishers back, and what was appended is never dropped.
 
 With a commit log a group is on disk before it goes into the database. Where the disk says no, everything that waits
-is withdrawn, since nobody has been told of it yet; nothing is taken until the log is mended, which is tried for ever.
+is withdrawn, since nobody has been told of it yet; nothing is taken until the log is recovered, which is tried for ever.
 Where what the disk has of it can't be cut off, whoever published it is told that nobody knows.
 """
 
@@ -28,7 +28,7 @@ from recorder.store.sqlite.span import append_entries
 GROUP_ROWS = 2048
 """The most entries of one transaction: a reader waits for its turn no longer than this takes."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
-"""Seconds between two tries to mend the commit log: doubled from the one up to the other."""
+"""Seconds between two tries to recover the commit log: doubled from the one up to the other."""
 MEMORY_TRIES = 8
 """How often a group is tried again that found no memory, with the same pauses, before recording fails."""
 
@@ -39,13 +39,13 @@ class Writer:
     Args:
         database: Where; nobody else writes entries to it.
         recorded: The highest seq it has.
-        on_progress: Called on the loop after each group, when recording fails, and when it is mended.
+        on_progress: Called on the loop after each group, when recording fails, and when it is recovered.
         max_entries, max_bytes: Beyond either the queue counts as full.
         log_entries: Whether each entry gets a line in the log.
         commits: Where a group goes first; None for nowhere.
         on_withdrawn: Called on the loop when everything that waits has been withdrawn, with the reason, and whether
             nobody knows if some of it is on disk all the same.
-        mend: Makes the commit log work again. Raises OSError or StoreError as long as it does not.
+        recover: Makes the commit log work again. Raises OSError or StoreError as long as it does not.
         check: Called before a group goes to the commit log. Raises OSError where that would not make it durable.
     """
 
@@ -60,14 +60,14 @@ class Writer:
         log_entries: bool = False,
         commits: CommitLog | None = None,
         on_withdrawn: Callable[[str, bool], None] = lambda reason, unknown: None,
-        mend: Callable[[], Awaitable[None]] | None = None,
+        recover: Callable[[], Awaitable[None]] | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
         self._on_progress = on_progress
         self._commits = commits
         self._on_withdrawn = on_withdrawn
-        self._mend = mend
+        self._recover = recover
         self._check_disk = check
         self._max_entries, self._max_bytes = max_entries, max_bytes
         self._log_entries = (
@@ -85,8 +85,8 @@ class Writer:
         self._closed = False
         self.recorded = recorded  # the highest seq recorded
         self.recorded_bytes = 0  # frame bytes recorded since the start
-        self.failure: str | None = None  # why recording failed, for good
-        self.trouble: str | None = None  # why the commit log takes nothing at the moment
+        self.fatal_error: str | None = None  # why recording failed, for good
+        self.disk_error: str | None = None  # why the commit log takes nothing at the moment
 
     @property
     def space(self) -> int:
@@ -134,8 +134,8 @@ class Writer:
 
         /readyz is red from here on, and a new start begins a new epoch.
         """
-        if self.failure is None:
-            self.failure = reason
+        if self.fatal_error is None:
+            self.fatal_error = reason
             logger.bind(error=reason).critical("recording failed")
             self._tell()
 
@@ -158,8 +158,8 @@ class Writer:
                 self._wake.clear()
                 while self._queue or self._insertion is not None:
                     await (self._record_group() if self._queue else self._inserted())
-                    if self.trouble is not None:
-                        await self._until_mended()
+                    if self.disk_error is not None:
+                        await self._until_recovered()
         except Exception as error:
             # The boundary of recording, whatever went wrong.
             self.fail(f"{type(error).__name__}: {error}")
@@ -226,36 +226,36 @@ class Writer:
 
     def _withdraw(self, error: OSError) -> None:
         """Nothing that waits is recorded: it follows what the disk did not take."""
-        self.trouble, unknown = error.strerror or str(error), isinstance(error, NotCut)
-        logger.bind(error=self.trouble, withdrawn=self.waiting, unknown=unknown).error(
+        self.disk_error, unknown = error.strerror or str(error), isinstance(error, NotCut)
+        logger.bind(error=self.disk_error, withdrawn=self.waiting, unknown=unknown).error(
             "the commit log cannot be written"
         )
         self._queue.clear()
         self._last = self.recorded
         self._bytes = self._under_way = 0
-        self._on_withdrawn(self.trouble, unknown)
+        self._on_withdrawn(self.disk_error, unknown)
         self._tell()
 
-    async def _until_mended(self) -> None:
+    async def _until_recovered(self) -> None:
         pause = FIRST_PAUSE
-        while self.trouble is not None:
+        while self.disk_error is not None:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
             try:
-                if self._mend is not None:
-                    await self._mend()
+                if self._recover is not None:
+                    await self._recover()
             except (OSError, StoreError) as error:
-                self.trouble = getattr(error, "strerror", None) or str(error)
+                self.disk_error = getattr(error, "strerror", None) or str(error)
             else:
-                self.trouble = None
+                self.disk_error = None
                 logger.info("the commit log can be written again")
             self._tell()
 
     def _check(self) -> None:
-        if self.failure is not None:
-            raise StoreError(f"nothing can be recorded: {self.failure}")
-        if self.trouble is not None:
-            raise StoreError(f"nothing can be put on disk: {self.trouble}")
+        if self.fatal_error is not None:
+            raise StoreError(f"nothing can be recorded: {self.fatal_error}")
+        if self.disk_error is not None:
+            raise StoreError(f"nothing can be put on disk: {self.disk_error}")
 
     def _tell(self) -> None:
         step, self._step = self._step, asyncio.Event()

@@ -172,7 +172,7 @@ async def test_what_failed_is_cut_off_and_nothing_is_taken_before_it_is_mended(t
         with pytest.raises(OSError, match="an earlier write failed"):
             await log.append(later)
         assert log.durable == 1
-        await log.mend()
+        await log.recover()
         await log.append(later)
         assert (log.durable, log.lost) == (51, 0)
     assert [reader.last for reader in read(path)] == [1, 51]
@@ -194,7 +194,7 @@ async def test_a_segment_that_vanishes_is_noticed_and_what_was_acked_counts_as_l
             os.replace(tmp_path / "other", segment.path)
         with pytest.raises(OSError, match=r"No such file|another file"):
             await log.append(group(feed, 1))
-        await log.mend()
+        await log.recover()
         assert log.lost == 3
         await log.forget(2)
         assert log.lost == 3
@@ -269,8 +269,8 @@ async def test_a_segment_that_could_not_be_cut_is_not_closed_before_it_is(
             await log.forget(2)
             assert len(segment_files(path)) == 1
             with pytest.raises(OSError, match="Input/output error"):
-                await log.mend()
-        await log.mend()
+                await log.recover()
+        await log.recover()
         feed._sequencer.head = 2
         again = group(feed, 1)
         await log.append(again)

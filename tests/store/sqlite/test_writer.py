@@ -161,7 +161,7 @@ async def test_flushing_waits_for_what_is_there_and_not_for_what_keeps_coming() 
 
 async def test_any_error_ends_recording_for_good_and_everybody_hears_of_it() -> None:
     told: list[str | None] = []
-    async with writing(lambda: told.append(it.writer.failure)) as it:
+    async with writing(lambda: told.append(it.writer.fatal_error)) as it:
         it.put()
         await it.writer.flush()
         await it.database.run(lambda conn: conn.execute("DROP TABLE session_states"))
@@ -173,7 +173,7 @@ async def test_any_error_ends_recording_for_good_and_everybody_hears_of_it() -> 
             await waiting
         with pytest.raises(StoreError, match="nothing can be recorded"):
             it.put()
-        assert told[-1] == it.writer.failure is not None
+        assert told[-1] == it.writer.fatal_error is not None
         assert it.writer.recorded == 1
 
 
@@ -248,7 +248,7 @@ async def test_a_group_that_finds_no_memory_is_tried_again(monkeypatch: pytest.M
         writer.extend([it.feeder.entry() for _ in range(3)])
         await writer.flush()
         assert writer.recorded == 3
-        assert writer.failure is None
+        assert writer.fatal_error is None
 
 
 async def test_what_does_not_follow_what_was_appended_ends_recording_before_any_of_it_is_taken() -> None:
