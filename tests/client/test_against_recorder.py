@@ -290,3 +290,25 @@ async def test_a_token_that_expires_ends_no_client_that_can_get_another(tmp_path
                 await anext(client.subscribe())
             with pytest.raises(TokenRefused, match=r"expired.*give a function that gets one"):
                 await client.publish(NewDelta("updated", "s", after=2))
+
+
+async def test_a_quiet_session_is_not_reset_by_a_prune_of_what_it_did_not_miss(tmp_path: Path) -> None:
+    async with (
+        running_app(tmp_path, heartbeat_interval=100) as app,
+        Proxy(app.url) as proxy,
+        Client(proxy.url, options=NOW) as client,
+    ):
+        await app.publish(delta("quiet"))
+        async with client.subscribe("quiet", since="earliest") as events:
+            assert isinstance((await until_live(events))[-1], Live)
+            await app.publish(*[delta("busy", n) for n in range(300)])
+            async with asyncio.timeout(60):
+                while str(events.position).partition(":")[2][:3] != "301":  # noqa: ASYNC110 - only a heartbeat moves it
+                    await asyncio.sleep(0.01)
+            await app.recorder.recording.snapshot()
+            assert await app.recorder.recording.prune(300, "test") == 300
+            proxy.cut()
+            assert isinstance(await anext(events), Live)
+            await app.publish(delta("quiet", 1))
+            assert [one.seq for one in await deltas_until(events, 302)] == [302]
+            assert events.reconnects == 1
