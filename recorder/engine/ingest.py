@@ -41,7 +41,7 @@ from recorder.core.errors import (
 )
 from recorder.core.metrics import Metrics
 from recorder.core.observers import report_failure
-from recorder.core.redaction import Redactor
+from recorder.core.redaction import Redactor, without_digests
 from recorder.core.session_filter import Scope, Sessions
 from recorder.engine.idempotency import RecentIds
 from recorder.engine.limits import DEFAULT_LIMITS, PublishLimits
@@ -529,9 +529,7 @@ class Intake:
                 redacted = _redact(deltas, self._redactor)
             for index, delta in enumerate(deltas):
                 if delta.id is not None:
-                    contents[index] = content_digest(
-                        delta.type, delta.session_id, delta.before, delta.after, delta.timestamp
-                    )
+                    contents[index] = _content_of(delta)
         except RecorderError as error:
             error.__traceback__ = error.__context__ = None
             refusal = error
@@ -558,7 +556,7 @@ class Intake:
         for index, content in prepared.contents.items():
             delta_id = prepared.deltas[index].id
             assert delta_id is not None
-            seq, is_same = self._ids.find(delta_id, content) or (
+            seq, is_same = self._find(prepared.deltas[index], delta_id, content) or (
                 None,
                 fresh.setdefault(delta_id, content) == content,
             )
@@ -575,6 +573,15 @@ class Intake:
                 )
             known[index] = (seq, content)
         return known
+
+    def _find(self, delta: Delta, delta_id: str, content: bytes) -> tuple[int, bool] | None:
+        """Look an id up as `RecentIds.find` does; its content may be known by the digest of an older release, too."""
+        found = self._ids.find(delta_id, content)
+        if found is None or found[1]:
+            return found
+        # Older releases made the digest of the markers, too, which the salt is in.
+        older = content_digest(delta.type, delta.session_id, delta.before, delta.after, delta.timestamp)
+        return found if older == content else self._ids.find(delta_id, older)
 
     def _sequence(
         self, deltas: Sequence[Delta], known: dict[int, _Known], now_ms: int, entries: list[Entry]
@@ -665,6 +672,13 @@ def _redact(deltas: Sequence[Delta], redactor: Redactor) -> int:
             delta.after, count = redactor.redact(delta.after)
             redacted += count
     return redacted
+
+
+def _content_of(delta: Delta) -> bytes:
+    """Return the digest of a delta's content, of what stays the same when the redactor's salt changes."""
+    before = None if delta.before is None else without_digests(delta.before)
+    after = None if delta.after is None else without_digests(delta.after)
+    return content_digest(delta.type, delta.session_id, before, after, delta.timestamp)
 
 
 def _raised(outcome: Accepted | RecorderError) -> Accepted:
