@@ -77,7 +77,7 @@ NOT_RECORDING = (
 
 def not_a_recorder() -> ClientError:
     """Return the error for an answer that no recorder gives."""
-    return ClientError("the answer is not a recorder's", hint="is something else at --url?")
+    return ClientError("the answer is not a recorder's", hint="is something else listening at --url?")
 
 
 def checked_url(url: str) -> str:
