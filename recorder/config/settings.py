@@ -231,7 +231,7 @@ class Settings(BaseModel):
         600, "How often one connection may change its subscription within a minute"
     )
     max_concurrent_catchups: Annotated[int, Whole(1, 1_000)] = _setting(
-        8,
+        4,
         "For how many subscribers that catch up the next slice is read at the same time; the others wait their turn",
     )
     max_concurrent_queries: Annotated[int, Whole(1, 100_000)] = _setting(

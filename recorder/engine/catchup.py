@@ -16,12 +16,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from loguru import logger
-
 from recorder.core.chain import GENESIS
 from recorder.core.delta import Entry
 from recorder.core.errors import Pruned, RecorderError, Unavailable
 from recorder.core.metrics import Metrics
+from recorder.core.sampled_log import SampledLog
 from recorder.core.session_filter import Sessions
 from recorder.engine.fanout import Batch, Fanout, Skipped, batch_without_hashes
 from recorder.engine.state_listing import Listing
@@ -93,6 +92,7 @@ class Source(Protocol):
     fanout: Fanout
     tail: Tail
     metrics: Metrics
+    log: SampledLog
     history: History | None  # None where nothing is recorded
     ahead: int  # slices that were read ahead, or are being read, and are not written yet
     turns: asyncio.Semaphore  # held while a slice is read and encoded, never while its reader is waited for
@@ -377,8 +377,12 @@ class Feed:
         self._instead = "state"
         listing = await source.listing(self._subscription.sessions)
         source.metrics.resume(f"reset_{reason}")
-        logger.bind(reason=reason, since=self._subscription.since.text, head=source.head).info(
-            "subscriber reset"
+        source.log.write(
+            "INFO",
+            "subscriber reset",
+            code=reason,
+            since=self._subscription.since.text,
+            head=source.head,
         )
         self._sink.send_event(
             "reset",

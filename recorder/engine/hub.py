@@ -19,6 +19,7 @@ from recorder.core.delta import Entry
 from recorder.core.errors import Closed, NotAuthenticated, RecorderError
 from recorder.core.metrics import Metrics
 from recorder.core.observers import report_failure
+from recorder.core.sampled_log import SampledLog
 from recorder.core.session_filter import Sessions
 from recorder.core.statements import Head, Signed
 from recorder.core.timestamps import format_ms
@@ -39,7 +40,7 @@ from recorder.wire.subscribe import Subscription
 SWEEP_SECONDS = 0.25
 """How often deadlines are looked at, at least."""
 
-CATCHUP_BYTES = 64 << 20
+CATCHUP_BYTES = 16 << 20
 """How much is unsent, at once, of what readers that catch up are sent, roughly: each has its part of it."""
 MIN_CHUNK_BYTES = 16 << 10
 """The part of each, at least."""
@@ -175,6 +176,7 @@ class Hub:
         self._feeds: set[asyncio.Task[None]] = set()  # catching up
         self._closed = False
         self.metrics = metrics
+        self.log = SampledLog(clock)  # of what subscribers do
         self.history = history
         self.ahead = 0  # slices of history that feeds have read ahead
         self.turns = asyncio.Semaphore(limits.catchups)  # whose slice is being read and encoded

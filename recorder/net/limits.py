@@ -34,5 +34,5 @@ class SocketLimits:
     close_seconds: float = 10.0
     compression: bool = False
     sessions: int = MAX_SESSIONS
-    catchups: int = 8
+    catchups: int = 4
     subscribes_per_minute: int = 600

@@ -228,8 +228,8 @@ class Publisher:
             self._preparing.cancel()
             self._preparing = None
         self._later.clear()
-        logger.bind(address=self._socket.address).warning(
-            "connection closed: its waiting message is one too many"
+        self._socket.log.write(
+            "WARNING", "connection closed: its waiting message is one too many", address=self._socket.address
         )
         self.on_shutdown(cast(int, error.close_code), f"waiting message: {error.hint}")
 

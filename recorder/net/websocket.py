@@ -177,7 +177,9 @@ class WebSocket(asyncio.Protocol):
         """Hold nothing any more of what has been begun; answer what was whole before it, and close."""
         self._is_deaf = True
         self._forget_unfinished()
-        logger.bind(address=self.address).warning("connection closed: its unfinished message is one too many")
+        self._door.log.write(
+            "WARNING", "connection closed: its incomplete message is one too many", address=self.address
+        )
         if self._role is not None and not self._ended:
             self._role.on_shutdown(cast(int, error.close_code), f"unfinished message: {error.hint}")
 
@@ -244,6 +246,11 @@ class WebSocket(asyncio.Protocol):
     def clock(self) -> Clock:
         """Its time."""
         return self._door.clock
+
+    @property
+    def log(self) -> SampledLog:
+        """Where lines go about what the other end does."""
+        return self._door.log
 
     @property
     def partial_messages(self) -> Unfinished:
@@ -352,7 +359,7 @@ class WebSocket(asyncio.Protocol):
         # What was acknowledged may still wait to be read, and the ping behind it.
         unread = min(self._before_ping - self._surely_read, MAX_RECEIVED_UNREAD)
         if now - self._ping_at >= self._limits.ping_timeout + unread // SLOWEST_RATE:
-            logger.info("connection closed: no answer to a ping")
+            self._door.log.write("INFO", "connection closed: no answer to a ping")
             self.close(CloseCode.GOING_AWAY, "no answer to a ping")
 
     def _has_moved(self, now: float) -> bool:
@@ -433,7 +440,7 @@ class WebSocket(asyncio.Protocol):
 
     def _close_slow(self) -> None:
         position = self._role.position_text() if self._role is not None else ""
-        logger.bind(position=position, unsent=self.unsent).warning("slow reader closed")
+        self._door.log.write("WARNING", "slow reader closed", position=position, unsent=self.unsent)
         self._door.metrics.slow_closed += 1
         self.close(4408, position, seconds=self._limits.linger_seconds)
 

@@ -14,10 +14,12 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
+from recorder.core.clock import FakeClock
 from recorder.core.delta import Entry
 from recorder.core.errors import Pruned, RecorderError, Unavailable
 from recorder.core.metrics import Metrics
 from recorder.core.position import Position
+from recorder.core.sampled_log import SampledLog
 from recorder.core.timestamps import format_ms
 from recorder.engine.catchup import CHUNK_BYTES, MAX_AHEAD, Feed
 from recorder.engine.fanout import Batch, Fanout
@@ -153,6 +155,7 @@ class World:
         self.store = Store(self)
         self.history = self.store if recording else None
         self.metrics = Metrics()
+        self.log = SampledLog(FakeClock())
         self.ahead = 0
         self.turns = asyncio.Semaphore(2)
         self.chunk_bytes = CHUNK_BYTES

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 from loguru import logger
 
+from recorder.core.clock import FakeClock
+from recorder.core.sampled_log import LINES_AT_ONCE
 from tests.support.app import App, delta, running_app
 from tests.support.http import bare, request
+from tests.support.log_lines import log_lines
 from tests.support.tokens import LISTED, PUBLISHER
 from tests.support.wire import Refused, Wire, answer, open_socket, request_head
 
@@ -267,3 +270,19 @@ async def test_a_flood_of_refused_upgrades_is_counted_and_not_all_written_down()
         logger.remove(sink)
         logger.disable("recorder")
     assert 1 <= lines.count("connection refused") < 40
+
+
+async def test_refused_upgrades_and_resets_write_a_few_lines_and_are_all_counted() -> None:
+    async with running_app(None, clock=FakeClock(), max_subscribes_per_minute=1000) as app:
+        with log_lines() as lines:
+            for _ in range(20):
+                await refusal(app, "/nowhere")
+            async with app.connect("/ws?since=gone:1") as wire:
+                await wire.until("live")
+                for _ in range(20):
+                    await wire.text({"op": "subscribe", "since": "gone:1"})
+                    await wire.until("live")
+        said = [line["message"] for line in lines]
+        assert said.count("connection refused") == LINES_AT_ONCE
+        assert said.count("subscriber reset") == LINES_AT_ONCE
+        assert app.gateway.metrics.resumes["reset_not_recording"] == 21
