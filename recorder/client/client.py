@@ -197,7 +197,7 @@ class Client:
         return self._reader.blame(session_id, path)
 
     async def stats(self) -> dict[str, Any]:
-        """Read what the recorder says of itself: its version, head, connections, memory, recording."""
+        """Read what the recorder says of itself: head, durable head, connections, memory, recording."""
         found: dict[str, Any] = decode_value(await self._reader.get("/api/stats"))
         return found
 
