@@ -34,7 +34,7 @@ from recorder.core.redaction import Redactor
 from recorder.core.timestamps import parse_ms
 from recorder.engine.hub import Hub
 from recorder.engine.idempotency import RecentIds
-from recorder.engine.ingest import Accepted, Intake
+from recorder.engine.ingest import Accepted, Ingest
 from recorder.engine.limits import PublishLimits
 from recorder.engine.local_subscription import Subscription as EmbeddedSubscription
 from recorder.engine.sequencer import Sequencer
@@ -89,7 +89,7 @@ class Recorder:
         self,
         settings: Settings,
         hub: Hub,
-        intake: Intake,
+        intake: Ingest,
         clock_watch: ClockWatch,
         memory_guard: MemoryGuard,
         recording: Recording | None,
@@ -302,8 +302,8 @@ class Loading:
 
     def _intake(
         self, sequencer: Sequencer, ids: RecentIds, hub: Hub, guard: MemoryGuard, held: Uncommitted | None
-    ) -> Intake:
-        return Intake(
+    ) -> Ingest:
+        return Ingest(
             sequencer,
             ids,
             hub,
@@ -320,7 +320,7 @@ class Loading:
         self,
         store: Store,
         hub: Hub,
-        intake: Intake,
+        intake: Ingest,
         watch: ClockWatch,
         guard: MemoryGuard,
         facts: dict[str, str],

@@ -18,9 +18,8 @@ import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Protocol, cast
 
 import msgspec
 from loguru import logger
@@ -169,8 +168,7 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
         return fields
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True, gc=False):
     """A text that was looked into, and of which nothing has a place yet.
 
     Args:
@@ -198,7 +196,7 @@ THREADS = 2
 """How many such texts are prepared at once, so that one that takes seconds does not hold up all others."""
 
 
-class Intake:
+class Ingest:
     """See the module.
 
     Args:
@@ -587,6 +585,8 @@ class Intake:
         self, deltas: Sequence[Delta], known: dict[int, _Known], now_ms: int, entries: list[Entry]
     ) -> Accepted:
         """Give deltas their places, all or none; the entries that they become are added to `entries`."""
+        if not known and len(deltas) == 1:
+            return self._number_one(deltas[0], now_ms, entries)
         before, checkpoint = len(entries), self._sequencer.checkpoint(deltas)
         # Ids that are new in this very frame; `ids` may hold fewer than the frame has.
         fresh: dict[str, tuple[int, bytes]] = {}
@@ -604,6 +604,18 @@ class Intake:
                 self._fail(error)
             raise
         self._metrics.duplicates += accepted.duplicates
+        return accepted
+
+    def _number_one(self, delta: Delta, now_ms: int, entries: list[Entry]) -> Accepted:
+        """Do the same for the usual publish, without a checkpoint: all that may fail comes before its place is given."""
+        seq = self._sequencer.head + 1
+        accepted = Accepted(self._sequencer.epoch, seq, seq, 1, seq)
+        entries.append(_NO_ENTRY)
+        try:
+            entries[-1] = self._sequencer.append(delta, now_ms, None)
+        except BaseException:
+            entries.pop()
+            raise
         return accepted
 
     def _number(
@@ -735,6 +747,8 @@ Spend = Callable[[int], None]
 _Known = tuple[int | None, bytes | None]
 """The seq that a delta's id has already, None where it is new; the digest of its content."""
 _UNKNOWN: _Known = (None, None)
+_NO_ENTRY = cast("Entry", None)
+"""Holds the place of an entry in a list, so that the list has grown before the entry is there."""
 _NOT_TRIED = InternalError("it was not come to")
 """What stands for the answers to the texts behind one that nobody could make anything of."""
 _NOTHING_KNOWN: dict[int, _Known] = {}

@@ -29,7 +29,7 @@ from recorder.core.errors import (
 from recorder.core.metrics import Metrics
 from recorder.engine import sequencer as sequencer_module
 from recorder.engine.idempotency import RecentIds
-from recorder.engine.ingest import Accepted, Intake
+from recorder.engine.ingest import Accepted, Ingest
 from recorder.engine.limits import PublishLimits
 from recorder.engine.sequencer import Sequencer
 from recorder.engine.session_states import CurrentStates
@@ -86,7 +86,7 @@ class Setup:
         self.ids = RecentIds(remembered)
         self.states = CurrentStates()
         self.sequencer = Sequencer(EPOCH, 0, GENESIS, "", self.states)
-        self.intake = Intake(
+        self.intake = Ingest(
             self.sequencer,
             self.ids,
             self.wire,
@@ -713,3 +713,21 @@ def test_without_recording_too_nothing_follows_what_was_not_broadcast(
         setup.take(delta())
     with pytest.raises(Unavailable):
         setup.take(delta())
+
+
+@pytest.mark.parametrize("name", ["item_text", "text_frame", "Entry"])
+def test_a_single_delta_that_finds_no_memory_leaves_no_trace(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    setup = Setup()
+    setup.take(delta())
+    before = state_of(setup)
+    failing = Failing(getattr(sequencer_module, name), MemoryError())
+    monkeypatch.setattr(f"recorder.engine.sequencer.{name}", failing)
+    failing.left = 1
+    outcomes = setup.intake.accept_each([json.dumps(delta(after=2)).encode()] * 2)
+    assert isinstance(outcomes[0], OutOfMemory)
+    assert isinstance(outcomes[1], Accepted)
+    assert outcomes[1].seq == 2
+    assert [entry.seq for entry in setup.queue.entries] == [1, 2]
+    assert before[0][0] == 1

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from recorder.core.errors import Closed, TooMany, Unavailable
-from recorder.engine.ingest import LARGE_BYTES, Intake
+from recorder.engine.ingest import LARGE_BYTES, Ingest
 from tests.support.app import App, delta, running_app, some, turn, turn_until
 
 LONG = some(100, "long", size=1000)
@@ -20,14 +20,14 @@ LONG = some(100, "long", size=1000)
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Every long text waits in its thread until this is set."""
-    opened, real = threading.Event(), Intake._prepare
+    opened, real = threading.Event(), Ingest._prepare
 
-    def prepare(self: Intake, text: bytes, *args: Any, **options: Any) -> Any:
+    def prepare(self: Ingest, text: bytes, *args: Any, **options: Any) -> Any:
         if len(text) > LARGE_BYTES:
             opened.wait(30)
         return real(self, text, *args, **options)
 
-    monkeypatch.setattr(Intake, "_prepare", prepare)
+    monkeypatch.setattr(Ingest, "_prepare", prepare)
     return opened
 
 

@@ -14,7 +14,7 @@ from recorder.core.delta import Delta, Entry
 from recorder.core.errors import StoreError
 from recorder.core.metrics import Metrics
 from recorder.engine.idempotency import RecentIds
-from recorder.engine.ingest import Intake
+from recorder.engine.ingest import Ingest
 from recorder.engine.limits import PublishLimits
 from recorder.engine.sequencer import Sequencer
 from recorder.engine.session_states import CurrentStates
@@ -33,7 +33,7 @@ class Setup:
         self.log = Queue()
         self.wire = Wire(None)
         self.metrics = Metrics()
-        self.intake = Intake(
+        self.intake = Ingest(
             self.sequencer,
             RecentIds(100),
             self.wire,
