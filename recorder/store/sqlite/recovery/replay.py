@@ -50,7 +50,8 @@ def replay(conn: sqlite3.Connection, database: Path) -> Replayed:
         OSError: A segment cannot be read.
     """
     result = Replayed()
-    head, previous = end_of_log(conn)
+    head, last_hash, _ = span.end(conn)
+    previous = last_hash or GENESIS
     for segment in segment_files(database):
         reader = SegmentReader(segment.path)
         for values in reader:
@@ -68,12 +69,6 @@ def replay(conn: sqlite3.Connection, database: Path) -> Replayed:
         result.damage = result.damage or reader.damage
         result.given = max(result.given, reader.last, reader.acked)
     return result
-
-
-def end_of_log(conn: sqlite3.Connection) -> tuple[int, bytes]:
-    """The highest seq in the database, and the chain's hash there."""
-    head, previous, _ = span.end(conn)
-    return head, previous or GENESIS
 
 
 def _rows(values: Sequence[Any], head: int) -> Iterator[Sequence[Any]]:

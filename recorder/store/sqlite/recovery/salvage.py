@@ -28,7 +28,7 @@ from recorder.store.sqlite.files import publish
 from recorder.store.sqlite.recovery import backups as aside
 from recorder.store.sqlite.recovery.check import Erased, break_in, erased_digests
 from recorder.store.sqlite.recovery.journal import played_back
-from recorder.store.sqlite.recovery.replay import Replayed, end_of_log
+from recorder.store.sqlite.recovery.replay import Replayed
 from recorder.store.sqlite.retention import Receipt, Slice, prune_slice
 from recorder.store.sqlite.rows import Transaction, get_meta, rebuild_states, set_meta
 from recorder.store.sqlite.span import LARGEST, append_rows, is_row
@@ -142,7 +142,7 @@ def give_up_rest(conn: sqlite3.Connection, path: Path, replayed: Replayed, now_m
     Raises:
         OSError: The segments can't be named.
     """
-    head, _ = end_of_log(conn)
+    head = span.end(conn)[0]
     name = aside.free_name(path, "corrupt", now_ms)
     for segment, _ in replayed.segments:
         aside.name_aside(segment.path, name.with_name(f"{name.name}.commits.{segment.number}"))
