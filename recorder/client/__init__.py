@@ -5,20 +5,23 @@ from recorder.client.connection import Token
 from recorder.client.encode import NewDelta, RawJson
 from recorder.client.events import (
     Ack,
+    ChainBroken,
     Conflated,
     Delta,
     Disconnected,
     Erased,
     Erasure,
     Event,
+    Freshness,
     Heartbeat,
     Hello,
     Live,
+    OutcomeUnknown,
+    PublishRefused,
     Reset,
     State,
+    TokenRefused,
 )
-from recorder.client.failures import ChainBroken, OutcomeUnknown, PublishRefused, TokenRefused
-from recorder.client.freshness import Freshness
 from recorder.client.options import ClientOptions
 from recorder.client.proof import Proof
 from recorder.client.reading import SessionInfo, SessionState, Touch

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Handoff(Generic[T]):
+class BoundedQueue(Generic[T]):
     """From one task that reads to those that take.
 
     Args:

@@ -9,11 +9,9 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from recorder.client.address import parse_address
-from recorder.client.connection import Dialer, Token
+from recorder.client.connection import Dialer, Token, parse_address
 from recorder.client.encode import Publishable, encode_frame, raw_frame
-from recorder.client.events import Ack, Delta, decode_value
-from recorder.client.freshness import Freshness, worst
+from recorder.client.events import Ack, Delta, Freshness, decode_value, worst
 from recorder.client.options import ClientOptions
 from recorder.client.publisher import Publisher
 from recorder.client.reading import Order, Point, Reader, SessionInfo, SessionState, Touch, filters

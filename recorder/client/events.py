@@ -1,4 +1,5 @@
-"""What a subscription yields: small frozen values, one class per kind of event.
+"""What a subscription yields (small frozen values, one class per kind of event), how current it is, and what publishing
+and subscribing can end with.
 
 States stay JSON text until somebody looks: `delta.after` decodes at each access, `delta.after_raw` is the
 text as the publisher sent it, byte for byte. Whole numbers come out exact however long they are; a number
@@ -8,14 +9,124 @@ with a fraction is a float, so its exact spelling is in the text alone. Nothing 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from recorder.core import json_text
-from recorder.core.errors import ClientError
+from recorder.core.errors import BY_CODE, ClientError
 from recorder.core.position import Position
+
+STALE_INTERVALS = 2.0
+"""After this many heartbeat intervals of silence nothing is known any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How current a subscription is; `str()` of it is `live`, `behind 12` or `stale 31 s`.
+
+    `live`: everything heard of has been handed out. `behind`: so many more are known of; with a filter that is
+    what waits to be taken (live), or an upper bound (before). `stale`: nothing was heard for so long that nobody
+    knows.
+
+    Args:
+        kind: `live`, `behind` or `stale`.
+        behind: How many deltas are known of and not yet handed out; 0 where `live`.
+        stale_s: Seconds since anything was heard.
+    """
+
+    kind: Literal["live", "behind", "stale"]
+    behind: int = 0
+    stale_s: float = 0.0
+
+    def __str__(self) -> str:
+        if self.kind == "behind":
+            return f"behind {self.behind}"
+        return f"stale {self.stale_s:.0f} s" if self.kind == "stale" else "live"
+
+
+def assess(*, connected: bool, is_live: bool, behind: int, silent_s: float, heartbeat_s: float) -> Freshness:
+    """The freshness of a subscription.
+
+    Args:
+        connected: Whether there is a connection, and the server has said hello.
+        is_live: Whether history is over.
+        behind: How many deltas are known of and not yet handed out.
+        silent_s: Seconds since anything was heard.
+        heartbeat_s: The interval of heartbeats, in seconds.
+    """
+    behind = max(behind, 0)
+    if not connected or silent_s > STALE_INTERVALS * heartbeat_s:
+        return Freshness("stale", behind, silent_s)
+    if is_live and behind == 0:
+        return Freshness("live", 0, silent_s)
+    return Freshness("behind", behind, silent_s)
+
+
+def worst(freshnesses: Iterable[Freshness]) -> Freshness | None:
+    """The least current of several, None where there is none."""
+    order = {"live": 0, "behind": 1, "stale": 2}
+    return max(freshnesses, key=lambda one: (order[one.kind], one.stale_s, one.behind), default=None)
+
+
+class PublishRefused(ClientError):
+    """The server refused a frame: nothing of it is recorded.
+
+    Its `code` is the server's (`invalid_delta`, `conflict`, …), and `retry` tells whether the same frame may
+    go through later.
+
+    Args:
+        code: The server's code.
+        message: The server's message.
+        index: Which delta of the frame it was, from 0, or None.
+    """
+
+    def __init__(self, code: str, message: str, index: int | None = None) -> None:
+        super().__init__(message, index=index)
+        known = BY_CODE.get(code)
+        # These hide the class's own: a refusal is as final as what it was refused for.
+        object.__setattr__(self, "code", code)
+        object.__setattr__(self, "retry", known is not None and known.retry)
+
+
+class TokenRefused(ClientError):
+    """The server does not take the token: it is not valid, or not any more.
+
+    Args:
+        message: What the server said.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            message, hint="give the right token; where tokens expire, give a function that gets one"
+        )
+
+
+class OutcomeUnknown(ClientError):
+    """The connection was lost (or the client closed) before the answer: the frame may be recorded or not.
+
+    It is not sent again by itself, since a delta of it has no id; with ids it would have been.
+    """
+
+
+class ChainBroken(ClientError):
+    """A delta's hash is not the one that follows from what was received: something was changed, added or taken away.
+
+    Args:
+        seq: The first delta of which that is so; those before it were as they should be.
+        expected: The hash that was computed, or was said before (64 hex digits).
+        found: The hash that came.
+    """
+
+    def __init__(self, seq: int, expected: str, found: str) -> None:
+        super().__init__(
+            f"the chain is broken at seq {seq}: its hash is {found}, and what came before it says {expected}",
+            hint="verify the recording with 'recorder doctor'",
+        )
+        self.seq, self.expected, self.found = seq, expected, found
+
 
 _any = msgspec.json.Decoder()
 _reader = json.JSONDecoder(parse_constant=json_text.no_constant)

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True, eq=False)
 class Entry(Generic[T]):
-    """A frame in the window.
+    """A frame under way.
 
     Args:
         frame: The frame.
@@ -38,7 +38,7 @@ class Entry(Generic[T]):
     is_abandoned: bool = False
 
 
-class Window(Generic[T]):
+class InFlight(Generic[T]):
     """What is under way.
 
     Args:

@@ -15,8 +15,7 @@ from enum import StrEnum
 from hashlib import sha256
 
 from recorder.client.decode import Violation
-from recorder.client.events import Delta
-from recorder.client.failures import ChainBroken
+from recorder.client.events import ChainBroken, Delta
 from recorder.core.chain import GENESIS, link
 from recorder.core.delta import DELTA_TYPES
 from recorder.core.position import Position

@@ -1,10 +1,10 @@
-"""Publishing over one connection: the shell around `Window` that connects, sends and matches answers.
+"""Publishing over one connection: the shell around `InFlight` that connects, sends and matches answers.
 
 One task ("client-publisher") owns the connection while there is something to send or an answer due; a second
 one ("client-publish-send") writes while the first reads. `publish` waits for room, then for its own answer.
 A connection that is lost while nothing is under way is made again only when something is published.
 
-Left out: what may be sent twice, which is `Window`'s, and what a frame looks like, which is `encode`'s.
+Left out: what may be sent twice, which is `InFlight`'s, and what a frame looks like, which is `encode`'s.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import logging
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from recorder.client.backoff import Backoff
 from recorder.client.connection import (
     ConnectionLog,
     Dialer,
@@ -25,10 +24,9 @@ from recorder.client.connection import (
 )
 from recorder.client.decode import AckWire, ErrorWire, HelloWire, Violation, decode
 from recorder.client.encode import Frame
-from recorder.client.events import Ack
-from recorder.client.failures import OutcomeUnknown, PublishRefused, TokenRefused
-from recorder.client.in_flight import Entry, Window
-from recorder.client.options import ClientOptions
+from recorder.client.events import Ack, OutcomeUnknown, PublishRefused, TokenRefused
+from recorder.client.in_flight import Entry, InFlight
+from recorder.client.options import Backoff, ClientOptions
 from recorder.client.resume import (
     BROKEN_CLOSE_CODES,
     FINAL_CLOSE_CODES,
@@ -68,12 +66,14 @@ class Publisher:
     def __init__(self, dialer: Dialer, options: ClientOptions) -> None:
         self._dialer = dialer  # opens connections
         self._options = options  # limits, times, clock
-        self._window: Window[asyncio.Future[Ack]] = Window(options.max_frames, options.max_bytes)  # under way
+        self._in_flight: InFlight[asyncio.Future[Ack]] = InFlight(
+            options.max_frames, options.max_bytes
+        )  # under way
         self._backoff = Backoff(
             options.backoff_base_s, options.backoff_cap_s, options.backoff_stable_s, options.random
         )  # delays between tries
         self._admission = asyncio.Lock()  # held while waiting for room, so that frames keep their order
-        self._room = asyncio.Event()  # set when the window may have room again
+        self._room = asyncio.Event()  # set when there may be room again
         self._work = asyncio.Event()  # set when there may be something to send
         self._idle = asyncio.Event()  # set while nothing is under way
         self._idle.set()
@@ -102,11 +102,11 @@ class Publisher:
             )
         async with self._admission:
             self._check_open()
-            while not self._window.has_room(size):
+            while not self._in_flight.has_room(size):
                 self._room.clear()
                 await self._room.wait()
                 self._check_open()
-            entry = self._window.add(frame, asyncio.get_running_loop().create_future())
+            entry = self._in_flight.add(frame, asyncio.get_running_loop().create_future())
         self._idle.clear()
         self._work.set()
         if self._task is None:
@@ -126,7 +126,7 @@ class Publisher:
                 async with asyncio.timeout(self._options.drain_timeout_s):
                     await self._idle.wait()
         except TimeoutError:
-            _log.warning("closing with %d frames unanswered", len(self._window))
+            _log.warning("closing with %d frames unanswered", len(self._in_flight))
         finally:
             if self._task is not None:
                 self._task.cancel()
@@ -144,14 +144,14 @@ class Publisher:
     def _abandon(self, entry: Waiting) -> None:
         if entry.owner.done() and not entry.owner.cancelled():
             entry.owner.exception()  # nobody is there to retrieve it, and that is no mistake
-        self._window.abandon(entry)
+        self._in_flight.abandon(entry)
         self._settled()
 
     def _settled(self) -> None:
-        """Something left the window."""
+        """Wake whoever waits: a frame is no longer under way."""
         self._room.set()
         self._work.set()
-        if len(self._window) == 0:
+        if len(self._in_flight) == 0:
             self._idle.set()
 
     async def _run(self) -> None:
@@ -167,7 +167,7 @@ class Publisher:
             self._give_up(self._failure)
 
     def _give_up(self, error: RecorderError) -> None:
-        for entry in self._window.clear():
+        for entry in self._in_flight.clear():
             if not entry.owner.done():
                 entry.owner.set_exception(_unknown(str(error)) if entry.was_sent else error)
         self._settled()
@@ -175,7 +175,7 @@ class Publisher:
     async def _stay_connected(self) -> None:
         options = self._options
         while True:
-            while len(self._window) == 0:
+            while len(self._in_flight) == 0:
                 self._work.clear()
                 await self._work.wait()
             verdict = await self._one_connection()
@@ -252,7 +252,7 @@ class Publisher:
     async def _send(self, socket: ClientConnection) -> None:
         try:
             while True:
-                entry = self._window.next()
+                entry = self._in_flight.next()
                 if entry is None:
                     self._work.clear()
                     await self._work.wait()
@@ -262,7 +262,7 @@ class Publisher:
             return  # the reading side says why
 
     def _answer(self, data: bytes) -> None:
-        wire, entry = decode(data), self._window.oldest
+        wire, entry = decode(data), self._in_flight.oldest
         if isinstance(wire, AckWire):
             if entry is None:
                 raise Violation("an ack, and no frame was sent")
@@ -273,18 +273,18 @@ class Publisher:
             if entry is None:
                 self._complaint = wire.message
             elif issubclass(BY_CODE.get(wire.code, RecorderError), _NOT_NOW):
-                self._window.not_taken()
+                self._in_flight.not_taken()
                 self._settled()
                 self._complaint = wire.message
             else:
                 self._settle(PublishRefused(wire.code, wire.message, wire.index))
-        if self._window.is_stalled:
+        if self._in_flight.is_stalled:
             raise _NotNow(f"the server takes nothing for now: {self._complaint}")
 
     def _settle(self, answer: Ack | PublishRefused) -> None:
         self._strikes = 0
         self._outages.works()
-        owner = self._window.answered().owner
+        owner = self._in_flight.answered().owner
         if not owner.done():
             if isinstance(answer, Ack):
                 owner.set_result(answer)
@@ -293,7 +293,7 @@ class Publisher:
         self._settled()
 
     def _cut(self, why: str) -> None:
-        for entry in self._window.cut():
+        for entry in self._in_flight.cut():
             if not entry.owner.done():
                 entry.owner.set_exception(_unknown(why))
         self._settled()
@@ -304,7 +304,7 @@ class Publisher:
         if code in FINAL_CLOSE_CODES:
             return self._refused(final_error(code, f"the server {why}"))
         if code == _TOO_LONG:
-            refused = self._window.cut_too_long()
+            refused = self._in_flight.cut_too_long()
             if refused is not None and not refused.owner.done():
                 size = len(refused.frame.text)
                 refused.owner.set_exception(

@@ -16,8 +16,7 @@ from urllib.parse import quote
 
 from recorder.client.connection import Dialer, Unreachable
 from recorder.client.decode import DeltaWire, Violation, decode
-from recorder.client.events import Delta, decode_value
-from recorder.client.failures import TokenRefused
+from recorder.client.events import Delta, TokenRefused, decode_value
 from recorder.client.options import ClientOptions
 from recorder.client.resume import delta_of
 from recorder.core import json_text

@@ -36,8 +36,8 @@ from recorder.client.events import (
     Live,
     Reset,
     State,
+    TokenRefused,
 )
-from recorder.client.failures import TokenRefused
 from recorder.client.proof import Verifier
 from recorder.core.errors import BY_CODE, ClientError
 from recorder.core.position import Position

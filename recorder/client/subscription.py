@@ -22,14 +22,24 @@ import orjson
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from recorder.client.backoff import Backoff
-from recorder.client.bounded_queue import Handoff
+from recorder.client.bounded_queue import BoundedQueue
 from recorder.client.connection import ConnectionLog, Dialer, Unreachable, close_code, hang_up
 from recorder.client.decode import LiveWire, Violation, decode
-from recorder.client.events import Delta, Disconnected, Event, Heartbeat, Hello, Live, Reset, State
-from recorder.client.failures import TokenRefused
-from recorder.client.freshness import STALE_INTERVALS, Freshness, assess
-from recorder.client.options import ClientOptions
+from recorder.client.events import (
+    STALE_INTERVALS,
+    Delta,
+    Disconnected,
+    Event,
+    Freshness,
+    Heartbeat,
+    Hello,
+    Live,
+    Reset,
+    State,
+    TokenRefused,
+    assess,
+)
+from recorder.client.options import Backoff, ClientOptions
 from recorder.client.resume import Fail, Phase, Resume, Retry, Verdict
 from recorder.core.errors import ClientError
 from recorder.core.position import Position
@@ -100,7 +110,7 @@ class Subscription:
         self._backoff = Backoff(
             options.backoff_base_s, options.backoff_cap_s, options.backoff_stable_s, options.random
         )  # delays between tries
-        self._waiting: Handoff[Event] = Handoff(
+        self._waiting: BoundedQueue[Event] = BoundedQueue(
             options.max_waiting_events, options.max_waiting_bytes
         )  # read, not taken
         self._outages = ConnectionLog(dialer.address.base, "subscribe")  # what is said of connections

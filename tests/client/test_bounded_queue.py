@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from recorder.client.bounded_queue import Handoff
+from recorder.client.bounded_queue import BoundedQueue
 
 
 async def test_items_come_out_in_order() -> None:
-    handoff: Handoff[int] = Handoff(10, 100)
+    handoff: BoundedQueue[int] = BoundedQueue(10, 100)
     for number in range(5):
         await handoff.put(number, 1)
     assert [await handoff.get() for _ in range(5)] == list(range(5))
@@ -19,7 +19,7 @@ async def test_items_come_out_in_order() -> None:
 
 @pytest.mark.parametrize(("max_items", "max_bytes"), [(2, 10**6), (10**6, 20)])
 async def test_it_is_bounded_in_count_and_in_bytes(max_items: int, max_bytes: int) -> None:
-    handoff: Handoff[int] = Handoff(max_items, max_bytes)
+    handoff: BoundedQueue[int] = BoundedQueue(max_items, max_bytes)
     await handoff.put(1, 10)
     assert not handoff.is_full
     await handoff.put(2, 10)
@@ -33,14 +33,14 @@ async def test_it_is_bounded_in_count_and_in_bytes(max_items: int, max_bytes: in
 
 
 async def test_there_is_room_for_one_item_however_long() -> None:
-    handoff: Handoff[int] = Handoff(10, 100)
+    handoff: BoundedQueue[int] = BoundedQueue(10, 100)
     await handoff.put(1, 10**9)
     assert handoff.is_full
     assert await handoff.get() == 1
 
 
 async def test_whoever_waits_gets_what_comes_each_item_once() -> None:
-    handoff: Handoff[int] = Handoff(10, 100)
+    handoff: BoundedQueue[int] = BoundedQueue(10, 100)
     takers = [asyncio.ensure_future(handoff.get()) for _ in range(3)]
     await asyncio.sleep(0)
     takers[0].cancel()
@@ -50,7 +50,7 @@ async def test_whoever_waits_gets_what_comes_each_item_once() -> None:
 
 
 async def test_cancelling_loses_nothing() -> None:
-    handoff: Handoff[int] = Handoff(1, 100)
+    handoff: BoundedQueue[int] = BoundedQueue(1, 100)
     for number in range(20):
         taker = asyncio.ensure_future(handoff.get())
         await asyncio.sleep(0)
@@ -67,7 +67,7 @@ async def test_cancelling_loses_nothing() -> None:
 
 
 async def test_the_end_comes_after_what_is_left_and_again_and_again() -> None:
-    handoff: Handoff[int] = Handoff(10, 100)
+    handoff: BoundedQueue[int] = BoundedQueue(10, 100)
     await handoff.put(1, 1)
     handoff.end(ZeroDivisionError())
     assert await handoff.get() == 1
@@ -77,7 +77,7 @@ async def test_the_end_comes_after_what_is_left_and_again_and_again() -> None:
 
 
 async def test_a_plain_end_ends_an_iteration_for_all_that_wait() -> None:
-    handoff: Handoff[int] = Handoff(10, 100)
+    handoff: BoundedQueue[int] = BoundedQueue(10, 100)
 
     async def takes() -> str:
         try:
@@ -93,7 +93,7 @@ async def test_a_plain_end_ends_an_iteration_for_all_that_wait() -> None:
 
 
 async def test_clearing_makes_room() -> None:
-    handoff: Handoff[int] = Handoff(1, 100)
+    handoff: BoundedQueue[int] = BoundedQueue(1, 100)
     await handoff.put(1, 100)
     waiting = asyncio.ensure_future(handoff.put(2, 1))
     await asyncio.sleep(0)

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recorder.client import Ack, Delta, Live, State
-from recorder.client.events import decode_value
-from recorder.core.errors import ClientError
+from recorder.client.events import Freshness, OutcomeUnknown, PublishRefused, assess, decode_value, worst
+from recorder.core.errors import BY_CODE, ClientError
 from recorder.core.position import Position
 
 
@@ -81,3 +81,56 @@ def test_a_number_of_thirty_digits_stays_exact() -> None:
 def test_what_python_cannot_hold_is_said_to_be_so(text: bytes) -> None:
     with pytest.raises(ClientError, match=r"decoded|deeply"):
         decode_value(text)
+
+
+def test_a_refusal_carries_the_servers_code_message_and_index() -> None:
+    refused = PublishRefused("invalid_delta", "[2].after: required", 2)
+    assert isinstance(refused, ClientError)
+    assert (refused.code, refused.message, refused.index, refused.retry) == (
+        "invalid_delta",
+        "[2].after: required",
+        2,
+        False,
+    )
+
+
+def test_a_refusal_is_worth_another_try_where_the_servers_reason_is() -> None:
+    assert PublishRefused("unavailable", "loading").retry
+    assert not PublishRefused("a_code_of_the_future", "?").retry
+
+
+def test_the_codes_of_the_classes_stay_what_they_are() -> None:
+    PublishRefused("conflict", "x")
+    assert BY_CODE["client_error"] is ClientError
+    assert ClientError.code == PublishRefused.code == OutcomeUnknown.code == "client_error"
+
+
+@pytest.mark.parametrize(
+    ("connected", "is_live", "behind", "silent_s", "says"),
+    [
+        (True, True, 0, 29.0, "live"),
+        (True, True, 3, 1.0, "behind 3"),
+        (True, False, 7, 1.0, "behind 7"),
+        (True, False, 0, 1.0, "behind 0"),
+        (True, True, -2, 1.0, "live"),
+        (True, True, 0, 30.5, "stale 30 s"),
+        (True, True, 5, 31.0, "stale 31 s"),
+        (False, True, 0, 1.2, "stale 1 s"),
+    ],
+)
+def test_it_is_live_behind_or_stale(
+    connected: bool, is_live: bool, behind: int, silent_s: float, says: str
+) -> None:
+    freshness = assess(
+        connected=connected, is_live=is_live, behind=behind, silent_s=silent_s, heartbeat_s=15.0
+    )
+    assert str(freshness) == says
+
+
+def test_the_worst_of_several_is_the_stalest_then_the_one_furthest_behind() -> None:
+    live, behind, further = Freshness("live"), Freshness("behind", 2), Freshness("behind", 5)
+    stale, staler = Freshness("stale", 0, 3.0), Freshness("stale", 0, 9.0)
+    assert worst([live, further, behind]) is further
+    assert worst([stale, further, staler]) is staler
+    assert worst([live]) is live
+    assert worst([]) is None

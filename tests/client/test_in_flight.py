@@ -9,21 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recorder.client.encode import Frame
-from recorder.client.in_flight import Entry, Window
+from recorder.client.in_flight import Entry, InFlight
 
 
 def frame(text: bytes = b"x", *, is_repeatable: bool = True) -> Frame:
     return Frame(text, 1, is_repeatable)
 
 
-def filled(*repeatable: bool) -> Window[int]:
-    window: Window[int] = Window(100, 1000)
+def filled(*repeatable: bool) -> InFlight[int]:
+    window: InFlight[int] = InFlight(100, 1000)
     for owner, is_repeatable in enumerate(repeatable):
         window.add(frame(is_repeatable=is_repeatable), owner)
     return window
 
 
-def sent(window: Window[int]) -> list[int]:
+def sent(window: InFlight[int]) -> list[int]:
     owners = []
     while (entry := window.next()) is not None:
         owners.append(entry.owner)
@@ -41,7 +41,7 @@ def test_frames_are_sent_and_answered_in_their_order() -> None:
 
 
 def test_there_is_room_for_so_many_frames_and_so_many_bytes() -> None:
-    window: Window[int] = Window(2, 10)
+    window: InFlight[int] = InFlight(2, 10)
     assert window.has_room(11)  # alone, however long
     window.add(frame(b"12345678"), 0)
     assert window.has_room(2)
@@ -70,7 +70,7 @@ def test_what_was_never_sent_is_never_uncertain() -> None:
 
 
 def test_a_frame_that_nobody_waits_for_is_not_sent() -> None:
-    window: Window[int] = Window(100, 10)
+    window: InFlight[int] = InFlight(100, 10)
     entries = [window.add(frame(b"12345"), owner) for owner in range(2)]
     window.abandon(entries[0])
     assert sent(window) == [1]
@@ -78,7 +78,7 @@ def test_a_frame_that_nobody_waits_for_is_not_sent() -> None:
 
 
 def test_a_frame_that_was_sent_keeps_its_place_though_nobody_waits() -> None:
-    window: Window[int] = Window(100, 1000)
+    window: InFlight[int] = InFlight(100, 1000)
     entries = [window.add(frame(), owner) for owner in range(2)]
     sent(window)
     window.abandon(entries[0])
@@ -87,7 +87,7 @@ def test_a_frame_that_was_sent_keeps_its_place_though_nobody_waits() -> None:
 
 
 def test_a_frame_that_nobody_waits_for_is_not_sent_again() -> None:
-    window: Window[int] = Window(100, 1000)
+    window: InFlight[int] = InFlight(100, 1000)
     entries = [window.add(frame(), owner) for owner in range(2)]
     sent(window)
     window.abandon(entries[0])
@@ -207,7 +207,7 @@ def test_it_stalls_where_a_frame_was_not_taken_and_no_answer_is_due() -> None:
 
 
 def test_what_was_not_taken_and_is_abandoned_is_forgotten() -> None:
-    window: Window[int] = Window(2, 2)
+    window: InFlight[int] = InFlight(2, 2)
     entries = [window.add(frame(), owner) for owner in range(2)]
     sent(window)
     window.abandon(entries[0])

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recorder.client.decode import Violation
-from recorder.client.events import Delta, Erased, Event, Live, Reset
-from recorder.client.failures import ChainBroken
+from recorder.client.events import ChainBroken, Delta, Erased, Event, Live, Reset
 from recorder.client.proof import Proof, Verifier
 from recorder.client.resume import Resume
 from recorder.core.chain import GENESIS, content_digest

@@ -390,18 +390,15 @@ async def test_what_is_lost_on_the_way_there_is_not_recorded_twice() -> None:
         assert orjson.loads(server.received[0])["id"] == server.deltas[0].id
 
 
-def not_now(server: FakeRecorder, code: str, *, take: int = 0, refuse: int = 1) -> Script:
+def not_now(server: FakeRecorder, code: str, *, take: int = 0) -> Script:
     """A server that takes some frames, and then answers that it takes nothing, as one that is stopping does."""
 
     async def script(connection: ServerConnection) -> None:
         await connection.send(server.hello(), text=True)
-        for number in range(take + refuse):
-            message = await connection.recv(decode=False)
-            if number < take:
-                await connection.send(await server._accept(message), text=True)
-            else:
-                await connection.send(server.event("error", code=code, message="not now"), text=True)
-        await connection.wait_closed()
+        for _ in range(take):
+            await connection.send(await server._accept(await connection.recv(decode=False)), text=True)
+        async for _ in connection:
+            await connection.send(server.event("error", code=code, message="not now"), text=True)
 
     return script
 
