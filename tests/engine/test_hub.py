@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from recorder.app import Loading
 from recorder.core.clock import FakeClock
 from recorder.core.errors import Closed
 from tests.support.app import delta, running_app, some, turn, turn_until
@@ -43,7 +44,10 @@ async def test_stopping_says_going_away_to_all_after_all_they_are_owed(tmp_path:
 
 async def test_leaving_the_recorder_closes_every_connection_and_leaves_no_task(tmp_path: Path) -> None:
     before = asyncio.all_tasks()
-    async with running_app(tmp_path) as app:
+    async with running_app(tmp_path, load=False) as app:
+        loading = app.gateway._behind
+        assert isinstance(loading, Loading)
+        await app.gateway.load()
         await app.publish(*some(3000, size=500))
         async with app.connect() as live, app.connect("/ws?since=earliest", receive_buffer=2048) as behind:
             await live.until("live")
@@ -51,7 +55,7 @@ async def test_leaving_the_recorder_closes_every_connection_and_leaves_no_task(t
             subscription = app.recorder.subscribe(since="earliest")
             async with subscription as events:
                 await anext(aiter(events))
-                await app.recorder._stack.aclose()
+                await loading._stack.aclose()
                 await turn_until(lambda: not app.recorder.hub._sockets)
                 assert (await live.ending()).code == 1001
                 assert asyncio.all_tasks() - before <= {

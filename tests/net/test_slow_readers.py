@@ -285,7 +285,7 @@ async def test_a_pong_is_waited_for_while_what_stands_before_it_is_taken(tmp_pat
     ):
         await wire.until("live")
         (connection,) = app.recorder.hub._sockets
-        await app.publish(*some(1000, size=500))
+        await app.publish(*some(700, size=500))
         await turn(200)
         assert connection.is_writable
         for _ in range(5):
