@@ -7,12 +7,13 @@ like `data/sessions.sqlite` is not ours, and the run fails when `data/` or the t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
+from recorder.cli import main
 from recorder.config.settings import Settings
 from recorder.config.sources import CONFIG_VARIABLE, PREFIX
 from recorder.core.deprecated import SETTINGS
@@ -87,3 +88,16 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no real logs: ../shared/data, beside the project, is absent")
     return folder
+
+
+@pytest.fixture
+def invoke(capfdbinary: pytest.CaptureFixture[bytes]) -> Callable[..., tuple[int, bytes, str]]:
+    """Return `invoke("stats")`: runs a command inside this process; gives its exit code, stdout and stderr."""
+
+    def call(*arguments: str) -> tuple[int, bytes, str]:
+        capfdbinary.readouterr()
+        code = main(arguments)
+        caught = capfdbinary.readouterr()
+        return code, caught.out, caught.err.decode()
+
+    return call

@@ -19,7 +19,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from recorder.cli import main
 from recorder.store.sqlite import schema
 from recorder.wire.export import COLUMNS, ExportRow
 
@@ -44,19 +43,6 @@ def run(tmp_path: Path, project_root: Path) -> Run:
         )
 
     return start
-
-
-@pytest.fixture
-def invoke(capfdbinary: pytest.CaptureFixture[bytes]) -> Callable[..., tuple[int, bytes, str]]:
-    """`invoke("stats")`: the command inside this process; its exit code, stdout and stderr."""
-
-    def call(*arguments: str) -> tuple[int, bytes, str]:
-        capfdbinary.readouterr()
-        code = main(arguments)
-        caught = capfdbinary.readouterr()
-        return code, caught.out, caught.err.decode()
-
-    return call
 
 
 @pytest.fixture
