@@ -109,7 +109,7 @@ class Recorder:
 
     @property
     def is_recording(self) -> bool:
-        """Whether what is published is recorded."""
+        """Return whether published deltas are recorded."""
         return self._recording is not None
 
     @property
@@ -124,12 +124,12 @@ class Recorder:
 
     @property
     def maintenance(self) -> Maintenance:
-        """What takes snapshots and prunes. Raises `NotRecording` where recording is off."""
+        """The maintenance that takes snapshots and prunes. Raises `NotRecording` if recording is off."""
         return self.parts.maintenance
 
     @property
     def eraser(self) -> Eraser:
-        """What erases. Raises `NotRecording` where recording is off."""
+        """The eraser of content. Raises `NotRecording` if recording is off."""
         return self.parts.eraser
 
     @property
@@ -237,7 +237,7 @@ class Loading:
 
     @property
     def is_recording(self) -> bool:
-        """Whether what is published will be recorded."""
+        """Return whether published deltas will be recorded."""
         return self._store is not None
 
     def not_ready(self) -> str:
@@ -350,7 +350,7 @@ class Loading:
 
     @property
     def _prunes_memory(self) -> bool:
-        """Whether the oldest deltas give way at the limit of memory, and not the publishers."""
+        """Return whether memory full evicts the oldest deltas instead of rejecting publishers."""
         return self._store is not None and self.settings.memory_full_policy == "prune"
 
     @property

@@ -43,7 +43,7 @@ class SigningKey:
 
 
 def open_key(path: Path) -> SigningKey:
-    """The key of a file, which is made where there is none; noted among the known ones.
+    """Read a file's signing key, created if missing, and add it to the list of known keys.
 
     Raises:
         InvalidSetting: It cannot be read or made, or is no Ed25519 key.
@@ -60,7 +60,9 @@ def open_key(path: Path) -> SigningKey:
 
 
 def known_keys(path: Path) -> frozenset[str]:
-    """The ids of the keys that a key file holds and has held, as far as they can be read; nothing is made."""
+    """Return the ids of the current and former keys of a key file, as far as they can be read; creates
+    nothing.
+    """
     found = _noted(path)
     with suppress(InvalidSetting):
         found |= {public_key(path)}
@@ -68,7 +70,7 @@ def known_keys(path: Path) -> frozenset[str]:
 
 
 def public_key(path: Path) -> str:
-    """The id of the key in a PEM file, private or public.
+    """Return the id of the key in a PEM file, private or public.
 
     Raises:
         InvalidSetting: It cannot be read, or is no Ed25519 key.
@@ -88,12 +90,12 @@ def public_key(path: Path) -> str:
 
 
 def is_key_id(text: str) -> bool:
-    """Whether a text is of the form of a key's id."""
+    """Return whether a text has the form of a key id."""
     return len(text) == 64 and all(digit in "0123456789abcdef" for digit in text)
 
 
 def is_signed(key_id: str, statement: bytes, signature: bytes) -> bool:
-    """Whether that key has signed that statement."""
+    """Return whether a key made the signature of a statement."""
     if not is_key_id(key_id):
         return False
     try:

@@ -331,7 +331,7 @@ def _options(
         bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """A flight recorder for agent sessions: records them, shows them live, gives them back."""
+    """Record agent sessions, watch them live and read them back."""
 
 
 def group() -> Commands:

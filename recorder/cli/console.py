@@ -215,7 +215,7 @@ def _page_through(command: list[str], first: list[str], rest: Iterator[str]) -> 
 
 
 def visible(text: str) -> str:
-    """The text on one line, control characters shown as escapes: data must not steer a terminal."""
+    """Return the text on one line with control characters escaped: data must not control a terminal."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 

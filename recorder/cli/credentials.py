@@ -57,7 +57,7 @@ def with_token(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def token() -> str | None:
-    """The token to show; None where none is given.
+    """Return the token to send; None if none is given.
 
     Raises:
         InvalidSetting: The file cannot be read, or what is given cannot be a token.
@@ -76,7 +76,7 @@ def token() -> str | None:
 
 
 def bearer() -> dict[str, str]:
-    """The header that shows the token."""
+    """Return the header that carries the token; empty without a token."""
     shown = token()
     return {} if shown is None else {"Authorization": f"Bearer {shown}"}
 

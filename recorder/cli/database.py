@@ -43,7 +43,7 @@ DbOption = Annotated[
 
 @contextmanager
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """The file, read-only.
+    """Open the file read-only.
 
     Raises:
         NotFound: There is no such file.
@@ -84,7 +84,7 @@ def _columns(conn: sqlite3.Connection) -> set[str]:
 def rows(
     conn: sqlite3.Connection, wanted: Filters, *, descending: bool = False, limit: int | None = None
 ) -> Iterator[ExportRow]:
-    """The entries that are wanted, by seq.
+    """Yield the matching entries, ordered by seq.
 
     Args:
         conn: The file.
@@ -112,7 +112,7 @@ def rows(
 
 
 def _slice(conn: sqlite3.Connection, sql: str, values: tuple[Any, ...]) -> list[ExportRow]:
-    """The first rows of the answer: as many as are wanted, or fewer where their states are large."""
+    """Return the first rows of a query: as many as requested, or fewer if their states are large."""
     found: list[ExportRow] = []
     size = 0
     # Closing the cursor early ends the statement, and with it the lock on the file.
@@ -126,13 +126,15 @@ def _slice(conn: sqlite3.Connection, sql: str, values: tuple[Any, ...]) -> list[
 
 
 def until_now(conn: sqlite3.Connection, wanted: Filters) -> Filters:
-    """The same, bounded by what is in the file now: reading ends although the recorder goes on writing."""
+    """Return the filters bounded by the file's current end, so that reading ends while the recorder goes on
+    writing.
+    """
     head = conn.execute("SELECT max(id) FROM session_deltas").fetchone()[0] or 0
     return replace(wanted, before=min(head + 1, wanted.before if wanted.before is not None else head + 1))
 
 
 def count(conn: sqlite3.Connection, wanted: Filters) -> int:
-    """How many entries are wanted."""
+    """Return the number of matching entries."""
     where, values = _conditions(wanted, _columns(conn))
     low, high = (wanted.after or 0), (wanted.before if wanted.before is not None else 2**63 - 1)
     sql = f"SELECT count(*) FROM session_deltas WHERE id > ? AND id < ?{where}"
@@ -168,7 +170,7 @@ def _conditions(wanted: Filters, present: set[str]) -> tuple[str, list[Any]]:
 
 
 def statistics(conn: sqlite3.Connection, path: Path) -> dict[str, Any]:
-    """What `GET /api/stats` says, as far as a file alone can."""
+    """Return the fields of `GET /api/stats` that a file alone can provide."""
     deltas, oldest = conn.execute("SELECT count(*), min(id) FROM session_deltas").fetchone()
     # The highest number ever given: what is pruned at the end does not free its number.
     head = conn.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'session_deltas'").fetchone()[0]

@@ -117,7 +117,7 @@ def _trusted(key_file: Path | None, named: list[str], heads: Heads | None) -> fr
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """The report for programs."""
+    """Return the report as JSON fields, for programs."""
     return {
         "verdict": report.verdict.words,
         "summary": report.summary(),
@@ -136,7 +136,7 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def as_lines(report: Report, seconds: float) -> list[str]:
-    """The report for people; the verdict last."""
+    """Return the report as lines of text, for people; the verdict is the last."""
     span = f", seq {report.first:,} to {report.last:,}" if report.last else ""
     rate = f", {report.checked / seconds:,.0f} a second" if report.checked >= 10_000 and seconds > 0 else ""
     lines = [report.subject, f"  {report.checked:,} links checked{span} ({seconds:.1f} s{rate})"]

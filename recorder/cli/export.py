@@ -108,7 +108,7 @@ def _counted(rows: Iterable[ExportRow], steps: console.Steps) -> Iterator[Export
 
 
 def encoded(form: str, rows: Iterable[ExportRow]) -> Iterator[bytes]:
-    """The rows in a format, in pieces.
+    """Yield the rows encoded in a format, in pieces.
 
     Args:
         form: ndjson, json or csv.

@@ -26,7 +26,7 @@ from recorder.wire.statements import signed_of
 
 
 def expected_heads(source: str) -> list[Signed[Head]]:
-    """The heads that a file or a URL has, in its order; at least one.
+    """Return the heads that a file or a URL contains, in its order; at least one.
 
     Args:
         source: A file; the URL of a file; or a recorder's URL, without a path: then its head of now.
@@ -46,7 +46,7 @@ def expected_heads(source: str) -> list[Signed[Head]]:
 
 
 def parse_heads(text: bytes, source: str) -> list[Signed[Head]]:
-    """The heads of a log, one a line.
+    """Return the heads of a log with one head per line.
 
     Args:
         text: The log.

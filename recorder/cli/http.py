@@ -137,12 +137,12 @@ class Remote:
         self._http.close()
 
     def get(self, path: str, params: Params = ()) -> bytes:
-        """The body of an answer, whole."""
+        """Return the whole body of a response."""
         with self._reaching():
             return _good(self._http.get(path, params=list(params)))
 
     def get_json(self, path: str, params: Params = ()) -> dict[str, Any]:
-        """The body of an answer that is a JSON object."""
+        """Return the body of a response that is a JSON object."""
         return _object(self.get(path, params))
 
     def warn_if_not_recording(self) -> None:
@@ -165,7 +165,7 @@ class Remote:
         return self.post(path, orjson.dumps(value), "application/json")
 
     def stream(self, path: str, params: Params = ()) -> Iterator[bytes]:
-        """The body of an answer in pieces, as they come; raises when it breaks off before its end."""
+        """Yield the body of a response in pieces, as they arrive; raise if it ends early."""
         with self._reaching(), self._http.stream("GET", path, params=list(params)) as answer:
             if answer.status_code >= 400:
                 answer.read()
@@ -191,7 +191,7 @@ def _reason(error: Exception) -> str:
 
 
 def _good(answer: httpx.Response) -> bytes:
-    """The body, unless the answer is a problem: then the error that its code names."""
+    """Return the body; raise the error that the code of a problem response names."""
     if answer.status_code < 400:
         return answer.content
     try:

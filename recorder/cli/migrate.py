@@ -61,7 +61,7 @@ def migrate(
 
 
 def _migrate(path: Path, to: int) -> tuple[int, Path | None]:
-    """The version that the file had, and the copy of it as it was; None where it has the one that is wanted."""
+    """Return the version that the file had and the path of its copy; None if no migration was needed."""
     check_at_rest(path)
     left = segment_files(path)
     if left:

@@ -21,12 +21,12 @@ _AGO = re.compile(r"([0-9]{1,9})([smhdw])")
 
 
 def is_ago(text: str) -> bool:
-    """Whether it says how long ago."""
+    """Return whether a text is a relative time, such as `2h` (two hours ago)."""
     return _AGO.fullmatch(text.strip()) is not None
 
 
 def moment(text: str, option: str, clock: Clock | None = None) -> str:
-    """The time that was meant, in the fixed-width form.
+    """Return the time in the fixed-width form.
 
     Args:
         text: What was typed.

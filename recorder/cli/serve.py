@@ -148,7 +148,7 @@ def _flag(row: SettingRow, *, is_hidden: bool = False) -> inspect.Parameter:
 
 
 def _command() -> Callable[..., int]:
-    """The command: `_serve` with a signature that has a parameter for each setting, as typer reads it."""
+    """Return the command: `_serve` with a parameter for each setting, in the signature that typer reads."""
 
     def serve(
         demo: Annotated[

@@ -47,7 +47,7 @@ class Point:
 
     @property
     def text(self) -> str:
-        """As a server takes it."""
+        """The point in the form that a server accepts."""
         return str(self.seq) if self.time is None else self.time
 
 
@@ -65,7 +65,7 @@ class StateOf:
 
 
 def point(typed: str | None, option: str) -> Point | None:
-    """The point that was meant; None where none was typed.
+    """Return the point that was typed; None if nothing was typed.
 
     Raises:
         InvalidQuery: It is none.
@@ -83,7 +83,7 @@ def point(typed: str | None, option: str) -> Point | None:
 
 
 def session_path(session: str, *more: str) -> str:
-    """The path of a session's route."""
+    """Return the path of a session's route."""
     name = quote(session, safe="")
     if name in (".", ".."):
         # As they stand they mean directories, which are taken out of a path before it is asked for.
@@ -92,7 +92,7 @@ def session_path(session: str, *more: str) -> str:
 
 
 def state_in(conn: sqlite3.Connection, session: str, at: Point | None) -> StateOf | None:
-    """A session's state in a file; None where it is not known there then.
+    """Return a session's state in a file; None if the session does not exist at that point.
 
     Raises:
         NotFound: Its content was erased.
@@ -108,7 +108,7 @@ def state_in(conn: sqlite3.Connection, session: str, at: Point | None) -> StateO
 
 
 def _base(conn: sqlite3.Connection, session: str, at: Point) -> StateOf | None:
-    """The state that retention has kept, where that is as old as the point."""
+    """Return the state kept by retention, if it is at least as old as the point."""
     column, value = ("seq", at.seq) if at.time is None else ("recorded_at", at.time)
     try:
         sql = f"SELECT seq, state FROM session_bases WHERE session_id = ? AND {column} <= ?"
@@ -266,7 +266,7 @@ def blame(
 
 
 def _touches_of(remote: Remote, session: str, path: str, limit: int) -> Iterator[bytes]:
-    """The touches a server tells of, walked back to the session's beginning as far as they are taken."""
+    """Yield the touches that a server reports, walked back to the session's beginning as they are consumed."""
     before: list[tuple[str, str]] = []
     while True:
         asked = [("path", path), ("limit", str(min(limit, PAGE))), *before]

@@ -37,7 +37,7 @@ class BoundedQueue(Generic[T]):
 
     @property
     def is_full(self) -> bool:
-        """Whether `put` would wait."""
+        """Return whether `put` would wait."""
         return len(self._items) >= self._max_items or self._bytes >= self._max_bytes
 
     async def put(self, item: T, size: int) -> None:
@@ -72,7 +72,7 @@ class BoundedQueue(Generic[T]):
         return item
 
     def end(self, error: Exception | None = None) -> None:
-        """Nothing more comes.
+        """End the queue: nothing more will be put.
 
         Args:
             error: What everybody gets who takes what is no longer there; None for a plain end.

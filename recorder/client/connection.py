@@ -156,7 +156,7 @@ class Dialer:
 
     @property
     def loop_is_closed(self) -> bool:
-        """Whether the event loop that it belongs to runs no more."""
+        """Return whether the event loop that it belongs to is closed."""
         return self._loop is not None and self._loop.is_closed()
 
     def accepted(self) -> None:
@@ -305,7 +305,7 @@ class ConnectionLog:
 
 
 def close_code(closed: ConnectionClosed) -> tuple[int, str]:
-    """The code and the reason a connection was closed with.
+    """Return the close code and the reason of a closed connection.
 
     Returns:
         What was received first counts, then what this side sent (it does so where the other side broke RFC

@@ -152,7 +152,7 @@ _decoder: msgspec.json.Decoder[Wire] = msgspec.json.Decoder(Wire)
 
 
 def decode(data: bytes) -> Wire | None:
-    """One message.
+    """Decode one message.
 
     Args:
         data: The message's payload.
@@ -176,7 +176,7 @@ def decode(data: bytes) -> Wire | None:
 
 
 def state_text(raw: msgspec.Raw) -> bytes | None:
-    """The bytes of a state, None where it is `null` or absent."""
+    """Return the bytes of a state; None if it is `null` or absent."""
     text = bytes(raw)
     return None if text == b"null" else text
 

@@ -107,7 +107,7 @@ _ids = msgspec.json.Decoder(_Identified | list[_Identified])
 
 
 def encode_frame(deltas: Publishable | Sequence[Publishable], new_id: Callable[[], str] | None) -> Frame:
-    """The frame of one delta, or of several that are recorded all or none.
+    """Return the frame of one delta, or of several that are recorded all or none.
 
     Args:
         deltas: One delta, or a sequence of at least one.
@@ -130,7 +130,7 @@ def encode_frame(deltas: Publishable | Sequence[Publishable], new_id: Callable[[
 
 
 def raw_frame(text: bytes | str) -> Frame:
-    """The frame of JSON text that is a delta or an array of deltas already.
+    """Return the frame of JSON text that already is a delta or an array of deltas.
 
     Raises:
         ClientError: It is not UTF-8.

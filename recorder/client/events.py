@@ -215,7 +215,7 @@ class Delta:
 
     @property
     def position(self) -> Position:
-        """Where to resume to get what follows; `str()` of it is `epoch:seq:hash`, without a hash `epoch:seq`."""
+        """The position to resume from; `str()` of it is `epoch:seq:hash`, without a hash `epoch:seq`."""
         return Position(self.epoch, self.seq, self.hash)
 
     @property
@@ -283,7 +283,7 @@ class Live:
 
     @property
     def position(self) -> Position:
-        """Where to resume to get what follows."""
+        """The position to resume from."""
         return Position(self.epoch, self.seq, self.hash)
 
 
@@ -424,5 +424,5 @@ class Ack:
 
     @property
     def position(self) -> Position:
-        """Where a subscriber would go on after these deltas."""
+        """The position from which a subscriber continues after these deltas."""
         return Position(self.epoch, self.seq)

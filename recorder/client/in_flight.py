@@ -59,7 +59,7 @@ class InFlight(Generic[T]):
         return len(self._sent) + len(self._refused) + len(self._unsent)
 
     def has_room(self, size: int) -> bool:
-        """Whether a frame of so many bytes may be added."""
+        """Return whether a frame of this many bytes may be added."""
         return len(self) == 0 or (len(self) < self._max_frames and self._bytes + size <= self._max_bytes)
 
     def add(self, frame: Frame, owner: T) -> Entry[T]:
@@ -70,7 +70,7 @@ class InFlight(Generic[T]):
         return entry
 
     def next(self) -> Entry[T] | None:
-        """The frame to send now, which from here on counts as sent; None where there is none to be sent."""
+        """Return the frame to send now and count it as sent; None if there is none."""
         if not self._unsent or self._refused or (self._careful and self._sent):
             return None
         entry = self._unsent.popleft()
@@ -84,13 +84,13 @@ class InFlight(Generic[T]):
         return self._sent[0] if self._sent else None
 
     def answered(self) -> Entry[T]:
-        """An answer came: the frame it is for. Raises IndexError where none was due."""
+        """Register an answer and return the frame that it belongs to. Raises IndexError if none was due."""
         entry = self._sent.popleft()
         self._careful = max(self._careful - 1, 0)
         return self._forget(entry)
 
     def not_taken(self) -> None:
-        """The answer for the oldest frame: nothing of it was taken, and it may be sent again after the cut."""
+        """Register that the oldest frame was rejected whole; it may be sent again on the next connection."""
         entry = self._sent.popleft()
         self._careful = max(self._careful - 1, 0)
         entry.was_sent = False
@@ -101,7 +101,7 @@ class InFlight(Generic[T]):
 
     @property
     def is_stalled(self) -> bool:
-        """Whether nothing goes on before the next connection: a frame was not taken, and no answer is due."""
+        """Return whether sending waits for the next connection: a frame was rejected and no answer is due."""
         return bool(self._refused) and not self._sent
 
     def abandon(self, entry: Entry[T]) -> None:
@@ -113,7 +113,7 @@ class InFlight(Generic[T]):
                 self._forget(entry)
 
     def cut(self) -> list[Entry[T]]:
-        """The connection is gone.
+        """Register that the connection is lost.
 
         Returns:
             Those that may be recorded or not and must not be sent again.
@@ -128,7 +128,7 @@ class InFlight(Generic[T]):
         return [self._forget(entry) for entry in lost]
 
     def cut_too_long(self) -> Entry[T] | None:
-        """The connection is about to be counted as gone because a frame was too long; call `cut` after it.
+        """Register that the connection closes because a frame was too long; call `cut` after it.
 
         Returns:
             The frame, where it is known: it is refused, and not part of what `cut` returns.

@@ -43,7 +43,7 @@ class Proof(StrEnum):
 
     @property
     def is_proof(self) -> bool:
-        """Whether the delta was verified."""
+        """Return whether the delta was verified."""
         return self in (Proof.LINKED, Proof.BY_DIGEST)
 
 
@@ -63,7 +63,7 @@ class Verifier:
             self._place = start.seq, bytes.fromhex(start.hash)
 
     def reset(self) -> None:
-        """What is known no longer counts."""
+        """Forget the last verified hash."""
         self._place, self._unknown = None, Proof.RESET
 
     def skip(self) -> None:
@@ -71,7 +71,7 @@ class Verifier:
         self._place, self._unknown = None, Proof.SKIPPED
 
     def live(self, seq: int, found: str | None) -> None:
-        """The server says where history ends.
+        """Register the position at which history ends.
 
         Args:
             seq: There.

@@ -224,7 +224,7 @@ class Publisher:
                     sending.cancel()
 
     async def _greet(self, socket: ClientConnection) -> None:
-        """Nothing is sent before `hello`: what is refused at the door has certainly not been recorded."""
+        """Wait for `hello` before sending: a rejected connection has certainly recorded nothing."""
         limit_s = self._options.open_timeout_s
         try:
             async with asyncio.timeout(limit_s):

@@ -127,13 +127,13 @@ class Resume:
         return self._text if self.position is None else str(self.position)
 
     def connected(self) -> None:
-        """A connection was opened with `query`."""
+        """Register that a connection was opened with `query`."""
         self.phase = Phase.GREETING
         self._skipped = None
         self._complaint = ""
 
     def receive(self, data: bytes) -> Sequence[Event]:
-        """A message came.
+        """Process a message.
 
         Args:
             data: Its payload.
@@ -169,7 +169,7 @@ class Resume:
         return ()
 
     def disconnected(self, code: int, reason: str) -> Verdict:
-        """The connection is gone.
+        """Register that the connection is lost.
 
         Args:
             code: The close code; 1006 where there was none.

@@ -130,7 +130,8 @@ class Subscription:
 
     @property
     def position(self) -> Position | None:
-        """Where to resume after what was taken; None before the first event and within a list of states.
+        """The position to resume from after the last event taken; None before the first event and within a
+        list of states.
 
         It moves with heartbeats, too: where nothing that matches was recorded for long, it must not stay behind what
         retention removes.
@@ -139,7 +140,7 @@ class Subscription:
 
     @property
     def hello(self) -> Hello | None:
-        """What the server said of itself, at the last connection."""
+        """The server's `hello` message of the last connection."""
         return self._hello
 
     @property
@@ -154,7 +155,7 @@ class Subscription:
 
     @property
     def freshness(self) -> Freshness:
-        """How current what the caller has taken is."""
+        """The freshness of what the caller has taken."""
         resume = self._resume
         waiting = len(self._waiting)
         is_live = resume.phase is Phase.LIVE

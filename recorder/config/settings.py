@@ -308,7 +308,7 @@ class Settings(BaseModel):
 
     @property
     def has_tokens(self) -> bool:
-        """Whether anything is set that makes tokens necessary."""
+        """Return whether a setting requires tokens."""
         return any(
             (
                 self.subscribe_tokens,

@@ -43,7 +43,7 @@ def digest(text: str) -> bytes:
 
 
 def field(value: bytes | None) -> bytes:
-    """A value with its length in front of it; None has a mark of its own."""
+    """Return a value prefixed with its length; None has its own marker."""
     if value is None:
         return _NULL
     length = len(value)
@@ -67,7 +67,7 @@ def link(
     times: tuple[str, str],
     extras: Extras,
 ) -> bytes:
-    """The hash of one entry.
+    """Return the hash of one entry.
 
     Args:
         previous: The hash before it (32 bytes); `GENESIS` for the first.
@@ -103,7 +103,8 @@ def link(
 
 
 def content(columns: Sequence[bytes | None]) -> bytes:
-    """What of an entry goes into its hash, whatever its place: all fields but the first three.
+    """Return the part of an entry that is hashed independently of its position: all fields but the first
+    three.
 
     Args:
         columns: session_id to lineage, in the order of the recipe: texts as UTF-8, states by their digests, flags as
@@ -119,7 +120,7 @@ def content(columns: Sequence[bytes | None]) -> bytes:
 
 
 def link_content(previous: bytes, seq: int, content: bytes) -> bytes:
-    """The hash of an entry at a place: `link` for who has the `content` already.
+    """Return the hash of an entry at a position, like `link`, from its prepared `content`.
 
     Args:
         previous: The hash before that place.
@@ -152,7 +153,7 @@ _PLAIN = _extra_fields(*PLAIN)
 def content_digest(
     kind: str, session_id: str, before: str | None, after: str | None, timestamp: str | None
 ) -> bytes:
-    """The digest of a delta's content as it was sent: what "the same content" means for a repeated id.
+    """Return the digest of a delta's content as sent: a repeated id must have the same digest.
 
     Args:
         kind: Its type.

@@ -26,12 +26,12 @@ class Row(Protocol):
 
     @property
     def recorded_at(self) -> str:
-        """When it was recorded."""
+        """The time of recording."""
         ...
 
     @property
     def timestamp(self) -> str:
-        """When it happened."""
+        """The time at which the delta happened."""
         ...
 
     @property
@@ -68,7 +68,7 @@ class Touch(NamedTuple, Generic[R]):
 
     @property
     def text(self) -> bytes:
-        """As JSON; `before` and `after` are left out where there is no value."""
+        """The touch as JSON; `before` and `after` are left out where there is no value."""
         row = self.row
         fields: dict[str, Any] = {
             "seq": row.seq,
@@ -104,7 +104,7 @@ class Blame(Generic[R]):
         return None if self._newer is None else self._newer[0].seq
 
     def back(self, rows: Iterable[R]) -> Iterator[Touch[R]]:
-        """The touches among further deltas, each one older than the one before.
+        """Yield the touches among further deltas, each older than the one before.
 
         Args:
             rows: The session's next deltas, newest first. None is looked at once `erased` is set.
@@ -119,7 +119,8 @@ class Blame(Generic[R]):
             self._newer = (row, value)
 
     def begun(self, state: str | None) -> Touch[R] | None:
-        """The walk has reached the session's first delta that is kept: whether that touched the place.
+        """Return the touch of the session's first kept delta, or None if it did not change the value at the
+        path.
 
         Args:
             state: The session's state before it (retention keeps the last one); None where there was none.

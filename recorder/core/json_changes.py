@@ -52,12 +52,12 @@ class Node:
 
     @property
     def plain(self) -> str:
-        """What a string says; of anything else its text."""
+        """The value of a string; the text of anything else."""
         return str(json.loads(self.raw)) if self.kind == "string" else self.raw
 
     @property
     def canonical(self) -> str:
-        """The same text for what is the same value."""
+        """The canonical text, equal for equal values."""
         if self._canonical is None:
             self._canonical = self._made_canonical()
         return self._canonical

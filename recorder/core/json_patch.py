@@ -51,7 +51,7 @@ class Operation(NamedTuple):
 
     @property
     def text(self) -> bytes:
-        """As JSON."""
+        """The operation as JSON."""
         # The standard library's encoder: a name may hold half of a surrogate pair.
         head = f'{{"op":"{self.op}","path":{json.dumps(self.path)}'.encode()
         return head + b"}" if self.value is None else b'%b,"value":%b}' % (head, self.value)
@@ -85,7 +85,7 @@ _Step = _Change | _Pair
 
 
 def diff(before: bytes, after: bytes) -> Iterator[Operation]:
-    """The operations that make one JSON text into the other, in the order in which they apply.
+    """Yield the operations that turn one JSON text into the other, in the order in which they apply.
 
     Args:
         before: JSON text that was recorded.
@@ -102,7 +102,7 @@ def diff(before: bytes, after: bytes) -> Iterator[Operation]:
 
 
 def json_patch(before: bytes, after: bytes) -> bytes:
-    """The JSON Patch that makes one JSON text into the other."""
+    """Return the JSON Patch that turns one JSON text into the other."""
     texts: list[bytes] = []
     room = GROWTH * (len(before) + len(after)) + _SPARE
     for operation in diff(before, after):
@@ -115,14 +115,14 @@ def json_patch(before: bytes, after: bytes) -> bytes:
 
 
 def same(one: bytes | None, other: bytes | None) -> bool:
-    """Whether two JSON texts mean the same; None is no text."""
+    """Return whether two JSON texts have the same value; None means no text."""
     if one is None or other is None:
         return one is other
     return one == other or next(diff(one, other), None) is None
 
 
 def merge_patch(before: bytes, after: bytes) -> bytes:
-    """The merge patch that makes one JSON text into the other.
+    """Return the merge patch that turns one JSON text into the other.
 
     Raises:
         Inexpressible: What is to be set is or holds a member that is `null`.
@@ -194,7 +194,7 @@ def _anchors(old: list[bytes], new: list[bytes]) -> list[tuple[int, int]]:
 
 
 def _unique_anchors(old: list[bytes], new: list[bytes]) -> list[tuple[int, int]]:
-    """The longest rising run of elements that occur once on each side."""
+    """Return the longest increasing run of elements that occur once on each side."""
     counts, others = Counter(old), Counter(new)
     places = {element: j for j, element in enumerate(new)}
     pairs = [(i, places[e]) for i, e in enumerate(old) if counts[e] == 1 and others[e] == 1]
@@ -216,7 +216,7 @@ def _unique_anchors(old: list[bytes], new: list[bytes]) -> list[tuple[int, int]]
 
 
 def _merge_members(before: bytes, after: bytes) -> bytes:
-    """One call for each level, and no more: as deep as states may nest, that is within what calls may."""
+    """Return the merge patch of two objects, by recursion: one call per level, within the limit of nesting."""
     old, new = jsontext.members(before, trusted=True), jsontext.members(after, trusted=True)
     parts = [b"%b:null" % json.dumps(name).encode() for name in old if name not in new]
     for name, value in new.items():

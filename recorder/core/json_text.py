@@ -68,7 +68,7 @@ _skipper = json.JSONDecoder(parse_constant=no_constant, parse_int=len, parse_flo
 
 
 def members(data: bytes, *, trusted: bool = False) -> dict[str, bytes]:
-    """The members of an object.
+    """Return the members of an object, by name.
 
     Args:
         data: JSON text of an object.
@@ -89,7 +89,7 @@ def members(data: bytes, *, trusted: bool = False) -> dict[str, bytes]:
 
 
 def elements(data: bytes) -> Iterator[bytes]:
-    """The texts of an array's elements, in order.
+    """Yield the texts of an array's elements, in order.
 
     Args:
         data: JSON text of an array. One that breaks off gives the elements before the break and then raises.
@@ -157,7 +157,7 @@ def scan_members(text: str, *, trusted: bool = False) -> Iterator[tuple[str, str
 
 
 def scan_elements(text: str) -> Iterator[str]:
-    """The texts of an array's elements, in order, each as soon as it is found.
+    """Yield the texts of an array's elements, in order, each as soon as it is found.
 
     Lazily, because what is wrong is mostly wrong at once: a hostile array of millions of elements costs no more than
     its first one.
@@ -180,7 +180,8 @@ def scan_elements(text: str) -> Iterator[str]:
 
 
 def scan_values(text: str) -> Iterator[str]:
-    """The values of a text in which several follow each other; between them white space, or a bracket on either side.
+    """Yield the values of a text that contains several; white space, or a bracket on either side, separates
+    them.
 
     Raises:
         BadJson: It is not JSON from there on.
@@ -195,7 +196,7 @@ def scan_values(text: str) -> Iterator[str]:
 
 
 def value_end(text: str, start: int, *, inside: str | int | None = None, trusted: bool = False) -> int:
-    """Where a value ends.
+    """Return the position after a value.
 
     Args:
         text: A text in which it stands.
@@ -218,19 +219,19 @@ def value_end(text: str, start: int, *, inside: str | int | None = None, trusted
 
 
 def skip_space(text: str, position: int) -> int:
-    """The first position from here on that is no white space."""
+    """Return the first position from here on that is not white space."""
     match = _SPACE.match(text, position)
     assert match is not None
     return match.end()
 
 
 def type_of(text: str) -> str:
-    """The type of the value that a JSON text begins with, for messages: `an object`, `a number`, …"""
+    """Return the type of the value that a JSON text begins with, for messages: `an object`, `a number`, …"""
     return _TYPES.get(text[:1], "a number")
 
 
 def depth(text: str) -> int:
-    """How many arrays and objects a JSON text has inside one another."""
+    """Return how deeply arrays and objects are nested in a JSON text."""
     # Without escapes every other piece between quotes is inside a string.
     outside = text.replace(r"\\", "").replace(r"\"", "").split('"')[::2]
     brackets = "".join(outside).encode().translate(None, _NO_BRACKETS)
@@ -238,13 +239,13 @@ def depth(text: str) -> int:
 
 
 def is_deeper(text: str, limit: int) -> bool:
-    """Whether a JSON text nests more deeply than that."""
+    """Return whether a JSON text is nested more deeply than the limit."""
     # Counting is a hundred times faster than measuring, and mostly enough; a short text needs neither.
     return len(text) > 2 * limit and text.count("[") + text.count("{") > limit and depth(text) > limit
 
 
 def _scan(text: str, start: int, inside: str | int | None = None) -> tuple[Any, int]:
-    """A value without its numbers, and where it ends."""
+    """Return a value, with its numbers not decoded, and the position after it."""
     try:
         return _skipper.raw_decode(text, start)
     except RecursionError:
@@ -257,7 +258,9 @@ def _scan(text: str, start: int, inside: str | int | None = None) -> tuple[Any, 
 
 
 def _counted_end(text: str, start: int) -> int:
-    """The same for text that is known to be JSON, by counting brackets: depth costs nothing."""
+    """Return the position after a value of text known to be JSON, by counting brackets: any depth is
+    allowed.
+    """
     level, position = 0, start
     while token := _TOKEN.match(text, position):
         first = token[0][0]

@@ -31,5 +31,5 @@ Sessions: TypeAlias = frozenset[str] | Scope | None
 
 
 def sessions_of(names: frozenset[str], prefixes: tuple[str, ...]) -> frozenset[str] | Scope:
-    """The filter in its simplest form: a plain set where there are no prefixes."""
+    """Return the simplest form of the filter: a plain set if there are no prefixes."""
     return Scope(names, prefixes) if prefixes else names

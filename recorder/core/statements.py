@@ -155,7 +155,7 @@ Statement = Head | PruneReceipt | ErasureReceipt | Adoption | Seal
 
 
 def statement_bytes(statement: Statement) -> bytes:
-    """The bytes that are signed."""
+    """Return the bytes that are signed."""
     return b"".join([field(_encoded(value)) for value in (statement.tag, *astuple(statement))])
 
 
@@ -186,7 +186,7 @@ class Signed(Generic[Said]):
 def bases_digest(
     bases: Iterable[tuple[str, int, str, bytes]], ids: Iterable[tuple[str, int, bytes]] = ()
 ) -> bytes:
-    """The digest of what is kept of what was pruned: the states, and the ids.
+    """Return the digest of the states and the ids that are kept of pruned entries.
 
     Args:
         bases: (session_id, seq, recorded_at, SHA-256 of the state's text) of each, in the order of the session ids'
@@ -200,7 +200,7 @@ def bases_digest(
 
 
 def erased_digest(states: Iterable[tuple[int, bytes | None, bytes | None]]) -> bytes:
-    """The digest of what an erasure took.
+    """Return the digest of the states that an erasure removed.
 
     Args:
         states: (seq, SHA-256 of before, SHA-256 of after) of each entry, by seq; None where there was no state.

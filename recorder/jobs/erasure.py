@@ -30,7 +30,7 @@ class ErasingStore(Protocol):
 
     @property
     def runs(self) -> JobLog:
-        """What jobs have run."""
+        """The log of job runs."""
         ...
 
     @property

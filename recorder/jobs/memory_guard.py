@@ -85,7 +85,7 @@ class MemoryGuard:
 
     @property
     def is_full(self) -> bool:
-        """Whether nothing more may be taken."""
+        """Return whether memory is full, so that no more data is accepted."""
         return self._most is not None and self.used > self._most
 
     def rejection(self) -> StorageFull | None:

@@ -35,7 +35,7 @@ class MaintainedStore(Protocol):
 
     @property
     def runs(self) -> JobLog:
-        """What jobs have run."""
+        """The log of job runs."""
         ...
 
     @property
@@ -50,7 +50,7 @@ class MaintainedStore(Protocol):
 
     @property
     def is_dirty(self) -> bool:
-        """Whether a snapshot would have something to do."""
+        """Return whether a snapshot has something to write."""
         ...
 
     @property
@@ -65,7 +65,7 @@ class MaintainedStore(Protocol):
 
     @property
     def count(self) -> int:
-        """How many entries are kept."""
+        """The number of entries kept."""
         ...
 
     async def snapshot(self) -> SnapshotResult:

@@ -51,7 +51,7 @@ class WatchedUpkeep(Protocol):
 
     @property
     def pruned_at(self) -> float:
-        """When the last prune ended well, or the upkeep began; of the monotonic clock."""
+        """The time at which the last prune succeeded, or upkeep began; monotonic seconds."""
         ...
 
 
@@ -104,7 +104,7 @@ class Watchdog:
 
     @property
     def lag_seconds(self) -> float:
-        """How long the file has been behind what was recorded; 0 where it is not."""
+        """The time for which the file has been behind the recording, in seconds; 0 if it is up to date."""
         self.look()
         return 0.0 if self._store.on_file >= self._due[0] else self._clock.monotonic() - self._due[1]
 

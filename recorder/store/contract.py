@@ -217,7 +217,7 @@ class EventStore(Protocol):
 
     @property
     def guarantee(self) -> Guarantee:
-        """What it promises."""
+        """The guarantee of the store."""
         ...
 
     @property
@@ -237,12 +237,12 @@ class EventStore(Protocol):
 
     @property
     def count(self) -> int:
-        """How many entries are kept."""
+        """The number of entries kept."""
         ...
 
     @property
     def space(self) -> int:
-        """How many entries may be appended before more waits than should; 0 where that is so. Not enforced."""
+        """The number of entries that may be appended before the queue is full; 0 when it is. Not enforced."""
         ...
 
     @property
@@ -386,7 +386,7 @@ class StateStore(Protocol):
 
     @property
     def guarantee(self) -> Guarantee:
-        """What it promises, and what it is rebuilt from."""
+        """The guarantee of the store, and what it is rebuilt from."""
         ...
 
     async def sessions(
@@ -457,12 +457,12 @@ class Store(EventStore, Protocol):
 
     @property
     def runs(self) -> JobLog:
-        """What jobs have run."""
+        """The log of job runs."""
         ...
 
     @property
     def path(self) -> Path:
-        """Where it is on disk: for people, and for the room that there is."""
+        """The path on disk, for messages and for the free space there."""
         ...
 
     @property
@@ -472,7 +472,7 @@ class Store(EventStore, Protocol):
 
     @property
     def is_dirty(self) -> bool:
-        """Whether a snapshot would have something to do."""
+        """Return whether a snapshot has something to write."""
         ...
 
     async def load(self, on_progress: Callable[[int, int], None] = ...) -> Loaded:

@@ -109,7 +109,7 @@ def check(tally: Tally, rows: Iterable[Stored], erased: Erased, mistyped: frozen
 
 
 def content_of(row: Stored, erased: Erased) -> bytes:
-    """What of an entry goes into its hash, whatever its place."""
+    """Return the part of an entry that is hashed independently of its position."""
     seq, session, kind, before, after, happened, recorded, delta_id, id_digest, filled, lineage, _ = row
     before_digest = None if before is None else sha256(before).digest()
     after_digest = None if after is None else sha256(after).digest()

@@ -43,7 +43,7 @@ class Placed:
     hash: bytes | None
 
     def fits(self, seq: int, previous: bytes) -> bool:
-        """Whether it was recorded at that place, behind that hash."""
+        """Return whether the entry's hash is valid at this position, after the previous hash."""
         return self.hash is not None and link_content(previous, seq, self.content) == self.hash
 
 
@@ -51,7 +51,7 @@ class Entries(Protocol):
     """The entries of a recording."""
 
     def between(self, first: int, last: int) -> list[Placed]:
-        """Those with these numbers that are there and whose columns are of the right types, in order."""
+        """Return the entries with these numbers that exist and whose columns have the right types, in order."""
         ...
 
     def hashes(self) -> Iterator[tuple[int, bytes | None]]:
@@ -77,7 +77,7 @@ class Fault:
 
 
 def diagnose(entries: Entries, seq: int, previous: bytes) -> Fault:
-    """What is wrong at an entry whose link does not hold.
+    """Return what is wrong with an entry whose hash does not match.
 
     Args:
         entries: The recording.
@@ -115,7 +115,7 @@ def diagnose(entries: Entries, seq: int, previous: bytes) -> Fault:
 
 
 def diagnose_gap(entries: Entries, first: int, last: int, previous: bytes | None) -> Fault:
-    """What became of entries that are missing.
+    """Return the reason why entries are missing.
 
     Args:
         entries: The recording.
@@ -130,7 +130,9 @@ def diagnose_gap(entries: Entries, first: int, last: int, previous: bytes | None
 
 
 def diagnose_unhashed(entries: Entries, first: int, seq: int, before: bytes) -> Fault | None:
-    """Whether entries without a hash had one: the entry behind them goes on from it, and not from a new beginning.
+    """Return a fault if the entries without a hash had one originally; None if they did not.
+
+    They had one if the entry after them continues the chain through them instead of starting a new one.
 
     Args:
         entries: The recording.
@@ -181,13 +183,13 @@ class _Neighbourhood:
         self._previous = {previous, GENESIS} | {p.hash for p in self._near.values() if p.hash is not None}
 
     def at(self, seq: int) -> Placed | None:
-        """The entry that stands there."""
+        """Return the entry stored at a number, or None."""
         if seq not in self._near:
             return next(iter(self._entries.between(seq, seq)), None)
         return self._near[seq]
 
     def place_of(self, entry: Placed) -> int | None:
-        """Where an entry belongs; None where that cannot be found."""
+        """Return the number at which an entry belongs; None if it cannot be found."""
         for seq in sorted(
             range(max(entry.seq - NEAR, 1), entry.seq + NEAR + 1), key=lambda s: abs(s - entry.seq)
         ):
@@ -203,24 +205,28 @@ class _Neighbourhood:
         return None
 
     def fitting(self, seq: int, previous: bytes) -> Placed | None:
-        """The entry that belongs at a place, wherever it stands; None where there is none."""
+        """Return the entry that belongs at a number, wherever it is stored; None if there is none."""
         for entry in self._near.values():
             if entry.fits(seq, previous):
                 return entry
         return self._search(seq, previous)
 
     def is_shifted(self, right: Placed, seq: int) -> bool:
-        """Whether what follows an entry that belongs at `seq` has moved with it, by the same distance."""
+        """Return whether the entry after `right` has moved by the same distance as `right`, which belongs at
+        `seq`.
+        """
         following = self.at(right.seq + 1)
         return following is None or following.fits(seq + 1, right.hash or GENESIS)
 
     def follows(self, here: Placed, link: bytes | None) -> bool:
-        """Whether the entry behind this one goes on from a hash, or there is none behind."""
+        """Return whether the next entry continues from a hash, or there is no next entry."""
         following = self.at(here.seq + 1)
         return following is None or link is None or following.fits(following.seq, link)
 
     def renumbered(self, here: Placed) -> int | None:
-        """The number this entry had, by what the one behind it says; None where that one is in its place."""
+        """Return the original number of this entry, derived from the next one; None if the next one is in
+        its place.
+        """
         following = self.at(here.seq + 1)
         if following is None or here.hash is None:
             return None

@@ -107,7 +107,7 @@ def verify_file(
 def _verify_undone(
     path: Path, trusted: frozenset[str], expected: Sequence[Signed[Head]] | None, on_progress: Progress
 ) -> Report:
-    """The same of a file in which a crash has broken off a snapshot: what counts is the file with that undone.
+    """Verify a file with an unfinished snapshot, with that snapshot rolled back.
 
     SQLite undoes it for whoever opens the file next to write. Here that happens in a copy: verifying changes nothing.
     """
@@ -245,7 +245,7 @@ def _check_current_epoch(report: Report, facts: _Facts) -> None:
 def _check_bases(
     report: Report, conn: sqlite3.Connection, last_receipt: Signed[PruneReceipt] | None, found: bytes
 ) -> None:
-    """Whether the states kept for what was pruned are those that the last receipt seals."""
+    """Check that the states kept of pruned entries match the digest in the last receipt."""
     if last_receipt is not None and holds(last_receipt) and last_receipt.said.bases_digest is None:
         report.note("base", "a prune was under way: the states and ids it kept are not sealed yet")
     elif last_receipt is not None and holds(last_receipt) and last_receipt.said.bases_digest != found:
@@ -286,7 +286,7 @@ def _read_facts(conn: sqlite3.Connection) -> _Facts:
 
 
 def _erased(conn: sqlite3.Connection, pruned: int) -> dict[int, bytes | None]:
-    """As `claims.check_erasures` takes it."""
+    """Return the erasures in the form that `statements.check_erasures` takes."""
     if not has_table(conn, "erasures"):
         return {}
     found: dict[int, list[Any]] = {number: [] for (number,) in conn.execute("SELECT id FROM erasures")}
@@ -324,7 +324,9 @@ def _stored(values: Sequence[Any]) -> Stored:
 
 
 def _on_own_connection(path: Path, work: Callable[[sqlite3.Connection, Report], None]) -> Report:
-    """What a look at the whole file found; SQLite does the work, beside the checking of the entries."""
+    """Return the findings of a check of the whole file, run on a connection of its own beside the check of
+    entries.
+    """
     report = Report(str(path))
     with opened(path) as conn:
         conn.execute("BEGIN")
@@ -397,7 +399,7 @@ _WRONG_STATES = (
 
 
 def _cache(conn: sqlite3.Connection, report: Report) -> None:
-    """Whether the current states are those that the log and the states kept for what was pruned make."""
+    """Check that the cached session states match those that the log and the kept states produce."""
     for sql in _WRONG_STATES:
         row = conn.execute(sql).fetchone()
         if row is not None:

@@ -42,7 +42,7 @@ class Claims:
 def starting_point(
     first: int, pruned: int, last_hash: bytes | None, *, known: bool
 ) -> tuple[int, bytes | None]:
-    """What the first entry follows: its number less one and the hash there, None where that is not known.
+    """Return the position before the first entry: its number and hash; the hash is None if it is unknown.
 
     Args:
         first: The first entry that is there.

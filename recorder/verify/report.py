@@ -96,14 +96,14 @@ class Report:
         self.findings.append(Finding(Level.NOTE, kind, text, seq, through))
 
     def names_entry_up_to(self, seq: int) -> bool:
-        """Whether something is known to be wrong with an entry up to this one."""
+        """Return whether an entry up to this seq is known to be wrong."""
         return any(
             finding.seq is not None and finding.seq <= seq and finding.kind in ENTRY_KINDS
             for finding in self.of(Level.BROKEN)
         )
 
     def of(self, level: Level) -> list[Finding]:
-        """The findings of that weight."""
+        """Return the findings of a level."""
         return [finding for finding in self.findings if finding.level is level]
 
     @property
@@ -121,7 +121,7 @@ class Report:
         return min(named, key=_exactness, default=None)
 
     def summary(self) -> str:
-        """The verdict in a line, as people read it."""
+        """Return the verdict in one line, for people."""
         if self.verdict is Verdict.BROKEN:
             bad = self.first_bad or self.of(Level.BROKEN)[0]
             where = f"first bad seq {bad.seq}, {bad.kind}: " if bad.seq is not None else ""

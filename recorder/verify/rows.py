@@ -45,7 +45,7 @@ _MISTYPED = (
 
 @contextmanager
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """A database file, read-only; texts come as bytes."""
+    """Open a database file read-only; text columns are returned as bytes."""
     uri = f"{path.absolute().as_uri()}?mode=ro"
     with closing(connect_sqlite(uri, uri=True, timeout=BUSY_SECONDS)) as conn:
         conn.text_factory = bytes
@@ -113,7 +113,7 @@ def check_file(
 
 
 def erased_between(conn: sqlite3.Connection, first: int, last: int) -> Erased:
-    """The kept digests of erased content, by seq."""
+    """Return the kept digests of erased content, by seq."""
     if not has_table(conn, "erased_states"):
         return {}
     rows = conn.execute(
@@ -123,7 +123,7 @@ def erased_between(conn: sqlite3.Connection, first: int, last: int) -> Erased:
 
 
 def has_table(conn: sqlite3.Connection, name: str) -> bool:
-    """Whether a table is there: files of older schemas do not have all."""
+    """Return whether a table exists: files of older schemas do not have all of them."""
     sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
     return conn.execute(sql, (name,)).fetchone() is not None
 
@@ -144,7 +144,7 @@ _BESIDE = {
 
 
 def mistyped_beside(conn: sqlite3.Connection) -> str | None:
-    """The name of a table and a column in which a value of another type stands than a recorder writes; None for none."""
+    """Return the table and column that hold a value of a type no recorder writes; None if there is none."""
     for table, columns in _BESIDE.items():
         known = {text for (text,) in conn.execute("SELECT name FROM pragma_table_info(?)", (table,))}
         for column, kinds in columns.items():
@@ -158,7 +158,7 @@ def mistyped_beside(conn: sqlite3.Connection) -> str | None:
 
 
 def is_damage(error: sqlite3.DatabaseError) -> bool:
-    """Whether SQLite says that the file itself is damaged."""
+    """Return whether SQLite reports that the file itself is damaged."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT
 
 
@@ -175,7 +175,7 @@ class FileEntries:
         self._beyond = beyond
 
     def between(self, first: int, last: int) -> list[Placed]:
-        """Those with these numbers, without those that hold a value of a wrong type."""
+        """Return the entries with these numbers, except those with a value of a wrong type."""
         erased = erased_between(self._conn, first, last)
         mistyped = {seq for (seq,) in self._conn.execute(_MISTYPED, (first, last))}
         rows = self._conn.execute(_SELECT, (first, last))
@@ -189,7 +189,7 @@ class FileEntries:
         yield from ((seq, entry.hash) for seq, entry in self._beyond.items())
 
     def hash_at(self, seq: int) -> bytes | None:
-        """The stored hash of an entry that is there."""
+        """Return the stored hash of an entry that exists."""
         if seq in self._beyond:
             return self._beyond[seq].hash
         row = self._conn.execute("SELECT hash FROM session_deltas WHERE id = ?", (seq,)).fetchone()
@@ -197,12 +197,12 @@ class FileEntries:
 
 
 def placed(row: Stored, erased: Erased) -> Placed:
-    """A stored entry where it stands."""
+    """Return a stored entry with its position."""
     return Placed(row[0], content_of(row, erased), row[11])
 
 
 def _as_previous(found: object) -> bytes | None:
-    """What the next link begins with, by what is stored as the hash before it."""
+    """Return the previous hash for the next link, given the hash stored before it; None if it is not a hash."""
     if found is None:
         return GENESIS
     return found if isinstance(found, bytes) and len(found) == 32 else None

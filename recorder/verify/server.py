@@ -184,7 +184,7 @@ def _verify(
 
 
 def _pages(remote: Served, after: int, end: int) -> Iterator[tuple[list[ExportRow], Erased]]:
-    """The entries behind a seq up to another, page by page, with the digests of what was erased."""
+    """Yield the entries after one seq up to another, page by page, with the digests of erased content."""
     following: list[tuple[str, str]] = []
     reached = after
     while True:
@@ -208,7 +208,7 @@ def _pages(remote: Served, after: int, end: int) -> Iterator[tuple[list[ExportRo
 
 
 def _is_ascending(after: int, rows: Sequence[ExportRow]) -> bool:
-    """Whether numbers rise, from behind a seq on."""
+    """Return whether the numbers rise strictly, starting after a seq."""
     seqs = [after, *(row.seq for row in rows)]
     return all(one < other for one, other in pairwise(seqs))
 
@@ -239,7 +239,7 @@ class _Entries:
         self._end = end
 
     def between(self, first: int, last: int) -> list[Placed]:
-        """Those with these numbers, asked for again."""
+        """Return the entries with these numbers, requested again from the server."""
         return [
             Placed(row.seq, content_of(_stored(row), erased), row.hash)
             for rows, erased in _pages(self._remote, first - 1, min(last, self._end))
@@ -252,7 +252,7 @@ class _Entries:
 
 
 def _check_sessions(report: Report, remote: Served, log: _Log, end: int) -> None:
-    """Whether the sessions that are listed are those that the log makes; what moved meanwhile is left alone."""
+    """Check that the listed sessions match the log; sessions that changed in the meantime are skipped."""
     listed: dict[str, _Session] = {}
     params = [("limit", str(PAGE))]
     while True:

@@ -66,11 +66,11 @@ class Ground:
         return max(self.last, self.pruned)
 
     def knows(self, seq: int) -> bool:
-        """Whether the hash at a seq is known: of an entry that is there, or from a receipt."""
+        """Return whether the hash at a seq is known, from an entry or from a receipt."""
         return self.first <= seq <= self.last or seq in self._cuts()
 
     def known_hash(self, seq: int) -> bytes | None:
-        """The hash at a seq that is known."""
+        """Return the known hash at a seq."""
         return self.hash_at(seq) if self.first <= seq <= self.last else self._cuts()[seq]
 
     def _cuts(self) -> dict[int, bytes | None]:
@@ -78,13 +78,13 @@ class Ground:
 
 
 def holds(statement: Signed[Statement]) -> bool:
-    """Whether the signature is right, whoever's it is."""
+    """Return whether the signature is valid, whichever key made it."""
     by = statement.by
     return by is not None and is_signed(by.key_id, statement_bytes(statement.said), by.signature)
 
 
 def check_receipts(report: Report, ground: Ground) -> None:
-    """Whether the receipts account for everything before the first entry, and are signed."""
+    """Check that signed receipts account for everything before the first entry."""
     named = [(_receipt_name(receipt.said), receipt) for receipt in ground.receipts]
     check_signatures(report, named, "receipt", ground.trusted)
     expected = 1
@@ -118,7 +118,7 @@ def _receipt_name(said: PruneReceipt) -> str:
 def check_signatures(
     report: Report, statements: Sequence[tuple[str, Signed[Said]]], kind: str, trusted: frozenset[str]
 ) -> list[tuple[str, Said]]:
-    """Those that are signed by a key that is known; of what is wrong with others one is named, and how many there are.
+    """Return the statements signed by a known key; of the others report one, and their number.
 
     Args:
         report: Where that is written down.
@@ -151,7 +151,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def check_heads(report: Report, ground: Ground, heads: Sequence[Signed[Head]]) -> None:
-    """Whether the recording's own heads agree with its entries."""
+    """Check that the recording's own heads agree with its entries."""
     named = [(f"the signed head of {head.said.time} (seq {head.said.seq})", head) for head in heads]
     believed = check_signatures(report, named, "head", ground.trusted)
     for name, said in believed:
@@ -167,7 +167,7 @@ def check_heads(report: Report, ground: Ground, heads: Sequence[Signed[Head]]) -
 
 
 def check_expected(report: Report, ground: Ground, heads: Sequence[Signed[Head]], own: int) -> None:
-    """Whether heads that were kept elsewhere agree with the entries.
+    """Check that heads kept elsewhere agree with the entries.
 
     Args:
         report: Where it is written down.
@@ -194,7 +194,7 @@ def check_expected(report: Report, ground: Ground, heads: Sequence[Signed[Head]]
 
 
 def _was_kept(report: Report, ground: Ground, head: Head, name: str) -> bool:
-    """Whether an expected head can be compared; that what it says was on disk is there, at least by number."""
+    """Return whether an expected head can be compared; report it if what it says was on disk is missing."""
     ends = _end_of_epoch(ground, head.epoch)
     if any(finding.kind == "epoch" for finding in report.of(Level.BROKEN)):
         return False  # nothing can be judged by a table of epochs that was edited
@@ -224,7 +224,7 @@ def _was_kept(report: Report, ground: Ground, head: Head, name: str) -> bool:
 
 
 def check_end(report: Report, ground: Ground, given: int, last_head: Head | None) -> None:
-    """Whether the recording ends where it should.
+    """Check that the recording ends where it should.
 
     Args:
         report: Where it is written down; its heads have been checked.
@@ -260,7 +260,7 @@ def check_end(report: Report, ground: Ground, given: int, last_head: Head | None
 def check_erasures(
     report: Report, ground: Ground, erasures: Sequence[Signed[ErasureReceipt]], taken: dict[int, bytes | None]
 ) -> None:
-    """Whether what was erased has a receipt.
+    """Check that every erasure has a receipt.
 
     Args:
         report: Where it is written down.
@@ -331,7 +331,7 @@ def check_adoptions(report: Report, ground: Ground, adoptions: Sequence[Signed[A
 
 
 def _compare(report: Report, ground: Ground, heads: Sequence[Head], whose: str) -> list[Head]:
-    """The heads that agree with the entries; the first that does not is reported."""
+    """Return the heads that agree with the entries; report the first that does not."""
     agreeing: list[Head] = []
     for head in sorted(heads, key=lambda head: (head.seq, head.time)):
         if head.seq > ground.end:
@@ -373,7 +373,7 @@ def _check_epoch(report: Report, ground: Ground, head: Head, name: str) -> None:
 
 
 def _end_of_epoch(ground: Ground, name: str) -> int | None:
-    """The last seq that an epoch can have; None where the epoch is not known."""
+    """Return the last seq that an epoch can have; None if the epoch is unknown."""
     for place, epoch in enumerate(ground.epochs):
         if epoch.name == name:
             following = ground.epochs[place + 1 :]

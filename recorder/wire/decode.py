@@ -47,7 +47,7 @@ _texts = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def decode_text(data: bytes, max_delta_bytes: int, max_deltas: int | None = None) -> list[Delta]:
-    """The deltas of a JSON text that is one delta or an array of deltas.
+    """Decode a JSON text that is one delta or an array of deltas.
 
     Args:
         data: The text, UTF-8.
@@ -85,7 +85,7 @@ def decode_text(data: bytes, max_delta_bytes: int, max_deltas: int | None = None
 
 
 def decode_lines(data: bytes, max_delta_bytes: int, max_deltas: int | None = None) -> list[Delta]:
-    """The deltas of an NDJSON text, one a line; blank lines are passed over.
+    """Decode an NDJSON text, one delta per line; blank lines are skipped.
 
     Args:
         data: The text, UTF-8.
@@ -114,7 +114,7 @@ def decode_lines(data: bytes, max_delta_bytes: int, max_deltas: int | None = Non
 
 
 def session_id_fault(session_id: str) -> str | None:
-    """Why a text may not name a session, or None where it may."""
+    """Return why a text is not a valid session id; None if it is valid."""
     if not 0 < len(session_id) <= MAX_SESSION_ID:
         return f"must have 1 to {MAX_SESSION_ID} characters, has {len(session_id)}"
     if _UNSENDABLE.search(session_id):
@@ -123,7 +123,7 @@ def session_id_fault(session_id: str) -> str | None:
 
 
 def place_of(data: bytes, index: int, name: str, *, lines: bool) -> tuple[int | None, str]:
-    """How an error names a field of a delta that has been decoded, as decoding itself would have.
+    """Return how an error names a field of a decoded delta, in the same form as decoding does.
 
     Args:
         data: The text it was decoded from.
@@ -171,7 +171,7 @@ def _sized(wires: Iterable[_Wire], data: bytes, max_delta_bytes: int) -> Iterato
 
 
 def _bounded(texts: Iterable[bytes], most: int | None) -> Iterator[bytes]:
-    """The texts as they are found; one too many is found no more."""
+    """Yield the texts as they are found; raise at the first one beyond the limit."""
     for count, text in enumerate(texts):
         if count == most:
             raise _too_many(most)

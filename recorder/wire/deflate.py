@@ -30,7 +30,7 @@ _SYNC_TAIL = b"\x00\x00\xff\xff"
 
 
 def packed_frame(frame: bytes) -> bytes:
-    """A text frame of ours, compressed where that makes it shorter.
+    """Return a text frame of this server, compressed if that makes it shorter.
 
     Args:
         frame: As `frames.text_frame` makes it.
@@ -52,5 +52,5 @@ def packed_frame(frame: bytes) -> bytes:
 
 
 def packed_frames(frames: Iterable[bytes]) -> bytes:
-    """The same for several, joined."""
+    """Return the joined frames, each compressed if that makes it shorter."""
     return b"".join([packed_frame(frame) for frame in frames])

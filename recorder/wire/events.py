@@ -26,7 +26,7 @@ EVENT_OPENING = '{"event":"delta",'
 
 
 def quote(text: str) -> str:
-    """A string as JSON text."""
+    """Return a string as JSON text."""
     return orjson.dumps(text).decode()
 
 
@@ -45,7 +45,7 @@ def item_text(
     opening: str = "{",
     erased: Erased | None = None,
 ) -> str:
-    """An entry as history returns it: `{"seq":…,"recordedAt":…,"hash":…,"delta":{…}}`.
+    """Return an entry as history returns it: `{"seq":…,"recordedAt":…,"hash":…,"delta":{…}}`.
 
     It carries every stored column, so that whoever holds it can compute its link of the chain.
 
@@ -80,7 +80,7 @@ def item_text(
 def _extra_texts(
     delta_id: str | None, id_digest: bytes | None, filled: bool, lineage: str | None
 ) -> tuple[str, str]:
-    """What stands before the delta, and the delta's end."""
+    """Return the fields before the delta, and the end of the delta."""
     marks = f',"lineage":"{lineage}"' if lineage is not None else ""
     if filled:
         marks += ',"beforeFilled":true'
@@ -99,7 +99,7 @@ _EVENT_OPENING = EVENT_OPENING.encode()
 
 
 def delta_event(item: bytes) -> bytes:
-    """The delta event of an item.
+    """Return the delta event of an item.
 
     Args:
         item: What `item_text` returns, or the same out of the store, as UTF-8.
@@ -108,7 +108,7 @@ def delta_event(item: bytes) -> bytes:
 
 
 def delta_frame(item: bytes) -> bytes:
-    """The delta event of an item, as a WebSocket frame.
+    """Return the delta event of an item, as a WebSocket frame.
 
     Args:
         item: What `item_text` returns, or the same out of the store, as UTF-8.
@@ -122,7 +122,7 @@ _MOST_HEADS = 4096
 
 
 def delta_frames(items: Iterable[bytes]) -> bytes:
-    """The same as `delta_frame` of each, joined: for many at once, at half the cost."""
+    """Return the joined frames of `delta_frame`, at half the cost of one call for each item."""
     parts: list[bytes] = []
     for item in items:
         head = _HEADS.get(len(item)) or _head(item)
@@ -138,7 +138,7 @@ def _head(item: bytes) -> bytes:
 
 
 def state_frame(seq: int, session_id: str, state: str) -> bytes:
-    """A `state` event: what the session's state is as of `seq`, as a WebSocket frame."""
+    """Return a `state` event as a WebSocket frame: the session's state as of `seq`."""
     return text_frame(
         f'{{"event":"state","seq":{seq},"sessionId":{quote(session_id)},"state":{state}}}'.encode()
     )
@@ -154,13 +154,13 @@ _LINKED = re.compile(rb'(\{(?:"event":"delta",)?"seq":[0-9]+,"recordedAt":"[^"]*
 
 
 def without_hash(text: bytes) -> bytes:
-    """An item or a delta event without the chain's hash, which covers what its reader may not see."""
+    """Return an item or a delta event without its hash, which covers content its reader may not see."""
     linked = _LINKED.match(text)
     return text if linked is None else linked[1] + text[linked.end() :]
 
 
 def entry_without_hash(entry: Entry) -> Entry:
-    """An entry as it is broadcast to those who may not see the chain."""
+    """Return an entry in the form broadcast to readers without access to the chain."""
     frame = text_frame(without_hash(payload(entry.frame)))
     return msgspec.structs.replace(entry, hash=None, frame=frame)
 

@@ -18,7 +18,7 @@ FIELDS = ("type", "sessionId", "before", "after", "timestamp", "id")
 
 
 def elements(data: bytes) -> Iterator[bytes]:
-    """The texts of an array's elements, in order, each as soon as it is found.
+    """Yield the texts of an array's elements, in order, each as soon as it is found.
 
     Lazily, because what is wrong is mostly wrong at once: a hostile array of millions of elements costs no more
     than its first one.
@@ -38,7 +38,7 @@ def elements(data: bytes) -> Iterator[bytes]:
 
 
 def delta_fields(data: bytes, index: int | None) -> Delta:
-    """The fields of one delta's JSON text, types checked, rules not yet.
+    """Return the fields of one delta's JSON text: types are checked, rules are not.
 
     Args:
         data: The text, UTF-8, already checked to be UTF-8.
@@ -75,12 +75,12 @@ def delta_fields(data: bytes, index: int | None) -> Delta:
 
 
 def place(index: int | None) -> str:
-    """How a message names the delta it speaks of: nothing for a single one, `[2]: ` in an array."""
+    """Return the prefix of a message about a delta: empty for a single one, `[2]: ` in an array."""
     return "" if index is None else f"[{index}]: "
 
 
 def refused(index: int | None, name: str, why: str) -> InvalidDelta:
-    """An InvalidDelta that names a field: `[2].after: required for type 'updated'`."""
+    """Return an InvalidDelta that names a field: `[2].after: required for type 'updated'`."""
     where = name if index is None else f"[{index}].{name}"
     return InvalidDelta(f"{where}: {why}", index=index, place=where)
 
@@ -109,7 +109,9 @@ def _members(text: str, index: int | None) -> dict[str, str]:
 
 
 def _where(name: str | int | None, index: int | None) -> str | None:
-    """Where the value of a field stands, known or not: `after`, `[2].after`, `'state'`; `[2]` without a field."""
+    """Return the place of a field's value: `after`, `[2].after`, `'state'` if unknown; `[2]` without a
+    field.
+    """
     parts = [] if index is None else [f"[{index}]"]
     if isinstance(name, str):
         parts.append(name if name in FIELDS else repr(name[:40]))

@@ -82,12 +82,14 @@ class ExportRow(NamedTuple):
 
 
 def json_item(row: ExportRow) -> bytes:
-    """The entry as history gives it, `{"seq":…,"recordedAt":…,"hash":…,"delta":{…}}`, without end of line."""
+    """Return the entry as history returns it, `{"seq":…,"recordedAt":…,"hash":…,"delta":{…}}`, without end
+    of line.
+    """
     return _item(row, row.before, row.after).encode()
 
 
 def ndjson_line(row: ExportRow) -> bytes:
-    """The entry as one line, with its end; `exact` behind it where a state has line breaks."""
+    """Return the entry as one line with its line end, followed by `exact` if a state has line breaks."""
     before, after = row.before, row.after
     if not _breaks(before) and not _breaks(after):
         return (_item(row, before, after) + "\n").encode()
@@ -132,7 +134,7 @@ def csv_of_item(item: bytes, *, escape_formulas: bool = True) -> bytes:
 
 
 def row_of_item(item: bytes) -> ExportRow:
-    """The columns of an entry as history gives it; the states are the bytes that stand in it.
+    """Return the columns of an entry in the form that history returns; states keep their bytes.
 
     Args:
         item: What `json_item` returns; anything else is not understood.

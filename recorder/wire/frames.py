@@ -12,7 +12,7 @@ _SHORT = [bytes((0x81, length)) for length in range(126)]
 
 
 def text_frame(payload: bytes) -> bytes:
-    """One unfragmented text frame.
+    """Return one unfragmented text frame.
 
     Args:
         payload: UTF-8 text.
@@ -26,5 +26,5 @@ def text_frame(payload: bytes) -> bytes:
 
 
 def payload(frame: bytes) -> bytes:
-    """The payload of one of our own frames: what follows its header."""
+    """Return the payload of a frame made by this server, without the header."""
     return frame[{126: 4, 127: 10}.get(frame[1], 2) :]

@@ -48,7 +48,7 @@ def states(found: Iterable[bytes]) -> bytes:
 
 
 def _one_line(event: bytes) -> bytes:
-    """A delta event without line breaks; nearly always as it is."""
+    """Return a delta event without line breaks; most have none and are returned unchanged."""
     if b"\n" not in event and b"\r" not in event:
         return event
     return delta_event(ndjson_of_item(b"{" + event[_OPENING:])[:-1])
@@ -62,5 +62,5 @@ def _state_line(event: bytes) -> bytes:
 
 
 def _seq_of(item: bytes) -> int:
-    """The seq of an item: it stands first."""
+    """Return the seq of an item, its first field."""
     return int(item[len(b'{"seq":') : item.index(b",")])

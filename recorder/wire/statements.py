@@ -16,7 +16,7 @@ Said = TypeVar("Said", Head, PruneReceipt, ErasureReceipt)
 
 
 def signed_members(signed: Signed[Any]) -> dict[str, Any]:
-    """The members of the JSON object; `key` and `signature` are null where nobody has signed."""
+    """Return the members of the JSON object; `key` and `signature` are null if it is not signed."""
     members = {
         _camel(field.name): _plain(getattr(signed.said, field.name)) for field in fields(type(signed.said))
     }
@@ -29,7 +29,7 @@ def signed_members(signed: Signed[Any]) -> dict[str, Any]:
 
 
 def signed_of(kind: type[Said], members: Any) -> Signed[Said]:
-    """The statement that a JSON object carries; members that it does not know are left out.
+    """Return the statement that a JSON object carries; unknown members are ignored.
 
     Args:
         kind: What it should be.

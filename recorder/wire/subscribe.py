@@ -44,7 +44,7 @@ class Since:
 
     @property
     def text(self) -> str:
-        """How it is spelled."""
+        """The text of the `since` parameter."""
         return {"position": str(self.position), "seq": str(self.seq), "time": self.time}.get(
             self.kind, self.kind
         )
@@ -83,7 +83,7 @@ _decode_op = msgspec.json.Decoder(_SubscribeOp)
 
 
 def parse_since(text: str | int | None) -> Since:
-    """The place a `since` names.
+    """Parse a `since` parameter.
 
     Raises:
         BadSubscription: It is none of the forms of the protocol.
@@ -111,7 +111,7 @@ def parse_since(text: str | int | None) -> Since:
 
 
 def parse_query(query: str, max_sessions: int = MAX_SESSIONS) -> Subscription:
-    """The subscription of a query string.
+    """Parse the query string of a subscription.
 
     Args:
         query: The part of the address behind `?`.
@@ -145,7 +145,9 @@ def parse_query(query: str, max_sessions: int = MAX_SESSIONS) -> Subscription:
 
 
 def narrowed(subscription: Subscription, grant: Grant) -> Subscription:
-    """What of a subscription may be seen. Raises NotAllowed where it names a session that may not."""
+    """Return the permitted part of a subscription. Raises NotAllowed if it names a session that is not
+    permitted.
+    """
     asked = subscription.sessions
     assert asked is None or isinstance(asked, frozenset)
     if grant.sessions is None:
@@ -158,7 +160,7 @@ def narrowed(subscription: Subscription, grant: Grant) -> Subscription:
 
 
 def parse_op(message: bytes, max_sessions: int = MAX_SESSIONS) -> Subscription | None:
-    """The subscription of a `subscribe` message; None for a `ping`.
+    """Parse a `subscribe` message; return None for a `ping`.
 
     Args:
         message: JSON text.
@@ -211,7 +213,7 @@ def names_of(what: str, given: Iterable[str] | str | None) -> list[str]:
 
 
 def check_sessions(sessions: Iterable[str], most: int = MAX_SESSIONS) -> frozenset[str]:
-    """The sessions of a filter.
+    """Check the sessions of a filter and return them as a set.
 
     Args:
         sessions: Their ids.
@@ -231,7 +233,7 @@ def check_sessions(sessions: Iterable[str], most: int = MAX_SESSIONS) -> frozens
 
 
 def check_types(types: Iterable[str]) -> frozenset[str]:
-    """The types of a filter.
+    """Check the types of a filter and return them as a set.
 
     Raises:
         BadSubscription: One is not a delta type.

@@ -244,7 +244,7 @@ def _remember(log: _Log, record: _Record, session: str) -> None:
 
 
 def _points_at(log: _Log, record: _Record, session: str) -> bool:
-    """Whether a summary is of this very session: logs also carry those of earlier ones."""
+    """Return whether a summary belongs to this session: logs also contain the summaries of earlier sessions."""
     return log.owners.get(rawjson.string(record.fields.get("leafUuid")) or "") == session
 
 

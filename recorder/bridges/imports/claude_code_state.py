@@ -164,7 +164,7 @@ def _plan_status(todos: list[dict[str, str]]) -> str:
 
 
 def _short(fields: dict[str, bytes], kind: str, message: object) -> dict[str, Any]:
-    """A record in short: who, what tool, the beginning of the text."""
+    """Return a short form of a record: its author, the tool, the beginning of the text."""
     short: dict[str, Any] = {"type": kind}
     for name in ("subtype", "operation", "uuid"):
         if value := rawjson.string(fields.get(name)):

@@ -167,7 +167,7 @@ def _inside(fields: dict[str, bytes]) -> bytes:
 
 
 def _topic(fields: dict[str, bytes]) -> str | None:
-    """The table's path as the schema's name has it: `server.inventory.customers.Envelope`."""
+    """Return the topic named by the schema's name, such as `server.inventory.customers.Envelope`, or None."""
     schema = rawjson.present(fields.get("schema"))
     if schema is None or "payload" not in fields or not schema.startswith(b"{"):
         return None
@@ -223,7 +223,7 @@ def _id(
 def _records(
     parts: Iterator[bytes], name: str, options: SourceOptions
 ) -> Iterator[tuple[str, bytes | Unfit]]:
-    """The file's records with their places, in whichever of its shapes it is."""
+    """Yield the file's records with their positions, for each of the file formats that Debezium writes."""
     head = next((part for part in parts if part.strip()), b"")
     parts = chain([head], parts)
     if head.lstrip().startswith(b"["):

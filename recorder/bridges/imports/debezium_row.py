@@ -30,7 +30,7 @@ def session_id(
     selector: bytes | None,
     fields: tuple[str, ...],
 ) -> str:
-    """The session of a row.
+    """Return the session id of a database row.
 
     Args:
         source: The event's `source`; empty where it has none.
@@ -93,7 +93,9 @@ def _key(
 
 
 def _own_key(key: bytes | None) -> dict[str, bytes]:
-    """The event's key: an object, an object in `payload`, a JSON string of one, or a bare value."""
+    """Return the fields of the event's key: an object, an object in `payload`, a JSON string of one, or a
+    bare value.
+    """
     while key is not None:
         if (text := rawjson.string(key)) is not None:
             document = _document(key)
@@ -115,7 +117,7 @@ def _row(states: tuple[bytes | None, bytes | None]) -> dict[str, bytes]:
 
 
 def _document(quoted: bytes | None) -> dict[str, bytes]:
-    """The members of an object that is written as a JSON string; empty where it is nothing of that kind."""
+    """Return the members of an object encoded as a JSON string; an empty dict for anything else."""
     text = rawjson.string(quoted)
     if text is None or not text.lstrip().startswith("{"):
         return {}
@@ -140,7 +142,9 @@ def _guess(row: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def _cell(value: bytes | None) -> bytes | None:
-    """The value of a column; Cassandra's connector puts each into a cell `{"value":…,"deletion_ts":…,"set":…}`."""
+    """Return the value of a column; Cassandra's connector wraps each in
+    `{"value":…,"deletion_ts":…,"set":…}`.
+    """
     if value is None or not value.startswith(b"{"):
         return value
     fields = rawjson.members(value)

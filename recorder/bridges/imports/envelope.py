@@ -29,7 +29,7 @@ def build(
     delta_id: str | None = None,
     max_bytes: int,
 ) -> bytes:
-    """The JSON text of a delta.
+    """Return the JSON text of a delta.
 
     Args:
         kind: `created`, `updated` or `deleted`.
@@ -93,12 +93,12 @@ def check_size(text: bytes, max_bytes: int) -> None:
 
 
 def is_session_id(text: str) -> bool:
-    """Whether a text may name a session."""
+    """Return whether a text is a valid session id."""
     return 0 < len(text) <= MAX_SESSION_ID and not _UNSENDABLE.search(text)
 
 
 def content_id(label: str, *parts: bytes) -> str:
-    """An idempotency key that says the same thing for the same content, and never for other content.
+    """Return an idempotency key that is the same for the same content and different for any other content.
 
     Args:
         label: What is put in front, ASCII.

@@ -57,7 +57,7 @@ def chunks(path: str, wait: Wait | None = None) -> Iterator[bytes]:
 
 
 def whole(parts: Iterable[bytes], name: str, max_bytes: int) -> bytes:
-    """All of it at once.
+    """Return the joined parts.
 
     Raises:
         SourceError: It has more than `max_bytes`.
@@ -75,7 +75,7 @@ def whole(parts: Iterable[bytes], name: str, max_bytes: int) -> bytes:
 
 
 def lines(parts: Iterable[bytes], max_bytes: int) -> Iterator[tuple[int, bytes | Unfit]]:
-    """The lines that are not blank, with their numbers from 1, without the white space around them.
+    """Yield the lines that are not blank, with their numbers from 1, without the white space around them.
 
     A line of more than `max_bytes` is passed over without being held, and comes as the reason to refuse it.
     """

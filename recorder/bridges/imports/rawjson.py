@@ -41,7 +41,7 @@ _reader = json.JSONDecoder(parse_constant=jsontext.no_constant, parse_int=_integ
 
 
 def members(text: bytes) -> dict[str, bytes]:
-    """The names and values of an object.
+    """Return the members of an object, by name.
 
     Args:
         text: JSON text of an object.
@@ -57,7 +57,7 @@ def members(text: bytes) -> dict[str, bytes]:
 
 
 def elements(text: bytes) -> Iterator[bytes]:
-    """The elements of an array, in order.
+    """Yield the elements of an array, in order.
 
     A text that breaks off gives the elements before the break and then raises.
 
@@ -69,7 +69,8 @@ def elements(text: bytes) -> Iterator[bytes]:
 
 
 def values(text: bytes) -> Iterator[bytes]:
-    """The values of a text in which several follow each other; between them white space, or a bracket on either side.
+    """Yield the values of a text that contains several; white space, or a bracket on either side, separates
+    them.
 
     Raises:
         BadJson: It is not UTF-8, or not JSON from some place on.
@@ -93,7 +94,7 @@ def check_utf8(text: bytes) -> None:
 
 
 def decode(text: bytes) -> Any:
-    """The value of a text.
+    """Return the decoded value of a JSON text.
 
     Raises:
         BadJson: It is not JSON (what was cut out by this module is), or nested too deeply.
@@ -107,7 +108,7 @@ def decode(text: bytes) -> Any:
 
 
 def string(text: bytes | None) -> str | None:
-    """The string that a value is, or None where it is absent or not a string.
+    """Return the value if it is a string; None if it is absent or not a string.
 
     Raises:
         BadJson: It begins like a string, and is not JSON.
@@ -120,12 +121,12 @@ def string(text: bytes | None) -> str | None:
 
 
 def present(text: bytes | None) -> bytes | None:
-    """The value, or None where it is absent or `null`."""
+    """Return the value; None if it is absent or `null`."""
     return None if text is None or text == NULL else text
 
 
 def kind(text: bytes) -> str:
-    """What a value is, for messages: `an object`, `a number`, …"""
+    """Return the type of a value, for messages: `an object`, `a number`, …"""
     return jsontext.type_of(text[:1].decode("latin-1"))
 
 
@@ -146,5 +147,5 @@ def dump(value: object) -> bytes:
 
 
 def assemble(pairs: Iterable[tuple[str, bytes | None]]) -> bytes:
-    """An object of texts; what is None is left out."""
+    """Return the JSON text of an object whose values are JSON texts; values that are None are left out."""
     return b"{" + b",".join([dump(name) + b":" + text for name, text in pairs if text is not None]) + b"}"

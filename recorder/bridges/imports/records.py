@@ -175,5 +175,5 @@ class Unfit(ValueError):
         self.hint = hint
 
     def at(self, place: str) -> SourceError:
-        """The error to hand over, with the place in front."""
+        """Return the error to raise, its message prefixed with the place."""
         return SourceError(f"{place}: {self.reason}", hint=self.hint, place=place)

@@ -207,7 +207,7 @@ def _identity(run: _Run, where: str) -> str:
 
 
 def _beginning(fields: dict[str, bytes]) -> Iterator[tuple[str, bytes | None]]:
-    """What is known of a run before its first step."""
+    """Yield the fields that are known of a run before its first step."""
     config = _unpacked(rawjson.present(fields.get("replay_config")))
     yield "agent", b'"swe-agent"'
     yield "environment", rawjson.present(fields.get("environment"))
@@ -228,7 +228,9 @@ def _task(config: dict[str, bytes], fields: dict[str, bytes]) -> bytes | None:
 
 
 def _first_request(history: bytes | None) -> str | None:
-    """What the user asked for first, demonstrations apart: all that older files say of the task."""
+    """Return the user's first request, demonstrations excluded: older files have no other description of the
+    task.
+    """
     if history is None or not history.startswith(b"["):
         return None
     for message in rawjson.elements(history):
@@ -239,7 +241,7 @@ def _first_request(history: bytes | None) -> str | None:
 
 
 def _path(fields: dict[str, bytes], *names: str) -> bytes | None:
-    """The value at a path of names, None where it breaks off."""
+    """Return the value at a path of names; None if a name on the path is missing."""
     for name in names[:-1]:
         inner = fields.get(name, b"")
         fields = rawjson.members(inner) if inner.startswith(b"{") else {}
@@ -247,7 +249,9 @@ def _path(fields: dict[str, bytes], *names: str) -> bytes | None:
 
 
 def _unpacked(text: bytes | None) -> dict[str, bytes]:
-    """The members of an object, written as such or as a JSON string; empty where it is neither."""
+    """Return the members of an object, written as an object or as a JSON string; an empty dict if it is
+    neither.
+    """
     if text is None:
         return {}
     inner = _json_in_string(text)
@@ -255,7 +259,7 @@ def _unpacked(text: bytes | None) -> dict[str, bytes]:
 
 
 def _json_in_string(text: bytes) -> bytes:
-    """The JSON text that a string contains, or the value as it is."""
+    """Return the JSON text that a string contains; any other value unchanged."""
     inner = rawjson.string(text)
     if inner is None or not inner.lstrip().startswith(("{", "[")):
         return text
