@@ -129,6 +129,19 @@ def test_every_module_says_what_it_is() -> None:
     assert wrong == []
 
 
+def test_function_docstrings_begin_with_a_verb() -> None:
+    no_verb = re.compile(r"(What|Whether|Who|Whose|How|Where|When|Which|Why|As|The same|See)\b")
+    wrong = [
+        f"{place(path, node)}: {node.name}: {docstring.splitlines()[0]}"
+        for path, tree in sources("recorder").items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (docstring := ast.get_docstring(node))
+        and no_verb.match(docstring)
+    ]
+    assert wrong == []
+
+
 def test_nothing_is_left_for_later() -> None:
     marks = re.compile(r"\b(TODO|FIXME|XXX|NotImplementedError)\b")
     wrong = [

@@ -67,7 +67,7 @@ RECORDED = (*LOADED, NotRecording)
 
 @cache
 def description() -> Json:
-    """The whole document."""
+    """Return the whole document."""
     return {
         "openapi": "3.1.0",
         "info": {"title": "Recorder", "version": __version__, "description": ABOUT},
@@ -98,12 +98,12 @@ def secured(described: dict[str, Json]) -> dict[str, Json]:
 
 
 def shown_path(route: str) -> str:
-    """A route's path as it is documented."""
+    """Return a route's path in the form used in the documentation."""
     return route.replace(":path}", "}").replace("session_id", "sessionId")
 
 
 def paths() -> dict[str, Json]:
-    """What can be done where."""
+    """Return the operations by path."""
     return {
         "/": {"get": page()},
         "/assets/{file}": {"get": asset()},
@@ -471,7 +471,7 @@ def operation(
     *,
     path: tuple[str, ...] = (),
 ) -> Json:
-    """One thing that can be done.
+    """Return one operation.
 
     Args:
         name: The operation's id.
@@ -495,7 +495,7 @@ def answers(schema: Json, *errors: type[RecorderError], status: str = "200") -> 
 
 
 def success(content: Json) -> Json:
-    """A response that is what was asked for."""
+    """Return a successful response."""
     return {"description": "As asked.", "content": content}
 
 
@@ -508,7 +508,7 @@ def failures(*errors: type[RecorderError], only: bool = False) -> Json:
 
 
 def failure(errors: list[type[RecorderError]]) -> Json:
-    """The response of one status."""
+    """Return the response of one error status."""
     lines = [f"`{error.code}`: {_first_line(error)}" for error in errors]
     codes = {"properties": {"code": {"enum": [error.code for error in errors]}}}
     response: Json = {

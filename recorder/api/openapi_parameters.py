@@ -13,7 +13,7 @@ POINT: Json = {"anyOf": [seq(), {"type": "string", "format": "date-time"}]}
 
 
 def parameters() -> dict[str, Json]:
-    """Every parameter by its name; those of a path too."""
+    """Return every query and path parameter, by name."""
     return {
         "sessionId": {
             "name": "sessionId",
@@ -119,12 +119,12 @@ def query_parameters() -> dict[str, Json]:
 
 
 def plain(schema: Json, text: str) -> Json:
-    """A parameter that may be given once."""
+    """Return a parameter that may be given once."""
     return {"schema": schema, "description": text}
 
 
 def several(schema: Json, text: str, most: int | None) -> Json:
-    """A parameter that may be repeated."""
+    """Return a parameter that may be repeated."""
     listed: Json = {"type": "array", "items": schema, "minItems": 1}
     if most is not None:
         listed["maxItems"] = most
@@ -132,5 +132,5 @@ def several(schema: Json, text: str, most: int | None) -> Json:
 
 
 def time(text: str) -> Json:
-    """A parameter that is a time."""
+    """Return a parameter that is a time."""
     return plain({"type": "string", "format": "date-time"}, f"{text} RFC 3339 with an offset.")

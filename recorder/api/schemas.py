@@ -20,7 +20,7 @@ _FIXED_TIME = "^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$"
 
 
 def components() -> dict[str, Json]:
-    """Every schema by its name."""
+    """Return every schema, by name."""
     return {
         "SessionId": session_id(),
         "State": {"description": "Any JSON value, byte for byte as it was published."},
@@ -65,12 +65,12 @@ def components() -> dict[str, Json]:
 
 
 def ref(name: str) -> Json:
-    """A reference to one of `components`."""
+    """Return a reference to one of `components`."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
 def record(members: Json, optional: Json | None = None, description: str = "") -> Json:
-    """An object.
+    """Return the schema of an object.
 
     Args:
         members: Schemas of what is always there, by name.
@@ -86,23 +86,23 @@ def record(members: Json, optional: Json | None = None, description: str = "") -
 
 
 def text(description: str, pattern: str | None = None) -> Json:
-    """A string."""
+    """Return the schema of a string."""
     schema: Json = {"type": "string", "description": description}
     return schema if pattern is None else {**schema, "pattern": pattern}
 
 
 def whole(description: str, minimum: int = 0) -> Json:
-    """A whole number that counts something."""
+    """Return the schema of a non-negative integer, such as a count."""
     return {"type": "integer", "minimum": minimum, "description": description}
 
 
 def nullable(schema: Json, description: str) -> Json:
-    """A schema, or null."""
+    """Return a schema that also allows null."""
     return {"anyOf": [schema, {"type": "null"}], "description": description}
 
 
 def seq(minimum: int = 0) -> Json:
-    """A number in the one order."""
+    """Return the schema of a sequence number."""
     return {
         "type": "integer",
         "minimum": minimum,
@@ -112,7 +112,7 @@ def seq(minimum: int = 0) -> Json:
 
 
 def session_id() -> Json:
-    """A session's id."""
+    """Return the schema of a session id."""
     return {
         "type": "string",
         "minLength": 1,
@@ -123,7 +123,7 @@ def session_id() -> Json:
 
 
 def new_delta() -> Json:
-    """A delta as it is published."""
+    """Return the schema of a delta as it is published."""
     none: Json = {"type": "null"}
     some: Json = {"not": none}
     shape = record(
@@ -156,7 +156,7 @@ def new_delta() -> Json:
 
 
 def delta() -> Json:
-    """A delta as it is recorded."""
+    """Return the schema of a delta as it is recorded."""
     return record(
         {"type": {"enum": list(DELTA_TYPES)}, "sessionId": ref("SessionId"), "timestamp": ref("Time")},
         {
@@ -169,7 +169,7 @@ def delta() -> Json:
 
 
 def entry() -> Json:
-    """A delta at its place."""
+    """Return the schema of a recorded entry."""
     return record(
         {"seq": seq(1), "recordedAt": ref("Time"), "delta": ref("Delta")},
         {
@@ -206,7 +206,7 @@ def page(name: str, item: str, description: str) -> Json:
 
 
 def session() -> Json:
-    """A session in a list."""
+    """Return the schema of a session in a list."""
     return record(
         {
             "sessionId": ref("SessionId"),
@@ -220,7 +220,7 @@ def session() -> Json:
 
 
 def session_state() -> Json:
-    """A session's state at a point."""
+    """Return the schema of a session's state at a point."""
     return record(
         {
             "sessionId": ref("SessionId"),
@@ -235,7 +235,7 @@ def session_state() -> Json:
 
 
 def json_patch() -> Json:
-    """What changed between two states."""
+    """Return the schema of the difference between two states."""
     path = {"type": "string", "format": "json-pointer"}
     setting = record({"op": {"enum": ["add", "replace"]}, "path": path, "value": ref("State")})
     removing = record({"op": {"const": "remove"}, "path": path})
@@ -247,7 +247,7 @@ def json_patch() -> Json:
 
 
 def blame() -> Json:
-    """Who changed one place in a session's state."""
+    """Return the schema of the changes to one place in a session's state."""
     touch = record(
         {
             "seq": seq(1),
@@ -277,7 +277,7 @@ def blame() -> Json:
 
 
 def ack() -> Json:
-    """What was taken."""
+    """Return the schema of an ack."""
     return record(
         {
             "epoch": ref("Epoch"),
@@ -341,7 +341,7 @@ def recording_stats() -> Json:
 
 
 def loss() -> Json:
-    """What was lost at a start on a damaged file."""
+    """Return the schema of what was lost when starting on a damaged file."""
     span = record({"first": seq(1), "last": seq(1)})
     return record(
         {
@@ -383,7 +383,7 @@ def scoped_stats() -> Json:
 
 
 def job() -> Json:
-    """One run of a job."""
+    """Return the schema of one run of a job."""
     return record(
         {
             "id": whole("Its number.", 1),
@@ -398,7 +398,7 @@ def job() -> Json:
 
 
 def head() -> Json:
-    """A signed head."""
+    """Return the schema of a signed head."""
     return record(
         {
             "epoch": ref("Epoch"),
@@ -443,7 +443,7 @@ def receipts() -> Json:
 
 
 def erasure_receipt() -> Json:
-    """What was erased."""
+    """Return the schema of an erasure receipt."""
     return record(
         {
             "id": whole("Its number.", 1),
@@ -472,7 +472,7 @@ def _hex(size: int, description: str) -> Json:
 
 
 def snapshot() -> Json:
-    """What a snapshot did."""
+    """Return the schema of the result of a snapshot."""
     return record(
         {
             "rows": whole("Deltas it copied to disk."),
@@ -484,7 +484,7 @@ def snapshot() -> Json:
 
 
 def prune() -> Json:
-    """What is asked of a prune."""
+    """Return the schema of a request to prune."""
     when = nullable(
         {"type": "string", "format": "date-time"},
         "Everything recorded before this time goes. Left out or null: what the settings say need not be kept.",
@@ -497,13 +497,13 @@ def prune() -> Json:
 
 
 def erase() -> Json:
-    """What is asked of an erasure."""
+    """Return the schema of a request to erase."""
     reason = nullable({"type": "string", "maxLength": MAX_REASON}, "Why, for the receipt.")
     return {**record({"sessionId": ref("SessionId")}, {"reason": reason}), "additionalProperties": False}
 
 
 def erased() -> Json:
-    """What an erasure did."""
+    """Return the schema of the result of an erasure."""
     return record(
         {
             "sessionId": ref("SessionId"),
@@ -524,7 +524,7 @@ def erased() -> Json:
 
 
 def pruned() -> Json:
-    """What a prune did."""
+    """Return the schema of the result of a prune."""
     return record(
         {
             "deleted": whole("How many deltas were removed."),
@@ -535,7 +535,7 @@ def pruned() -> Json:
 
 
 def problem() -> Json:
-    """An error."""
+    """Return the schema of an error."""
     return record(
         {
             "title": text("The code in words."),

@@ -49,7 +49,7 @@ class Address:
     def subscribe_url(
         self, sessions: Iterable[str], types: Iterable[str], since: str, *, conflate: bool = False
     ) -> str:
-        """The URL of a subscription.
+        """Return the URL of a subscription.
 
         Args:
             sessions, types, since: What is asked for.
@@ -67,12 +67,12 @@ class Address:
             raise ClientError(f"a session id cannot be written as UTF-8: {error.object!r}") from None
 
     def publish_url(self) -> str:
-        """The URL to publish to."""
+        """Return the URL to publish to."""
         return f"{self.base}/publish"
 
 
 def parse_address(url: str) -> Address:
-    """The address that a URL names.
+    """Return the address that a URL names.
 
     Args:
         url: `http://`, `https://`, `ws://` or `wss://`, host, port, and a path where a proxy puts the

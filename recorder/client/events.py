@@ -48,7 +48,7 @@ class Freshness:
 
 
 def assess(*, connected: bool, is_live: bool, behind: int, silent_s: float, heartbeat_s: float) -> Freshness:
-    """The freshness of a subscription.
+    """Return the freshness of a subscription.
 
     Args:
         connected: Whether there is a connection, and the server has said hello.
@@ -66,7 +66,7 @@ def assess(*, connected: bool, is_live: bool, behind: int, silent_s: float, hear
 
 
 def worst(freshnesses: Iterable[Freshness]) -> Freshness | None:
-    """The least current of several, None where there is none."""
+    """Return the least current freshness; None if there is none."""
     order = {"live": 0, "behind": 1, "stale": 2}
     return max(freshnesses, key=lambda one: (order[one.kind], one.stale_s, one.behind), default=None)
 

@@ -38,7 +38,7 @@ class Backoff:
         self.tries = 0  # connections that failed or did not hold, in a row
 
     def connected(self, now: float) -> None:
-        """A connection was made.
+        """Register that a connection was made.
 
         Args:
             now: Monotonic seconds.
@@ -46,7 +46,7 @@ class Backoff:
         self._connected_at = now
 
     def failed(self, now: float) -> float:
-        """The connection was lost, or could not be made.
+        """Register that the connection was lost, or could not be made.
 
         Args:
             now: Monotonic seconds.

@@ -77,7 +77,7 @@ class _Trials:
         self._controls: list[tuple[Recording, Content]] = []  # and what a recorder ends up with on each
 
     async def prepare(self, recording: Recording) -> None:
-        """See that a recording is sound, and what a recorder ends up with on it."""
+        """Check that a recording is sound, and keep what a recorder recovers from it."""
         copy = recording.copy(self._folder / f"control-{recording.name}")
         found = await asyncio.to_thread(inspect_files, copy.database, copy.key, self._folder / "look")
         self._bench.judge(f"flips/{recording.name} undamaged", found, self._folder)
@@ -85,7 +85,7 @@ class _Trials:
         self._controls.append((recording, content))
 
     async def run(self, number: int) -> None:
-        """One trial."""
+        """Run one trial."""
         rng = self._bench.plan.rng(f"flips/{number}")
         shares = [SHARES[recording.name] for recording, _ in self._controls]
         recording, control = rng.choices(self._controls, shares)[0]
@@ -108,7 +108,7 @@ async def _outcome(judged: Awaitable[Outcome]) -> Outcome:
 
 
 async def _really(recording: Recording, damage: Damage, outcome: Outcome, folder: Path) -> list[str]:
-    """The same with a real recorder; what is different."""
+    """Repeat a trial with a real server; return what differs."""
     recording.copy(folder)
     damage.do(folder)
     async with ServerProcess(folder, "--durability", recording.durability) as server:

@@ -96,7 +96,7 @@ async def watch(server: ServerProcess, ledger: Ledger) -> None:
 
 
 async def recorded_by(server: ServerProcess) -> Recorded:
-    """What a recorder has. Nobody may be publishing; a prune may run."""
+    """Return what a recorder has recorded. Nobody may be publishing; a prune may run."""
     while True:
         before = await server.stats()
         lines = (await server.get("/api/export?format=ndjson")).content.splitlines()

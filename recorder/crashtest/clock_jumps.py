@@ -30,7 +30,7 @@ JUMPS_MS = (0, 1, -1, 999, -1000, 86_400_000, -86_400_000, 31_536_000_000, -31_5
 
 
 async def run(runner: Runner) -> None:
-    """Each durability mode so many times."""
+    """Run each durability mode several times."""
     times = 2 if runner.plan.quick else TIMES
     names = [f"clock/{mode}/{number}" for mode in ("snapshot", "commit") for number in range(times)]
     await runner.all([(name, partial(_judged, runner, name)) for name in names])
@@ -83,7 +83,7 @@ async def _jump(recorder: Recorder, clock: FakeClock, rng: random.Random, head: 
 
 
 async def _judge_order(recorder: Recorder, head: int) -> list[str]:
-    """What is wrong with the order of what is recorded: numbers without a gap, times that never go back."""
+    """Return what is wrong with the order: seqs must have no gap, times must never decrease."""
     entries = []
     after, done = 0, False
     while not done:
@@ -102,7 +102,7 @@ async def _judge_order(recorder: Recorder, head: int) -> list[str]:
 
 
 async def _resumed(recorder: Recorder, position: str) -> list[str]:
-    """What is wrong with resuming from a position of before an orderly stop."""
+    """Return what is wrong with resuming from a position of before an orderly stop."""
     expected = int(position.rpartition(":")[2])
     async with recorder.subscribe(since=position) as events:
         async for event in events:

@@ -105,14 +105,16 @@ def draw(recording: Recording, rng: random.Random) -> Damage:
 
 
 def _weight(path: Path, recording: Recording) -> float:
-    """The database counts most, then what lies beside it with content, then the rest."""
+    """Return the weight of a file: the database has the highest, then files with recorded content, then the
+    rest.
+    """
     if path == recording.database:
         return 12.0
     return 6.0 if "-journal" in path.name or ".commits." in path.name else 1.0
 
 
 def content_of(recording: Recording) -> Content:
-    """What a recorder ends up with. The recording must be a copy: it is gone on with.
+    """Return what a recorder recovers. The recording must be a copy, as the recorder continues it.
 
     Raises:
         RecorderError: It does not start on it.
@@ -143,7 +145,7 @@ async def _start_and_stop(recording: Recording) -> None:
 
 
 def judge(recording: Recording, damage: Damage, control: Content, folder: Path) -> Outcome:
-    """What becomes of a damaged copy of a recording.
+    """Return the outcome for a damaged copy of a recording.
 
     Args:
         recording: The original.
@@ -187,7 +189,7 @@ def _by_doctor(recording: Recording, damage: Damage, folder: Path, what: str) ->
 
 
 def _difference(control: Content, found: Content) -> str:
-    """What is different, "" for nothing."""
+    """Return what differs; "" if nothing does."""
     changed = [name for name, rows in control.tables.items() if found.tables[name] != rows]
     if changed:
         return f"{', '.join(changed)} changed"
@@ -197,7 +199,7 @@ def _difference(control: Content, found: Content) -> str:
 
 
 def _bytes_of(folder: Path) -> dict[str, bytes]:
-    """What the files hold; but for the lock, which names who has it."""
+    """Return the content of the files, except the lock, which names its owner."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")

@@ -33,7 +33,7 @@ class Unsupported(Exception):
 
 
 async def run(runner: Runner) -> None:
-    """Each kind of outage, in each mode."""
+    """Run each kind of outage in each mode."""
     cases = [
         *("limit", "limit-killed", "full", "full-killed", "read-only", "read-only-killed"),
         *("deleted", "replaced-put-back", "replaced-moved-away", "log-deleted"),

@@ -16,7 +16,7 @@ from recorder.verify.report import Level
 
 
 def copy_of(database: Path, folder: Path) -> Path:
-    """A copy of a database file with its journal and commit log, in a folder made anew."""
+    """Copy a database file with its journal and commit log into a newly created folder."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, mode=0o700)
     for file in sorted(database.parent.glob(f"{database.name}*")):
@@ -26,7 +26,7 @@ def copy_of(database: Path, folder: Path) -> Path:
 
 
 def inspect_files(database: Path, key: Path, folder: Path) -> list[str]:
-    """What is wrong with a recording as it lies on disk; [] where nothing is.
+    """Return what is wrong with a recording on disk; [] if nothing is.
 
     Args:
         database: The file. Nobody may be writing to it.
@@ -52,7 +52,7 @@ def play_back(copy: Path) -> None:
 
 
 def findings_of(database: Path, key: Path, expected: Sequence[Signed[Head]] | None = None) -> list[str]:
-    """What the doctor says is wrong with a file, which must be a copy."""
+    """Return what the doctor reports as wrong with a file, which must be a copy."""
     try:
         report = verify_file(database, known_keys(key), expected)
     except (RecorderError, sqlite3.Error, OSError) as error:

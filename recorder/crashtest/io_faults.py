@@ -37,12 +37,12 @@ class Fault:
 
     @property
     def spec(self) -> str:
-        """As strace wants it."""
+        """The fault in strace's syntax."""
         return f"{self.call}:error={self.error}:when={self.when}"
 
 
 async def run(runner: Runner) -> None:
-    """Every fault in each mode."""
+    """Run every fault in each mode."""
     cases: list[Case] = []
     for mode in ("snapshot", "commit"):
         found: list[Fault] = []
@@ -57,7 +57,7 @@ async def run(runner: Runner) -> None:
 
 
 def faults_of(trace: Trace) -> list[Fault]:
-    """All faults of what was watched."""
+    """Return all faults for the observed calls."""
     found = []
     for call, count in sorted(trace.most().items()):
         errors = ERRORS if call in FAILING else ERRORS[:1]
@@ -93,7 +93,7 @@ async def _run(runner: Runner, mode: str, faults: list[Fault], folder: Path) -> 
 
 
 async def _run_fault(runner: Runner, mode: str, test: OutageTest, fault: Fault) -> list[str]:
-    """One fault, until all is well again; what is wrong."""
+    """Run one fault until the recorder has recovered; return what is wrong."""
     await test.until_calm()
     last, refused = (await test.last_snapshot())["startedAt"], test.refused
     server = test.server
@@ -118,12 +118,14 @@ async def _run_fault(runner: Runner, mode: str, test: OutageTest, fault: Fault) 
 
 
 async def _has_run(test: OutageTest, last: str) -> bool:
-    """Whether a snapshot was tried after one that began then."""
+    """Return whether a snapshot was attempted after the one that began at `last`."""
     return str((await test.last_snapshot())["startedAt"]) > last
 
 
 async def _has_felt(test: OutageTest, last: str) -> bool:
-    """Whether it is red, having published more; or a snapshot is none the worse."""
+    """Return whether the fault took effect: after more was published, the recorder is not ready or a
+    snapshot failed.
+    """
     await test.publish(10)
     await test.until_seen()
     ready = await test.server.get("/readyz")

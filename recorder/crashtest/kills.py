@@ -41,7 +41,7 @@ class Lane:
 
 
 def lanes(kills: int) -> list[Lane]:
-    """The lanes of so many kills; in turn in either mode."""
+    """Return the lanes for a number of kills, alternating between the modes."""
     found = []
     for mode, share in (("snapshot", kills - kills // 2), ("commit", kills // 2)):
         for number, start in enumerate(range(0, share, PER_LANE)):
@@ -76,7 +76,7 @@ async def _run(runner: Runner, lane: Lane, folder: Path) -> None:
 async def _kill(
     runner: Runner, mode: str, server: ServerProcess, ledger: Ledger, rng: random.Random
 ) -> tuple[Recorded, list[str]]:
-    """One kill and the start after it; what is there then, and what is wrong."""
+    """Kill and restart once; return what is recorded then, and what is wrong."""
     acked, shown = ledger.total_acked, ledger.total_shown
     async with run_clients(server, ledger, rng):
         await asyncio.sleep(_moment(rng))

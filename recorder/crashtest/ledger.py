@@ -97,11 +97,11 @@ class Ledger:
 
     @property
     def refusals(self) -> int:
-        """How many deltas stand refused."""
+        """The number of deltas that remain rejected."""
         return len(self._refused)
 
     def take(self, most: int) -> list[int]:
-        """The numbers of the next publish: one that is sent again, or new ones."""
+        """Return the numbers of the next publish: one that is sent again, or new ones."""
         if self._again:
             numbers = [self._again.popleft()]
         else:
@@ -112,7 +112,7 @@ class Ledger:
         return numbers
 
     def ack(self, numbers: Sequence[int], answer: dict[str, Any], at: float) -> None:
-        """A publish was acked."""
+        """Register that a publish was acked."""
         first = answer["firstSeq"]
         if answer["seq"] - first + 1 != len(numbers) or answer["count"] != len(numbers):
             self.wrong.append(f"{len(numbers)} deltas were acked as {answer}")
@@ -130,7 +130,7 @@ class Ledger:
         self._unknown.difference_update(numbers)
 
     def refuse(self, numbers: Sequence[int], answer: dict[str, Any]) -> None:
-        """A publish was answered with an error."""
+        """Register that a publish was answered with an error."""
         if answer.get("code") not in ("store_error", "unavailable", "closed"):
             self.wrong.append(f"refused with {answer}")
         if not self.commit and answer.get("code") == "store_error":
@@ -140,14 +140,14 @@ class Ledger:
         self._again.extend(numbers)
 
     def begin(self, hello: dict[str, Any]) -> None:
-        """A connection was greeted."""
+        """Register a connection's `hello`."""
         if self.epoch not in ("", hello["epoch"]):
             self.wrong.append(f"greeted with epoch {hello['epoch']} in {self.epoch}")
         self.epoch = hello["epoch"]
         self.durable = max(self.durable, hello["durable"])
 
     def see(self, event: dict[str, Any]) -> None:
-        """A subscriber was sent something."""
+        """Register an event that a subscriber received."""
         kind = event["event"]
         if kind == "hello":
             self.begin(event)

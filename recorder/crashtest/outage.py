@@ -61,7 +61,7 @@ class OutageTest:
         await until("a publish acked", lambda: self.publish(count))
 
     async def until_seen(self) -> None:
-        """Until the subscriber has everything that was acked. Raises TimeoutError."""
+        """Wait until the subscriber has everything that was acked. Raises TimeoutError."""
 
         async def is_so() -> bool:
             return self.ledger.seen >= self.ledger.head
@@ -69,7 +69,7 @@ class OutageTest:
         await until("the subscriber shown what was acked", is_so)
 
     async def until_saved(self) -> None:
-        """Until everything that was acked is in the database file. Raises TimeoutError."""
+        """Wait until everything that was acked is in the database file. Raises TimeoutError."""
 
         async def is_so() -> bool:
             last = await self.last_snapshot()
@@ -93,22 +93,22 @@ class OutageTest:
         return said
 
     async def until_calm(self) -> None:
-        """Until it is ready, acks, shows what it acked, and has saved it. Raises TimeoutError."""
+        """Wait until it is ready, acks, delivers what it acked, and has saved it. Raises TimeoutError."""
         await self.server.until_ready()
         await self.until_acked(10)
         await self.until_seen()
         await self.until_saved()
 
     async def snapshots(self) -> list[dict[str, Any]]:
-        """The last runs, latest first."""
+        """Return the last runs, latest first."""
         return list((await self.server.get("/api/jobs?name=snapshot&limit=100")).json()["jobs"])
 
     async def last_snapshot(self) -> dict[str, Any]:
-        """The last run; one that never was has come to nothing."""
+        """Return the last run; one with the outcome `none` if there has been none."""
         return next(iter(await self.snapshots()), {"outcome": "none", "startedAt": ""})
 
     def files(self) -> list[Path]:
-        """The recorder's files on disk, with those that it is going to make next."""
+        """Return the recorder's files on disk, with those that it will create next."""
         path = self.server.database
         self._segment = max([self._segment, *(segment.number for segment in segment_files(path))])
         names = [f"{path.name}.commits.{self._segment + more}" for more in range(SEGMENTS)]
@@ -129,7 +129,7 @@ class OutageTest:
 async def open_outage_test(
     folder: Path, mode: str, *, database: Path | None = None, prefix: tuple[str, ...] = ()
 ) -> AsyncIterator[OutageTest]:
-    """A recorder that runs and is watched."""
+    """Run a recorder with a publisher and a subscriber."""
     flags = ("--durability", mode, "--snapshot-interval", str(SNAPSHOT_MS), "--heartbeat-interval", "50")
     ledger = Ledger(commit=mode == "commit", window=SNAPSHOT_MS / 1000)
     async with ServerProcess(folder, *flags, database=database, prefix=prefix) as server:

@@ -31,9 +31,9 @@ class Plan:
     quick: bool = False
 
     def rng(self, case: str) -> random.Random:
-        """The rng of one case: the same whichever cases run beside it."""
+        """Return the random generator of one case, independent of the other cases that run."""
         return random.Random(f"{self.seed}/{case}")
 
     def sample(self, case: str, cases: list[str], quick: int) -> list[str]:
-        """All the cases; of a quick campaign as many as that, drawn with the rng."""
+        """Return all the cases; in a quick campaign a random sample of that size."""
         return self.rng(case).sample(cases, quick) if self.quick and len(cases) > quick else cases

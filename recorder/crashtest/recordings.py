@@ -52,7 +52,7 @@ class Recording:
     head: Signed[Head]
 
     def copy(self, folder: Path) -> Recording:
-        """A copy, in a folder that is made anew."""
+        """Copy the recording into a newly created folder."""
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(self.folder, folder)
         database, key = (folder / path.relative_to(self.folder) for path in (self.database, self.key))
@@ -154,7 +154,7 @@ def _is_hot(journal: Path) -> bool:
 
 
 def _wait_for(journal: Path) -> bool:
-    """Whether a journal came to be needed within seconds."""
+    """Wait a few seconds for a journal that is needed; return whether there was one."""
     end = time.monotonic() + 5.0
     while time.monotonic() < end:
         try:

@@ -70,7 +70,7 @@ class Part:
             kept[name] = max(kept.get(name, 0), value)
 
     def fail(self, case: str, what: str, kept: str | None = None) -> None:
-        """A promise was not kept."""
+        """Register a broken promise."""
         self.failures.append(Failure(case, what, kept))
 
     def skip(self, what: str, why: str) -> None:
@@ -79,7 +79,7 @@ class Part:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing failed, and something was tried, or it was said why not."""
+        """Return whether nothing failed, and at least one case ran or was skipped with a reason."""
         return not self.failures and (self.cases > 0 or bool(self.skipped))
 
 
@@ -101,11 +101,11 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether every part passed, and at least one tried something."""
+        """Return whether every part passed, and at least one ran a case."""
         return all(part.passed for part in self.parts) and any(part.cases for part in self.parts)
 
     def document(self) -> dict[str, Any]:
-        """As it is written down."""
+        """Return the verdict as a JSON object."""
         return {
             "passed": self.passed,
             "seed": self.seed,

@@ -90,17 +90,17 @@ class ServerProcess:
 
     @property
     def runs(self) -> bool:
-        """Whether it has been started and not ended by us."""
+        """Return whether it has been started and not stopped by the test."""
         return self._process is not None
 
     @property
     def key(self) -> Path:
-        """Where its signing key is."""
+        """The path of its signing key."""
         return self.folder / "signing.key"
 
     @property
     def log(self) -> str:
-        """What it has written to stderr, of all starts."""
+        """The text that all its runs have written to stderr."""
         return (self.folder / "log").read_text(errors="replace")
 
     async def start(self, *, ready: bool = True) -> None:
@@ -127,7 +127,7 @@ class ServerProcess:
                 await self.until_ready()
 
     async def until_listening(self) -> None:
-        """Until it says where it listens. Raises `ServerDied`."""
+        """Wait until it reports its address. Raises `ServerDied`."""
         stdout = self._running().stdout
         assert stdout is not None
         said = (await stdout.readline()).decode()
@@ -137,11 +137,11 @@ class ServerProcess:
         self._http = self.client()
 
     def client(self) -> httpx.AsyncClient:
-        """A client of it, to be closed by whoever asks."""
+        """Return an HTTP client for it; the caller closes it."""
         return httpx.AsyncClient(base_url=self.url, trust_env=False, timeout=PATIENCE)
 
     async def until_ready(self, *, ready: bool = True) -> str:
-        """Until /readyz is green, or red; what it says.
+        """Wait until /readyz succeeds, or fails; return its answer.
 
         Raises:
             ServerDied: It ended.
@@ -169,7 +169,7 @@ class ServerProcess:
         return await self._http.get(path)
 
     async def stats(self) -> dict[str, Any]:
-        """The answer of `GET /api/stats`."""
+        """Return the answer of `GET /api/stats`."""
         answer: dict[str, Any] = (await self.get("/api/stats")).json()
         return answer
 
@@ -196,7 +196,7 @@ class ServerProcess:
         return await self.wait()
 
     async def wait(self) -> int:
-        """Its exit code, when it has ended. Raises TimeoutError."""
+        """Wait for its end and return its exit code. Raises TimeoutError."""
         async with asyncio.timeout(PATIENCE):
             code = await self._running().wait()
         if self._http is not None:

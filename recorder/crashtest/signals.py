@@ -35,7 +35,7 @@ Play = Callable[[Plan, str, Path], Awaitable[list[str]]]
 
 
 async def run(runner: Runner) -> None:
-    """Each case so many times."""
+    """Run each case several times."""
     times = 1 if runner.plan.quick else 4
     cases: dict[str, Play] = {
         "term": _term,
@@ -55,7 +55,7 @@ async def _judged(runner: Runner, name: str, case: Play, folder: Path) -> None:
 
 
 async def _filled(server: ServerProcess) -> Ledger:
-    """A recorder that runs, with entries that are not in its file yet."""
+    """Start a recorder and publish entries that are not in its file yet."""
     ledger = Ledger(commit=False, window=0.0)
     await server.start()
     ledger.begin({"epoch": (await server.stats())["epoch"], "durable": 0})
@@ -110,7 +110,7 @@ async def _killed_in_start(plan: Plan, name: str, server: ServerProcess, ledger:
 
 
 async def _compared(server: ServerProcess, ledger: Ledger) -> list[str]:
-    """What is missing or wrong, with the recorder started once more."""
+    """Restart the recorder and return what is missing or wrong."""
     found = await asyncio.to_thread(inspect_files, server.database, server.key, server.folder / "look")
     await server.start()
     recorded = await recorded_by(server)

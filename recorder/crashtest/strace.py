@@ -42,7 +42,7 @@ class Call:
 
     @property
     def is_injected(self) -> bool:
-        """Whether it was made to fail."""
+        """Return whether the call was made to fail."""
         return "(INJECTED)" in self.text
 
 
@@ -57,12 +57,12 @@ class Trace:
         self._path = path
 
     def calls(self) -> list[Call]:
-        """The calls so far."""
+        """Return the calls so far."""
         text = self._path.read_text(errors="replace") if self._path.exists() else ""
         return [Call(int(match[1]), match[2], match[3]) for match in _CALL.finditer(text)]
 
     def most(self) -> Counter[str]:
-        """How often one thread has made each call, at most."""
+        """Return the highest number of times that one thread has made each call."""
         by_thread = Counter((call.thread, call.name) for call in self.calls())
         most: Counter[str] = Counter()
         for (_, name), count in by_thread.items():

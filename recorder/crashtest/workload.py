@@ -14,12 +14,12 @@ LONGEST = 613
 
 
 def session_of(n: int) -> str:
-    """The session of delta n."""
+    """Return the session of delta n."""
     return f"s{n % SESSIONS}"
 
 
 def state_of(n: int) -> bytes:
-    """The state that delta n leaves, as JSON text."""
+    """Return the state after delta n, as JSON text."""
     return b'{"n":%d,"pad":"%s"}' % (n, b"x" * (n * 7919 % LONGEST))
 
 
@@ -38,7 +38,7 @@ def frame_of(numbers: Sequence[int]) -> bytes:
 
 
 def number_of(delta: dict[str, object]) -> int | None:
-    """Which delta this is, of what a recorder gave back; None where it is none that was ever sent."""
+    """Return the number of a delta that a recorder returned; None if it was never sent."""
     after = delta.get("after")
     n = after.get("n") if isinstance(after, dict) else None
     if not isinstance(n, int) or delta.get("id") != f"d{n}" or delta.get("sessionId") != session_of(n):

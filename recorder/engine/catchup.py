@@ -62,15 +62,17 @@ class History(Protocol):
         ...
 
     async def read_slice(self, after: int, sessions: Sessions, types: frozenset[str] | None) -> Slice:
-        """The next matches after a seq, in order: bounded in rows, bytes and time. Raises `Pruned`."""
+        """Return the next matches after a seq, in order, bounded in rows, bytes and time. Raises `Pruned`."""
         ...
 
     async def seq_at(self, time: str) -> int | None:
-        """The first recorded seq at or after a time, None if that was (partly) pruned; head + 1 if none."""
+        """Return the first recorded seq at or after a time; head + 1 if there is none, None if it was
+        (partly) pruned.
+        """
         ...
 
     async def hash_at(self, seq: int) -> bytes | None:
-        """What the link of the entry after a recorded seq covers; None where that seq was pruned."""
+        """Return the hash that the entry after a recorded seq links to; None if that seq was pruned."""
         ...
 
     async def erasures_since(self, seq: int, sessions: Sessions) -> Sequence[tuple[str, int, int, str]]:
@@ -117,7 +119,7 @@ class Source(Protocol):
 
     @property
     def chunk_bytes(self) -> int:
-        """How much is written at once to one that catches up."""
+        """The number of bytes written at once to a reader that is catching up."""
         ...
 
     def spawn(self, work: Work) -> asyncio.Task[None]:
@@ -147,11 +149,11 @@ class Sink(Protocol):
         ...
 
     async def wait_writable(self) -> None:
-        """Until what was handed over has been taken, but for a little."""
+        """Wait until most of what was handed over has been sent."""
         ...
 
     def failed(self, error: RecorderError) -> None:
-        """The history could not be read: the subscription is over."""
+        """End the subscription: the history could not be read."""
         ...
 
     def catching_up(self, yes: bool) -> None:
@@ -165,38 +167,38 @@ class Nobody:
     position = 0
 
     def deliver(self, batch: Batch) -> None:
-        """Nothing."""
+        """Discard it."""
 
     def send_items(self, items: Sequence[bytes]) -> None:
-        """Nothing."""
+        """Discard it."""
 
     def send_states(self, states: Sequence[tuple[int, str, str]]) -> None:
-        """Nothing."""
+        """Discard it."""
 
     def send_event(self, event: str, **fields: Any) -> None:
-        """Nothing."""
+        """Discard it."""
 
     def send_erased_now(self, session_id: str, through: int, count: int, erased_at: str) -> None:
-        """Nothing."""
+        """Discard it."""
 
     def send_live(self, seq: int) -> None:
-        """Nothing."""
+        """Discard it."""
 
     def set_aside(self) -> Skipped | None:
-        """Nothing."""
+        """Do nothing."""
         return None
 
     def take_back(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     async def wait_writable(self) -> None:
-        """Nothing."""
+        """Return at once."""
 
     def failed(self, error: RecorderError) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def catching_up(self, yes: bool) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 NOBODY = Nobody()
@@ -229,7 +231,7 @@ class Feed:
 
     @property
     def is_live(self) -> bool:
-        """Whether the fan-out serves the sink: it has been handed everything that matches, up to the head."""
+        """Return whether the fan-out serves the sink: every match up to the head has been handed to it."""
         return self._joined
 
     def start(self, subscription: Subscription) -> None:
@@ -286,7 +288,9 @@ class Feed:
             self._source.fanout.take_back(self._sink, self._subscription)
 
     def tell_live(self, head: int) -> None:
-        """From here on deltas come as they happen. Only at the head, with everything before it handed out."""
+        """Send `live`: from now on deltas are sent as they happen. Call it only when everything up to the
+        head was handed over.
+        """
         link = self._source.tail.head_hash if self._subscription.with_hashes else None
         self._sink.send_event("live", seq=head, **({} if link is None else {"hash": link.hex()}))
 
@@ -302,7 +306,7 @@ class Feed:
             )
 
     async def run(self) -> None:
-        """Everything before live; what goes wrong ends this subscription and no other."""
+        """Send everything before live; an error ends this subscription and no other."""
         try:
             await self._run()
         except RecorderError as error:
@@ -338,7 +342,7 @@ class Feed:
             self._begin_after(cursor)
 
     async def _resolve(self, since: Since) -> tuple[str | None, int]:
-        """Why the start cannot be honoured (or None), and the seq after which to go on."""
+        """Return why the start is not possible (or None), and the seq after which to continue."""
         source, history = self._source, self._source.history
         if history is None:
             return "not_recording", 0
@@ -364,7 +368,7 @@ class Feed:
         return None, seq
 
     async def _compare(self, history: History, seq: int, wanted: str) -> str | None:
-        """Why a position with a hash cannot be honoured, None where the order has that hash there."""
+        """Return why a position with a hash is not valid; None if the entry at that seq has that hash."""
         entry = self._source.tail.at(seq)
         # The tail has what may not be recorded yet; a chain that was off begins again after it.
         found = await history.hash_at(seq) if entry is None else entry.hash or GENESIS
@@ -478,7 +482,7 @@ class Feed:
             ahead.cancel()
 
     async def _next(self, history: History) -> Slice:
-        """The slice that follows the sink's position: the one that was read ahead, where there is one."""
+        """Return the slice after the sink's position: the one that was read ahead, if there is one."""
         subscription = self._subscription
         while True:
             erasures, ahead = self._erasures, self._take_ahead()

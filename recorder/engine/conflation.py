@@ -46,7 +46,7 @@ class Reader(Protocol):
         ...
 
     def send_live(self, seq: int) -> None:
-        """From here on deltas come as they happen."""
+        """Send `live`: from now on deltas are sent as they happen."""
         ...
 
     def set_aside(self) -> Skipped | None:
@@ -62,7 +62,7 @@ class Reader(Protocol):
         ...
 
     async def wait_writable(self) -> None:
-        """Until what was written has been taken, but for a little."""
+        """Wait until most of what was written has been sent."""
         ...
 
 
@@ -87,11 +87,11 @@ class Conflation:
 
     @property
     def is_active(self) -> bool:
-        """Whether nothing may be written to the reader but what comes from here."""
+        """Return whether the reader is being conflated: then only this object may write to it."""
         return self._task is not None
 
     def start(self) -> None:
-        """The reader is too slow."""
+        """Start conflation: the reader is too slow."""
         if self._task is None:
             self._source.metrics.conflations += 1
             self._set_aside()
@@ -120,7 +120,9 @@ class Conflation:
             self._touched[entry.session_id] = entry.seq, entry.type == "deleted"
 
     def erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
-        """A session's content was erased, which is told in its turn: the reader may not have seen it yet."""
+        """Register that a session's content was erased; the reader is told in order, as it may not have
+        received it yet.
+        """
         self._erased[session_id] = through, count, erased_at
 
     def _set_aside(self) -> None:
@@ -130,12 +132,12 @@ class Conflation:
 
     @property
     def _has_news(self) -> bool:
-        """Whether there is something to tell."""
+        """Return whether there is something to send."""
         account = self._skipped
         return bool(self._count or self._erased or (account is not None and account.count > self._mark[0]))
 
     def _take_news(self) -> tuple[int, dict[str, tuple[int, bool]], dict[str, Erased]]:
-        """What is to be told: how many deltas, their sessions, and what was erased."""
+        """Take what is to be sent: the number of deltas, their sessions, and the erasures."""
         count, self._count = self._count, 0
         touched, self._touched = self._touched, {}
         erased, self._erased = self._erased, {}

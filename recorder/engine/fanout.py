@@ -43,7 +43,7 @@ class Batch:
         self._messages = b""  # the same as Server-Sent Events, from the first who wants them on
 
     def messages(self, epoch: str) -> bytes:
-        """The entries as Server-Sent Events."""
+        """Return the entries as Server-Sent Events."""
         if not self._messages:
             self._messages = sse.entries(self.entries, epoch)
         return self._messages
@@ -61,7 +61,7 @@ class Batch:
 
 
 def batch_without_hashes(entries: list[Entry]) -> Batch:
-    """A batch for those who may not see the chain."""
+    """Return a batch for readers without access to the chain."""
     return Batch([entry_without_hash(entry) for entry in entries])
 
 
@@ -73,7 +73,7 @@ class Receiver(Protocol):
         ...
 
     def failed(self, error: RecorderError) -> None:
-        """The subscription is over: a batch could not be delivered."""
+        """End the subscription: a batch could not be delivered."""
         ...
 
 
@@ -121,7 +121,7 @@ class Audience:
         self.pending: list[Entry] = []  # matched in the tick that is being flushed
 
     def wants(self, entry: Entry) -> bool:
-        """Whether an entry matches its filter."""
+        """Return whether an entry matches the filter."""
         return (self.sessions is None or entry.session_id in self.sessions) and (
             self.types is None or entry.type in self.types
         )
@@ -171,7 +171,7 @@ class Fanout:
 
     @property
     def receivers(self) -> int:
-        """How many receivers are live, and not set aside."""
+        """The number of receivers that are live and not paused."""
         return sum(len(audience.members) for audience in self._audiences.values())
 
     def publish(self, entries: Sequence[Entry]) -> None:

@@ -73,7 +73,7 @@ class States(Protocol):
         ...
 
     def snapshot(self, head: int, sessions: frozenset[str] | None = None) -> Listing:
-        """The same as a listing to be shared, by reference and not in order yet."""
+        """Return the states as a listing to be shared, by reference and not sorted yet."""
         ...
 
 
@@ -100,12 +100,12 @@ class Listener(Protocol):
 
     @property
     def at_own_pace(self) -> bool:
-        """Whether it is catching up."""
+        """Return whether it is catching up."""
         ...
 
     @property
     def is_scoped(self) -> bool:
-        """Whether it may see some sessions only."""
+        """Return whether its token is restricted to some sessions."""
         ...
 
     @property
@@ -190,7 +190,7 @@ class Hub:
     @classmethod
     @asynccontextmanager
     async def run(cls, *args: Any, **options: Any) -> AsyncIterator[Hub]:
-        """A hub that keeps its connections' deadlines until the block is left."""
+        """Run a hub that enforces its connections' deadlines until the block is left."""
         hub = cls(*args, **options)
         keeper = asyncio.create_task(hub._keep(), name="hub-keeper")
         try:
@@ -214,12 +214,12 @@ class Hub:
 
     @property
     def subscribers(self) -> int:
-        """How many connections subscribe."""
+        """The number of subscribing connections."""
         return len(self._subscribers)
 
     @property
     def publishers(self) -> int:
-        """How many connections publish."""
+        """The number of publishing connections."""
         return len(self._publishers)
 
     @property
@@ -229,7 +229,7 @@ class Hub:
 
     @property
     def lag_deltas(self) -> int:
-        """How far the position of the slowest subscriber that is catching up is behind the head."""
+        """The distance in deltas between the head and the slowest subscriber that is catching up."""
         behind = [self.head - s.position for s in self._subscribers if s.at_own_pace]
         return max(behind, default=0)
 
@@ -248,16 +248,18 @@ class Hub:
 
     @property
     def catching_up(self) -> int:
-        """How many readers are being sent history or states."""
+        """The number of readers that are being sent history or states."""
         return len(self._feeds)
 
     @property
     def chunk_bytes(self) -> int:
-        """How much is written at once to one that catches up: the less, the more there are."""
+        """The number of bytes written at once to a reader that is catching up; smaller the more such readers
+        there are.
+        """
         return max(MIN_CHUNK_BYTES, min(CHUNK_BYTES, CATCHUP_BYTES // max(len(self._feeds), 1)))
 
     def hello(self, *, is_scoped: bool = False) -> bytes:
-        """The `hello` frame of now.
+        """Return a `hello` frame with the current head.
 
         Args:
             is_scoped: Whether the token is for some sessions only: then numbers are missing from what is sent.
@@ -298,7 +300,7 @@ class Hub:
         self._publishers.pop(publisher, None)
 
     def add_local(self, subscription: Local) -> None:
-        """A subscription in this process; it is told when the hub closes. Raises `Closed` after that."""
+        """Add a subscription in this process; it is told when the hub closes. Raises `Closed` after that."""
         if self._closed:
             raise Closed("the recorder has stopped")
         self._locals[subscription] = None
@@ -317,7 +319,9 @@ class Hub:
             self.tail.recorded(entries[-1].seq)
 
     def erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
-        """The content of a session's entries up to a seq was erased: hold it no more, and tell who may have seen it."""
+        """Drop the erased content of a session up to a seq from memory, and notify readers who may have seen
+        it.
+        """
         self.fanout.flush()
         self.tail.erase(session_id, through)
         self._listings.erase(session_id, through)
@@ -327,11 +331,11 @@ class Hub:
                 listener.send_erased(session_id, through, count, erased_at)
 
     def recorded(self, seq: int) -> None:
-        """The store has everything up to `seq`."""
+        """Register that the store has recorded everything up to `seq`."""
         self.tail.recorded(seq)
 
     def subscriber(self, socket: WebSocket, query: Any, grant: Grant = EVERYTHING) -> Subscriber:
-        """The role of a connection that subscribes."""
+        """Return the handler of a subscribing connection."""
         return Subscriber(self, socket, query, grant)
 
     def publisher(
@@ -343,12 +347,12 @@ class Hub:
         pace: Pace | None = None,
         sessions: Sessions = None,
     ) -> Publisher:
-        """The role of a connection that publishes."""
+        """Return the handler of a publishing connection."""
         return Publisher(self, intake, socket, acks=acks, pace=pace, sessions=sessions)
 
     @contextmanager
     def stream(self, subscription: Subscription, grant: Grant = EVERYTHING) -> Iterator[EventStream]:
-        """A subscription as Server-Sent Events, while the block lasts.
+        """Open a subscription as Server-Sent Events, for the duration of the block.
 
         Args:
             subscription: Narrowed to what the reader may see.

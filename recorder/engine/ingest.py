@@ -62,7 +62,7 @@ class Log(Protocol):
 
     @property
     def space(self) -> int:
-        """How many entries the queue has space for."""
+        """The number of entries the queue has capacity for."""
         ...
 
     @property
@@ -118,7 +118,7 @@ class RecordedWaiter(Waiter, Protocol):
         ...
 
     def on_withdrawn(self, error: RecorderError) -> None:
-        """What is not recorded now never will be."""
+        """Register that what is not recorded now never will be."""
         ...
 
 
@@ -142,7 +142,7 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
     duplicates: int = 0
 
     def ack(self, durable: int) -> bytes:
-        """The `ack` event, as JSON text.
+        """Return the `ack` event, as JSON text.
 
         Args:
             durable: The highest seq known to be on disk.
@@ -155,7 +155,7 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
         ).encode()
 
     def fields(self, durable: int) -> dict[str, object]:
-        """The ack's fields as HTTP returns them."""
+        """Return the ack's fields as HTTP returns them."""
         fields: dict[str, object] = {
             "epoch": self.epoch,
             "firstSeq": self.first_seq,
@@ -246,12 +246,12 @@ class Ingest:
 
     @property
     def is_full(self) -> bool:
-        """Whether the recording queue is beyond its bounds."""
+        """Return whether the recording queue is at its limit."""
         return self.space == 0
 
     @property
     def space(self) -> int:
-        """How many deltas the recording queue has space for."""
+        """The number of deltas the recording queue has capacity for."""
         return sys.maxsize if self._log is None else self._log.space
 
     @property
@@ -277,7 +277,9 @@ class Ingest:
 
     @property
     def may_withdraw(self) -> bool:
-        """Whether what was accepted may turn out not to be recorded: where it is held until it is on disk."""
+        """Return whether accepted deltas may be rolled back: in the durability mode that holds them until
+        they are on disk.
+        """
         return self._held is not None
 
     async def prepare(self, text: bytes, sessions: Sessions = None, *, lines: bool = False) -> Prepared:
@@ -345,7 +347,7 @@ class Ingest:
         return self._take(texts, spend, sessions, lines=False)
 
     def accept_lines(self, text: bytes, spend: Spend | None = None, sessions: Sessions = None) -> Accepted:
-        """The same for NDJSON."""
+        """Accept the deltas of an NDJSON text, like `accept`."""
         return _raised(self._take([text], spend, sessions, lines=True)[0])
 
     def close(self) -> None:
@@ -389,7 +391,7 @@ class Ingest:
                 self._recorded_waiters.pop(future, None)
 
     def on_progress(self) -> None:
-        """The log calls this when more is recorded, when there is more room, or when it failed."""
+        """Process the log's notification: more is recorded, there is more capacity, or recording failed."""
         if self._held is not None and self._fatal_error is None:
             self._release(self._held)
         waiters, self._recorded_waiters = self._recorded_waiters, {}
@@ -504,7 +506,7 @@ class Ingest:
         return outcomes
 
     def _why_nothing(self) -> RecorderError | None:
-        """Why nothing is taken now, if so."""
+        """Return the reason why nothing is accepted now, or None."""
         try:
             self._check_open()
         except RecorderError as error:
@@ -548,7 +550,7 @@ class Ingest:
             )
 
     def _known(self, prepared: Prepared) -> dict[int, _Known]:
-        """What is known of each delta that has an id, by its index. Raises Conflict."""
+        """Return what is known of each delta that has an id, by its index. Raises Conflict."""
         known: dict[int, _Known] = {}
         fresh: dict[str, bytes] = {}  # ids that are new in this very frame, and their content
         for index, content in prepared.contents.items():

@@ -111,7 +111,7 @@ class Subscription:
         self._put([delta_event(item) for item in items])
 
     def send_states(self, states: Sequence[tuple[int, str, str]]) -> None:
-        """A `state` event each."""
+        """Send a `state` event for each session."""
         self._put([payload(state_frame(*state)) for state in states])
 
     def send_event(self, event: str, **fields: Any) -> None:
@@ -128,19 +128,19 @@ class Subscription:
         self._feed.tell_erased(session_id, through, count, erased_at)
 
     async def wait_writable(self) -> None:
-        """Until few events are left unread."""
+        """Wait until few events are left unread."""
         while not self._is_nearly_read:
             self._taken.clear()
             await self._taken.wait()
 
     def failed(self, error: RecorderError) -> None:
-        """The subscription is over; what is queued can still be read."""
+        """End the subscription with an error; queued events can still be read."""
         self._error = error
         self._feed.stop()
         self._arrived.set()
 
     def catching_up(self, yes: bool) -> None:
-        """Nothing to prepare."""
+        """Do nothing: a local subscription needs no preparation."""
 
     @property
     def _is_nearly_read(self) -> bool:

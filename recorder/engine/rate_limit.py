@@ -91,13 +91,13 @@ class Paces:
         self._shared = None if rate.rate is None else BucketTable(rate.rate, rate.burst)  # by key
 
     def own(self) -> Pace | None:
-        """A pace of its own; None where there is no bound."""
+        """Return a rate limit of its own; None if there is no limit."""
         if self._rate.rate is None:
             return None
         return self._pace(TokenBucket(self._rate.rate, self._rate.burst, self._clock.monotonic()))
 
     def shared(self, key: Hashable) -> Pace | None:
-        """The pace of everybody with a key; None where there is no bound."""
+        """Return the rate limit shared by everyone with the same key; None if there is no limit."""
         if self._shared is None:
             return None
         return self._pace(self._shared.bucket(key, self._clock.monotonic()))

@@ -45,12 +45,12 @@ class Sequencer:
 
     @property
     def recorded_at(self) -> str:
-        """When the entry at the head was recorded (fixed-width form); "" before the first."""
+        """The time at which the head entry was recorded (fixed-width form); "" before the first."""
         return self._recorded_at
 
     @property
     def chained(self) -> bool:
-        """Whether entries carry a hash."""
+        """Return whether entries carry a hash."""
         return self._hash is not None
 
     @property
@@ -143,7 +143,7 @@ class Sequencer:
         self.head, self._hash, self._recorded_at = head, last_hash, recorded_at
 
     def mark(self) -> tuple[int, bytes | None, str]:
-        """The place that the next entry follows: seq, hash, time of recording."""
+        """Return the position that the next entry follows: seq, hash, time of recording."""
         return self.head, self._hash, self._recorded_at
 
     def go_back(self, head: int, last_hash: bytes | None, recorded_at: str) -> None:

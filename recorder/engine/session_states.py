@@ -58,7 +58,9 @@ class CurrentStates:
         return self._characters + len(self._states) * SESSION_BYTES
 
     async def used_bytes(self) -> int:
-        """The same. Where nothing is recorded they are all that grows, and are watched in the store's place."""
+        """Return the size of the states: if nothing is recorded, they are all that grows, and count as the
+        store's memory.
+        """
         return self.recorded_bytes
 
     def load(self, rows: Iterable[tuple[str, int, str]]) -> None:
@@ -67,7 +69,7 @@ class CurrentStates:
             self._set(session_id, CurrentState(seq, text))
 
     def get(self, session_id: str) -> CurrentState | None:
-        """A session's state, or None where it is not known or deleted."""
+        """Return a session's state; None if it is unknown or deleted."""
         return self._states.get(session_id)
 
     def put(self, session_id: str, seq: int, text: str | None, text_digest: bytes | None) -> None:
@@ -75,7 +77,7 @@ class CurrentStates:
         self._set(session_id, None if text is None else CurrentState(seq, text, text_digest))
 
     def copy(self) -> CurrentStates:
-        """The same states, to be kept up apart from these."""
+        """Return a copy of the states that is updated independently."""
         other = CurrentStates()
         other._states, other._characters = dict(self._states), self._characters
         return other
@@ -133,7 +135,8 @@ class CurrentStates:
 
 
 def same_json(one: str, other: str) -> bool:
-    """Whether two JSON texts say the same: key order and spacing aside, numbers by value, `1` not `true`.
+    """Return whether two JSON texts have the same value: key order and spacing are ignored, numbers compare
+    by value, and `1` is not `true`.
 
     Any JSON can be compared, and nothing is raised. Numbers whose exponent is beyond 18 digits, and texts that nest
     more deeply than any state may, are the same only when they are equal as texts.

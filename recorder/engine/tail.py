@@ -54,14 +54,14 @@ class Tail:
             self._trim()
 
     def after(self, seq: int) -> list[Entry] | None:
-        """Every entry after `seq` up to the head, or None where some of them are held no longer."""
+        """Return every entry after `seq` up to the head; None if some of them are no longer in memory."""
         skip = seq + 1 - self.first_seq
         if skip < 0:
             return None
         return list(islice(self._entries, skip, None))
 
     def at(self, seq: int) -> Entry | None:
-        """The entry with this seq, None where it is not held."""
+        """Return the entry with this seq; None if it is not in memory."""
         place = seq - self.first_seq
         return self._entries[place] if 0 <= place < len(self._entries) else None
 
@@ -74,7 +74,9 @@ class Tail:
                 self._bytes += len(entry.frame)
 
     def first_at(self, time: str) -> int | None:
-        """The first seq recorded at or after `time` (fixed-width form); None if that may lie before this run."""
+        """Return the first seq recorded at or after `time` (fixed-width form); None if it may be older than
+        this run.
+        """
         if not self._entries or self._entries[0].recorded_at >= time:
             return None
         for entry in self._entries:

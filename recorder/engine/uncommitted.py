@@ -47,7 +47,7 @@ class Uncommitted:
         self._entries.extend(entries)
 
     def release(self, through: int) -> list[Entry]:
-        """The entries up to a seq, to be handed out now, in order."""
+        """Take the entries up to a seq, to be handed out now, in order."""
         entries = self._entries
         released = list(takewhile(lambda entry: entry.seq <= through, entries))
         if not released:

@@ -68,7 +68,7 @@ class Admission:
 
     @property
     def connections(self) -> int:
-        """How many are inside."""
+        """The number of admitted connections."""
         return len(self._inside)
 
     def enter(self, connection: object, address: str) -> TooMany | None:
@@ -152,7 +152,7 @@ class Admission:
 
 
 def network_of(address: str) -> str:
-    """What counts as one address: an IPv4 address, or the /64 that an IPv6 address lies in."""
+    """Return the network that counts as one address: an IPv4 address, or the /64 of an IPv6 address."""
     if ":" not in address:
         return address
     try:

@@ -85,7 +85,7 @@ class EventStream:
         self._hub.remove_subscriber(self)
 
     def shutdown(self) -> None:
-        """The server goes away: the end follows what is queued."""
+        """End the stream after what is queued: the server stops."""
         self._hub.fanout.flush()
         self._end()
 
@@ -108,12 +108,12 @@ class EventStream:
 
     @property
     def at_own_pace(self) -> bool:
-        """Whether it is catching up, by history or by states."""
+        """Return whether it is catching up, with history or states."""
         return self._catching_up or self._conflation.is_active
 
     @property
     def is_scoped(self) -> bool:
-        """Whether its reader may see some sessions only."""
+        """Return whether its reader's token is restricted to some sessions."""
         return self.grant.sessions is not None
 
     @property
@@ -129,7 +129,7 @@ class EventStream:
             self.send_erased_now(session_id, through, count, erased_at)
 
     def send_erased_now(self, session_id: str, through: int, count: int, erased_at: str) -> None:
-        """The same, whatever is under way."""
+        """Send an `erased` event at once, whatever is in progress."""
         self._feed.tell_erased(session_id, through, count, erased_at)
 
     def set_aside(self) -> Skipped | None:
@@ -178,7 +178,7 @@ class EventStream:
         self._put(text)
 
     def send_states(self, states: Sequence[tuple[int, str, str]]) -> None:
-        """A `state` event each."""
+        """Send a `state` event for each session."""
         self._put(sse.states([state_frame(*state) for state in states]))
 
     def send_event(self, event: str, **fields: Any) -> None:
@@ -187,7 +187,7 @@ class EventStream:
         self._put(sse.message(payload(event_frame(event, **fields)), place))
 
     async def wait_writable(self) -> None:
-        """Until everything queued has been taken."""
+        """Wait until everything queued has been taken."""
         while self._chunks:
             self._taken.clear()
             await self._taken.wait()
@@ -212,7 +212,7 @@ class EventStream:
         self._arrived.set()
 
     def _take(self) -> bytes:
-        """As much as is written at once, at least one chunk."""
+        """Take what is written at once: at least one chunk."""
         taken: list[bytes] = []
         size = 0
         while self._chunks and (not taken or size + len(self._chunks[0]) <= CHUNK_BYTES):
@@ -225,7 +225,7 @@ class EventStream:
         return b"".join(taken)
 
     def _is_too_slow(self, now: float) -> bool:
-        """Whether more than may be unread is, for too long."""
+        """Return whether more than the soft limit has been unread for too long."""
         limits = self._limits
         if self._bytes <= limits.soft_bytes:
             self._over_since = None
@@ -251,7 +251,7 @@ class EventStream:
 
     @property
     def _is_moving(self) -> bool:
-        """Whether its reader has taken anything since too much was unread."""
+        """Return whether its reader has taken anything since the soft limit was exceeded."""
         return (
             self._moved_at is not None and self._over_since is not None and self._moved_at > self._over_since
         )

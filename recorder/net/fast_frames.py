@@ -19,7 +19,7 @@ HELD_BYTES = 0xFFFF + 8
 
 
 def take_messages(data: bytes, max_bytes: int) -> tuple[list[bytes], int]:
-    """The messages at the front of what was read.
+    """Take the complete messages at the front of what was read.
 
     Args:
         data: Begins at a frame's first byte.
@@ -48,7 +48,9 @@ def take_messages(data: bytes, max_bytes: int) -> tuple[list[bytes], int]:
 
 
 def may_hold(rest: bytes, max_bytes: int) -> bool:
-    """Whether what is left is the beginning of a frame that `take_messages` will take when it is whole."""
+    """Return whether the rest is the beginning of a frame that `take_messages` will take once it is
+    complete.
+    """
     if len(rest) < 2:
         return rest[:1] in (b"", b"\x81")
     length = rest[1] - 0x80

@@ -12,7 +12,7 @@ class Role(Protocol):
     max_message_bytes: int
 
     def on_open(self) -> None:
-        """The handshake is done; writing is allowed, but keep it small until the next loop tick."""
+        """Start after the handshake; writing is allowed, but keep it small until the next loop tick."""
         ...
 
     def on_texts(self, messages: Sequence[bytes]) -> None:
@@ -20,22 +20,22 @@ class Role(Protocol):
         ...
 
     def on_writable(self) -> None:
-        """The unsent bytes have fallen below the low-water mark."""
+        """React to the unsent bytes having fallen below the low-water mark."""
         ...
 
     def on_closing(self) -> bool:
-        """Nothing more will come from the other side, which closes or has broken a rule.
+        """React to the end of input: the peer closes or has broken a rule.
 
         Return True where it is owed nothing any more; False to call `finish_closing` when that is so.
         """
         ...
 
     def on_lost(self) -> None:
-        """The connection is gone, or nothing may be written to it any more; may be called once only."""
+        """Release everything: the connection is lost or must not be written to. Called only once."""
         ...
 
     def on_shutdown(self, code: int = 1001, reason: str = "going away") -> None:
-        """The server stops, or the right to be here has ended: close in order, soon.
+        """Close in order, soon: the server stops, or the peer's permission has ended.
 
         Args:
             code, reason: Of the close frame.
@@ -43,7 +43,7 @@ class Role(Protocol):
         ...
 
     def position_text(self) -> str:
-        """What to resume from (a `since`), for the reason of a 4408."""
+        """Return the position to resume from (a `since`), for the reason of a 4408."""
         ...
 
     def on_slow(self, *, is_moving: bool) -> bool:
@@ -59,10 +59,10 @@ class Role(Protocol):
 
     @property
     def at_once(self) -> int:
-        """How many messages it takes in one go."""
+        """The number of messages it takes at once."""
         ...
 
     @property
     def at_own_pace(self) -> bool:
-        """Whether it is being sent history, so that being slow is no fault as long as it reads at all."""
+        """Return whether it is being sent history: it may then be slow as long as it reads at all."""
         ...

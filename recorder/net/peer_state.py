@@ -33,7 +33,7 @@ class End(Enum):
 
 
 def end_of(transport: asyncio.BaseTransport) -> End:
-    """How the other end of a connection is, as far as the kernel knows."""
+    """Return the state of the peer's end of a connection, as far as the kernel knows."""
     sock = transport.get_extra_info("socket")
     if sock is None:
         return End.OPEN

@@ -37,7 +37,7 @@ class Accepted(Protocol):
         ...
 
     def ack(self, durable: int) -> bytes:
-        """The `ack` event as JSON text, given the highest seq known to be on disk."""
+        """Return the `ack` event as JSON text, given the highest seq known to be on disk."""
         ...
 
 
@@ -48,7 +48,7 @@ class Intake(Protocol):
 
     @property
     def space(self) -> int:
-        """How many deltas may be brought in now."""
+        """The number of deltas that can be accepted now."""
         ...
 
     @property
@@ -68,7 +68,7 @@ class Intake(Protocol):
 
     @property
     def may_withdraw(self) -> bool:
-        """Whether what was accepted may turn out not to be recorded."""
+        """Return whether accepted deltas may be rolled back."""
         ...
 
     async def prepare(self, text: bytes, sessions: Sessions) -> Any:
@@ -100,7 +100,7 @@ class PublisherHub(Protocol):
     """What a publisher asks of its hub."""
 
     def hello(self) -> bytes:
-        """The `hello` frame of now."""
+        """Return a `hello` frame with the current head."""
         ...
 
     def add_publisher(self, publisher: Publisher) -> None:
@@ -154,7 +154,7 @@ class Publisher:
 
     @property
     def at_once(self) -> int:
-        """How many frames it takes in one go: not beyond a bound, where each has one delta."""
+        """The number of frames it takes at once, bounded; each may contain one delta."""
         # Who has a pace may have to wait after any of them.
         if self._pace is not None:
             return 1
@@ -234,7 +234,7 @@ class Publisher:
         self.on_shutdown(cast(int, error.close_code), f"waiting message: {error.hint}")
 
     def on_room(self) -> None:
-        """The queue has room again."""
+        """Resume reading: the queue has capacity again."""
         self._full = False
         self._regulate()
 
@@ -245,7 +245,7 @@ class Publisher:
         self._regulate()
 
     def on_withdrawn(self, error: RecorderError) -> None:
-        """What is not recorded now never will be: that is the answer to each frame of it."""
+        """Answer every frame that is not recorded with an error: it never will be."""
         self._waiting = False
         recorded, refusal = self._intake.recorded, error_frame(error)
         self._answers = deque(
@@ -260,16 +260,16 @@ class Publisher:
         self._socket.transport.abort()
 
     def on_writable(self) -> None:
-        """The publisher reads its answers again."""
+        """Resume: the publisher reads its answers again."""
         self._regulate()
 
     def on_closing(self) -> bool:
-        """Nothing more comes from the publisher: first answer all it sent."""
+        """Answer everything the publisher sent before closing."""
         self._closing = "peer"
         return not self._answers and self._preparing is None
 
     def on_lost(self) -> None:
-        """What it sent and was accepted stays accepted."""
+        """Release what waits; deltas that were accepted stay accepted."""
         self._closing = None
         self._answers.clear()
         if self._preparing is not None:
@@ -288,11 +288,11 @@ class Publisher:
         self._close_if_done()
 
     def position_text(self) -> str:
-        """A publisher has no position to resume from."""
+        """Return a hint: a publisher has no position to resume from."""
         return "the answers are not being read (ask for none with ?ack=none)"
 
     def on_slow(self, *, is_moving: bool) -> bool:
-        """Every answer is owed."""
+        """Return False: every answer must be delivered."""
         return False
 
     def _keep_pace(self) -> None:
@@ -354,7 +354,7 @@ class Publisher:
 
 
 def error_frame(error: RecorderError) -> bytes:
-    """The `error` event for a frame that was refused."""
+    """Return the `error` event for a rejected frame."""
     fields: dict[str, object] = {"event": "error", "code": error.code, "message": str(error)}
     if error.index is not None:
         fields["index"] = error.index

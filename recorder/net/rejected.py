@@ -38,13 +38,13 @@ class TurnedAway:
         self._socket.close(cast(int, error.close_code), error.message)
 
     def on_texts(self, messages: Sequence[bytes]) -> None:
-        """Nothing is listened to."""
+        """Ignore the messages."""
 
     def on_writable(self) -> None:
-        """Nothing waits to be written."""
+        """Do nothing: nothing waits to be written."""
 
     def on_closing(self) -> bool:
-        """Nothing is owed."""
+        """Return True: there is nothing left to send."""
         return True
 
     def on_lost(self) -> None:

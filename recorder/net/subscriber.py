@@ -24,7 +24,7 @@ class SubscriberHub(Source, Protocol):
     """What a subscriber asks of its hub."""
 
     def hello(self, *, is_scoped: bool = False) -> bytes:
-        """The `hello` frame of now."""
+        """Return a `hello` frame with the current head."""
         ...
 
     def add_subscriber(self, subscriber: Any) -> None:
@@ -87,7 +87,7 @@ class Subscriber:
         self._feed.start(subscription)
 
     def on_texts(self, messages: Sequence[bytes]) -> None:
-        """A `subscribe` or a `ping`; anything else is answered with an error and changes nothing."""
+        """Process a `subscribe` or a `ping`; anything else is answered with an error and changes nothing."""
         [message] = messages
         try:
             subscription = parse_op(message, self._socket.limits.sessions)
@@ -119,7 +119,7 @@ class Subscriber:
             self._drained.set_result(None)
 
     def on_closing(self) -> bool:
-        """Nothing is owed to a subscriber that leaves."""
+        """Return True: a subscriber that leaves is sent nothing more."""
         return True
 
     def on_lost(self) -> None:
@@ -152,17 +152,17 @@ class Subscriber:
         return True
 
     def position_text(self) -> str:
-        """What to resume from."""
+        """Return the position to resume from."""
         return self._feed.resume_from
 
     @property
     def is_scoped(self) -> bool:
-        """Whether it may see some sessions only."""
+        """Return whether its token is restricted to some sessions."""
         return self._grant.sessions is not None
 
     @property
     def at_own_pace(self) -> bool:
-        """Whether it is catching up, by history or by states."""
+        """Return whether it is catching up, with history or states."""
         return self._catching_up or self._conflation.is_active
 
     @property
@@ -173,7 +173,7 @@ class Subscriber:
     # Sink
 
     def deliver(self, batch: Batch) -> None:
-        """One write for the whole batch."""
+        """Write the whole batch at once."""
         # Written first: where that is too much, the position in the goodbye must not count it.
         if not self._conflation.is_active and self._socket.write(
             batch.packed if self._socket.compresses else batch.wire
@@ -193,7 +193,7 @@ class Subscriber:
         self._socket.write(frames)
 
     def send_states(self, states: Sequence[tuple[int, str, str]]) -> None:
-        """A `state` event each."""
+        """Send a `state` event for each session."""
         self._socket.write(self._joined([state_frame(*state) for state in states]))
 
     def _joined(self, frames: list[bytes]) -> bytes:
@@ -211,7 +211,7 @@ class Subscriber:
             self.send_erased_now(session_id, through, count, erased_at)
 
     def send_erased_now(self, session_id: str, through: int, count: int, erased_at: str) -> None:
-        """The same, whatever is under way."""
+        """Send an `erased` event at once, whatever is in progress."""
         self._feed.tell_erased(session_id, through, count, erased_at)
 
     def set_aside(self) -> Skipped | None:
@@ -239,7 +239,7 @@ class Subscriber:
         self.send_notice(beat.live if is_live else beat.plain)
 
     async def wait_writable(self) -> None:
-        """Until the unsent bytes are few."""
+        """Wait until few bytes are unsent."""
         while not self._socket.is_writable:
             self._drained = asyncio.get_running_loop().create_future()
             await self._drained

@@ -41,7 +41,7 @@ class ServerTls:
 
     @property
     def valid_until(self) -> str | None:
-        """When the certificate in TLS_CERT ends, in ISO 8601; None where it cannot be read now."""
+        """The end of validity of the certificate in TLS_CERT, in ISO 8601; None if it cannot be read now."""
         path = self._settings.tls_cert
         assert path is not None
         with suppress(OSError, ValueError):

@@ -72,7 +72,7 @@ class RecorderDoor:
         self._refusal = reason
 
     def admit(self, socket: WebSocket, request: Request) -> Role:
-        """The role for a request.
+        """Return the handler for a request.
 
         Raises:
             NotAllowed: Its Host, its Origin or its token may not.
@@ -106,12 +106,12 @@ class RecorderDoor:
         return hub.publisher(socket, intake, acks=acks, pace=self.paces.own(), sessions=grant.sessions)
 
     def opened(self, socket: WebSocket) -> None:
-        """A connection is open."""
+        """Register an open connection."""
         if self._inside is not None:
             self._inside[0].opened(socket)
 
     def gone(self, socket: WebSocket) -> None:
-        """A connection is no more."""
+        """Register a closed connection."""
         self.admission.leave(socket.transport)
         if self._inside is not None:
             self._inside[0].gone(socket)

@@ -77,15 +77,15 @@ class Door(Protocol):
     unfinished: Unfinished
 
     def admit(self, socket: WebSocket, request: Request) -> Role:
-        """The role for a request. Raises RecorderError to refuse before the upgrade."""
+        """Return the handler for a request. Raises RecorderError to reject it before the upgrade."""
         ...
 
     def opened(self, socket: WebSocket) -> None:
-        """A connection is open; sweep it from now on."""
+        """Register an open connection; its deadlines are checked from now on."""
         ...
 
     def gone(self, socket: WebSocket) -> None:
-        """A connection is no more."""
+        """Register a closed connection."""
         ...
 
 
@@ -138,13 +138,13 @@ class WebSocket(asyncio.Protocol):
 
     @property
     def is_secure(self) -> bool:
-        """Whether it is TLS."""
+        """Return whether the connection uses TLS."""
         return self.transport.get_extra_info("sslcontext") is not None
 
     # uvicorn and asyncio call these.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The socket is ours (not yet as its protocol: that follows the first `data_received`)."""
+        """Take over the transport (not yet as its protocol: that follows the first `data_received`)."""
         self.transport = cast(asyncio.Transport, transport)
         self._connections.add(self)
 
@@ -194,7 +194,7 @@ class WebSocket(asyncio.Protocol):
             self._door.unfinished.hold(self, size)
 
     def eof_received(self) -> bool:
-        """The other side will send nothing more; True keeps our side open for what it is still owed."""
+        """Process the end of input; return True to keep our side open for what is still to be sent."""
         held, self._held = self._held, b""
         if held:
             self._take_frames(held)
@@ -207,20 +207,20 @@ class WebSocket(asyncio.Protocol):
         return not self._ended
 
     def pause_writing(self) -> None:
-        """The unsent bytes are above the mark."""
+        """Register that the unsent bytes are above the high-water mark."""
         self._paused_at = self._door.clock.monotonic()
         # The first look comes later: what the kernel had room for until then was taken by nobody.
         self._taken_then = self._moved_at = None
 
     def resume_writing(self) -> None:
-        """The unsent bytes are few again."""
+        """Register that the unsent bytes are below the low-water mark."""
         self._paused_at = self._over_at = None
         self._eased = False
         if self._role is not None and not self._ended:
             self._role.on_writable()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is closed."""
+        """Release everything: the connection is closed."""
         self._connections.discard(self)
         self._door.unfinished.hold(self, 0)
         self._forget_unfinished()
@@ -231,7 +231,7 @@ class WebSocket(asyncio.Protocol):
         self._role = None
 
     def shutdown(self) -> None:
-        """The server stops."""
+        """Close in order: the server stops."""
         if self._role is not None and not self._ended:
             self._role.on_shutdown()
 
@@ -239,7 +239,7 @@ class WebSocket(asyncio.Protocol):
 
     @property
     def limits(self) -> SocketLimits:
-        """What it may do."""
+        """The limits of this connection."""
         return self._limits
 
     @property
@@ -249,12 +249,12 @@ class WebSocket(asyncio.Protocol):
 
     @property
     def log(self) -> SampledLog:
-        """Where lines go about what the other end does."""
+        """The log for events that the peer causes."""
         return self._door.log
 
     @property
     def partial_messages(self) -> Unfinished:
-        """What is held of messages that wait, of all connections together."""
+        """The budget for incomplete and waiting messages, shared by all connections."""
         return self._door.unfinished
 
     @property
@@ -269,7 +269,7 @@ class WebSocket(asyncio.Protocol):
 
     @property
     def is_writable(self) -> bool:
-        """Whether the unsent bytes are below the mark."""
+        """Return whether the unsent bytes are below the mark."""
         return self._paused_at is None
 
     def write(self, frames: bytes) -> bool:
@@ -325,7 +325,7 @@ class WebSocket(asyncio.Protocol):
         self._flush_protocol()
 
     def finish_closing(self) -> None:
-        """Nothing is owed any more: let go, as `on_closing` put off."""
+        """Close now: everything that `on_closing` waited for has been sent."""
         self._end()
         self._flush_protocol()
 
@@ -391,7 +391,7 @@ class WebSocket(asyncio.Protocol):
             self._ping(now)
 
     def send_away(self, reason: str) -> None:
-        """Its right to be here has ended: close with 4401, once what was accepted is answered."""
+        """Close with 4401 after answering what was accepted: the permission has ended."""
         self.grant = EVERYTHING  # said once
         if self._role is not None and not self._ended:
             logger.bind(reason=reason).info("connection closed: its token does not count any more")
@@ -415,11 +415,11 @@ class WebSocket(asyncio.Protocol):
 
     @property
     def _patience(self) -> float:
-        """How long a reader that is sent no more than it takes may take nothing, in seconds."""
+        """Return how long, in seconds, a paused reader may take nothing."""
         return max(self._limits.soft_seconds, self._limits.ping_timeout)
 
     def _is_far_behind(self) -> bool:
-        """Whether more than the hard limit is unsent, and not only since a moment ago."""
+        """Return whether more than the hard limit has been unsent for longer than a moment."""
         # One that is eased is sent little: what it had when it was found slow may stay, and as much again.
         if self.unsent <= self._limits.hard_bytes * (1 + self._eased):
             self._over_at = None
@@ -532,7 +532,7 @@ class WebSocket(asyncio.Protocol):
             self._inbox = _NOTHING
 
     def _run(self, first: bytes) -> list[bytes]:
-        """A message, and those whole ones that follow it at once."""
+        """Take a message and the complete ones that follow it."""
         assert self._role is not None
         inbox, messages = self._inbox, [first]
         most, room = self._role.at_once, RUN_BYTES
@@ -626,7 +626,7 @@ class WebSocket(asyncio.Protocol):
 
 
 def _utf8_count(messages: Sequence[bytes]) -> int:
-    """How many messages are UTF-8 before the first one that is not."""
+    """Return the number of messages that are UTF-8 before the first one that is not."""
     for count, message in enumerate(messages):
         if not message.isascii():
             try:
@@ -637,5 +637,5 @@ def _utf8_count(messages: Sequence[bytes]) -> int:
 
 
 def _host(address: Any) -> str:
-    """The host of a socket's address."""
+    """Return the host of a socket's address."""
     return str(address[0]) if isinstance(address, tuple) else ""

@@ -48,7 +48,7 @@ class StateMachine(ServerProtocol):
 
     @property
     def compresses(self) -> bool:
-        """Whether the other side takes frames that are compressed for all."""
+        """Return whether the peer accepts frames that were compressed once for all subscribers."""
         agreed = cast(list[PerMessageDeflate], self.extensions)
         return any(each.local_max_window_bits == WINDOW_BITS for each in agreed)
 
@@ -79,7 +79,7 @@ class StateMachine(ServerProtocol):
         next(self.parser)
 
     def recv_frame(self, frame: Frame) -> None:
-        """A whole frame has come."""
+        """Process a complete frame."""
         if frame.opcode is Opcode.CLOSE:
             self.current_size = None
         # The generator that has read it holds it until the next one comes: only its shell.
@@ -87,12 +87,14 @@ class StateMachine(ServerProtocol):
         super().recv_frame(replace(frame, data=data))
 
     def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:
-        """The one that the answer names. A browser gives up where none of what it offered comes back."""
+        """Return the subprotocol for the response. A browser closes the connection if none of those it
+        offered is returned.
+        """
         chosen = chosen_subprotocol(subprotocols)
         return None if chosen is None else Subprotocol(chosen)
 
     def end(self) -> None:
-        """Nothing comes any more: let go of the generator that reads, which holds us as we hold it."""
+        """Release the parser at the end of input: the generator and this object refer to each other."""
         self.forget_unread()
         self.parser = _nothing()
 

@@ -69,7 +69,7 @@ class SegmentFile:
 
 
 def segment_files(database: Path) -> list[SegmentFile]:
-    """The segments beside a database file, oldest first."""
+    """Return the segments beside a database file, oldest first."""
     pattern = re.compile(re.escape(database.name) + r"\.commits\.(\d{1,18})")
     found = [
         SegmentFile(entry, int(match[1]))
@@ -143,7 +143,7 @@ class SegmentReader:
 
 
 def _read_record(file: BinaryIO) -> tuple[bytes, bytes] | None:
-    """The next record, None where there is no whole one."""
+    """Return the next record; None if there is no complete one."""
     header = file.read(_HEADER.size)
     if len(header) < _HEADER.size:
         return None
@@ -165,7 +165,7 @@ def _parse(record: bytes) -> tuple[bytes, bytes] | None:
 
 
 def _group(payload: bytes) -> list[Any] | None:
-    """The columns of a group's rows, one row after the other; None where it says something else."""
+    """Return the columns of a group's rows, one row after the other; None if the payload is not a group."""
     try:
         values: list[Any] = msgspec.msgpack.decode(payload, type=list[Any])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -254,7 +254,7 @@ class CommitLog:
     @classmethod
     @asynccontextmanager
     async def open(cls, database: Path) -> AsyncIterator[CommitLog]:
-        """The log beside a database file; nothing is written before the first append."""
+        """Open the log beside a database file; nothing is written before the first append."""
         with ThreadPoolExecutor(1, thread_name_prefix="store-commits") as threads:
             log = cls(database, threads)
             try:

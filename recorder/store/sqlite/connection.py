@@ -119,24 +119,24 @@ class Database(aiosqlite.Connection):
 
 
 def open_memory() -> Database:
-    """A new, empty database in memory."""
+    """Open a new, empty database in memory."""
     return Database(connect_memory)
 
 
 def connect_memory() -> sqlite3.Connection:
-    """A connection to a new, empty database in memory."""
+    """Return a connection to a new, empty database in memory."""
     conn = connect_sqlite(":memory:")
     conn.execute(_OVERWRITE)
     return conn
 
 
 def open_file(path: Path, *, busy_seconds: float = 5.0) -> Database:
-    """A database file, as `connect_file` opens it, with a thread of its own."""
+    """Open a database file like `connect_file`, with a thread of its own."""
     return Database(lambda: connect_file(path, busy_seconds=busy_seconds))
 
 
 def connect_file(path: Path, *, busy_seconds: float = 5.0) -> sqlite3.Connection:
-    """A connection to a database file, to write to it. It must exist; it is not made.
+    """Return a writable connection to a database file. The file must exist; it is not created.
 
     Args:
         path: Where it is.
@@ -167,7 +167,9 @@ class Connection(sqlite3.Connection):
     """
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
-        """As ever. Raises sqlite3.DatabaseError (SQLITE_CORRUPT) where UnicodeDecodeError would be raised."""
+        """Execute a statement; text that is not UTF-8 raises sqlite3.DatabaseError (SQLITE_CORRUPT), not
+        UnicodeDecodeError.
+        """
         try:
             return super().execute(sql, parameters)
         except UnicodeDecodeError as error:
@@ -178,7 +180,7 @@ class Connection(sqlite3.Connection):
 
 
 def connect_sqlite(database: str, **options: Any) -> sqlite3.Connection:
-    """A connection without transactions of its own making, to be used by one thread at a time."""
+    """Return a connection without implicit transactions, to be used by one thread at a time."""
     # Loading copies from one connection's thread into the other's; each is used by one thread at a time.
     conn: sqlite3.Connection = sqlite3.connect(
         database,

@@ -104,7 +104,7 @@ def told_since(conn: sqlite3.Connection, seq: int) -> list[tuple[str, int, int, 
 
 
 def is_unclean(conn: sqlite3.Connection) -> bool:
-    """Whether pages of a file may still hold what was erased."""
+    """Return whether pages of a file may still contain erased content."""
     return MARK in get_meta(conn)
 
 
@@ -134,7 +134,7 @@ def write_anew(conn: sqlite3.Connection, path: Path, lock: Callable[[Path], None
 
 
 def unmark(conn: sqlite3.Connection) -> None:
-    """The pages of a file hold nothing that was erased."""
+    """Remove the mark: the pages of the file contain no erased content."""
     conn.execute("DELETE FROM meta WHERE key = ?", (MARK,))
 
 
@@ -159,7 +159,7 @@ async def refill(memory: Database, file: Database) -> None:
 
 
 def leftovers(path: Path) -> list[str]:
-    """The names of other files beside a database that are made from it, and may hold what was erased."""
+    """Return the names of other files beside a database that derive from it and may contain erased content."""
     ours = {f"{path.name}{end}" for end in (".lock", ".tenure", "-journal")}
     return sorted(
         entry.name

@@ -53,7 +53,7 @@ def prepare_directory(path: Path) -> None:
 
 
 def unreadable(path: Path, error: Exception) -> StoreUnreadable:
-    """What to tell of a file that can't be used because of an error: whether it is damaged, and what to do.
+    """Return the error for a file that cannot be used: whether it is damaged, and what to do.
 
     Args:
         path: The file.
@@ -158,7 +158,7 @@ def check_file(path: Path, image: Path | None = None) -> None:
 
 
 def is_gone(path: Path) -> bool:
-    """Whether nothing at all has this name, not even a link that leads nowhere."""
+    """Return whether nothing has this name, not even a dangling link."""
     return not os.path.lexists(path)
 
 
@@ -178,7 +178,9 @@ def sync(path: Path) -> None:
 
 
 def _is_ours(directory: Path, path: Path, status: os.stat_result) -> bool:
-    """Whether a directory may be closed to others: our own, and nothing in it but the database and dotfiles."""
+    """Return whether a directory may be made private: it is our own and contains only the database and
+    dotfiles.
+    """
     if status.st_uid != os.geteuid() or status.st_mode & stat.S_ISVTX:
         return False
     return (

@@ -109,7 +109,7 @@ class HistoryReader:
         return piece
 
     async def read_on(self, query: Query, recorded: int) -> Piece:
-        """The next slice of an ascending query; raises `Pruned` where what follows `after` is gone."""
+        """Return the next slice of an ascending query; raise `Pruned` if what follows `after` was removed."""
 
         def work(conn: sqlite3.Connection) -> None:
             check_not_pruned(conn, query.after)
@@ -117,16 +117,16 @@ class HistoryReader:
         return await self.read(query, SLICE_ROWS, recorded, check=work)
 
     async def hash_at(self, seq: int) -> bytes | None:
-        """What the link of the entry after a seq covers: the hash there; None where that was pruned, or never was."""
+        """Return the hash that the entry after a seq links to; None if that seq was pruned or never existed."""
         return await self._database.run(lambda conn: span.hash_at(conn, seq))
 
     async def seq_at(self, time: str, recorded: int) -> int:
-        """The first seq recorded at or after `time`; one more than `recorded` where there is none."""
+        """Return the first seq recorded at or after `time`; `recorded` + 1 if there is none."""
         found = await self._database.run(lambda conn: span.first_at(conn, time))
         return recorded + 1 if found is None else found
 
     async def last_at(self, time: str) -> int:
-        """The last seq recorded at or before `time`; 0 where there is none.
+        """Return the last seq recorded at or before `time`; 0 if there is none.
 
         Raises:
             Pruned: It was removed together with what followed it, so that nobody can tell.
@@ -179,7 +179,7 @@ def _read(conn: sqlite3.Connection, query: Query, limit: int, recorded: int) -> 
 
 
 def _is_whole(query: Query) -> bool:
-    """Whether every entry within its bounds matches."""
+    """Return whether every entry within the query's bounds matches."""
     return (
         query.sessions is None
         and query.types is None
@@ -190,7 +190,7 @@ def _is_whole(query: Query) -> bool:
 
 
 def _run(conn: sqlite3.Connection, query: Query, window: _Range, limit: int) -> _Rows:
-    """The first rows of the window, in the query's direction: the log has no gaps, so they need not be looked for."""
+    """Return the first rows of the window, in the query's direction, without a search: the log has no gaps."""
     where, params = span.stretch(window.low, window.high, limit, descending=query.descending)
     count, size = conn.execute(
         f"SELECT count(*), ifnull(sum({SIZE}), 0) FROM {TABLE} WHERE {where}", params
@@ -199,7 +199,7 @@ def _run(conn: sqlite3.Connection, query: Query, window: _Range, limit: int) -> 
 
 
 def _bounds(conn: sqlite3.Connection, query: Query, recorded: int) -> _Range:
-    """The seqs that can match; times of recording rise with the seq, so they are bounds of it."""
+    """Return the range of seqs that can match; times of recording rise with the seq, so they bound it."""
     low, high = query.after + 1, recorded
     if query.before is not None:
         high = min(high, query.before - 1)
@@ -212,7 +212,7 @@ def _bounds(conn: sqlite3.Connection, query: Query, recorded: int) -> _Range:
 
 
 def _window(query: Query, bounds: _Range) -> _Range:
-    """The part of the bounds that this turn may look at."""
+    """Return the part of the bounds that this slice may examine."""
     if _is_by_type(query):
         return bounds
     filtered = query.types or query.happened_since or query.happened_until
@@ -224,18 +224,18 @@ def _window(query: Query, bounds: _Range) -> _Range:
 
 
 def _is_merged(query: Query) -> bool:
-    """Whether each session is read by its index."""
+    """Return whether each session is read by its index."""
     return isinstance(query.sessions, frozenset) and len(query.sessions) <= MERGED_SESSIONS
 
 
 def _is_by_type(query: Query) -> bool:
-    """Whether each type is read by its index, and nothing else is asked for."""
+    """Return whether each type is read by its index, and nothing else is filtered."""
     types = query.types
     return types is not None and bool(types) and types <= _UNUSUAL and _is_whole(replace(query, types=None))
 
 
 def _is_served_by_time(conn: sqlite3.Connection, query: Query) -> bool:
-    """Whether so few entries happened then that all of them can be taken by their index and put in order."""
+    """Return whether few enough entries happened in the period to fetch all by their index and sort them."""
     if _is_merged(query) or not (query.happened_since or query.happened_until):
         return False
     sql = f"SELECT count(*) FROM (SELECT 1 FROM {TABLE} WHERE timestamp BETWEEN ? AND ? LIMIT ?)"
@@ -244,7 +244,7 @@ def _is_served_by_time(conn: sqlite3.Connection, query: Query) -> bool:
 
 
 def _fitting(conn: sqlite3.Connection, query: Query, rows: _Rows) -> int:
-    """How many of these rows have room in a slice; at least one."""
+    """Return how many of these rows fit into a slice; at least one."""
     before = (
         f"sum({SIZE}) OVER (ORDER BY id {_order(query)} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
     )
@@ -256,7 +256,7 @@ def _fitting(conn: sqlite3.Connection, query: Query, rows: _Rows) -> int:
 
 
 def _items(conn: sqlite3.Connection, query: Query, rows: _Rows, count: int) -> tuple[bytes, int, int]:
-    """The items of the first `count` of these rows, joined; the lowest and the highest id among them."""
+    """Return the items of the first `count` of these rows, joined, and their lowest and highest id."""
     # As a blob: a text would be decoded on its way here, only to be encoded again.
     sql = (
         f"SELECT CAST(group_concat(item, char({ord(SEPARATOR)})) AS BLOB), min(id), max(id) FROM ("
@@ -275,7 +275,7 @@ def _order(query: Query) -> str:
 def _matches(
     conn: sqlite3.Connection, query: Query, window: _Range, limit: int, by_time: bool = False
 ) -> _Rows:
-    """The first `limit` matches within the window."""
+    """Return the first `limit` matches within the window."""
     sql, params = _candidates(query, window, limit, by_time)
     ids, count, size = conn.execute(sql, params).fetchone()
     return _Rows("id IN (SELECT value FROM json_each(?))", (ids,), count, size)

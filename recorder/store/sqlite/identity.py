@@ -362,7 +362,7 @@ class FileIdentity:
 
     @property
     def is_in_place(self) -> bool:
-        """Whether the file at the path is ours, by its inode."""
+        """Return whether the file at the path is ours, by its inode."""
         try:
             return file_id(self._path) == self._file
         except OSError:

@@ -46,7 +46,7 @@ class JobRuns:
         await self._database.run(work)
 
     async def latest(self, limit: int, name: str | None = None) -> list[JobRun]:
-        """The last runs, latest first.
+        """Return the last runs, latest first.
 
         Args:
             limit: How many at most.

@@ -106,7 +106,7 @@ def take_steps(conn: sqlite3.Connection, to: int) -> None:
 
 
 def definitions(version: int) -> dict[str, str]:
-    """The text of every table, index and trigger of a known version, by name."""
+    """Return the SQL of every table, index and trigger of a known version, by name."""
     with closing(connect_sqlite(":memory:")) as conn:
         schema.create(conn)
         take_steps(conn, version)
@@ -114,7 +114,7 @@ def definitions(version: int) -> dict[str, str]:
 
 
 def definitions_of(conn: sqlite3.Connection) -> dict[str, str]:
-    """The text of every table, index and trigger in a database, by name."""
+    """Return the SQL of every table, index and trigger in a database, by name."""
     return dict(conn.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall())
 
 
@@ -124,7 +124,7 @@ def triggers_of(conn: sqlite3.Connection) -> set[str]:
 
 
 def _way(have: int, to: int) -> list[tuple[Callable[[sqlite3.Connection], None], int]]:
-    """The steps from one version to another, each with the version that it leads to."""
+    """Return the steps from one version to another, each with the version that it leads to."""
     if to > have:
         return [(STEPS[version - schema.OLDEST_VERSION].up, version + 1) for version in range(have, to)]
     return [(STEPS[version - schema.OLDEST_VERSION].down, version) for version in range(have - 1, to - 1, -1)]

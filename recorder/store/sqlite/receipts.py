@@ -234,13 +234,13 @@ def _plain(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
 
 
 def end_of(conn: sqlite3.Connection) -> tuple[int, int, bytes | None]:
-    """The last seq of a database, how many entries it keeps, and the hash at its end."""
+    """Return the last seq of a database, the number of its entries, and the last hash."""
     seq, found, _ = span.end(conn)
     return seq, seq - span.pruned_through(conn), found
 
 
 def unsigned_from(conn: sqlite3.Connection) -> int | None:
-    """The first receipt that is not signed; None where all are."""
+    """Return the id of the first unsigned receipt; None if all are signed."""
     number: int | None = conn.execute("SELECT min(id) FROM prunes WHERE signature IS NULL").fetchone()[0]
     return number
 
@@ -272,14 +272,16 @@ def take_signatures(
 
 
 def read_all(conn: sqlite3.Connection) -> Receipts:
-    """Everything that `Receipts` holds."""
+    """Read everything that `Receipts` contains."""
     epochs = conn.execute("SELECT epoch, first_seq FROM epochs ORDER BY first_seq, epoch")
     named = [(text_of(name), int(first)) for name, first in epochs]
     return Receipts(named, read_receipts(conn), read_erasures(conn))
 
 
 def read_receipts(conn: sqlite3.Connection) -> list[Signed[PruneReceipt]]:
-    """The receipts of what was pruned, in order. This and the two below take any row, whatever it holds."""
+    """Read the receipts of prunes, in order. This and the two functions below accept any row, whatever it
+    contains.
+    """
     more = (
         "bases_digest, key_id, signature" if _has_column(conn, "prunes", "signature") else "NULL, NULL, NULL"
     )
@@ -293,7 +295,7 @@ def read_receipts(conn: sqlite3.Connection) -> list[Signed[PruneReceipt]]:
 
 
 def read_heads(conn: sqlite3.Connection) -> list[Signed[Head]]:
-    """The heads, in order; none where the schema has none."""
+    """Read the heads, in order; an empty list if the schema has none."""
     if not _has_column(conn, "heads", "seq"):
         return []
     rows = conn.execute("SELECT epoch, seq, count, hash, at, key_id, signature FROM heads ORDER BY id")
@@ -304,7 +306,7 @@ def read_heads(conn: sqlite3.Connection) -> list[Signed[Head]]:
 
 
 def read_erasures(conn: sqlite3.Connection) -> list[Signed[ErasureReceipt]]:
-    """The receipts of what was erased, in order; none where the schema has none."""
+    """Read the receipts of erasures, in order; an empty list if the schema has none."""
     if not _has_column(conn, "erasures", "id"):
         return []
     rows = conn.execute(
@@ -320,7 +322,9 @@ def read_erasures(conn: sqlite3.Connection) -> list[Signed[ErasureReceipt]]:
 
 
 def text_of(value: Any) -> str:
-    """A text, from whatever a column holds; what is none, or is damaged, becomes one that no signature fits."""
+    """Return a text from any column value; a damaged value or another type becomes a text that no signature
+    matches.
+    """
     if isinstance(value, str):
         return value
     return value.decode(errors="backslashreplace") if isinstance(value, bytes) else repr(value)

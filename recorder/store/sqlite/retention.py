@@ -80,7 +80,7 @@ FILE_SLICE = Slice(20_000, 64 << 20)
 
 
 def new_receipt(conn: sqlite3.Connection, policy: str, pruned_at: str, closed: int = 0) -> Receipt:
-    """The receipt of a run that begins.
+    """Return the receipt for a run that begins.
 
     A run by the same rule as the one before goes on with its receipt: a limit that is passed every few seconds would
     fill the table otherwise. Not so with one that was not signed when the recorder started: what it says is not ours.
@@ -96,7 +96,7 @@ def new_receipt(conn: sqlite3.Connection, policy: str, pruned_at: str, closed: i
 
 
 def receipts_after(conn: sqlite3.Connection, seq: int) -> list[tuple[Receipt, int]]:
-    """The receipts of what was removed after a seq, in order, each with the last seq that it covers."""
+    """Return the receipts of what was removed after a seq, in order, each with the last seq that it covers."""
     rows = conn.execute(
         "SELECT id, policy, pruned_at, last_seq FROM prunes WHERE last_seq > ? ORDER BY id", (seq,)
     ).fetchall()

@@ -22,7 +22,7 @@ def rebuild_states(conn: sqlite3.Connection) -> int:
 
 
 def get_meta(conn: sqlite3.Connection) -> dict[str, str]:
-    """All of the small facts kept beside the data."""
+    """Return all metadata."""
     return dict(conn.execute("SELECT key, value FROM meta").fetchall())
 
 

@@ -166,5 +166,5 @@ def create(conn: sqlite3.Connection) -> None:
 
 
 def version(conn: sqlite3.Connection) -> int:
-    """The schema's version of a database; 0 for an empty one."""
+    """Return the schema version of a database; 0 for an empty one."""
     return int(conn.execute("PRAGMA user_version").fetchone()[0])

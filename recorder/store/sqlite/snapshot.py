@@ -134,7 +134,7 @@ class Snapshotter:
 
     @property
     def is_in_place(self) -> bool:
-        """Whether the file at the path is ours."""
+        """Return whether the file at the path is ours."""
         return self._identity.is_in_place
 
     def _check_place(self) -> None:
@@ -146,7 +146,9 @@ class Snapshotter:
             raise
 
     def _note_lost(self) -> None:
-        """Nothing of what the file held counts as on disk; so nothing of it is pruned from memory, either."""
+        """Register that the file's content is lost: nothing counts as on disk, so nothing of it is pruned
+        from memory.
+        """
         self.is_lost, self.durable = True, self.pruned
 
     async def _remake(self) -> None:

@@ -42,7 +42,7 @@ _COMMON = tuple(name for name in COLUMNS if name not in _RARE)
 
 
 def _inserts(columns: Sequence[str]) -> dict[int, str]:
-    """The statements for these columns, by their number of rows."""
+    """Return the INSERT statements for these columns, by their number of rows."""
     row = "(" + ",".join("?" * len(columns)) + ")"
     return {
         size: f"INSERT INTO {TABLE}({','.join(columns)}) VALUES {','.join([row] * size)}"
@@ -278,7 +278,7 @@ def touch_states(conn: sqlite3.Connection, first: int, last: int) -> None:
 
 
 def flat(entries: Sequence[Entry]) -> list[Any]:
-    """The columns of entries, one row after the other: what `append_rows` and the commit log take."""
+    """Return the columns of entries, one row after the other, for `append_rows` and the commit log."""
     values: list[Any] = []
     for entry in entries:
         # An entry's fields are the columns, in their order, but for the frame at its end.
@@ -287,7 +287,7 @@ def flat(entries: Sequence[Entry]) -> list[Any]:
 
 
 def is_row(values: Sequence[Any]) -> bool:
-    """Whether values are of the types that the columns of a row have, as recorders write them."""
+    """Return whether the values have the types of a row's columns as recorders write them."""
     # A file may hold anything; what has a type of its own would fail where it is hashed or written.
     return (
         len(values) == WIDTH
@@ -310,7 +310,7 @@ def append_rows(conn: sqlite3.Connection, values: Sequence[Any], first: int, las
 
 
 def append_entries(conn: sqlite3.Connection, entries: Sequence[Entry]) -> None:
-    """The same for entries, at least one."""
+    """Append entries, at least one."""
     if any(entry.id is not None or entry.lineage is not None for entry in entries):
         _insert(conn, _INSERTS, WIDTH, flat(entries))
     else:

@@ -30,7 +30,7 @@ class SqliteStateStore:
 
     @property
     def guarantee(self) -> Guarantee:
-        """What it promises."""
+        """The guarantee of the store."""
         return Guarantee(
             order="sessions by their last seq, latest first",
             durability="that of the events it is made from",
@@ -61,14 +61,14 @@ class SqliteStateStore:
         return [SessionRow(name, seq, at, count, bool(deleted)) for name, seq, at, count, deleted in rows]
 
     async def count(self) -> int:
-        """How many sessions are known."""
+        """Return the number of known sessions."""
         row = await self._database.run(
             lambda conn: conn.execute("SELECT value FROM counters WHERE name = 'sessions'").fetchone()
         )
         return int(row[0])
 
     async def counts(self, among: Sessions) -> tuple[int, int]:
-        """How many of these sessions are known, and how many of their deltas are kept."""
+        """Return how many of these sessions are known, and how many of their deltas are kept."""
         where, values = _among(among)
         row = await self._database.run(
             lambda conn: conn.execute(
@@ -78,7 +78,7 @@ class SqliteStateStore:
         return int(row[0]), int(row[1])
 
     async def known(self, session_id: str) -> bool:
-        """Whether anything of a session is recorded."""
+        """Return whether anything of a session is recorded."""
         row = await self._database.run(
             lambda conn: conn.execute(
                 "SELECT 1 FROM session_states WHERE session_id = ?", (session_id,)
@@ -87,7 +87,7 @@ class SqliteStateStore:
         return row is not None
 
     async def state(self, session_id: str, at: int | None = None) -> StateRow | None:
-        """A session's state.
+        """Return a session's state.
 
         Args:
             session_id: Which.
@@ -112,7 +112,7 @@ class SqliteStateStore:
         return await self._database.run(work)
 
     async def health_check(self) -> Health:
-        """Whether the cache ends where the log ends."""
+        """Check whether the cache ends where the log ends."""
 
         def work(conn: sqlite3.Connection) -> tuple[int, int]:
             return span.bounds(conn)[1], conn.execute("SELECT max(seq) FROM session_states").fetchone()[

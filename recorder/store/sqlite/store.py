@@ -246,7 +246,7 @@ class SqliteStore:
 
     @property
     def guarantee(self) -> Guarantee:
-        """What it promises."""
+        """The guarantee of the store."""
         return Guarantee(
             order="by seq, which is the order of acceptance; gapless from `oldest` to `recorded`",
             durability="recorded: on disk and fsynced"
@@ -279,12 +279,12 @@ class SqliteStore:
 
     @property
     def count(self) -> int:
-        """How many entries are kept."""
+        """The number of entries kept."""
         return self.recorded - self._pruned
 
     @property
     def space(self) -> int:
-        """How many entries the recording queue has space for."""
+        """The number of entries the recording queue has capacity for."""
         return self._writer.space
 
     @property
@@ -309,7 +309,7 @@ class SqliteStore:
 
     @property
     def is_dirty(self) -> bool:
-        """Whether a snapshot would have something to do."""
+        """Return whether a snapshot has something to write."""
         return (
             self.on_file < self.recorded
             or self._snapshotter.pruned < self._pruned
@@ -326,7 +326,7 @@ class SqliteStore:
         self._writer.fail(reason)
 
     async def flush(self) -> None:
-        """Until everything appended before is recorded."""
+        """Wait until everything appended before is recorded."""
         await self._writer.flush()
 
     async def read(self, query: Query, limit: int) -> Piece:
@@ -334,24 +334,24 @@ class SqliteStore:
         return await self._reader.read(query, limit, self.recorded)
 
     async def last_at(self, time: str) -> int:
-        """The last seq recorded at or before a time; 0 where there is none. Raises `Pruned`."""
+        """Return the last seq recorded at or before a time; 0 if there is none. Raises `Pruned`."""
         return await self._reader.last_at(time)
 
     async def read_slice(self, after: int, sessions: Sessions, types: frozenset[str] | None) -> Piece:
-        """The next matches after a seq. Raises `Pruned` where what follows it is gone."""
+        """Return the next matches after a seq. Raises `Pruned` if what follows it was removed."""
         return await self._reader.read_on(Query(sessions=sessions, types=types, after=after), self.recorded)
 
     async def first_at(self, time: str) -> int:
-        """The first seq kept that was recorded at or after a time; one more than the last where there is none."""
+        """Return the first seq kept that was recorded at or after a time; the last seq + 1 if there is none."""
         return await self._reader.seq_at(time, self.recorded)
 
     async def seq_at(self, time: str) -> int | None:
-        """The first recorded seq at or after a time; None where entries from then were pruned."""
+        """Return the first recorded seq at or after a time; None if entries of that time were pruned."""
         first = await self.first_at(time)
         return first if first > self._pruned + 1 or not await self._pruned_since(time) else None
 
     async def hash_at(self, seq: int) -> bytes | None:
-        """What the link of the entry after a recorded seq covers; None where that seq was pruned."""
+        """Return the hash that the entry after a recorded seq links to; None if that seq was pruned."""
         return await self._reader.hash_at(seq)
 
     async def prune(self, through: int, policy: str) -> int:
@@ -418,7 +418,7 @@ class SqliteStore:
         return [row for row in rows if sessions is None or row[0] in sessions]
 
     async def health_check(self) -> Health:
-        """Whether it can record and answer."""
+        """Check whether it can record and answer."""
         if self.fatal_error is not None:
             return Health(False, f"recording failed: {self.fatal_error}")
         try:
@@ -462,7 +462,9 @@ class SqliteStore:
         return result
 
     async def _settle(self) -> None:
-        """Until all that waits is recorded, or turned out not to be; then all of the log is in closed segments."""
+        """Wait until everything waiting is recorded or rolled back; afterwards all of the log is in closed
+        segments.
+        """
         # What was recorded before recording failed, or the log broke, is worth keeping, too.
         with contextlib.suppress(StoreError):
             await self.flush()
@@ -496,7 +498,7 @@ class SqliteStore:
         return await self._memory.run(lambda conn: span.ids(conn, after, LOAD_ROWS))
 
     async def head(self) -> Signed[Head] | None:
-        """Where the recording ends now, signed; None where nothing is signed."""
+        """Return a signed statement of the current end of the recording; None if nothing is signed."""
         if self._config.sign is None:
             return None
         (seq, count, found), meta = await self._memory.run(lambda conn: (end_of(conn), get_meta(conn)))
@@ -505,7 +507,7 @@ class SqliteStore:
         return Signed(head, self._config.sign(head))
 
     async def receipts(self) -> Receipts:
-        """What was pruned and what was erased, signed where it is on disk."""
+        """Return the receipts of prunes and erasures; those on disk are signed."""
         return await self._memory.run(read_all)
 
     async def used_bytes(self) -> int:
@@ -721,7 +723,7 @@ class SqliteStore:
         self._progress_observers.tell()
 
     async def _pruned_since(self, time: str) -> bool:
-        """Whether an entry recorded at or after a time has been removed."""
+        """Return whether an entry recorded at or after a time has been removed."""
         last = await self._memory.run(
             lambda conn: conn.execute(
                 "SELECT last_recorded_at FROM prunes ORDER BY id DESC LIMIT 1"

@@ -90,7 +90,7 @@ class Writer:
 
     @property
     def space(self) -> int:
-        """How many entries may come before more waits than should; 0 where that is so."""
+        """The number of entries that may be appended before the queue is full; 0 when it is."""
         return max(0, self._max_entries - self.waiting) if self._bytes < self._max_bytes else 0
 
     @property
@@ -140,7 +140,7 @@ class Writer:
             self._tell()
 
     async def flush(self) -> None:
-        """Until everything appended so far is recorded; what is appended meanwhile is not waited for.
+        """Wait until everything appended so far is recorded; later appends are not waited for.
 
         Raises:
             StoreError: It could not be.
@@ -191,7 +191,7 @@ class Writer:
         self._insertion = asyncio.create_task(self._insert(group), name="store-insert")
 
     async def _inserted(self) -> None:
-        """Until the group that is on its way into the database is there."""
+        """Wait until the group on its way into the database has been inserted."""
         if self._insertion is not None:
             try:
                 await self._insertion
@@ -225,7 +225,7 @@ class Writer:
         await self._database.run(lambda conn: _commit(conn, group))
 
     def _withdraw(self, error: OSError) -> None:
-        """Nothing that waits is recorded: it follows what the disk did not take."""
+        """Roll back everything that waits: it follows what the disk rejected."""
         self.disk_error, unknown = error.strerror or str(error), isinstance(error, NotCut)
         logger.bind(error=self.disk_error, withdrawn=self.waiting, unknown=unknown).error(
             "the commit log cannot be written"

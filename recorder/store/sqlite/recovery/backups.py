@@ -20,7 +20,7 @@ from recorder.store.sqlite.rows import set_meta
 
 
 def free_name(path: Path, label: str, now_ms: int) -> Path:
-    """A name beside the database that nothing has.
+    """Return an unused name beside the database.
 
     Args:
         path: The database file.

@@ -37,7 +37,7 @@ def check(conn: sqlite3.Connection) -> None:
 
 
 def states_fit(conn: sqlite3.Connection) -> bool:
-    """Whether the states' cache can be that of the log, by its figures; where not, it can be made anew."""
+    """Return whether the cached states can match the log, by their counts; if not, they can be rebuilt."""
     counted, seq = conn.execute(
         "SELECT ifnull(sum(count), 0), ifnull(max(seq), 0) FROM session_states"
     ).fetchone()
@@ -48,7 +48,7 @@ def states_fit(conn: sqlite3.Connection) -> bool:
 
 
 def erased_digests(conn: sqlite3.Connection, after: int = 0) -> Erased:
-    """The digests of erased states of entries after a seq."""
+    """Return the digests of erased states of entries after a seq."""
     if schema.version(conn) < 2:  # there was no erasing
         return {}
     rows = conn.execute("SELECT seq, before_digest, after_digest FROM erased_states WHERE seq > ?", (after,))
@@ -56,7 +56,8 @@ def erased_digests(conn: sqlite3.Connection, after: int = 0) -> Erased:
 
 
 def break_in(rows: Iterable[Sequence[Any]], head: int, previous: bytes, erased: Erased) -> str | None:
-    """Where rows (all columns, in order) do not follow what is before them, in words; None where they do.
+    """Return a description of the first place where rows (all columns, in order) do not continue the chain;
+    None if they do.
 
     Args:
         rows: Of the log.
@@ -74,7 +75,7 @@ def break_in(rows: Iterable[Sequence[Any]], head: int, previous: bytes, erased: 
 
 
 def expected_hash(row: Sequence[Any], previous: bytes, erased: Erased) -> bytes:
-    """The hash that an entry should have after the hash before it."""
+    """Return the hash that an entry should have after the previous hash."""
     seq, session, kind, before, after, happened, recorded, delta_id, id_digest, filled, lineage, _ = row
     digests = (None if before is None else digest(before), None if after is None else digest(after))
     if seq in erased:
@@ -91,7 +92,7 @@ def expected_hash(row: Sequence[Any], previous: bytes, erased: Erased) -> bytes:
 
 
 def _is_linked(row: Sequence[Any], previous: bytes, erased: Erased) -> bool:
-    """Whether a row's hash is the one it should have."""
+    """Return whether a row's hash is the expected one."""
     try:
         return bool(row[-1] == expected_hash(row, previous, erased))
     except (AttributeError, TypeError, ValueError):

@@ -132,7 +132,7 @@ def _journal(path: Path) -> Path:
 
 
 def _is_needed(journal: Path) -> bool:
-    """Whether SQLite would play it back: until it is, its first byte is not zero."""
+    """Return whether SQLite would roll back with this journal: its first byte is not zero."""
     try:
         with journal.open("rb") as file:
             return file.read(1) not in (b"", b"\0")

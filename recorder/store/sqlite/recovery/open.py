@@ -52,7 +52,7 @@ class Opening:
 
     @asynccontextmanager
     async def file(self) -> AsyncIterator[Database]:
-        """The file, made if missing.
+        """Open the file, created if missing.
 
         Raises:
             StoreUnreadable: It can't be opened, or is no database of ours; it is left as it is.

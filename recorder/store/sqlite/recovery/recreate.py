@@ -27,7 +27,9 @@ Tables = dict[str, list[tuple[Any, ...]]]
 
 
 async def small_tables(memory: Database) -> Tables:
-    """Everything in memory but the log, what is made from it, and the facts that each snapshot writes."""
+    """Read everything in memory except the log, the tables derived from it, and the metadata written by each
+    snapshot.
+    """
     found: Tables = {}
     for table in _TABLES:
         rows: list[tuple[Any, ...]] = []

@@ -72,14 +72,14 @@ def replay(conn: sqlite3.Connection, database: Path) -> Replayed:
 
 
 def _rows(values: Sequence[Any], head: int) -> Iterator[Sequence[Any]]:
-    """The rows beyond a seq."""
+    """Yield the rows after a seq."""
     for start in range(0, len(values), WIDTH):
         if values[start] > head:
             yield values[start : start + WIDTH]
 
 
 def _break(rows: Sequence[Sequence[Any]], head: int, previous: bytes, name: str) -> str | None:
-    """Where these rows do not follow what is there, in words; None where they do."""
+    """Return a description of the first place where these rows do not continue the log; None if they do."""
     for row in rows:
         seq, session, kind, before, after, happened, recorded, delta_id, id_digest, filled, lineage, hash_ = (
             row

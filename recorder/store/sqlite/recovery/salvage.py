@@ -85,11 +85,11 @@ class Loss:
 
     @property
     def count(self) -> int:
-        """How many entries are gone."""
+        """The number of lost entries."""
         return sum(last - first + 1 for first, last in self.lost)
 
     def as_json(self) -> dict[str, Any]:
-        """The same for `/api/stats`."""
+        """Return the loss as a JSON object for `/api/stats`."""
         return {
             "at": self.at,
             "reason": self.reason,
@@ -214,7 +214,7 @@ class _Saving:
             self._settle(target)
 
     def count(self) -> int:
-        """How many entries could be saved."""
+        """Return the number of entries that could be saved."""
         cut = _attempt(lambda: self._source.execute("SELECT max(last_seq) FROM prunes").fetchone()[0])
         self._pruned = cut if isinstance(cut, int) else 0
         previous = _attempt(
@@ -226,7 +226,7 @@ class _Saving:
         return sum(1 for _ in self._verified((previous and previous[0]) or GENESIS, erased))
 
     def loss(self, reason: str, file: str) -> Loss:
-        """What it came to."""
+        """Return the summary of what was lost."""
         lost = []
         if self._first > self._pruned + 1:
             lost.append((self._pruned + 1, self._first - 1))
@@ -265,7 +265,7 @@ class _Saving:
             self._append(target, batch)
 
     def _verified(self, previous: bytes, erased: Erased) -> Iterator[tuple[Any, ...]]:
-        """The entries from the first kept on, as long as they can be read and follow."""
+        """Yield the entries from the first kept on, as long as they can be read and continue the chain."""
         head = self._pruned
         for row in self._readable(head):
             if not is_row(row):
@@ -346,7 +346,7 @@ def _columns(conn: sqlite3.Connection, table: str) -> list[str]:
 
 
 def _attempt(work: Callable[[], Any]) -> Any:
-    """What a read returns; None where the damage is in its way."""
+    """Return the result of a read; None if the damage prevents it."""
     try:
         return work()
     except sqlite3.Error as error:
