@@ -77,12 +77,12 @@ class Log(Protocol):
 
     @property
     def fatal_error(self) -> str | None:
-        """Why nothing can be recorded any more, if so."""
+        """The error that ended recording; None while it works."""
         ...
 
     @property
     def disk_error(self) -> str | None:
-        """Why nothing can be put on disk at the moment, where an ack means that."""
+        """The disk error that currently prevents acks of durable deltas; None if there is none."""
         ...
 
     def extend(self, entries: Sequence[Entry]) -> None:
@@ -272,7 +272,7 @@ class Ingest:
 
     @property
     def fatal_error(self) -> str | None:
-        """Why nothing can be recorded any more, if so."""
+        """The error that ended recording; None while it works."""
         return self._fatal_error or (None if self._log is None else self._log.fatal_error)
 
     @property

@@ -63,7 +63,7 @@ class Intake(Protocol):
 
     @property
     def fatal_error(self) -> str | None:
-        """Why nothing can be recorded any more, if so."""
+        """The error that ended recording; None while it works."""
         ...
 
     @property

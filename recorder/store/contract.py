@@ -257,12 +257,12 @@ class EventStore(Protocol):
 
     @property
     def fatal_error(self) -> str | None:
-        """Why nothing can be recorded any more, if so. It stays so until the store is opened anew."""
+        """The error that ended recording, until the store is opened again; None while it works."""
         ...
 
     @property
     def disk_error(self) -> str | None:
-        """Why nothing can be put on disk at the moment, where recorded means that; it is tried again."""
+        """The disk error that currently prevents recording in `commit` durability; retried. None if there is none."""
         ...
 
     def extend(self, entries: Sequence[Entry]) -> None:

@@ -299,12 +299,12 @@ class SqliteStore:
 
     @property
     def fatal_error(self) -> str | None:
-        """Why nothing can be recorded any more, if so."""
+        """The error that ended recording; None while it works."""
         return self._writer.fatal_error
 
     @property
     def disk_error(self) -> str | None:
-        """Why the commit log takes nothing at the moment, if so; it is tried again."""
+        """The error of the last write to the commit log, which is retried; None if there is none."""
         return self._writer.disk_error
 
     @property
