@@ -454,7 +454,9 @@ def docs_page() -> Json:
 
 
 def files(ends: list[str], *errors: type[RecorderError]) -> Json:
-    """Responses of a route that serves files whose names end so, or has one of these errors."""
+    """Return the responses of a route that serves files with these name endings, or answers with one of
+    these errors.
+    """
     content = {docs.FILES[end]: {"schema": {"type": "string"}} for end in ends}
     return {"200": success(content), "304": {"description": "Still the same."}, **failures(*errors)}
 
@@ -490,7 +492,7 @@ def operation(
 
 
 def answers(schema: Json, *errors: type[RecorderError], status: str = "200") -> Json:
-    """Responses of a route that answers JSON, or with one of these errors."""
+    """Return the responses of a route that answers with JSON, or with one of these errors."""
     return {status: success({JSON: {"schema": schema}}), **failures(*errors)}
 
 
@@ -500,7 +502,9 @@ def success(content: Json) -> Json:
 
 
 def failures(*errors: type[RecorderError], only: bool = False) -> Json:
-    """Responses by status, for these errors and, without `only`, those that every route may answer with."""
+    """Return the responses by status, for these errors and, without `only`, those that every route may
+    answer with.
+    """
     by_status: dict[int, list[type[RecorderError]]] = defaultdict(list)
     for error in errors if only else (*EVERYWHERE, *errors):
         by_status[error.http_status].append(error)

@@ -75,7 +75,7 @@ def parameters() -> dict[str, Json]:
 
 
 def query_parameters() -> dict[str, Json]:
-    """Schema and description of every query parameter."""
+    """Return the schema and the description of every query parameter."""
     return {
         "session": several(ref("SessionId"), "Only these sessions.", MAX_SESSIONS),
         "type": several({"enum": list(DELTA_TYPES)}, "Only deltas of these types.", None),

@@ -199,7 +199,7 @@ def entry() -> Json:
 
 
 def page(name: str, item: str, description: str) -> Json:
-    """Some of a list, and where it goes on."""
+    """Return the schema of one page of a list, with the cursor of the next page."""
     listed = {"type": "array", "items": ref(item), "maxItems": MAX_LIMIT, "description": description}
     following = nullable({"type": "string"}, "Goes back as `cursor`; null where there is no more.")
     return record({"epoch": ref("Epoch"), name: listed, "next": following})
@@ -305,7 +305,7 @@ def _live_stats() -> Json:
 
 
 def recording_stats() -> Json:
-    """Figures where something is recorded."""
+    """Return the schema of the figures of a recorder that records."""
     return record(
         {
             "enabled": {"const": True},
@@ -362,7 +362,7 @@ def loss() -> Json:
 
 
 def idle_stats() -> Json:
-    """Figures where nothing is recorded."""
+    """Return the schema of the figures of a recorder with recording off."""
     return record(
         {"enabled": {"const": False}, "recording": {"const": False}, **_live_stats()},
         description="Recording is off (PERSIST).",
@@ -370,7 +370,7 @@ def idle_stats() -> Json:
 
 
 def scoped_stats() -> Json:
-    """Figures for whoever may see some sessions only."""
+    """Return the schema of the figures shown to a token that is restricted to some sessions."""
     everything = recording_stats()["properties"]
     names = [name for name in everything if name in (*OF_NO_SESSION, "sessionCount", "deltaCount")]
     always = ("enabled", "recording", "epoch", "head")
@@ -414,7 +414,7 @@ def head() -> Json:
 
 
 def receipts() -> Json:
-    """Receipts."""
+    """Return the schema of the receipts."""
     hash_ = nullable(_hex(32, "A hash of the chain."), "Null where the chain was off.")
     span = {"firstSeq": seq(1), "lastSeq": seq(1), "count": whole("How many entries.")}
     prune_ = record(

@@ -38,7 +38,7 @@ class SigningKey:
         self.key_id = private.public_key().public_bytes_raw().hex()  # names the key wherever it has signed
 
     def sign(self, statement: bytes) -> bytes:
-        """64 bytes."""
+        """Sign a statement and return the 64 bytes of the signature."""
         return self._private.sign(statement)
 
 

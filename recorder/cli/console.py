@@ -262,7 +262,7 @@ class Steps:
             self._bar.stop()
 
     def reach(self, more: int, total: int) -> None:
-        """So many more are done, of so many; for who learns on the way how many there are."""
+        """Advance by a number of steps and set the total, which may become known only on the way."""
         if total != self._total:
             self._total = total
             if self._bar is not None:
@@ -270,7 +270,7 @@ class Steps:
         self.advance(more)
 
     def advance(self, count: int) -> None:
-        """So many more are done."""
+        """Advance by a number of steps."""
         self._done += count
         if self._bar is not None:
             self._bar.advance(self._bar.task_ids[0], count)

@@ -107,7 +107,7 @@ class _Telling:
         self._part: Part | None = None  # the present part
 
     def on_case(self, part: Part) -> None:
-        """Something more is known of a part."""
+        """Print the progress of a part when it changes."""
         if part is not self._part:
             self._part, self._told, self._said_at = part, 0, self._clock.monotonic()
             console.print_status(f"{part.name} …")

@@ -61,7 +61,7 @@ class Client:
         verify: bool = False,
         slow: Literal["close", "conflate"] = "close",
     ) -> Subscription:
-        """Events as they come, across reconnections, each delta once and in order.
+        """Yield events as they arrive, across reconnections, each delta once and in order.
 
         Args:
             sessions: Only these sessions; None: all.

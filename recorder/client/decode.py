@@ -182,7 +182,9 @@ def state_text(raw: msgspec.Raw) -> bytes | None:
 
 
 def _decode_slowly(data: bytes, refusal: Exception) -> Wire | None:
-    """For what msgspec refused: an unknown event, a lone surrogate in a state, or something broken."""
+    """Decode a message that msgspec rejected: an unknown event, a lone surrogate in a state, or an invalid
+    message.
+    """
     try:
         fields = dict(scan_members(data.decode()))
         event = msgspec.json.decode(fields.get("event", "null"))

@@ -105,7 +105,7 @@ class InFlight(Generic[T]):
         return bool(self._refused) and not self._sent
 
     def abandon(self, entry: Entry[T]) -> None:
-        """Nobody waits for it any more: it is not sent (again), but an answer that is due stays its own."""
+        """Abandon a frame nobody waits for: it is not sent (again), but its answer is still assigned to it."""
         entry.is_abandoned = True
         for waiting in (self._unsent, self._refused):
             if entry in waiting:

@@ -67,7 +67,7 @@ class Verifier:
         self._place, self._unknown = None, Proof.RESET
 
     def skip(self) -> None:
-        """Deltas are left out."""
+        """Register that deltas were left out."""
         self._place, self._unknown = None, Proof.SKIPPED
 
     def live(self, seq: int, found: str | None) -> None:

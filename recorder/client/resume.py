@@ -185,7 +185,7 @@ class Resume:
         return self._strike(why) if code in BROKEN_CLOSE_CODES else Retry(why)
 
     def violated(self, violation: Violation) -> Verdict:
-        """`receive` raised a violation, and the connection was closed."""
+        """Register that `receive` raised a violation, and that the connection was closed."""
         self.phase = Phase.DOWN
         return self._strike(str(violation))
 
@@ -220,7 +220,7 @@ class Resume:
         return (hello,)
 
     def _begin(self) -> None:
-        """Greeted, and nothing has been handed out yet."""
+        """Start after the `hello`, before the first event was handed out."""
         if self._since.kind == "seq":
             self.position = Position(self.epoch, self._since.seq)
             return

@@ -369,5 +369,5 @@ class Subscription:
                 return
 
     def _silent_s(self) -> float:
-        """Seconds since anything was heard; none while it is the caller who does not take."""
+        """Return the seconds since the last message; 0 while the caller does not take events."""
         return 0.0 if self._held else self._options.clock.monotonic() - self._heard

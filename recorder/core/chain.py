@@ -38,7 +38,7 @@ _sha256 = hashlib.sha256
 
 
 def digest(text: str) -> bytes:
-    """SHA-256 of a text's UTF-8 (32 bytes)."""
+    """Return the SHA-256 of a text's UTF-8 (32 bytes)."""
     return _sha256(text.encode()).digest()
 
 

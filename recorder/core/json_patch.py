@@ -180,7 +180,7 @@ def _compare_arrays(pair: _Pair) -> list[_Step]:
 
 
 def _anchors(old: list[bytes], new: list[bytes]) -> list[tuple[int, int]]:
-    """Pairs of places that hold the same element, rising on both sides."""
+    """Return pairs of positions with the same element, increasing on both sides."""
     start = 0
     while start < min(len(old), len(new)) and old[start] == new[start]:
         start += 1

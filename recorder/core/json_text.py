@@ -59,7 +59,7 @@ class BadJson(ValueError):
 
 
 def no_constant(name: str) -> NoReturn:
-    """For `parse_constant` of the standard library's decoder: what it would take beyond JSON (NaN, Infinity)."""
+    """Reject the constants that the standard library's decoder accepts beyond JSON (NaN, Infinity)."""
     raise ValueError(f"{name} is not JSON")
 
 
@@ -131,7 +131,7 @@ def check_utf8(data: bytes) -> None:
 
 
 def scan_members(text: str, *, trusted: bool = False) -> Iterator[tuple[str, str]]:
-    """Names and values of an object, the values as their texts; each as soon as it is found.
+    """Yield the names and values of an object, the values as their texts, each as soon as it is found.
 
     Args:
         text: JSON text of an object.

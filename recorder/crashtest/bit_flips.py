@@ -32,7 +32,7 @@ REAL, QUICK = 12, 2
 
 
 async def run(runner: Runner) -> None:
-    """Damage and judge, so many times."""
+    """Damage copies of recordings and judge the outcomes."""
     if runner.plan.flips:
         await runner.all([("flips", partial(_run, runner))])
 

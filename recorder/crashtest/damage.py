@@ -96,7 +96,7 @@ class Outcome:
 
 
 def draw(recording: Recording, rng: random.Random) -> Damage:
-    """Some damage to a recording."""
+    """Draw a random damage to a recording."""
     files = sorted(path for path in recording.folder.rglob("*") if path.is_file() and path.stat().st_size)
     weights = [_weight(path, recording) for path in files]
     path = rng.choices(files, weights)[0]

@@ -94,5 +94,5 @@ async def _kill(
 
 
 def _moment(rng: random.Random) -> float:
-    """Seconds of load: often short, since much happens at the beginning."""
+    """Return a random time of load, in seconds: often short, since much happens at the beginning."""
     return rng.choice((rng.uniform(0.0, 0.1), rng.uniform(0.0, 0.4), rng.uniform(0.2, 1.0)))

@@ -129,7 +129,7 @@ class OutageTest:
 async def open_outage_test(
     folder: Path, mode: str, *, database: Path | None = None, prefix: tuple[str, ...] = ()
 ) -> AsyncIterator[OutageTest]:
-    """Run a recorder with a publisher and a subscriber."""
+    """Run a recorder, with a subscriber that watches it, for the duration of the block."""
     flags = ("--durability", mode, "--snapshot-interval", str(SNAPSHOT_MS), "--heartbeat-interval", "50")
     ledger = Ledger(commit=mode == "commit", window=SNAPSHOT_MS / 1000)
     async with ServerProcess(folder, *flags, database=database, prefix=prefix) as server:

@@ -65,7 +65,7 @@ async def make(name: str, folder: Path) -> Recording | None:
 
 
 async def _stopped(folder: Path) -> Recording:
-    """It has erased and pruned, and was stopped in order."""
+    """Make a recording that erased, pruned and was stopped in order."""
     async with ServerProcess(folder / "made", "--max-deltas", str(KEEP)) as server:
         await server.start()
         await _publish(server, 1, KEEP)
@@ -79,7 +79,7 @@ async def _stopped(folder: Path) -> Recording:
 
 
 async def _logged(folder: Path) -> Recording:
-    """Half of its entries are in the commit log only."""
+    """Make a recording with half of its entries in the commit log only."""
     async with ServerProcess(folder / "made", "--durability", "commit") as server:
         await server.start()
         await _publish(server, 1, KEEP)
@@ -92,7 +92,7 @@ async def _logged(folder: Path) -> Recording:
 
 
 async def _torn(folder: Path) -> Recording | None:
-    """Killed in a snapshot, after its journal was needed and before it was not."""
+    """Make a recording by a kill during a snapshot, while its journal is needed."""
     async with ServerProcess(folder / "made") as server:
         await server.start()
         await _publish(server, 1, KEEP)

@@ -74,7 +74,7 @@ class Part:
         self.failures.append(Failure(case, what, kept))
 
     def skip(self, what: str, why: str) -> None:
-        """Something cannot be tried here."""
+        """Register that a case cannot be run here."""
         self.skipped.append(Skip(what, why))
 
     @property

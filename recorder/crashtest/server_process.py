@@ -185,7 +185,7 @@ class ServerProcess:
             self._running().send_signal(number)
 
     async def kill(self) -> None:
-        """`kill -9`."""
+        """Kill the process with SIGKILL."""
         self.killed_at = time.monotonic()
         self.signal(signal.SIGKILL)
         await self.wait()
@@ -210,7 +210,7 @@ class ServerProcess:
 
 
 def _environment(key: Path) -> dict[str, str]:
-    """Ours without its settings, and with the modules that we run from."""
+    """Return this process's environment without the recorder's settings, and with the path of its modules."""
     names = {name.upper() for name in Settings.model_fields} | set(SETTINGS)
     kept = {
         name: value

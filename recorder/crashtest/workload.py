@@ -24,7 +24,7 @@ def state_of(n: int) -> bytes:
 
 
 def delta_of(n: int) -> bytes:
-    """Delta n, as JSON text."""
+    """Return delta n, as JSON text."""
     return b'{"type":"updated","sessionId":"%s","after":%s,"id":"d%d"}' % (
         session_of(n).encode(),
         state_of(n),
@@ -33,7 +33,7 @@ def delta_of(n: int) -> bytes:
 
 
 def frame_of(numbers: Sequence[int]) -> bytes:
-    """Deltas as one publish."""
+    """Return the deltas as one frame to publish."""
     return b"[" + b",".join([delta_of(n) for n in numbers]) + b"]"
 
 

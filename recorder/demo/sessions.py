@@ -44,7 +44,7 @@ class _Agent:
     words: dict[str, str] = field(default_factory=dict)
 
     def states(self) -> Iterator[bytes]:
-        """JSON texts of the states, from the plan to the outcome."""
+        """Yield the JSON texts of the states, from the plan to the outcome."""
         job = self.random.choice(JOBS)
         self.words = _words(self.random)
         self.state = {
@@ -126,7 +126,7 @@ class _Agent:
 
 
 def demo_deltas(seed: int, sessions: int = 8) -> Iterator[bytes]:
-    """Deltas of made-up sessions, for ever.
+    """Yield the deltas of invented sessions, without end.
 
     Args:
         seed: Decides everything, the sessions' ids too: another seed gives other sessions.

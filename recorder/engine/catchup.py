@@ -76,7 +76,7 @@ class History(Protocol):
         ...
 
     async def erasures_since(self, seq: int, sessions: Sessions) -> Sequence[tuple[str, int, int, str]]:
-        """(session id, last seq then, count, time) of what was erased when the log had this seq, or later."""
+        """Return (session id, last seq then, count, time) of the erasures since the log had this seq."""
         ...
 
 
@@ -110,7 +110,7 @@ class Source(Protocol):
         ...
 
     def states(self, sessions: Sessions) -> list[tuple[int, str, str]]:
-        """(seq, session id, state) of every session that is not deleted, as of the head."""
+        """Return (seq, session id, state) of every session that is not deleted, as of the head."""
         ...
 
     async def listing(self, sessions: Sessions) -> Listing:
@@ -133,19 +133,19 @@ class Sink(Protocol):
     position: int  # everything that matches, up to this seq, has been handed over
 
     def deliver(self, batch: Batch) -> None:
-        """Live entries, or the end of the catching up."""
+        """Send live entries."""
         ...
 
     def send_items(self, items: Sequence[bytes]) -> None:
-        """Deltas out of history."""
+        """Send deltas from history."""
         ...
 
     def send_states(self, states: Sequence[tuple[int, str, str]]) -> None:
-        """(seq, session id, state) each."""
+        """Send the state of each (seq, session id, state)."""
         ...
 
     def send_event(self, event: str, **fields: Any) -> None:
-        """`live`, `reset`."""
+        """Send another event: `live`, `reset`."""
         ...
 
     async def wait_writable(self) -> None:
@@ -157,7 +157,7 @@ class Sink(Protocol):
         ...
 
     def catching_up(self, yes: bool) -> None:
-        """History begins (True), or is over (False)."""
+        """Register that sending of history begins (True) or is over (False)."""
         ...
 
 
@@ -259,7 +259,7 @@ class Feed:
             self._source.fanout.leave(self._sink, self._subscription)
 
     def end(self) -> None:
-        """After `stop`: let go of the sink, for good."""
+        """Release the sink for good, after `stop`."""
         self._sink = NOBODY
 
     def fall_back(self) -> bool:
@@ -295,7 +295,7 @@ class Feed:
         self._sink.send_event("live", seq=head, **({} if link is None else {"hash": link.hex()}))
 
     def tell_erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
-        """Content was erased: told to whoever may have seen it."""
+        """Send an `erased` event to a reader that may have seen the content."""
         # What was read ahead, or is being read, may still have it.
         self._erasures += 1
         self._drop_ahead()

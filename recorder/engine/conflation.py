@@ -34,15 +34,15 @@ class Reader(Protocol):
     position: int  # everything that matches, up to this seq, has been handed over
 
     def send_states(self, states: Sequence[State]) -> None:
-        """(seq, session id, state) each."""
+        """Send the state of each (seq, session id, state)."""
         ...
 
     def send_event(self, event: str, **fields: Any) -> None:
-        """Any other event."""
+        """Send any other event."""
         ...
 
     def send_erased_now(self, session_id: str, through: int, count: int, erased_at: str) -> None:
-        """Content was erased."""
+        """Send an `erased` event at once."""
         ...
 
     def send_live(self, seq: int) -> None:
@@ -58,7 +58,7 @@ class Reader(Protocol):
         ...
 
     def failed(self, error: RecorderError) -> None:
-        """It is over."""
+        """End the subscription with an error."""
         ...
 
     async def wait_writable(self) -> None:
@@ -98,7 +98,7 @@ class Conflation:
             self._task = self._source.spawn(self)
 
     def stop(self) -> None:
-        """It is gone, or begins anew."""
+        """Stop: the reader has left or starts a new subscription."""
         if self._task is not None:
             self._task.cancel()
             self._task = None
@@ -107,7 +107,7 @@ class Conflation:
         self._count, self._touched, self._erased = 0, {}, {}
 
     def end(self) -> None:
-        """After `stop`: let go of the reader, for good."""
+        """Release the reader for good, after `stop`."""
         self._reader = NOBODY
 
     def skip(self, batch: Batch) -> None:

@@ -98,7 +98,9 @@ class Skipped:
             self._latest.move_to_end(entry.session_id)
 
     def touched(self, after: int) -> dict[str, tuple[int, bool]]:
-        """Sessions that had entries after a seq: the last seq of each, and whether it deleted."""
+        """Return the sessions that had entries after a seq: the last seq of each, and whether it was a
+        deletion.
+        """
         found: dict[str, tuple[int, bool]] = {}
         for session_id in reversed(self._latest):
             last = self._latest[session_id]

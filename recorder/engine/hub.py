@@ -69,7 +69,7 @@ class States(Protocol):
     """What the hub asks of the current states."""
 
     def listing(self, sessions: Sessions = None) -> list[tuple[int, str, str]]:
-        """(seq, session id, state) of all sessions that live, or of those named."""
+        """Return (seq, session id, state) of all sessions that are not deleted, or of those named."""
         ...
 
     def snapshot(self, head: int, sessions: frozenset[str] | None = None) -> Listing:
@@ -81,11 +81,11 @@ class Local(Protocol):
     """A subscription in this process."""
 
     def failed(self, error: RecorderError) -> None:
-        """It is over."""
+        """End the subscription with an error."""
         ...
 
     def send_erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
-        """Content was erased."""
+        """Send an `erased` event in its place in the order."""
         ...
 
     def note_heartbeat(self, head: int) -> None:
@@ -122,7 +122,7 @@ class Listener(Protocol):
         ...
 
     def send_erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
-        """Content was erased."""
+        """Send an `erased` event in its place in the order."""
         ...
 
 
@@ -239,7 +239,7 @@ class Hub:
         return sum(subscriber.lag_bytes for subscriber in self._subscribers)
 
     def states(self, sessions: Sessions) -> list[tuple[int, str, str]]:
-        """(seq, session id, state) of every session that is not deleted, as of the head."""
+        """Return (seq, session id, state) of every session that is not deleted, as of the head."""
         return self._states.listing(sessions)
 
     async def listing(self, sessions: Sessions) -> Listing:

@@ -98,7 +98,7 @@ class Waiter(Protocol):
     """Who waits for something to be told."""
 
     def abort(self) -> None:
-        """It could not be told: end it, so that who is behind it does not wait for ever."""
+        """Abort after a notification failed, so that the peer does not wait for ever."""
         ...
 
 
@@ -106,7 +106,7 @@ class RoomWaiter(Waiter, Protocol):
     """Who is told when there is room."""
 
     def on_room(self) -> None:
-        """There is room again."""
+        """Register that the queue has capacity again."""
         ...
 
 
@@ -114,7 +114,7 @@ class RecordedWaiter(Waiter, Protocol):
     """Who is told when more is recorded."""
 
     def on_recorded(self) -> None:
-        """More is recorded than before."""
+        """Register that more is recorded than before."""
         ...
 
     def on_withdrawn(self, error: RecorderError) -> None:
@@ -650,7 +650,7 @@ class Ingest:
         return Accepted(sequencer.epoch, seqs[0], seqs[-1], len(seqs), max(seqs), duplicates)
 
     def _hand_on(self, entries: list[Entry]) -> None:
-        """To those who record and to those who broadcast, in the same breath."""
+        """Pass entries to the recording queue and to the fan-out, in one step of the loop."""
         if not entries:
             return
         try:
@@ -666,7 +666,7 @@ class Ingest:
             raise
 
     def _hand_out(self, entries: list[Entry]) -> None:
-        """They are so: count them, and let them be seen."""
+        """Count entries that are accepted for good, and broadcast them."""
         self._metrics.accepted += len(entries)
         for entry in entries:
             if entry.lineage is not None:

@@ -97,7 +97,7 @@ class Subscription:
     # Sink
 
     def deliver(self, batch: Batch) -> None:
-        """Live entries."""
+        """Queue live entries."""
         if len(self._events) > MAX_WAITING or self._bytes > MAX_WAITING_BYTES:
             self.failed(
                 TooSlow(f"{len(self._events)} events are unread", hint=f"since={self._feed.resume_from}")
@@ -107,7 +107,7 @@ class Subscription:
         self._put([payload(entry.frame) for entry in batch.entries])
 
     def send_items(self, items: Sequence[bytes]) -> None:
-        """Deltas out of history."""
+        """Queue deltas from history."""
         self._put([delta_event(item) for item in items])
 
     def send_states(self, states: Sequence[tuple[int, str, str]]) -> None:
@@ -115,7 +115,7 @@ class Subscription:
         self._put([payload(state_frame(*state)) for state in states])
 
     def send_event(self, event: str, **fields: Any) -> None:
-        """Any other event."""
+        """Queue any other event."""
         self._put([payload(event_frame(event, **fields))])
 
     def note_heartbeat(self, head: int) -> None:
@@ -124,7 +124,7 @@ class Subscription:
             self.position = head
 
     def send_erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
-        """Content was erased."""
+        """Queue an `erased` event."""
         self._feed.tell_erased(session_id, through, count, erased_at)
 
     async def wait_writable(self) -> None:

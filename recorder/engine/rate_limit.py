@@ -57,7 +57,7 @@ class Pace:
         self._bucket.take(1, self._clock.monotonic())
 
     def delay(self) -> float:
-        """Seconds to wait before the next publish; 0 where it may come at once."""
+        """Return the seconds to wait before the next publish; 0 if it may be sent at once."""
         return self._bucket.wait(0, self._clock.monotonic())
 
 

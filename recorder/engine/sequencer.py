@@ -147,7 +147,9 @@ class Sequencer:
         return self.head, self._hash, self._recorded_at
 
     def go_back(self, head: int, last_hash: bytes | None, recorded_at: str) -> None:
-        """To a place that `mark` gave, or an entry had: what came after it was withdrawn before anybody saw it."""
+        """Go back to a position returned by `mark`, or that of an entry: later ones were rolled back before
+        anybody saw them.
+        """
         self.head, self._recorded_at = head, recorded_at
         if self.chained:
             self._hash = last_hash
@@ -159,7 +161,7 @@ class Sequencer:
         return max(self._now_text, self._recorded_at)
 
     def _before(self, delta: Delta) -> tuple[str | None, bytes | None, bool, str | None]:
-        """(before, its digest, whether it was filled in, lineage)."""
+        """Return the state before, its digest, whether it was filled in, and the lineage."""
         last, before = self._states.get(delta.session_id), delta.before
         if before is None:
             if last is None or delta.type == CREATED:

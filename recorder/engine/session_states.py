@@ -58,7 +58,7 @@ class CurrentStates:
         return self._characters + len(self._states) * SESSION_BYTES
 
     async def used_bytes(self) -> int:
-        """Return the size of the states: if nothing is recorded, they are all that grows, and count as the
+        """Return their size in bytes, for the memory guard: with recording off, only the states grow."""
         store's memory.
         """
         return self.recorded_bytes

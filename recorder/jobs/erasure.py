@@ -39,7 +39,7 @@ class ErasingStore(Protocol):
         ...
 
     def copies(self) -> list[str]:
-        """Names of other files that may hold what was erased."""
+        """Return the names of other files that may contain the erased content."""
         ...
 
     async def erase(
@@ -69,7 +69,7 @@ class Hub(Protocol):
     """Who has the newest entries, and knows the subscribers."""
 
     def erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
-        """Content was erased."""
+        """Notify readers that a session's content was erased."""
         ...
 
 

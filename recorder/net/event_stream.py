@@ -95,7 +95,7 @@ class EventStream:
             self.failed(NotAuthenticated("the token has expired", hint="come back with a new one"))
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Messages, some at a time, until it is over."""
+        """Yield the queued messages, some at a time, until the stream ends."""
         while True:
             while not self._chunks:
                 if self._over:
@@ -122,7 +122,7 @@ class EventStream:
         return self._bytes
 
     def send_erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
-        """Content was erased; one that is being moved on is told so in its turn."""
+        """Send an `erased` event; a conflated reader receives it in order."""
         if self._conflation.is_active:
             self._conflation.erased(session_id, through, count, erased_at)
         else:
@@ -141,7 +141,7 @@ class EventStream:
         self._feed.take_back()
 
     def send_live(self, seq: int) -> None:
-        """It is live again."""
+        """Send `live` after conflation."""
         self._feed.tell_live(seq)
 
     def send_notice(self, frame: bytes) -> None:
@@ -161,7 +161,7 @@ class EventStream:
     # Sink
 
     def deliver(self, batch: Batch) -> None:
-        """Live entries, encoded once for everyone of the audience."""
+        """Queue live entries, encoded once for the whole audience."""
         if self._conflation.is_active:
             self._conflation.skip(batch)
             return
@@ -172,7 +172,7 @@ class EventStream:
         self.position = batch.last_seq
 
     def send_items(self, items: Sequence[bytes]) -> None:
-        """Deltas out of history."""
+        """Queue deltas from history."""
         text = sse.items(items, self._hub.epoch)
         self._hub.metrics.delivered(len(items), len(text))
         self._put(text)
@@ -182,7 +182,7 @@ class EventStream:
         self._put(sse.states([state_frame(*state) for state in states]))
 
     def send_event(self, event: str, **fields: Any) -> None:
-        """Any other event; `live` is a place to resume from."""
+        """Queue any other event; the id of `live` is a position to resume from."""
         place = f"{self._hub.epoch}:{fields['seq']}" if event == "live" else None
         self._put(sse.message(payload(event_frame(event, **fields)), place))
 
@@ -237,7 +237,7 @@ class EventStream:
         return now - self._over_since > allowed
 
     def _move_on(self, batch: Batch) -> None:
-        """It left too much unread: the batch is not for it any more."""
+        """Skip a batch: the reader has left too much unread. Conflate or close it."""
         if self._subscription.conflate:
             logger.bind(unread=self._bytes, head=self._hub.head).info("slow stream conflated")
             self._over_since = None

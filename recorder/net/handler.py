@@ -16,7 +16,7 @@ class Role(Protocol):
         ...
 
     def on_texts(self, messages: Sequence[bytes]) -> None:
-        """Whole text messages have come, 1 to `at_once` of them; they are UTF-8."""
+        """Process complete text messages, 1 to `at_once` of them; they are UTF-8."""
         ...
 
     def on_writable(self) -> None:

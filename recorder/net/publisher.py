@@ -154,7 +154,7 @@ class Publisher:
 
     @property
     def at_once(self) -> int:
-        """The number of frames it takes at once, bounded; each may contain one delta."""
+        """The number of frames it takes at once; bounded, since each frame may add a delta or more."""
         # Who has a pace may have to wait after any of them.
         if self._pace is not None:
             return 1
@@ -239,7 +239,7 @@ class Publisher:
         self._regulate()
 
     def on_recorded(self) -> None:
-        """More is recorded: answer what is true now."""
+        """Answer what can be answered now that more is recorded."""
         self._waiting = False
         self._answer()
         self._regulate()

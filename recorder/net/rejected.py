@@ -48,15 +48,15 @@ class TurnedAway:
         return True
 
     def on_lost(self) -> None:
-        """It was counted nowhere."""
+        """Do nothing: it was never counted."""
 
     def on_shutdown(self, code: int = 1001, reason: str = "going away") -> None:
-        """It is being closed already."""
+        """Do nothing: it is being closed already."""
 
     def on_slow(self, *, is_moving: bool) -> bool:
-        """It is being closed anyway."""
+        """Return False: it is being closed already."""
         return False
 
     def position_text(self) -> str:
-        """It has no position."""
+        """Return "": it has no position."""
         return ""

@@ -183,7 +183,7 @@ class Subscriber:
             self._conflation.skip(batch)
 
     def send_items(self, items: Sequence[bytes]) -> None:
-        """Deltas out of history."""
+        """Send deltas from history."""
         frames = (
             packed_frames([delta_frame(item) for item in items])
             if self._socket.compresses
@@ -200,11 +200,11 @@ class Subscriber:
         return packed_frames(frames) if self._socket.compresses else b"".join(frames)
 
     def send_event(self, event: str, **fields: Any) -> None:
-        """Any other event."""
+        """Send any other event."""
         self._socket.write(event_frame(event, **fields))
 
     def send_erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
-        """Content was erased; one that is being moved on is told so in its turn."""
+        """Send an `erased` event; a conflated reader receives it in order."""
         if self._conflation.is_active:
             self._conflation.erased(session_id, through, count, erased_at)
         else:
@@ -223,7 +223,7 @@ class Subscriber:
         self._feed.take_back()
 
     def send_live(self, seq: int) -> None:
-        """It is live again."""
+        """Send `live` after conflation."""
         self._feed.tell_live(seq)
 
     def send_notice(self, frame: bytes) -> None:

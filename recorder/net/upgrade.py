@@ -118,7 +118,7 @@ class RecorderDoor:
 
 
 def _target(request: Request) -> tuple[str, str]:
-    """Path and query. Raises NotFound where there is nothing."""
+    """Return the path and the query. Raises NotFound if the path is not served here."""
     try:
         url = urlsplit(request.path)
     except ValueError:  # of an address that it half resembles

@@ -149,7 +149,7 @@ class WebSocket(asyncio.Protocol):
         self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes have come: the request's head first, frames from then on."""
+        """Process received bytes: first the head of the request, then frames."""
         if self._role is None:
             try:
                 self._take_head(data)
@@ -381,7 +381,9 @@ class WebSocket(asyncio.Protocol):
         self._flush_protocol()
 
     def _sweep_unread(self, now: float) -> None:
-        """It is we who don't read: no pong could be seen, nor that it is gone, but for what the kernel knows."""
+        """Check a connection that is not being read: no pong can arrive, so only the kernel knows whether
+        the peer is gone.
+        """
         end = end_of(self.transport)
         if end is End.GONE:
             logger.info("connection ended: the other side has gone while it was held back")
@@ -610,7 +612,7 @@ class WebSocket(asyncio.Protocol):
             self.transport.abort()  # it has reset the connection meanwhile
 
     def _end(self, seconds: float | None = None) -> None:
-        """It is over for the role: nothing of it goes out or in any more. What is left has a deadline."""
+        """End the handler: nothing more is sent or received for it. The close handshake has a deadline."""
         if self._ended:
             return
         self._ended = True

@@ -106,6 +106,6 @@ class StateMachine(ServerProtocol):
 
 
 def _nothing() -> Generator[None, None, None]:
-    """Reads nothing."""
+    """Wait for ever, as the parser of a connection that reads nothing."""
     while True:
         yield

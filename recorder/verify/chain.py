@@ -64,12 +64,12 @@ class Tally:
         del self.bad[KEPT_FAULTS:], self.gaps[KEPT_FAULTS:], self.off[KEPT_FAULTS:]
 
     def miss(self, first: int, last: int) -> None:
-        """These numbers are missing."""
+        """Register missing numbers."""
         if len(self.gaps) < KEPT_FAULTS:
             self.gaps.append((first, last))
 
     def fail(self, seq: int) -> None:
-        """This entry's link does not hold."""
+        """Register an entry whose hash does not match."""
         self.bad_count += 1
         if len(self.bad) < KEPT_FAULTS:
             self.bad.append(seq)

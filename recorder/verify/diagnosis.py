@@ -55,7 +55,7 @@ class Entries(Protocol):
         ...
 
     def hashes(self) -> Iterator[tuple[int, bytes | None]]:
-        """Number and stored hash of all of them, in order."""
+        """Yield number and stored hash of all entries, in order."""
         ...
 
 

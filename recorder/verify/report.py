@@ -84,15 +84,15 @@ class Report:
     expected: int = 0
 
     def broken(self, kind: str, text: str, seq: int | None = None, through: int | None = None) -> None:
-        """Something is wrong."""
+        """Add a finding: something is wrong."""
         self.findings.append(Finding(Level.BROKEN, kind, text, seq, through))
 
     def unknown(self, kind: str, text: str, seq: int | None = None, through: int | None = None) -> None:
-        """Something cannot be told."""
+        """Add a finding: something cannot be verified."""
         self.findings.append(Finding(Level.UNKNOWN, kind, text, seq, through))
 
     def note(self, kind: str, text: str, seq: int | None = None, through: int | None = None) -> None:
-        """Something is worth knowing."""
+        """Add a finding: something is worth knowing."""
         self.findings.append(Finding(Level.NOTE, kind, text, seq, through))
 
     def names_entry_up_to(self, seq: int) -> bool:

@@ -183,7 +183,7 @@ class FileEntries:
         return found + [entry for seq, entry in self._beyond.items() if first <= seq <= last]
 
     def hashes(self) -> Iterator[tuple[int, bytes | None]]:
-        """Number and stored hash of all."""
+        """Yield number and stored hash of all entries, in order."""
         for seq, found in self._conn.execute("SELECT id, hash FROM session_deltas ORDER BY id"):
             yield seq, found if isinstance(found, bytes) else None
         yield from ((seq, entry.hash) for seq, entry in self._beyond.items())

@@ -247,7 +247,7 @@ class _Entries:
         ]
 
     def hashes(self) -> Iterator[tuple[int, bytes | None]]:
-        """Number and stored hash of all of them."""
+        """Yield number and stored hash of all entries."""
         return iter(self._hashes.items())
 
 

@@ -145,7 +145,7 @@ def state_frame(seq: int, session_id: str, state: str) -> bytes:
 
 
 def event_frame(event: str, **fields: Any) -> bytes:
-    """Any other event, as a WebSocket frame; its fields in the order given."""
+    """Return any other event as a WebSocket frame, its fields in the order given."""
     return text_frame(orjson.dumps({"event": event, **fields}))
 
 

@@ -122,7 +122,7 @@ def csv_line(row: ExportRow, *, escape_formulas: bool = True) -> bytes:
 
 
 def ndjson_of_item(item: bytes) -> bytes:
-    """`ndjson_line` from an entry as history gives it (`json_item`)."""
+    """Return `ndjson_line` for an entry in the form of history (`json_item`)."""
     if b"\n" not in item and b"\r" not in item:
         return item + b"\n"
     return ndjson_line(row_of_item(item))

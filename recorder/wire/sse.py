@@ -33,17 +33,19 @@ def message(event: bytes, position: str | None = None, retry_ms: int | None = No
 
 
 def entries(found: Iterable[Entry], epoch: str) -> bytes:
-    """Live entries as messages, joined."""
+    """Return live entries as messages, joined."""
     return b"".join([message(_one_line(payload(e.frame)), f"{epoch}:{e.seq}") for e in found])
 
 
 def items(found: Sequence[bytes], epoch: str) -> bytes:
-    """Entries out of history (`events.item_text`) as messages, joined."""
+    """Return entries from history (`events.item_text`) as messages, joined."""
     return b"".join([message(_one_line(delta_event(item)), f"{epoch}:{_seq_of(item)}") for item in found])
 
 
 def states(found: Iterable[bytes]) -> bytes:
-    """`state` events (their frames) as messages, joined. Half of a list is no place to resume from: they have no id."""
+    """Return `state` events (their frames) as messages, joined. They have no id: one cannot resume within a
+    list of states.
+    """
     return b"".join([message(_state_line(payload(frame))) for frame in found])
 
 

@@ -98,7 +98,7 @@ class Running:
                 self._plan(message)
 
     def state(self, record: bytes) -> bytes:
-        """JSON text of the state.
+        """Return the JSON text of the state.
 
         Args:
             record: The text of the record that was added last; it stands in the state as it is.

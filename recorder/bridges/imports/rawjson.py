@@ -131,7 +131,7 @@ def kind(text: bytes) -> str:
 
 
 def dump(value: object) -> bytes:
-    """JSON text of a Python value; characters that UTF-8 cannot carry are escaped.
+    """Return the JSON text of a Python value; characters that UTF-8 cannot encode are escaped.
 
     Raises:
         BadJson: It is nested too deeply.

@@ -125,7 +125,7 @@ class SegmentReader:
                 self._end(file, self.good, size)
 
     def _end(self, file: BinaryIO, good: int, size: int) -> None:
-        """Something that is no record begins at `good`: torn, unless a mark says that it was acked."""
+        """Handle bytes from `good` on that are no record: torn, unless a mark says that they were acked."""
         file.seek(good)
         rest = file.read()
         at = rest.find(_MARK_OPENING)
@@ -281,7 +281,8 @@ class CommitLog:
         await self._run(lambda: self._append(group))
 
     async def recover(self) -> None:
-        """After a failure: cut off what it left, and see whether the disk takes anything again.
+        """Recover after a failure: cut off incomplete records, and test whether the disk accepts writes
+        again.
 
         Raises:
             OSError: Not yet.

@@ -97,7 +97,7 @@ def erase(
 
 
 def told_since(conn: sqlite3.Connection, seq: int) -> list[tuple[str, int, int, str]]:
-    """(session id, last seq then, count, time) of what was erased when the log had this seq, or later; in order."""
+    """Return (session id, last seq then, count, time) of the erasures since the log had this seq, in order."""
     return conn.execute(
         "SELECT session_id, head_seq, count, erased_at FROM erasures WHERE head_seq >= ? ORDER BY id", (seq,)
     ).fetchall()

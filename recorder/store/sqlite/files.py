@@ -169,7 +169,7 @@ def check_identity(path: Path, expected: FileId) -> None:
 
 
 def sync(path: Path) -> None:
-    """fsync a file, or a directory."""
+    """Sync a file or a directory to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

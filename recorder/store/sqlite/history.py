@@ -86,7 +86,7 @@ class HistoryReader:
         self._average = average_bytes  # bytes an item took lately
 
     async def read(self, query: Query, limit: int, recorded: int, check: Check = lambda conn: None) -> Piece:
-        """At most `limit` matches among seqs up to `recorded`.
+        """Return at most `limit` matches among seqs up to `recorded`.
 
         Args:
             query: Which, in what order.
@@ -282,7 +282,9 @@ def _matches(
 
 
 def _candidates(query: Query, window: _Range, limit: int, by_time: bool) -> tuple[str, list[object]]:
-    """SQL for the first `limit` matches, and its parameters: their ids as a JSON array, how many, their bytes."""
+    """Return the SQL for the first `limit` matches, and its parameters; it gives ids as a JSON array, their
+    count, their bytes.
+    """
     order = _order(query)
     where, values = _conditions(query, window)
     table = f"{TABLE} INDEXED BY {TABLE}_timestamp" if by_time else TABLE
@@ -314,7 +316,7 @@ def _candidates(query: Query, window: _Range, limit: int, by_time: bool) -> tupl
 
 
 def _by_type(types: list[str], window: _Range, order: str, limit: int) -> tuple[str, list[object]]:
-    """SQL for the next rows of each type, by its index, and its parameters."""
+    """Return the SQL for the next rows of each type, by its index, and its parameters."""
     # The index's own condition stands there in its words, or SQLite would not take it.
     part = (
         f"SELECT id FROM (SELECT id FROM {TABLE} INDEXED BY {TABLE}_type"
@@ -345,7 +347,7 @@ def _conditions(query: Query, window: _Range) -> tuple[str, list[object]]:
 
 
 def is_among(sessions: frozenset[str] | Scope, column: str) -> tuple[str, list[object]]:
-    """SQL for whether a column names one of these sessions, and its parameters."""
+    """Return the SQL for whether a column names one of these sessions, and its parameters."""
     names = sorted(sessions.names if isinstance(sessions, Scope) else sessions)
     prefixes = sessions.prefixes if isinstance(sessions, Scope) else ()
     parts = [f"{column} IN ({','.join('?' * len(names))})"]

@@ -66,7 +66,7 @@ def signer(key_id: str, sign: Callable[[bytes], bytes], known: frozenset[str] = 
 
 
 def digest_of_bases(conn: sqlite3.Connection) -> bytes:
-    """`statements.bases_digest` of the states and ids that are kept of what was pruned."""
+    """Return the `statements.bases_digest` of the states and ids that are kept of pruned entries."""
     erased = "state_digest" if _has_column(conn, "session_bases", "state_digest") else "NULL"
     rows = conn.execute(
         f"SELECT session_id, seq, recorded_at, CAST(state AS BLOB), {erased} FROM session_bases ORDER BY session_id"
@@ -252,7 +252,7 @@ def last_unsigned(conn: sqlite3.Connection) -> int:
 
 
 def signed_receipts(conn: sqlite3.Connection, first: int) -> list[tuple[int, int, bytes | None, str, bytes]]:
-    """(id, last_seq, bases_digest, key_id, signature) of the receipts from a number on that are signed."""
+    """Return (id, last_seq, bases_digest, key_id, signature) of the signed receipts from a number on."""
     return conn.execute(
         "SELECT id, last_seq, bases_digest, key_id, signature FROM prunes WHERE id >= ? AND signature IS NOT NULL"
         " ORDER BY id",

@@ -172,7 +172,7 @@ def vacuum_slice(conn: sqlite3.Connection) -> int:
 
 
 def used_bytes(conn: sqlite3.Connection) -> int:
-    """Bytes of a database that hold something."""
+    """Return the bytes in use of a database."""
     pages, free, size = (
         conn.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
     )

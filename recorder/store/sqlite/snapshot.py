@@ -188,7 +188,7 @@ class Snapshotter:
 
     @asynccontextmanager
     async def still(self) -> AsyncIterator[None]:
-        """Nobody writes to the file while the block lasts, but who entered it."""
+        """Exclude all other writers of the file for the duration of the block."""
         async with self._turn:
             await self.settle()
             yield

@@ -41,7 +41,7 @@ class SqliteStateStore:
     async def sessions(
         self, before: int | None, limit: int, after: int = 0, among: Sessions = None
     ) -> list[SessionRow]:
-        """Sessions by their last seq, latest first.
+        """Return sessions by their last seq, latest first.
 
         Args:
             before: Only those whose last seq is less than this; None for all.
@@ -128,7 +128,8 @@ class SqliteStateStore:
         return Health(ok, "" if ok else f"the states end at {states}, the log at {log}", {"seq": states})
 
     async def living(self, after: str) -> list[tuple[str, int, str]]:
-        """(session id, seq, state) of living sessions after a session id, in the ids' order; at most 2000.
+        """Return (session id, seq, state) of sessions that are not deleted, after a session id in order; at
+        most 2000.
 
         Those whose state was erased are left out: nobody knows it any more.
         """

@@ -330,7 +330,7 @@ class SqliteStore:
         await self._writer.flush()
 
     async def read(self, query: Query, limit: int) -> Piece:
-        """At most `limit` matches, in bounded time; go on from `through` until `done`."""
+        """Return at most `limit` matches, in bounded time; continue from `through` until `done`."""
         return await self._reader.read(query, limit, self.recorded)
 
     async def last_at(self, time: str) -> int:
@@ -413,7 +413,9 @@ class SqliteStore:
                 raise self._store_error(error) from error
 
     async def erasures_since(self, seq: int, sessions: Sessions) -> list[tuple[str, int, int, str]]:
-        """(session id, last seq then, count, time) of what was erased when the log had this seq, or later; in order."""
+        """Return (session id, last seq then, count, time) of the erasures since the log had this seq, in
+        order.
+        """
         rows = await self._memory.run(lambda conn: erasure.told_since(conn, seq))
         return [row for row in rows if sessions is None or row[0] in sessions]
 
@@ -491,7 +493,8 @@ class SqliteStore:
         self._facts += 1
 
     async def ids(self, after: int) -> list[tuple[str, int, bytes]]:
-        """(id, seq, digest) of the next ids after a seq, ascending by seq; at most 2000, none where there are no more.
+        """Return (id, seq, digest) of the next ids after a seq, ascending by seq; at most 2000, none at the
+        end.
 
         Among them are the last ids of what was pruned.
         """
@@ -511,11 +514,11 @@ class SqliteStore:
         return await self._memory.run(read_all)
 
     async def used_bytes(self) -> int:
-        """Bytes of the database in memory."""
+        """Return the bytes in use of the database in memory."""
         return await self._memory.run(retention.used_bytes)
 
     def file_size(self) -> int | None:
-        """Bytes of the file, None where there is none."""
+        """Return the size of the file in bytes; None if there is none."""
         try:
             return self._config.path.stat().st_size
         except OSError:

@@ -316,7 +316,9 @@ class _Saving:
         set_meta(target, **facts)
 
     def _readable_beyond(self) -> int:
-        """Entries behind the last one saved that can be found: from there on, and from the end backwards."""
+        """Yield the entries after the last one saved that can be read: from there on, and from the end
+        backwards.
+        """
         seen = 0
         for descending in (False, True):
             try:
