@@ -59,8 +59,6 @@ class CurrentStates:
 
     async def used_bytes(self) -> int:
         """Return their size in bytes, for the memory guard: with recording off, only the states grow."""
-        store's memory.
-        """
         return self.recorded_bytes
 
     def load(self, rows: Iterable[tuple[str, int, str]]) -> None:
