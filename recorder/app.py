@@ -369,7 +369,7 @@ class Loading:
         return min((limit for limit in limits if limit is not None), default=None)
 
     async def _load_store(self, states: CurrentStates, ids: RecentIds) -> tuple[Sequencer, dict[str, str]]:
-        """Fill states and ids; return the sequencer that goes on, and the small facts of the database."""
+        """Fill states and ids; return the sequencer to continue with, and the database's metadata."""
         chained = self.settings.hash_chain
         if self._store is None:
             hash_ = GENESIS if chained else None
@@ -419,7 +419,7 @@ def _not_kept_up(recording: Recording) -> str | None:
 
 
 def _offer_gauges(recorder: Recorder) -> None:
-    """Let the metrics read what the recorder's parts know."""
+    """Register the gauges of the recorder's parts with the metrics."""
     gauge, hub, guard, watch = (
         recorder.metrics.gauge,
         recorder.hub,

@@ -198,7 +198,7 @@ def _text(token: Token) -> str:
 
 
 def _make_local(token: Token) -> None:
-    """Let a link to another page's file lead to that page."""
+    """Rewrite a link to another page's file to point to that page."""
     target = token.attrGet("href") if token.type == "link_open" else None
     if isinstance(target, str) and (match := LOCAL.match(target)):
         token.attrSet("href", match[1] + (match[2] or ""))

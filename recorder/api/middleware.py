@@ -301,7 +301,7 @@ class ConcurrencyLimit:
 
     @contextmanager
     def place(self, cost: Cost) -> Iterator[None]:
-        """Hold a place for the length of the block. Raises TooMany where none is free."""
+        """Occupy a slot for the duration of the block. Raises TooMany if none is free."""
         if cost not in self._places:
             yield
             return

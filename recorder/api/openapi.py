@@ -87,7 +87,7 @@ sessions sees and writes these alone, and gets 403 from what tells of all of the
 
 
 def secured(described: dict[str, Json]) -> dict[str, Json]:
-    """Say of each operation which role it needs, as the table of rules has it."""
+    """Add the role that each operation requires, from the table of rules, and return the operations."""
     for (method, route), rule in RULES.items():
         operation = described[shown_path(route)][method.lower()]
         operation["security"] = [{"token": []}] if rule.role else []

@@ -46,7 +46,7 @@ async def publish(request: Request) -> Response:
 
 
 async def _keep(pace: Pace | None) -> None:
-    """Have a publisher wait that is ahead of its pace."""
+    """Delay a publisher that exceeds its rate limit."""
     if pace is not None and (delay := pace.delay()):
         await asyncio.sleep(delay)
 
@@ -70,7 +70,7 @@ class Body:
         self._unfinished.hold(self, 0)
 
     async def read(self, request: Request, max_bytes: int) -> None:
-        """Have all of it come. Raises as `read_body`, and TooMany where it had to give way."""
+        """Read the whole body. Raises as `read_body`, and TooMany if it was dropped to free memory."""
         self._parts[:] = [await read_body(request, max_bytes, self._parts, self._note)]
 
     def take(self) -> bytes:
@@ -79,7 +79,7 @@ class Body:
         return self._parts.pop()
 
     def give_up(self, error: TooMany) -> None:
-        """Hold nothing of it any more; whoever sends it is told with its next piece."""
+        """Drop the received part to free memory; the sender gets the error with its next piece."""
         self._refusal = error
         self._parts.clear()
 

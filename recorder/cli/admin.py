@@ -81,7 +81,7 @@ def _refuse_target(to: Path, source: Path, *, force: bool) -> None:
 
 
 def _have_written(source: Path, url: str | None) -> None:
-    """Have the server that owns the file bring it up to date, or say that none was found."""
+    """Ask the server that owns the file to take a snapshot, or report that no server was found."""
     with Remote(url or DEFAULT_URL) as remote:
         try:
             owned = remote.get_json("/api/stats").get("dbPath")
@@ -113,7 +113,7 @@ def _copy(source: Path, to: Path) -> int:
 
 
 def _mark(path: Path) -> None:
-    """Have the copy say that it is one: it begins a new epoch where a recorder is started on it."""
+    """Mark the copy, so that a recorder started on it begins a new epoch."""
     # Not at the top: the command's help should not wait for the store's modules.
     from recorder.store.sqlite.connection import connect_sqlite
     from recorder.store.sqlite.identity import COPIED

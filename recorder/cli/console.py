@@ -50,7 +50,7 @@ def out_line(text: str) -> None:
 
 
 def flush() -> None:
-    """Have what was written leave."""
+    """Flush the output."""
     try:
         sys.stdout.buffer.flush()
     except BrokenPipeError:

@@ -37,7 +37,7 @@ _file: ContextVar[Path | None] = ContextVar("token_file", default=None)  # of th
 
 
 def with_token(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command `--token-file`, where it takes `--url`."""
+    """Add `--token-file` to a command that takes `--url`."""
     signature = inspect.signature(command, eval_str=True)
     if "url" not in signature.parameters:
         return command

@@ -146,7 +146,9 @@ class Remote:
         return _object(self.get(path, params))
 
     def warn_if_not_recording(self) -> None:
-        """Say on stderr where it records nothing; nothing where a token does not permit to ask."""
+        """Print a warning to stderr if the server does not record; print nothing if the token does not
+        permit asking.
+        """
         with suppress(RecorderError):
             self._warn_if_not_recording()
 

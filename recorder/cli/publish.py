@@ -63,7 +63,7 @@ def _stop(error: SourceError) -> None:
 
 
 def deltas(file: str, wait: reading.Wait | None = None) -> Iterator[SourceDelta]:
-    """Cut the deltas out of a file, without decoding them; whether they are valid is the recorder's to say.
+    """Yield the deltas of a file without decoding them; the recorder validates them.
 
     Args:
         file: Its path, or `-`.
@@ -93,7 +93,7 @@ def _joined(head: bytes, parts: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _is_lines(head: bytes) -> bool:
-    """Tell whether the first line is a whole value, with more or nothing behind it; an array is a document."""
+    """Return whether the first line is a complete value, whatever follows; an array is a document."""
     first, newline, _ = head.partition(b"\n")
     if head.startswith(b"[") or not newline:
         return False

@@ -94,7 +94,7 @@ def _checked_since(text: str) -> str:
 
 
 def _show_last(remote: Remote, wanted: Filters, count: int, show: Callable[[ExportRow], None]) -> str:
-    """Show the last entries; where to go on from there, so that nothing in between is missed."""
+    """Print the last entries and return the position to continue from without missing any."""
     with closing(pages(remote, wanted, "desc", count)) as found:
         all_pages = list(found)
     rows = [row for page in all_pages for row in page.rows][:count]
@@ -133,7 +133,7 @@ class _Printer:
         self._proof: str | None = _LINKED  # of the last delta, as far as it was said
 
     def event(self, event: Event) -> None:
-        """Show what came.
+        """Print an event.
 
         Raises:
             Unavailable: No connection was ever made: that is a mistake in the URL, or nothing runs there.
@@ -165,7 +165,7 @@ class _Printer:
                     self._line(orjson.dumps({"event": "live", "seq": event.seq, "epoch": event.epoch}))
 
     def row(self, row: ExportRow) -> None:
-        """Show a delta."""
+        """Print a delta."""
         if self._as_json:
             self._line(_EVENT + ndjson_line(row)[1:-1])
             return
@@ -173,7 +173,7 @@ class _Printer:
         self._pretty(row.recorded_at, row.seq, (row.type, row.session_id), mark)
 
     def _say_proof(self, delta: Delta) -> None:
-        """Say where deltas cannot be verified, and where they can again: not for each one in between."""
+        """Print where deltas cannot be verified and where they can be again, once for each change."""
         from recorder.client import Proof
 
         proof = Proof.LINKED if delta.proof == Proof.BY_DIGEST else delta.proof

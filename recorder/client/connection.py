@@ -139,7 +139,7 @@ class Dialer:
         self._refusals = 0  # how often in a row that one was
 
     def bind(self) -> None:
-        """Belong to the running event loop from now on.
+        """Bind to the running event loop.
 
         Raises:
             ClientError: It belongs to another one: its connections could never be heard there.
@@ -160,7 +160,7 @@ class Dialer:
         return self._loop is not None and self._loop.is_closed()
 
     def accepted(self) -> None:
-        """Note that the server took the token."""
+        """Register that the server accepted the token."""
         self._refused, self._refusals = None, 0
 
     def refused(self, error: TokenRefused) -> Exception:
@@ -273,17 +273,17 @@ class ConnectionLog:
         self._has_warned = False  # whether this outage was told
 
     def greeted(self) -> None:
-        """Note that the server said hello."""
+        """Register that the server sent `hello`."""
         self._is_greeted = True
 
     def works(self) -> None:
-        """Note that the connection serves its purpose: the outage is over."""
+        """Register that the connection serves its purpose: the outage is over."""
         if self._has_warned:
             _log.info("can %s at %s again", self._purpose, self._base)
         self._works, self._has_warned = True, False
 
     def failed(self, why: str, retry_s: float, *, broken: bool = False) -> None:
-        """Tell that a connection was lost, or could not be made.
+        """Log that a connection was lost, or could not be made.
 
         Args:
             why: What happened.

@@ -175,7 +175,7 @@ def _default(value: Any) -> Any:
 
 
 def _is_finite(state: Any) -> bool:
-    """Tell whether no number in what orjson has written is NaN or infinite."""
+    """Return whether no number in what orjson has written is NaN or infinite."""
     left = [state]
     while left:
         value = left.pop()

@@ -139,7 +139,7 @@ class InFlight(Generic[T]):
         return None
 
     def clear(self) -> list[Entry[T]]:
-        """Give everything up: what was in it, oldest first."""
+        """Remove and return all frames, oldest first."""
         entries = [*self._refused, *self._sent, *self._unsent]
         self._refused.clear()
         self._sent.clear()

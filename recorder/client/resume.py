@@ -321,7 +321,7 @@ class Resume:
         return (Heartbeat(wire.epoch, wire.head, wire.durable, wire.at, passed),)
 
     def _passed(self, through: int | None) -> Position | None:
-        """Move on to where the server says that nothing is missing; return where that is."""
+        """Advance to the position up to which the server says that nothing is missing, and return it."""
         position = self.position
         # A list of states has no position before its end, and only `live` says where history ends.
         if through is None or self.phase is not Phase.LIVE or position is None:

@@ -333,7 +333,7 @@ class Subscription:
                 self._pass_on()
 
     def _pass_on(self) -> None:
-        """Move the caller's position with the last heartbeat, where everything before it was taken."""
+        """Advance the caller's position with the last heartbeat, once everything before it was taken."""
         if self._passed is not None and not len(self._waiting):
             self._position, self._passed = self._passed, None
 
@@ -351,7 +351,7 @@ class Subscription:
         self._ready.set()
 
     async def _watch(self, socket: ClientConnection) -> None:
-        """Cut the connection when nothing is heard, not even an answer to a question."""
+        """Close the connection when nothing arrives, not even an answer to a ping."""
         patience = STALE_INTERVALS * self._options.heartbeat_s
         while True:
             while (left := patience - self._silent_s()) > 0:

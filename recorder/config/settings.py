@@ -53,7 +53,7 @@ def _setting(default: Any, description: str) -> Any:
 
 
 def _secret(description: str) -> Any:
-    """Make a setting that is no flag, since everyone on a machine can read those, and that no text ever shows."""
+    """Return a setting that is not a flag, since command lines are public, and whose value is never shown."""
     return Field((), description=f"{description} (not a flag)", validate_default=True, repr=False)
 
 

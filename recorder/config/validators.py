@@ -46,7 +46,7 @@ class Kind(ABC):
         """Return the range in a few words, for help and documents."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Have pydantic call `parse` before its own check of the type."""
+        """Return a schema that calls `parse` before pydantic's own check of the type."""
         # Not at the top: who only wants to know what is a loopback address need not wait for pydantic.
         from pydantic_core import core_schema
 
@@ -306,7 +306,7 @@ def _whole_number(value: object) -> int | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach an address."""
+    """Return whether an address can be reached from this machine only."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -55,7 +55,7 @@ class FakeClock:
         return self._monotonic
 
     def advance(self, seconds: float) -> None:
-        """Let time pass for both clocks."""
+        """Advance both clocks."""
         self._now_ms += round(seconds * 1000)
         self._monotonic += seconds
 

@@ -268,7 +268,7 @@ def escape(name: str) -> str:
 
 
 def find(text: bytes, steps: Steps) -> bytes | None:
-    """Cut out the text of the value at a place; None where there is none.
+    """Return the text of the value at a path; None if there is none.
 
     Args:
         text: A JSON text that was recorded.

@@ -107,7 +107,7 @@ def elements(data: bytes) -> Iterator[bytes]:
 
 
 def check(data: bytes) -> None:
-    """Make sure that a text is one JSON value, so that it can be put into other JSON as it is.
+    """Check that a text is one JSON value, so that it can be embedded in other JSON unchanged.
 
     Raises:
         BadJson: It is not.

@@ -48,7 +48,7 @@ def parse_position(text: str) -> Position | None:
 
 
 def new_epoch(now_ms: int, previous: str | None = None) -> str:
-    """Make a name for the epoch that begins now.
+    """Return a name for the epoch that begins now.
 
     Args:
         now_ms: Milliseconds since the Unix epoch.

@@ -177,7 +177,7 @@ class Redactor:
         return lowered if lowered in self._keys or lowered.endswith(self._endings) else None
 
     def _may_hit(self, text: str) -> bool:
-        """Tell whether it is worth a walk. Never False where there is a hit."""
+        """Return whether the text needs a walk. Never False if there is a match."""
         if self._walks_all:
             return True
         plain = text
@@ -290,7 +290,7 @@ def _decoded(raw: str) -> tuple[str, list[int] | None]:
 
 
 def _is_json(value: str) -> bool:
-    """Tell whether a string's characters are the JSON text of an object or an array."""
+    """Return whether a string contains the JSON text of an object or an array."""
     text = value.strip(" \t\r\n")
     if not ((text.startswith("{") and text.endswith("}")) or (text.startswith("[") and text.endswith("]"))):
         return False

@@ -38,7 +38,7 @@ class TokenBucket:
         self._tokens -= cost
 
     def is_full(self, now: float) -> bool:
-        """Tell whether it is as if nothing had ever been taken."""
+        """Return whether the bucket is full, as if nothing had ever been taken."""
         self._fill(now)
         return self._tokens >= self._burst
 

@@ -126,6 +126,6 @@ async def _answers(
 
 
 async def until_gone(work: Awaitable[None]) -> None:
-    """Do it until the recorder goes away."""
+    """Run the coroutine until the recorder goes away."""
     with suppress(*GONE):
         await work

@@ -59,7 +59,7 @@ class Damage:
         return f"bit {self.at % 8} of byte {self.at // 8} of {self.file}"
 
     def do(self, folder: Path) -> None:
-        """Do it."""
+        """Damage the file in the folder."""
         path = folder / self.file
         data = bytearray(path.read_bytes())
         if self.cut:

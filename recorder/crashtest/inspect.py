@@ -42,7 +42,7 @@ def inspect_files(database: Path, key: Path, folder: Path) -> list[str]:
 
 
 def play_back(copy: Path) -> None:
-    """Have SQLite undo what a crash has left half done, as it does for the next who opens the file to write.
+    """Let SQLite roll back an unfinished transaction, as it does for the next writer.
 
     Raises:
         sqlite3.Error: It can't be read.

@@ -191,7 +191,7 @@ class Ledger:
         return loss
 
     def resume(self, recorded: Recorded) -> None:
-        """Go on with a recorder that was started again: what is there now is acked, what is not is sent again."""
+        """Resume with a restarted recorder: recorded deltas count as acked, the others are sent again."""
         place = {n: seq for seq, n in recorded.rows if n is not None}
         unanswered = sorted(self._unknown)
         lost = [n for n, ack in self.acked.items() if ack.seq >= recorded.oldest and n not in place]

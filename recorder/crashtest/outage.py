@@ -163,7 +163,7 @@ class Outage:
 
 
 async def run_outage(test: OutageTest, outage: Outage) -> list[str]:
-    """Go through outage; what is wrong."""
+    """Run one outage; return what is wrong."""
     found: list[str] = []
     await test.until_acked()
     await test.until_calm()

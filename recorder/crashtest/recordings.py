@@ -60,7 +60,7 @@ class Recording:
 
 
 async def make(name: str, folder: Path) -> Recording | None:
-    """Make a recording; None where it did not come about."""
+    """Make a recording; return None if it could not be made."""
     return await MAKE[name](folder)
 
 

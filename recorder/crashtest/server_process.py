@@ -29,7 +29,7 @@ PAUSE = 0.02
 
 
 async def until(what: str, is_so: Callable[[], Awaitable[bool]]) -> None:
-    """Look again and again until something is so.
+    """Poll until a condition holds.
 
     Args:
         what: That it is, in words.
@@ -174,7 +174,7 @@ class ServerProcess:
         return answer
 
     async def save(self) -> None:
-        """Have it take a snapshot, unless it goes away meanwhile."""
+        """Request a snapshot, unless the server goes away meanwhile."""
         with suppress(httpx.TransportError):
             async with self.client() as http:
                 await http.post("/api/admin/snapshot")

@@ -97,7 +97,7 @@ async def _migrating(plan: Plan, name: str, folder: Path) -> list[str]:
 
 
 def _back(database: Path) -> None:
-    """Give a file that nobody has open the oldest schema."""
+    """Migrate a file that nobody has open to the oldest schema."""
     with closing(connect_file(database)) as conn:
         migrate(conn, database, schema.OLDEST_VERSION, SystemClock().now_ms())
 

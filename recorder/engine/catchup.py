@@ -263,7 +263,7 @@ class Feed:
         self._sink = NOBODY
 
     def fall_back(self) -> bool:
-        """Go back from live to history, at the sink's own pace, from its position on.
+        """Return from live to history, at the sink's own pace, from its position on.
 
         Returns:
             False where it is not live.
@@ -279,11 +279,13 @@ class Feed:
         return True
 
     def set_aside(self) -> Skipped | None:
-        """Have the sink handed nothing until `take_back`; where to see what it misses. None where it is not live."""
+        """Pause delivery to the sink until `take_back`; return what counts the skipped deltas, None if it is
+        not live.
+        """
         return self._source.fanout.set_aside(self._sink, self._subscription) if self._joined else None
 
     def take_back(self) -> None:
-        """Have the sink handed what comes again."""
+        """Resume delivery to the sink."""
         if self._joined:
             self._source.fanout.take_back(self._sink, self._subscription)
 
@@ -325,7 +327,7 @@ class Feed:
             await self._reset("pruned" if self._source.history is not None else "not_recording")
 
     async def _begin(self) -> None:
-        """Bring the sink to a place in the order, as the subscription says."""
+        """Move the sink to the start position that the subscription asks for."""
         since = self._subscription.since
         reason, cursor = await self._resolve(since)
         if reason is not None:

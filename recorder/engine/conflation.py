@@ -50,11 +50,11 @@ class Reader(Protocol):
         ...
 
     def set_aside(self) -> Skipped | None:
-        """Be handed nothing for now; where to see what it misses. None while it is not live yet."""
+        """Pause delivery; return what counts the skipped deltas, None if it is not live yet."""
         ...
 
     def take_back(self) -> None:
-        """Be handed what comes again."""
+        """Resume delivery."""
         ...
 
     def failed(self, error: RecorderError) -> None:
@@ -172,7 +172,7 @@ class Conflation:
         reader.send_live(self._source.head)
 
     async def _round(self) -> None:
-        """Say what was skipped, and how the sessions are that it was about."""
+        """Send what was skipped, and the current states of the sessions concerned."""
         reader = self._reader
         head = self._source.head
         count, touched, erased = self._take_news()

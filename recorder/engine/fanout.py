@@ -90,7 +90,7 @@ class Skipped:
         self._latest: OrderedDict[str, tuple[int, bool]] = OrderedDict()
 
     def add(self, entries: Sequence[Entry]) -> None:
-        """Note entries, at least one."""
+        """Add entries, at least one."""
         self.count += len(entries)
         self.seq = entries[-1].seq
         for entry in entries:
@@ -129,7 +129,9 @@ class Audience:
         )
 
     def deliver(self, packs: dict[int, bytes], metrics: Metrics) -> Batch | None:
-        """Hand the pending entries to every member; `packs` as in `Batch`, for those who are shown hashes."""
+        """Deliver the pending entries to every member; `packs` as in `Batch`, for members who are shown
+        hashes.
+        """
         if self.aside:
             # First: who is set aside while being handed this batch has a count of its own of it.
             self.skipped.add(self.pending)
@@ -177,7 +179,7 @@ class Fanout:
         return sum(len(audience.members) for audience in self._audiences.values())
 
     def publish(self, entries: Sequence[Entry]) -> None:
-        """Hand out the next entries, at least one, at the end of this tick."""
+        """Queue the next entries, at least one, for delivery at the end of this tick."""
         self._tail.extend(entries)
         self._tick.extend(entries)
         if not self._scheduled:
@@ -211,7 +213,7 @@ class Fanout:
             self._drop(key, audience)
 
     def set_aside(self, receiver: Receiver, subscription: Subscription) -> Skipped | None:
-        """Hand a receiver nothing until `take_back`. None where it is not served.
+        """Pause delivery to a receiver until `take_back`. Returns None if it is not served.
 
         Returns:
             Where to see what it misses. If it is being handed a batch now, that one is not counted there.
@@ -238,7 +240,7 @@ class Fanout:
                 audience.skipped = Skipped()
 
     def flush(self) -> None:
-        """Hand out now what the tick has collected."""
+        """Deliver now what the tick has collected."""
         entries, self._tick = self._tick, []
         if not entries:
             return

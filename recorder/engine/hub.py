@@ -89,7 +89,7 @@ class Local(Protocol):
         ...
 
     def note_heartbeat(self, head: int) -> None:
-        """Note that nothing up to the head is missing, where it is live."""
+        """Register that nothing up to the head is missing, if it is live."""
         ...
 
 
@@ -312,7 +312,7 @@ class Hub:
     # What the intake and the door ask for.
 
     def publish(self, entries: Sequence[Entry]) -> None:
-        """Hand entries, at least one, to everyone who wants them, at the end of this tick."""
+        """Deliver entries, at least one, to everyone whose filter they match, at the end of this tick."""
         self.fanout.publish(entries)
         if self.history is None:
             # Nobody will ever say that it is recorded: the tail keeps its bound all the same.
@@ -373,7 +373,7 @@ class Hub:
             del self._streams[stream]
 
     def end_streams(self) -> None:
-        """Let every stream end behind what is queued for it: HTTP has no goodbye to wait for."""
+        """End every stream after what is queued for it: HTTP has no closing handshake to wait for."""
         for stream in list(self._streams):
             with self._apart("connection"):
                 stream.shutdown()

@@ -53,7 +53,7 @@ class Broadcast(Protocol):
     """Who hands entries to subscribers."""
 
     def publish(self, entries: Sequence[Entry]) -> None:
-        """Hand out entries, soon."""
+        """Broadcast entries, soon."""
         ...
 
 
@@ -356,11 +356,11 @@ class Ingest:
         self._threads.shutdown(wait=False, cancel_futures=False)
 
     def wait_for_room(self, waiter: RoomWaiter) -> None:
-        """Tell `waiter` once when it is full no longer."""
+        """Notify `waiter` once when there is capacity again."""
         self._room_waiters[waiter] = None
 
     def wait_recorded(self, waiter: RecordedWaiter) -> None:
-        """Tell `waiter` once when more is recorded."""
+        """Notify `waiter` once when more is recorded."""
         self._recorded_waiters[waiter] = None
 
     async def room(self) -> None:
@@ -421,7 +421,7 @@ class Ingest:
             )
 
     def forget(self, session_id: str, through: int | None = None) -> int:
-        """Fill no state of a session in any more, as its content is erased.
+        """Stop filling in states of a session, as its content is erased.
 
         Args:
             session_id: Whose.
@@ -443,7 +443,7 @@ class Ingest:
             self._held.states.put(session_id, seq, text, None)
 
     def _tell(self, waiter: Waiter, call: Callable[[], None]) -> None:
-        """Tell one waiter, and let nothing that it raises keep the others from being told."""
+        """Notify one waiter; an error of one does not keep the others from being notified."""
         try:
             call()
         except Exception:
@@ -451,7 +451,7 @@ class Ingest:
             waiter.abort()
 
     def _release(self, held: Uncommitted) -> None:
-        """Hand out what is on disk now."""
+        """Broadcast what is on disk now."""
         try:
             self._hand_out(held.release(self.recorded))
         except Exception as error:
@@ -514,7 +514,9 @@ class Ingest:
         return self._refusal()
 
     def _prepare(self, text: bytes, sessions: Sessions, *, lines: bool) -> Prepared:
-        """Make of a text all that can be made of it alone. In any thread: it changes nothing."""
+        """Decode and check a text as far as possible without the engine's state. Safe in any thread: it
+        changes nothing.
+        """
         decode = decode_lines if lines else decode_text
         deltas: Sequence[Delta] = ()
         contents: dict[int, bytes] = {}
@@ -575,7 +577,7 @@ class Ingest:
         return known
 
     def _find(self, delta: Delta, delta_id: str, content: bytes) -> tuple[int, bool] | None:
-        """Look an id up as `RecentIds.find` does; its content may be known by the digest of an older release, too."""
+        """Look an id up as `RecentIds.find` does; also accept the content digest of an older release."""
         found = self._ids.find(delta_id, content)
         if found is None or found[1]:
             return found
@@ -586,7 +588,7 @@ class Ingest:
     def _sequence(
         self, deltas: Sequence[Delta], known: dict[int, _Known], now_ms: int, entries: list[Entry]
     ) -> Accepted:
-        """Give deltas their places, all or none; the entries that they become are added to `entries`."""
+        """Append deltas to the order, all or none; the resulting entries are added to `entries`."""
         if not known and len(deltas) == 1:
             return self._number_one(deltas[0], now_ms, entries)
         before, checkpoint = len(entries), self._sequencer.checkpoint(deltas)
@@ -609,7 +611,7 @@ class Ingest:
         return accepted
 
     def _number_one(self, delta: Delta, now_ms: int, entries: list[Entry]) -> Accepted:
-        """Do the same for the usual publish, without a checkpoint: all that may fail comes before its place is given."""
+        """Append a single delta without a checkpoint: everything that may fail comes before it gets its seq."""
         seq = self._sequencer.head + 1
         accepted = Accepted(self._sequencer.epoch, seq, seq, 1, seq)
         entries.append(_NO_ENTRY)

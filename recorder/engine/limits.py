@@ -28,7 +28,7 @@ class PublishLimits:
     max_depth: int = MAX_DEPTH
 
     def check(self, deltas: Sequence[Delta], text: bytes, *, lines: bool) -> None:
-        """Look how deep the states nest, where that is bounded more tightly than decoding does.
+        """Check how deeply the states are nested, if the limit is lower than that of decoding.
 
         Args:
             deltas: What was decoded.

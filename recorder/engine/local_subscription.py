@@ -119,7 +119,7 @@ class Subscription:
         self._put([payload(event_frame(event, **fields))])
 
     def note_heartbeat(self, head: int) -> None:
-        """Move the position to the head, where it is live; nothing is queued."""
+        """Move the position to the head, if it is live; nothing is queued."""
         if self._feed.is_live:
             self.position = head
 

@@ -59,7 +59,7 @@ class Sequencer:
         return self._hash
 
     def append(self, delta: Delta, now_ms: int, id_digest: bytes | None) -> Entry:
-        """Give a delta the next place.
+        """Append a delta to the order.
 
         Args:
             delta: A valid delta.
@@ -117,11 +117,11 @@ class Sequencer:
         return entry
 
     def forget(self, session_id: str, through: int) -> None:
-        """Know a session's state no more, where no delta after a seq has made it: it was erased."""
+        """Forget a session's state, unless a delta after a seq has set it: the content was erased."""
         self._states.forget(session_id, through)
 
     def remember(self, session_id: str, seq: int, text: str) -> None:
-        """Know a session's state again, where nothing is known of it: it was not erased after all."""
+        """Restore a session's state, unless a newer one is known: it was not erased after all."""
         if self._states.get(session_id) is None:
             self._states.put(session_id, seq, text, None)
 
@@ -175,7 +175,7 @@ class Sequencer:
 
 
 def _is_same(before: str, last: str) -> bool:
-    """Tell whether a state is the one that was recorded last; its markers may be of another salt."""
+    """Return whether a state equals the last one recorded; redaction markers may have another salt."""
     if same_json(before, last):
         return True
     plain = without_digests(before)

@@ -71,7 +71,7 @@ class CurrentStates:
         return self._states.get(session_id)
 
     def put(self, session_id: str, seq: int, text: str | None, text_digest: bytes | None) -> None:
-        """Note a session's new state; None when it was deleted."""
+        """Set a session's new state; None if it was deleted."""
         self._set(session_id, None if text is None else CurrentState(seq, text, text_digest))
 
     def copy(self) -> CurrentStates:
@@ -81,17 +81,17 @@ class CurrentStates:
         return other
 
     def forget(self, session_id: str, through: int) -> None:
-        """Know a session's state no more, where no delta after a seq has made it."""
+        """Forget a session's state, unless a delta after a seq has set it."""
         state = self._states.get(session_id)
         if state is not None and state.seq <= through:
             self._set(session_id, None)
 
     def restore(self, session_id: str, state: CurrentState | None) -> None:
-        """Let a session be as it was when `get` gave this state."""
+        """Restore the state that `get` returned."""
         self._set(session_id, state)
 
     def take_from(self, other: CurrentStates, session_id: str) -> None:
-        """Let a session be as it is in `other`."""
+        """Set a session's state to the one in `other`."""
         self._set(session_id, other._states.get(session_id))
 
     def snapshot(self, head: int, sessions: frozenset[str] | None = None) -> Listing:

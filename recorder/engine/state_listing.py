@@ -83,7 +83,7 @@ class Listing:
             await asyncio.sleep(0)
 
     def erase(self, session_id: str, through: int) -> None:
-        """Leave out a session's state, where no delta after a seq has made it."""
+        """Omit a session's state, unless a delta after a seq has set it."""
         self._erased[session_id] = through
 
     def read(self, start: int, sessions: Sessions, max_bytes: int) -> tuple[list[State], int]:
@@ -149,7 +149,7 @@ class Listings:
             return newest
 
     def erase(self, session_id: str, through: int) -> None:
-        """Leave a session's state out of every listing that is being read."""
+        """Omit a session's state from every listing that is being read."""
         for listing in self._alive:
             listing.erase(session_id, through)
 

@@ -48,7 +48,7 @@ class Tail:
             self._trim()
 
     def recorded(self, seq: int) -> None:
-        """Note that the store has everything up to `seq`."""
+        """Register that the store has everything up to `seq`."""
         self._recorded = seq
         if self._bytes > self._max_bytes:
             self._trim()

@@ -87,11 +87,11 @@ class ClockWatch:
         )
 
     def trust(self) -> None:
-        """Believe the clock as it is now: a person has said that it is right."""
+        """Trust the clock from now on: an operator has confirmed that it is right."""
         self._believed_ms, self._believed_at = self._clock.now_ms(), self._clock.monotonic()
 
     def look(self) -> None:
-        """Look at the clock: note a step, and that it is behind the newest record, or no longer."""
+        """Check the clock for a step, and whether it is behind the newest record."""
         self._look_ahead()
         offset, before = self._read_offset(), self._offset_ms
         self._offset_ms = offset

@@ -57,7 +57,7 @@ class Intake(Protocol):
     """Who fills states in."""
 
     def forget(self, session_id: str, through: int | None = None) -> int:
-        """Fill no state of a session in any more; the last number given."""
+        """Stop filling in states of a session; return the last seq assigned."""
         ...
 
     def remember(self, session_id: str, seq: int, text: str) -> None:
@@ -156,7 +156,9 @@ class Eraser:
         return Erasure(receipt, self._store.copies())
 
     def _erased(self, receipt: ErasureReceipt) -> None:
-        """Let go of the content, which can no longer be read in the store, and tell whoever may have seen it."""
+        """Drop the content from memory, as the store no longer has it, and notify readers who may have seen
+        it.
+        """
         # Again: what was held back until it was on disk has been let go since.
         self._intake.forget(receipt.session_id, receipt.head_seq)
         self._hub.erased(receipt.session_id, receipt.head_seq, receipt.count, receipt.erased_at)

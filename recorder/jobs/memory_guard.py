@@ -98,7 +98,7 @@ class MemoryGuard:
         )
 
     def on_progress(self) -> None:
-        """Look at the size when enough has been recorded. The store calls this when more is."""
+        """Check the size when enough has been recorded. The store calls this when more is."""
         if self._limit is None:
             return
         if self.is_full or (self._store.recorded_bytes - self._recorded_then) * LOOKS > self._limit:

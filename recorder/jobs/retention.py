@@ -69,7 +69,7 @@ class MaintainedStore(Protocol):
         ...
 
     async def snapshot(self) -> SnapshotResult:
-        """Bring the file up to what is recorded."""
+        """Write everything recorded to the file."""
         ...
 
     async def first_at(self, time: str) -> int:
@@ -81,7 +81,7 @@ class MaintainedStore(Protocol):
         ...
 
     async def compact(self) -> None:
-        """Give the file's free space back."""
+        """Return the file's free space to the file system."""
         ...
 
     async def used_bytes(self) -> int:
@@ -200,7 +200,7 @@ class Maintenance:
             return removed
 
     def missed(self) -> bool:
-        """Tell whether 00:00 UTC has passed since the last prune."""
+        """Return whether 00:00 UTC has passed since the last prune."""
         if self.last_prune_at is None:
             return self._store.count > 0
         now = self._clock.now_ms()
@@ -209,18 +209,18 @@ class Maintenance:
         return not format_ms(midnight) <= self.last_prune_at <= format_ms(now)
 
     def limits_due(self) -> bool:
-        """Tell whether a limit may have been passed since the size was read last. Costs nothing."""
+        """Return whether a limit may have been exceeded since the size was last read. Cheap."""
         limit = self._retention.max_bytes
         grown = self._store.recorded_bytes - self._checked_bytes
         return self.over_count() or (limit is not None and grown > limit * HEADROOM / 2)
 
     def over_count(self) -> bool:
-        """Tell whether there are clearly more entries than MAX_DELTAS."""
+        """Return whether the number of entries is clearly above MAX_DELTAS."""
         limit = self._retention.max_deltas
         return limit is not None and self._store.count > limit + max(1, limit * HEADROOM)
 
     async def over_bytes(self) -> bool:
-        """Tell whether the database is clearly larger than MAX_DB_BYTES."""
+        """Return whether the size of the database is clearly above MAX_DB_BYTES."""
         limit = self._retention.max_bytes
         self._checked_bytes = self._store.recorded_bytes
         return limit is not None and await self._store.used_bytes() > limit * (1 + HEADROOM)
@@ -290,7 +290,7 @@ class Maintenance:
         return doubt
 
     async def _withhold(self) -> bool:
-        """Tell whether pruning by age has to wait; note it where it is found after a restart, too."""
+        """Return whether pruning by age has to wait; log it also if that is found after a restart."""
         self.withheld, watch = await self._doubt(), self._clock_watch
         since = watch.believed_until if watch is not None and self.withheld is not None else ""
         if watch is not None and (since or watch.doubted_since):

@@ -80,7 +80,7 @@ class Scheduler:
             self._prune_due.set()
 
     def on_clock_step(self) -> None:
-        """Work out anew when the next day begins: the wall clock was set."""
+        """Recompute when the next day begins: the wall clock was set."""
         self._scheduler.reschedule_job("prune", trigger=PRUNE_TRIGGER)
         if self._prune_failures == 0 and self._maintenance.missed():
             self._prune_anyway = True

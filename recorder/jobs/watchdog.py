@@ -129,7 +129,7 @@ class Watchdog:
         return None
 
     def look(self) -> None:
-        """Note what has moved on since the last look."""
+        """Check what has progressed since the last call."""
         now, recorded = self._clock.monotonic(), self._store.recorded
         if self._store.on_file >= self._due[0]:
             self._due = (recorded, now)

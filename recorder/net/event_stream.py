@@ -73,14 +73,14 @@ class EventStream:
         self.position = hub.head  # everything that matches, up to here, has been queued
 
     def start(self) -> None:
-        """Say hello, then begin."""
+        """Send `hello`, then start the feed."""
         hello = payload(self._hub.hello(is_scoped=self.is_scoped))
         self._put(sse.message(hello, retry_ms=random.randint(*RETRY_MS)))
         self._hub.add_subscriber(self)
         self._feed.start(self._subscription)
 
     def stop(self) -> None:
-        """Leave the hub. Harmless when it has left."""
+        """Leave the hub. Does nothing if it has left already."""
         self._end()
         self._hub.remove_subscriber(self)
 
@@ -133,11 +133,11 @@ class EventStream:
         self._feed.tell_erased(session_id, through, count, erased_at)
 
     def set_aside(self) -> Skipped | None:
-        """Be handed nothing for now."""
+        """Pause delivery."""
         return self._feed.set_aside()
 
     def take_back(self) -> None:
-        """Be handed what comes again."""
+        """Resume delivery."""
         self._feed.take_back()
 
     def send_live(self, seq: int) -> None:
@@ -193,13 +193,13 @@ class EventStream:
             await self._taken.wait()
 
     def failed(self, error: RecorderError) -> None:
-        """Say why, and end: the reader comes back and resumes."""
+        """Send the error and end: the reader reconnects and resumes."""
         if not isinstance(error, Closed):
             self.send_event("error", code=error.code, message=str(error))
         self._end()
 
     def catching_up(self, yes: bool) -> None:
-        """Note it: being slow is no fault while history is sent."""
+        """Register that history is being sent: the reader may then be slow."""
         self._catching_up = yes
 
     # Inside

@@ -47,7 +47,7 @@ class Role(Protocol):
         ...
 
     def on_slow(self, *, is_moving: bool) -> bool:
-        """Be sent less, where that is possible.
+        """Send less to a slow reader, if possible. Return False if it cannot be done.
 
         Args:
             is_moving: Whether the other end has taken anything lately.

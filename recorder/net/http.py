@@ -162,7 +162,7 @@ class HttpConnection(HttpToolsProtocol):
             self._note_head(data)
 
     def _read(self, data: bytes) -> None:
-        """Give bytes to the parser, and answer what it cannot read."""
+        """Pass bytes to the parser, and answer requests that it cannot parse."""
         while data:
             try:
                 self.parser.feed_data(data)
@@ -223,7 +223,7 @@ class HttpConnection(HttpToolsProtocol):
         )
 
     def give_up(self, error: TooMany) -> None:
-        """Let go of the beginning of a head."""
+        """Drop the incomplete head to free memory."""
         self._refuse(error)
 
     def _refuse_bytes(self) -> None:
@@ -286,7 +286,7 @@ class HttpConnection(HttpToolsProtocol):
         self._expect_body()
 
     def on_message_complete(self) -> None:
-        """Note that the request is whole."""
+        """Process the end of a request."""
         if self._offers_other_protocol():
             return
         self._body_timer.stop()
@@ -295,7 +295,7 @@ class HttpConnection(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Go on to what has waited for this answer."""
+        """Continue with what waited for this answer."""
         self._answers_due -= 1
         if self._lingers:
             return
@@ -309,7 +309,7 @@ class HttpConnection(HttpToolsProtocol):
             self.handle_websocket_upgrade()
 
     def _upgrade(self, behind: bytes) -> None:
-        """Let an upgrade happen once everything before it is answered."""
+        """Schedule an upgrade for when everything before it is answered."""
         self._body_timer.stop()
         self._upgrade_waits = True
         self._keep_behind_upgrade(behind)
@@ -325,17 +325,17 @@ class HttpConnection(HttpToolsProtocol):
             )
 
     def pause_writing(self) -> None:
-        """Note that the reader of the answer is behind."""
+        """Register that the reader of the answer is behind."""
         super().pause_writing()
         self._watch_reader()
 
     def resume_writing(self) -> None:
-        """Note that it has caught up."""
+        """Register that the reader has caught up."""
         self._unread_timer.stop()
         super().resume_writing()
 
     def handle_websocket_upgrade(self) -> None:
-        """Hand the socket over, with what has been read behind the request."""
+        """Hand the socket over, with the bytes read after the request."""
         self._stop_timers()
         transport, behind = self.transport, self._behind_upgrade
         super().handle_websocket_upgrade()
@@ -418,7 +418,7 @@ class HttpConnection(HttpToolsProtocol):
         self._answer_last(raw_problem(error))
 
     def _answer_last(self, answer: bytes) -> None:
-        """Give an answer in its turn, then close. Nothing is read any more.
+        """Send an answer in its turn, then close. Nothing more is read.
 
         It belongs to the request whose body is due, else to one that has not been read whole.
         """
@@ -522,7 +522,7 @@ class _Timer:
         self._handle = self._loop.call_later(seconds, self._on_time, callback)
 
     def stop(self) -> None:
-        """Do not call back."""
+        """Cancel the callback."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None

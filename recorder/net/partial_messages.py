@@ -18,7 +18,9 @@ class Holder(Protocol):
     """Who holds the beginning of something."""
 
     def give_up(self, error: TooMany) -> None:
-        """Let go of it now, and say why to whoever sent it. What it holds then is told by nobody any more."""
+        """Drop the incomplete messages now, and reject them with the error. They no longer count as held by
+        it.
+        """
         ...
 
 
@@ -37,7 +39,7 @@ class Unfinished:
         self.total = 0  # bytes
 
     def hold(self, holder: Holder, size: int) -> None:
-        """Note how much is held now; the holder may have to give it up before this returns.
+        """Set the bytes that a holder holds now; it may have to drop them before this returns.
 
         Args:
             holder: Who.

@@ -72,7 +72,7 @@ class Intake(Protocol):
         ...
 
     async def prepare(self, text: bytes, sessions: Sessions) -> Any:
-        """Look into a text, in a thread where it is long; for `accept_each`."""
+        """Decode a text for `accept_each`, in a thread if it is long."""
         ...
 
     def accept_each(
@@ -88,11 +88,11 @@ class Intake(Protocol):
         ...
 
     def wait_for_room(self, publisher: Publisher) -> None:
-        """Have `on_room` called when it is full no longer."""
+        """Call `on_room` when there is capacity again."""
         ...
 
     def wait_recorded(self, publisher: Publisher) -> None:
-        """Have `on_recorded` called, once, when more is recorded."""
+        """Call `on_recorded`, once, when more is recorded."""
         ...
 
 
@@ -161,7 +161,7 @@ class Publisher:
         return max(1, min(MAX_AT_ONCE, self._intake.space, MAX_OWED - len(self._answers)))
 
     def on_open(self) -> None:
-        """Say hello."""
+        """Register with the hub and send `hello`."""
         self._hub.add_publisher(self)
         self._socket.write(self._hub.hello())
 
@@ -192,7 +192,7 @@ class Publisher:
                 self._answers.append(outcome)
 
     def _begin_preparing(self) -> None:
-        """Look into the next long frame, beside the loop. Those behind it wait: frames are taken in order."""
+        """Decode the next long frame in a thread. Later ones wait: frames are accepted in order."""
         if self._later and self._preparing is None:
             # A whole message waits here, as no other does: it counts as those that are not whole.
             self._socket.partial_messages.hold(self, sum(map(len, self._later)))
@@ -223,7 +223,7 @@ class Publisher:
         self._socket.partial_messages.hold(self, 0)
 
     def give_up(self, error: TooMany) -> None:
-        """Let go of the frames that wait, as too much is held of all connections together."""
+        """Drop the waiting frames: the messages of all connections exceed the memory limit."""
         if self._preparing is not None:
             self._preparing.cancel()
             self._preparing = None
@@ -256,7 +256,7 @@ class Publisher:
         self._regulate()
 
     def abort(self) -> None:
-        """Cut the connection: what could not be answered is to be published again."""
+        """Abort the connection: the client must publish again what could not be answered."""
         self._socket.transport.abort()
 
     def on_writable(self) -> None:

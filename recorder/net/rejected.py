@@ -30,7 +30,7 @@ class TurnedAway:
         self._error = error
 
     def on_open(self) -> None:
-        """Say why, and goodbye."""
+        """Send the error, then close."""
         error = self._error
         address = self._socket.address
         self._log.write("INFO", "connection turned away", code=error.code, reason=str(error), address=address)

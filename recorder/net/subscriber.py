@@ -72,7 +72,7 @@ class Subscriber:
     # Role
 
     def on_open(self) -> None:
-        """Say hello, then begin."""
+        """Send `hello`, then start the feed."""
         try:
             if isinstance(self._subscription, BadSubscription):
                 raise self._subscription
@@ -114,7 +114,7 @@ class Subscriber:
         self._subscribes.take(1, now)
 
     def on_writable(self) -> None:
-        """Let the feed go on."""
+        """Resume the feed."""
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
@@ -132,12 +132,12 @@ class Subscriber:
         self._conflation.end()
 
     def on_shutdown(self, code: int = 1001, reason: str = "going away") -> None:
-        """Say goodbye, after what was written."""
+        """Close after what was written."""
         self._hub.fanout.flush()
         self._socket.close(code, reason)
 
     def on_slow(self, *, is_moving: bool) -> bool:
-        """Move on to the latest states where that was asked for, else back to history at the reader's own pace."""
+        """Conflate the slow reader if it asked for that; otherwise return it to history at its own pace."""
         if self.at_own_pace:
             return False
         if self._conflates:
@@ -215,11 +215,11 @@ class Subscriber:
         self._feed.tell_erased(session_id, through, count, erased_at)
 
     def set_aside(self) -> Skipped | None:
-        """Be handed nothing for now."""
+        """Pause delivery."""
         return self._feed.set_aside()
 
     def take_back(self) -> None:
-        """Be handed what comes again."""
+        """Resume delivery."""
         self._feed.take_back()
 
     def send_live(self, seq: int) -> None:
@@ -245,7 +245,7 @@ class Subscriber:
             await self._drained
 
     def failed(self, error: RecorderError) -> None:
-        """Say why, and close: the client comes back and resumes."""
+        """Send the error and close: the client reconnects and resumes."""
         self.send_event("error", code=error.code, message=str(error))
         self._socket.close(1012, error.code)
 

@@ -72,7 +72,7 @@ class TlsHandshake(asyncio.Protocol):
         (self._early if self._has_begun else self._raw).append(data)
 
     def eof_received(self) -> bool:
-        """Note that the other side will send nothing more."""
+        """Register that the peer will send nothing more."""
         self._is_over = True
         return False
 
@@ -132,7 +132,9 @@ class TlsHandshake(asyncio.Protocol):
             self._go_on(secured)
 
     def _hand_over(self) -> None:
-        """Give TLS what was read before it had begun: to pause reading before that is too late with uvloop."""
+        """Pass on to TLS what was read before it had begun: with uvloop it is too late to pause reading
+        before that.
+        """
         protocol: Any = self._transport.get_protocol()
         self._has_begun = True
         if protocol is self or protocol is None:

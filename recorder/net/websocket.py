@@ -174,7 +174,7 @@ class WebSocket(asyncio.Protocol):
         self._note_unfinished()
 
     def give_up(self, error: TooMany) -> None:
-        """Hold nothing any more of what has been begun; answer what was whole before it, and close."""
+        """Drop incomplete messages to free memory, answer the complete ones before them, and close."""
         self._is_deaf = True
         self._forget_unfinished()
         self._door.log.write(
@@ -309,7 +309,7 @@ class WebSocket(asyncio.Protocol):
                 self.transport.resume_reading()
 
     def close(self, code: int, reason: str = "", *, seconds: float | None = None) -> None:
-        """Say goodbye after everything written so far; cut the connection if that takes too long.
+        """Close after everything written so far; abort the connection if that takes too long.
 
         Args:
             code: Close code.
@@ -363,7 +363,7 @@ class WebSocket(asyncio.Protocol):
             self.close(CloseCode.GOING_AWAY, "no answer to a ping")
 
     def _has_moved(self, now: float) -> bool:
-        """Look whether the other end has taken anything since the last look.
+        """Return whether the peer has taken anything since the last call.
 
         Not by what is unsent: while a reader takes a little, as much may be written.
         """
@@ -469,14 +469,14 @@ class WebSocket(asyncio.Protocol):
         return rest
 
     def _take_frames(self, data: bytes) -> None:
-        """Give bytes to the state machine, and keep the frames it makes of them."""
+        """Pass bytes to the protocol's parser, and queue the frames it returns."""
         self._proto.receive_data(data)
         frames = self._proto.events_received()
         if not self._ended:
             self._keep(cast(list[Frame], frames))
 
     def _keep(self, frames: Sequence[Frame | bytes]) -> None:
-        """Note what is to be handled."""
+        """Queue frames for handling."""
         if self._inbox:
             self._inbox.extend(frames)
         elif frames:

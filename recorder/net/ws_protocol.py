@@ -71,7 +71,8 @@ class StateMachine(ServerProtocol):
         return response
 
     def forget_request(self) -> None:
-        """Let go of the request once it is answered, with nothing read behind it: 2.5 kB of a connection's memory.
+        """Release the request once it is answered, if nothing was read after it: 2.5 kB of a connection's
+        memory.
 
         The generator that has read it would hold it for as long as the connection lasts; another one goes on.
         """
@@ -99,7 +100,7 @@ class StateMachine(ServerProtocol):
         self.parser = _nothing()
 
     def forget_unread(self) -> None:
-        """Let go of the beginning of a frame, and of what was wrong with one: nothing more is to be read."""
+        """Release an incomplete frame, and the error of an invalid one: nothing more is read."""
         self.reader.buffer.clear()
         if self.parser_exc is not None:
             self.parser_exc.__traceback__ = None

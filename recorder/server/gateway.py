@@ -111,7 +111,7 @@ class Gateway:
         return closed
 
     def end_streams(self) -> None:
-        """Let every `/api/stream` end behind what is queued for it."""
+        """End every `/api/stream` after what is queued for it."""
         if isinstance(self._behind, Recorder):
             self._behind.hub.end_streams()
 

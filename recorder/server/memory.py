@@ -15,7 +15,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 def settle_allocator() -> bool:
-    """Have glibc map large buffers each by itself, so that they go back to the system when they are freed.
+    """Configure glibc to map large buffers separately, so that freeing them returns memory to the system.
 
     Left to itself it moves that threshold up to 32 MiB with the first large buffer that is freed. From then on the
     messages of many publishers grow side by side in one heap, and leave it full of holes: a hundred of 15 MiB, of which
@@ -69,7 +69,9 @@ class FreeMemory:
         )
 
     def give_back(self) -> bool:
-        """Look, and give back; whether there was something. For a thread: it lets go of the interpreter's lock."""
+        """Return free memory to the system if there is enough; return whether there was. For a thread:
+        releases the GIL.
+        """
         resident = _resident()
         if resident is None or resident < self._resident + LEAST_FREE:
             return False

@@ -428,6 +428,6 @@ def base_url(listener: socket.socket, *, is_secure: bool = False) -> str:
 
 
 def warn_of_clear_tokens(settings: Settings) -> None:
-    """Say in the log where tokens may be read by whoever is on their way."""
+    """Log a warning if tokens are sent over an unencrypted connection."""
     if settings.tls_cert is None and not is_loopback(settings.host) and not settings.trusted_proxies:
         logger.warning("tokens and data travel in the clear: set TLS_CERT, or put a proxy with TLS in front")

@@ -358,11 +358,11 @@ class EventStore(Protocol):
         ...
 
     def on_progress(self, callback: Callable[[], None]) -> None:
-        """Have `callback` called when more is recorded or durable, and when `fatal_error` or `disk_error` changes."""
+        """Call `callback` when more is recorded or durable, and when `fatal_error` or `disk_error` changes."""
         ...
 
     def on_withdrawn(self, callback: Callable[[str, bool], None]) -> None:
-        """Have `callback` called when all that is not recorded yet was taken back.
+        """Call `callback` when everything that is not recorded yet was rolled back.
 
         The next `extend` then goes on behind `recorded`. Only where recorded means on disk.
 
@@ -372,7 +372,7 @@ class EventStore(Protocol):
         ...
 
     async def health_check(self) -> Health:
-        """Tell whether it works now; not, once it is closed. Raises nothing."""
+        """Check whether it works now; not ok once it is closed. Raises nothing."""
         ...
 
     async def close(self) -> None:
@@ -407,7 +407,7 @@ class StateStore(Protocol):
         ...
 
     async def known(self, session_id: str) -> bool:
-        """Tell whether anything of a session is recorded."""
+        """Return whether anything of a session is recorded."""
         ...
 
     async def count(self) -> int:
@@ -419,11 +419,11 @@ class StateStore(Protocol):
         ...
 
     async def rebuild(self) -> int:
-        """Make the cache anew from what is authoritative; how many sessions it has."""
+        """Rebuild the cache from the log; return the number of sessions."""
         ...
 
     async def health_check(self) -> Health:
-        """Tell whether it works now and agrees with the events. Raises nothing."""
+        """Check whether it works now and agrees with the events. Raises nothing."""
         ...
 
 
@@ -487,11 +487,11 @@ class Store(EventStore, Protocol):
         ...
 
     async def snapshot(self) -> SnapshotResult:
-        """Bring what survives a crash up to what is recorded now. One at a time; who comes second waits."""
+        """Write what is recorded now to disk. One at a time; a second call waits."""
         ...
 
     async def compact(self) -> None:
-        """Give back the space on disk that pruning has freed."""
+        """Return the disk space that pruning has freed."""
         ...
 
     async def remember(self, **values: str) -> None:

@@ -223,7 +223,7 @@ def _check(
 
 
 def _find_damage(conn: sqlite3.Connection, tally: Tally, last: int, erased: Erased) -> None:
-    """Go on entry by entry to the first that cannot be read."""
+    """Read entry by entry up to the first that cannot be read."""
     try:
         _check(conn, tally, tally.seq + 1, last, 1, erased, frozenset())
     except sqlite3.DatabaseError as error:

@@ -315,7 +315,7 @@ def check_seal(report: Report, seal: Signed[Seal] | None, now: Seal | None, trus
 
 
 def check_adoptions(report: Report, ground: Ground, adoptions: Sequence[Signed[Adoption]]) -> None:
-    """Say what a start has taken over and signed though nothing vouched for it."""
+    """Report entries that a start took over and signed although nothing verified them."""
     for adoption in adoptions:
         said = adoption.said
         if not holds(adoption):

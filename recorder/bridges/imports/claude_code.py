@@ -104,7 +104,9 @@ def deltas(
 
 
 def _is_placed(log: _Log, waiting: list[_Record]) -> bool:
-    """Tell whether session and time of all that wait are known, those of the first by those behind it."""
+    """Return whether session and time of all waiting records are known, taken from later ones if the first
+    lack them.
+    """
     return _session_of(log, waiting[-1]) is not None and (
         log.time is not None or any(record.time for record in waiting)
     )

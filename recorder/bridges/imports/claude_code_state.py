@@ -43,7 +43,7 @@ class Running:
 
     @classmethod
     def resumed(cls, states: Sequence[bytes], *, is_side: bool = False) -> Running:
-        """Go on from what is recorded.
+        """Restore the state from what is recorded.
 
         Args:
             states: The session's last states, the newest last: it sums up all before, the others say which messages'

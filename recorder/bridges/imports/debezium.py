@@ -241,7 +241,8 @@ def _records(
 def _is_by_line(
     numbered: Iterator[tuple[int, bytes | Unfit]], first: list[tuple[int, bytes | Unfit]]
 ) -> bool:
-    """Tell whether a file has a record a line: one of its first lines is a whole event, though the very first be bad.
+    """Return whether a file has one record per line: one of its first lines is a complete event, even if the
+    first is not.
 
     Args:
         numbered: The lines.
@@ -285,7 +286,7 @@ def _is_whole(line: bytes) -> bool:
 
 
 def _is_event(line: bytes) -> bool:
-    """Tell whether a line is an event by itself."""
+    """Return whether a line is a complete event."""
     if not _is_whole(line):
         return False
     try:

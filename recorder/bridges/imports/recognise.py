@@ -88,7 +88,7 @@ def outlines(text: str) -> Iterator[Outline]:
 
 
 def looks_like(fields: Mapping[str, bytes]) -> str | None:
-    """Say what a record looks like that is not of the format it was taken for.
+    """Return what kind of record this looks like, if it is not of the expected format.
 
     Args:
         fields: Its members as texts.
@@ -101,7 +101,7 @@ def looks_like(fields: Mapping[str, bytes]) -> str | None:
 
 
 def is_claude_code(fields: Mapping[str, bytes]) -> bool:
-    """Tell whether a record may stand in a coding assistant's session log.
+    """Return whether a record may belong to a coding assistant's session log.
 
     Args:
         fields: Its members as texts.
@@ -115,7 +115,7 @@ def is_claude_code(fields: Mapping[str, bytes]) -> bool:
 
 
 def looks_like_outline(outline: Outline) -> str | None:
-    """Say which format that cannot be imported a value has, None where it is none of those."""
+    """Return the name of the unsupported format that a value has; None if it has none of them."""
     kind = _word(outline.get("type"))
     for names, what in _FOREIGN:
         if all(name in outline for name in names):
@@ -219,7 +219,7 @@ def _by_signature(head: bytes) -> str | None:
 
 
 def _not_json(text: str) -> Likeness | None:
-    """Say what a text looks like in which no value was found that has members."""
+    """Return a description of a text in which no value with members was found."""
     first = next((line for line in text.splitlines() if line.strip()), None)
     if first is None:
         return Likeness("an empty file")
@@ -289,7 +289,7 @@ def _outlined(text: str, base: int) -> Iterator[Outline]:
 
 
 def _note(outline: dict[str, str], names: list[str | None], base: int, token: str) -> None:
-    """Note the first token of a value, if it is a member one or two levels below the value at the top."""
+    """Record the first token of a value, if it is a member one or two levels below the top value."""
     path = names[base:]
     if 1 <= len(path) <= 2 and None not in path:
         outline.setdefault(".".join(name or "" for name in path), token)

@@ -91,7 +91,7 @@ _MAX_RECENT = 64
 
 
 def no_history(session_id: str) -> Iterable[tuple[str | None, bytes | None]]:
-    """Know of no session: for reading a log without a recorder."""
+    """Return no history, for reading a log without a recorder."""
     return ()
 
 

@@ -123,7 +123,7 @@ def _runs(fields: dict[str, bytes]) -> list[dict[str, bytes]]:
 def _told(
     fields: dict[str, bytes], session: str, place: str, context: tuple[str, Sessions, int, bool]
 ) -> Iterator[SourceItem]:
-    """Tell a run from its beginning to its outcome."""
+    """Yield a run's deltas, from its beginning to its outcome."""
     digest, sessions, max_bytes, is_named = context
     from_history = rawjson.present(fields.get("trajectory")) is None
     which = "history" if from_history else "trajectory"
@@ -148,7 +148,7 @@ def _told(
 
 
 def _is_same(run: _Run, label: str, count: int) -> bool:
-    """Tell whether nothing is recorded of the session but this very run, of which retention may have removed a part."""
+    """Return whether the session's recorded deltas are of this run only; retention may have removed some."""
     places = ("start", "info", *(f"{label} {number}" for number in range(1, count + 1)))
     return not run.known.exists or any(_identity(run, where) in run.known.ids for where in places)
 

@@ -218,7 +218,9 @@ class _Segment:
         self.good += len(record)
 
     def cut(self) -> None:
-        """Make sure that nothing lies behind what is good. Raises OSError (ESTALE, ENOENT where it is gone)."""
+        """Cut off everything after the last complete record. Raises OSError (ESTALE, ENOENT if the file is
+        gone).
+        """
         # Through the descriptor first: a file that was moved away, and may be moved back, is cut all the same.
         os.ftruncate(self._descriptor, self.good)
         os.fsync(self._descriptor)
@@ -290,7 +292,7 @@ class CommitLog:
         await self._run(self._recover)
 
     async def begin(self) -> int:
-        """Make the segment that is written next, where none is open; its number. Nothing is in it yet.
+        """Create the next segment, if none is open, and return its number. It is still empty.
 
         Where the disk does not take it, it is made before the next group is written.
         """

@@ -72,7 +72,7 @@ class Database(aiosqlite.Connection):
         return result
 
     async def reopen(self) -> None:
-        """Make the connection anew, in turn with everybody else's work: the file may be another one now.
+        """Open the connection again, in turn with all other work: the file may be another one now.
 
         Raises:
             Closed: It was closed.
@@ -89,7 +89,7 @@ class Database(aiosqlite.Connection):
     async def exchange(
         self, make: Callable[[sqlite3.Connection], sqlite3.Connection | None]
     ) -> sqlite3.Connection | None:
-        """Go on with another connection, in turn with everybody else's work.
+        """Replace the connection, in turn with all other work.
 
         Args:
             make: Gets the connection, gives another one; None to stay with it.
@@ -112,7 +112,7 @@ class Database(aiosqlite.Connection):
             return await self.run(work)
 
     async def close(self) -> None:
-        """Carry out what waits, then close. Twice is fine."""
+        """Finish queued work, then close. May be called twice."""
         self._shut = True
         async with self._closing:
             await super().close()

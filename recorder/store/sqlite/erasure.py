@@ -139,7 +139,7 @@ def unmark(conn: sqlite3.Connection) -> None:
 
 
 async def refill(memory: Database, file: Database) -> None:
-    """Fill the memory anew from the file, with what it has beyond it, and let that take its place.
+    """Load the memory again from the file and the rows it has beyond the file, and replace the old one.
 
     Args:
         memory: What is recorded. Nothing may be pruned meanwhile; entries may be recorded.

@@ -30,7 +30,7 @@ WAYS_ON = "it was left as it is; put back a copy of it, or start with --allow-da
 
 
 def prepare_directory(path: Path) -> None:
-    """Make the database file's directory, or mend its mode where it is only ours.
+    """Create the database file's directory, or correct its mode if it belongs only to us.
 
     Raises:
         StoreUnreadable: It cannot be made or written to.
@@ -67,7 +67,8 @@ def unreadable(path: Path, error: Exception) -> StoreUnreadable:
 
 
 def create_if_missing(path: Path, lock: Callable[[Path], None] = lambda new: None) -> bool:
-    """Make an empty database file under a temporary name and publish it by rename; whether there was none.
+    """Create an empty database file under a temporary name and publish it by rename; return whether it was
+    missing.
 
     Args:
         path: Where.
@@ -94,7 +95,8 @@ def publish(
     *,
     lock: Callable[[Path], None] = lambda new: None,
 ) -> None:
-    """Make a database file under a temporary name and publish it by rename, on disk when this returns.
+    """Create a database file under a temporary name and publish it by rename; it is on disk when this
+    returns.
 
     Args:
         path: Where.
@@ -123,7 +125,7 @@ def publish(
 
 
 def check_file(path: Path, image: Path | None = None) -> None:
-    """Look at an existing file before anything touches it; mend its mode where it is ours.
+    """Check an existing file before anything modifies it; correct its mode if it is ours.
 
     Args:
         path: The file.

@@ -109,7 +109,7 @@ class FileLock:
         os.close(descriptor)
 
     def drop_others(self) -> None:
-        """Let go of every file that is not at the database's path. No connection to them may be open."""
+        """Release every file that is not at the database's path. No connection to them may be open."""
         try:
             current = file_id(self._path)
         except OSError:
@@ -118,14 +118,14 @@ class FileLock:
             os.close(self._held.pop(held))
 
     def close(self) -> None:
-        """Let go of all. No connection to the database may be open."""
+        """Release all files. No connection to the database may be open."""
         while self._held:
             os.close(self._held.popitem()[1])
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[FileLock]:
-    """Hold the database file for this process.
+    """Lock the database file for this process.
 
     Args:
         path: The database file. It need not exist.
@@ -402,7 +402,7 @@ class FileIdentity:
         self._verify_changes(conn)
 
     def _verify_changes(self, conn: sqlite3.Connection) -> None:
-        """Look into the file where another program has written to it since. Raises as `verify`."""
+        """Verify the file if another program has written to it since. Raises as `verify`."""
         version = int(conn.execute("PRAGMA data_version").fetchone()[0])
         if version == self._version:
             return
@@ -489,7 +489,7 @@ class FileIdentity:
         self._maybe = place
 
     def write_beside(self) -> None:
-        """Make the file beside the database anew, on disk when this returns. Raises OSError."""
+        """Rewrite the file beside the database; it is on disk when this returns. Raises OSError."""
         if self._place is None:
             return
         new = self._path.with_name(f"{self._path.name}.tenure.new")
@@ -508,7 +508,7 @@ class FileIdentity:
         self._beside = descriptor
 
     def close(self) -> None:
-        """Let go of the file beside the database."""
+        """Close the file beside the database."""
         if self._beside >= 0:
             os.close(self._beside)
             self._beside = -1

@@ -42,7 +42,7 @@ class Step:
 
 
 def migrate(conn: sqlite3.Connection, path: Path, to: int, now_ms: int) -> Path | None:
-    """Bring a file to another version of the schema, keeping a copy of it as it was.
+    """Migrate a file to another version of the schema, keeping a copy of the original.
 
     Args:
         conn: The file, open; nobody else writes to it.
@@ -91,7 +91,7 @@ def migrate(conn: sqlite3.Connection, path: Path, to: int, now_ms: int) -> Path 
 
 
 def take_steps(conn: sqlite3.Connection, to: int) -> None:
-    """Bring a database of a known version to another known one, each step in a transaction.
+    """Migrate a database from one known version to another, each step in a transaction.
 
     Raises:
         StoreUnreadable: It may not go there; it is as it was.
@@ -188,7 +188,7 @@ _PRUNES_COLUMNS = "id, first_seq, last_seq, count, first_hash, last_hash, last_r
 
 
 def _remake(conn: sqlite3.Connection, table: str, text: str, columns: str) -> None:
-    """Give a table a new definition, keeping what is in these columns."""
+    """Recreate a table with a new definition, keeping the content of these columns."""
     conn.execute(f"ALTER TABLE {table} RENAME TO old_{table}")
     conn.execute(text)
     conn.execute(f"INSERT INTO {table}({columns}) SELECT {columns} FROM old_{table} ORDER BY rowid")

@@ -205,7 +205,7 @@ class Attestor:
         self._is_last = False
 
     def keep(self) -> None:
-        """Have the head of the transaction under way stay."""
+        """Keep the head of the transaction in progress."""
         self._is_last = True
 
     def attest(self, conn: sqlite3.Connection) -> None:

@@ -8,7 +8,7 @@ from recorder.store.sqlite import span
 
 
 def rebuild_states(conn: sqlite3.Connection) -> int:
-    """Make the states anew from the log and the bases. Inside the caller's transaction; how many there are."""
+    """Rebuild the states from the log and the bases, inside the caller's transaction; return their number."""
     conn.execute("DELETE FROM session_states")
     conn.execute(
         "INSERT INTO session_states(session_id, seq, recorded_at, count, deleted)"

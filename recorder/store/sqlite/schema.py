@@ -155,7 +155,7 @@ COLUMNS = (
 
 
 def create(conn: sqlite3.Connection) -> None:
-    """Make the tables in an empty database, in one transaction."""
+    """Create the tables in an empty database, in one transaction."""
     # What a prune frees must come back at the cost of what was freed (`incremental_vacuum`), not of what remains; can
     # only be set before the first table.
     conn.execute("PRAGMA auto_vacuum = INCREMENTAL")

@@ -82,7 +82,7 @@ class Snapshotter:
     async def run(
         self, target: int, facts: dict[str, str], on_durable: Callable[[], None] = lambda: None
     ) -> SnapshotResult:
-        """Bring the file up to what is recorded.
+        """Write everything recorded to the file.
 
         Args:
             target: The highest seq to copy; everything up to it is recorded.
@@ -120,7 +120,8 @@ class Snapshotter:
         return SnapshotResult(rows, self.durable, self._path.stat().st_size)
 
     async def settle(self) -> None:
-        """Learn from the file itself where it is: a call that was cancelled may have been carried out all the same.
+        """Read the state of the file again: a call that was cancelled may have been carried out all the
+        same.
 
         Raises:
             OSError: There is no file any more, or another one.
@@ -164,7 +165,7 @@ class Snapshotter:
         )
 
     async def adopt(self) -> None:
-        """Go on with the file that is at the path now.
+        """Switch to the file that is at the path now.
 
         Raises:
             sqlite3.Error, OSError: It can't be opened.
@@ -173,7 +174,7 @@ class Snapshotter:
         self._identity.switch()
 
     async def compact(self) -> None:
-        """Give the file's free pages back to the file system, in slices: it costs what was freed, not what remains.
+        """Return the file's free pages to the file system, in slices: the cost depends on what was freed.
 
         Raises:
             sqlite3.Error, OSError: The disk said no; what has been given back so far is.
@@ -225,7 +226,7 @@ class Snapshotter:
         return _settle(conn)
 
     async def erase(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Carry out `work` in a transaction on the file. Inside `still`.
+        """Run `work` in a transaction on the file. Inside `still`.
 
         Raises:
             sqlite3.Error, OSError: The disk said no, or the file is not ours any more.

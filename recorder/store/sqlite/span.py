@@ -114,7 +114,7 @@ def given(conn: sqlite3.Connection) -> int:
 
 
 def set_given(conn: sqlite3.Connection, seq: int) -> None:
-    """Note that a database has had everything up to a seq. Inside the caller's transaction."""
+    """Register that a database has had everything up to a seq, inside the caller's transaction."""
     conn.execute(f"DELETE FROM sqlite_sequence WHERE name = '{TABLE}'")
     conn.execute(f"INSERT INTO sqlite_sequence(name, seq) VALUES ('{TABLE}', ?)", (seq,))
 
@@ -270,7 +270,7 @@ def delete(conn: sqlite3.Connection, first: int, last: int) -> int:
 
 
 def touch_states(conn: sqlite3.Connection, first: int, last: int) -> None:
-    """Bring the sessions' states up to date with the entries from one seq to another."""
+    """Update the sessions' states with the entries from one seq to another."""
     conn.execute(_TOUCH_STATES, (first, last))
 
 

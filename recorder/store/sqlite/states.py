@@ -103,7 +103,7 @@ class SqliteStateStore:
         return await self._database.run(lambda conn: _state(conn, session_id, point))
 
     async def rebuild(self) -> int:
-        """Make the cache anew; how many sessions it has."""
+        """Rebuild the cache; return the number of sessions."""
 
         def work(conn: sqlite3.Connection) -> int:
             with Transaction(conn):

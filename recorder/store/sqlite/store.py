@@ -192,7 +192,7 @@ class SqliteStore:
             yield store
 
     async def load(self, on_progress: Callable[[int, int], None] = lambda left, total: None) -> Loaded:
-        """Fill the memory from the file and begin to record.
+        """Load the memory from the file and start recording.
 
         Args:
             on_progress: Gets pages left and pages in all, from another thread.
@@ -432,7 +432,7 @@ class SqliteStore:
     # Upkeep
 
     async def snapshot(self, *, clean: bool = False) -> SnapshotResult:
-        """Bring the file up to what is recorded now.
+        """Write everything recorded to the file.
 
         Args:
             clean: Mark it as the last one of an orderly stop.
@@ -475,7 +475,7 @@ class SqliteStore:
                 await self.flush()
 
     async def compact(self) -> None:
-        """Give back to the file system what pruning has freed in the file.
+        """Return to the file system what pruning has freed in the file.
 
         Memory that pruning has freed stays with the process and is used again by what comes.
 
@@ -529,11 +529,11 @@ class SqliteStore:
         return erasure.leftovers(self._config.path)
 
     def on_progress(self, callback: Callable[[], None]) -> None:
-        """Have `callback` called when more is recorded or durable, or when recording failed."""
+        """Call `callback` when more is recorded or durable, or when recording failed."""
         self._progress_observers.add(callback)
 
     def on_withdrawn(self, callback: Callable[[str, bool], None]) -> None:
-        """Have `callback` called when what is not recorded yet is withdrawn (`commit` only).
+        """Call `callback` when what is not recorded yet is rolled back (`commit` only).
 
         Args:
             callback: Gets the reason, and whether nobody knows if some of it is on disk all the same.
@@ -589,7 +589,7 @@ class SqliteStore:
         return reason
 
     def _begin(self, conn: sqlite3.Connection, begin: loading.Begin, gap: Unverified | None) -> str | None:
-        """Make the first transaction of this start; what has been adopted so far, for the memory."""
+        """Write the first transaction of this start; return what has been adopted so far, for the memory."""
         sign = self._config.sign
         with self._identity.starting(conn):
             loading.begin(conn, begin)

@@ -126,7 +126,7 @@ class Writer:
         self._wake.set()
 
     def resume(self, recorded: int) -> None:
-        """Go on behind this seq, before anything is appended."""
+        """Continue after this seq, before anything is appended."""
         self.recorded = self._last = recorded
 
     def fail(self, reason: str) -> None:

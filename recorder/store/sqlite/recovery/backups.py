@@ -37,7 +37,8 @@ def free_name(path: Path, label: str, now_ms: int) -> Path:
 
 
 def name_aside(path: Path, name: Path) -> None:
-    """Give a file a second name, and its journal with it, which leaves its own: it is not that of what comes after.
+    """Give a file a second name and move its journal there, as it does not belong to the next file of the
+    first name.
 
     Args:
         path: The file. It keeps its name, until another one is renamed over it.

@@ -25,7 +25,7 @@ Erased = dict[int, tuple[bytes | None, bytes | None]]
 
 
 def check(conn: sqlite3.Connection) -> None:
-    """Look a database over. It may be of an older version of the schema.
+    """Check a database, which may have an older version of the schema.
 
     Raises:
         StoreDamaged: What is wrong first.

@@ -28,7 +28,7 @@ from recorder.store.sqlite.recovery.backups import free_name
 
 
 def check_at_rest(path: Path) -> None:
-    """Look at a file before anything touches it, with its journal played back in a copy where it has one.
+    """Check a file before anything modifies it; if it has a journal, in a copy with the journal rolled back.
 
     Args:
         path: The file; its lock is ours.
@@ -49,7 +49,8 @@ def check_at_rest(path: Path) -> None:
 
 @contextmanager
 def played_back(path: Path) -> Iterator[Path | None]:
-    """Give a copy of a file in which its journal was played back, while the block lasts; None where none is needed.
+    """Make a copy of a file with its journal rolled back, for the duration of the block; None if there is no
+    journal.
 
     Args:
         path: The file; its lock is ours. It and its journal are left as they are.
@@ -112,7 +113,9 @@ def _check(image: Path) -> None:
 
 
 def _go_on_without_copy(path: Path, error: OSError) -> None:
-    """Let SQLite play the journal back untried: on a full disk a recorder that does not start is no help either."""
+    """Let SQLite roll the journal back without a trial: a recorder that does not start on a full disk is no
+    better.
+    """
     try:
         files.check_file(path)
     except StoreDamaged:

@@ -49,7 +49,7 @@ def copy_pages(
     target: sqlite3.Connection,
     progress: Callable[[int, int, int], None] = lambda status, left, total: None,
 ) -> None:
-    """Make a database a copy of another one, page by page; nobody may use the copy meanwhile."""
+    """Copy a database page by page; nobody may use the copy meanwhile."""
     # Where another program holds the file `backup` would wait for ever; this waits its time and raises.
     source.execute("BEGIN")
     try:
@@ -97,7 +97,7 @@ class Begin:
 
 
 def begin(conn: sqlite3.Connection, how: Begin) -> None:
-    """Note that a recording is under way, and how.
+    """Register that a recording is in progress, and how.
 
     Args:
         conn: The database, in memory or the file.

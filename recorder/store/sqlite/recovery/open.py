@@ -74,7 +74,7 @@ class Opening:
         on_progress: Callable[[int, int], None],
         adopt: Callable[[], Awaitable[None]],
     ) -> None:
-        """Fill the memory from the file, checked and brought to today's schema.
+        """Load the memory from the file, verified and migrated to the current schema.
 
         Args:
             file: From here.

@@ -42,7 +42,7 @@ async def small_tables(memory: Database) -> Tables:
 
 
 def remake(path: Path, tables: Tables, meta: dict[str, str], identity: FileIdentity) -> None:
-    """Make the file; on the file's thread.
+    """Create the file, on the file's thread.
 
     Args:
         path: Where; nothing is there.

@@ -40,7 +40,7 @@ class Replayed:
 
 
 def replay(conn: sqlite3.Connection, database: Path) -> Replayed:
-    """Bring what the segments have beyond the database in memory into it. On its thread.
+    """Append what the segments have beyond the database in memory, on its thread.
 
     Args:
         conn: The database in memory, filled from the file.

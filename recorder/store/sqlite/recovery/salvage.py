@@ -131,7 +131,7 @@ def salvage(path: Path, reason: str, now_ms: int, lock: Callable[[Path], None] =
 
 
 def give_up_rest(conn: sqlite3.Connection, path: Path, replayed: Replayed, now_ms: int) -> Loss:
-    """Go on without what the commit log has behind its damage. The segments get a second name, to be looked into.
+    """Continue without what the commit log has after its damage. The segments are kept under another name.
 
     Args:
         conn: The database in memory, with what could be replayed.
@@ -200,7 +200,7 @@ class _Saving:
         self._last = 0  # the last
 
     def save(self, target: sqlite3.Connection) -> None:
-        """Fill a new database."""
+        """Fill a new database with what could be saved."""
         for table in schema.SMALL_TABLES:
             with Transaction(target):
                 self._copy(target, table)
@@ -292,7 +292,7 @@ class _Saving:
         batch.clear()
 
     def _give_up_first(self, target: sqlite3.Connection) -> None:
-        """Make the first entry's hash what the chain is verified on from, with a receipt for what is gone."""
+        """Make the first entry's hash the anchor of the chain, with a receipt for the entries before it."""
         number = 1 + target.execute("SELECT ifnull(max(id), 0) FROM prunes").fetchone()[0]
         through = self._first - 1
         prune_slice(target, through, Receipt(number, POLICY, self._at), 1 << 62, Slice(1, 1 << 40))
@@ -303,7 +303,7 @@ class _Saving:
         )
 
     def _settle(self, target: sqlite3.Connection) -> None:
-        """Leave nothing that speaks of what is gone; the next epoch is a new one, after all that there were."""
+        """Delete statements about entries that are gone; the next epoch is a new one."""
         for table in ("heads", "erased_states"):
             target.execute(f"DELETE FROM {table} WHERE seq > ?", (self._last,))
         rebuild_states(target)
