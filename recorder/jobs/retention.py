@@ -81,7 +81,7 @@ class MaintainedStore(Protocol):
         ...
 
     async def compact(self) -> None:
-        """Return the file's free space to the file system."""
+        """Release the file's free space to the file system."""
         ...
 
     async def used_bytes(self) -> int:

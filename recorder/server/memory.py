@@ -69,7 +69,7 @@ class FreeMemory:
         )
 
     def give_back(self) -> bool:
-        """Return free memory to the system if there is enough; return whether there was. For a thread:
+        """Release free memory to the system if there is enough; return whether there was. For a thread:
         releases the GIL.
         """
         resident = _resident()

@@ -491,7 +491,7 @@ class Store(EventStore, Protocol):
         ...
 
     async def compact(self) -> None:
-        """Return the disk space that pruning has freed."""
+        """Release the disk space that pruning has freed."""
         ...
 
     async def remember(self, **values: str) -> None:

@@ -165,7 +165,7 @@ def _note(conn: sqlite3.Connection, first: int, last: int, receipt: Receipt) -> 
 
 
 def vacuum_slice(conn: sqlite3.Connection) -> int:
-    """Return some free pages of a file to the file system, in one transaction; return how many are left."""
+    """Release some free pages of a file to the file system, in one transaction; return how many are left."""
     # Not `execute`: it takes a single step of a statement that has no columns, which frees a single page.
     conn.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
     return int(conn.execute("PRAGMA freelist_count").fetchone()[0])

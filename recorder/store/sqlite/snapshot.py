@@ -174,7 +174,7 @@ class Snapshotter:
         self._identity.switch()
 
     async def compact(self) -> None:
-        """Return the file's free pages to the file system, in slices: the cost depends on what was freed.
+        """Release the file's free pages to the file system, in slices: the cost depends on what was freed.
 
         Raises:
             sqlite3.Error, OSError: The disk said no; what has been given back so far is.

@@ -475,7 +475,7 @@ class SqliteStore:
                 await self.flush()
 
     async def compact(self) -> None:
-        """Return to the file system what pruning has freed in the file.
+        """Release to the file system what pruning has freed in the file.
 
         Memory that pruning has freed stays with the process and is used again by what comes.
 
