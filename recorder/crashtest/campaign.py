@@ -11,7 +11,7 @@ from pathlib import Path
 
 from recorder.core.clock import SystemClock
 from recorder.core.timestamps import format_ms
-from recorder.crashtest import bit_flips, clock_jumps, disk_faults, io_faults, kills, signals
+from recorder.crashtest import bit_flips, clock_jumps, disk_faults, io_faults, kills, signals, wrong_files
 from recorder.crashtest.plan import Plan
 from recorder.crashtest.report import Part, Verdict
 from recorder.crashtest.runner import Runner
@@ -20,6 +20,7 @@ RUN: dict[str, Callable[[Runner], Awaitable[None]]] = {
     "kills": kills.run,
     "faults": io_faults.run,
     "disk": disk_faults.run,
+    "files": wrong_files.run,
     "flips": bit_flips.run,
     "signals": signals.run,
     "clock": clock_jumps.run,

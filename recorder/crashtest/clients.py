@@ -107,6 +107,16 @@ async def recorded_by(server: ServerProcess) -> Recorded:
             return Recorded(after["epoch"], after["oldest"], after["head"], rows)
 
 
+async def next_of(server: ServerProcess, position: str) -> dict[str, Any]:
+    """Return the first event that a subscriber gets at a position, behind `hello`."""
+    async with asyncio.timeout(60.0), _connect(server, f"/ws?since={position}") as socket:
+        async for message in socket:
+            event: dict[str, Any] = orjson.loads(message)
+            if event["event"] not in ("hello", "heartbeat"):
+                return event
+    raise EOFError(f"{position}: the connection ended")
+
+
 def _connect(server: ServerProcess, target: str) -> connect:
     url = server.url.replace("http://", "ws://", 1) + target
     return connect(url, compression=None, max_size=None, proxy=None, ping_interval=None, close_timeout=1.0)

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-PARTS = ("kills", "faults", "disk", "flips", "signals", "clock")
+PARTS = ("kills", "faults", "disk", "files", "flips", "signals", "clock")
 """The parts of a campaign, in the order in which they run."""
 LANES = 2
 """How many recorders run at once."""

@@ -63,7 +63,13 @@ def test_whatever_the_clock_says_the_order_holds(invoke: Invoke, tmp_path: Path)
     part = crashtest(invoke, tmp_path, "--only", "clock", "--quick")
     figures = part["figures"]
     assert isinstance(figures, dict)
-    assert {mode: figures[mode]["times"] for mode in figures} == {"snapshot": 2, "commit": 2}
+    assert {mode: figures[mode]["times"] for mode in figures} == {"snapshot": 4, "commit": 4}
+
+
+@pytest.mark.timeout(600)
+def test_files_that_are_not_what_the_recorder_left_are_noticed(invoke: Invoke, tmp_path: Path) -> None:
+    part = crashtest(invoke, tmp_path, "--only", "files", "--quick")
+    assert part["cases"] == 9
 
 
 @pytest.mark.timeout(120)
