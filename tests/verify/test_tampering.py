@@ -394,7 +394,9 @@ def test_each_cell_of_the_table_holds(
     case.ways[way](recording)
     report = doctor(recording, expect=expect)
     assert cell(report) == table()[case.name][expect], report.findings
-    if report.verdict is Verdict.BROKEN and case.seqs and cell(report) != "broken: head":
+    # Without its heads only the start of what they vouched for is known, and the deleted heads are found first.
+    is_unplaced = case.name == "the same, and the signed heads are deleted"
+    if report.verdict is Verdict.BROKEN and case.seqs and not is_unplaced:
         assert report.first_bad is not None
         assert report.first_bad.seq == case.seqs[min(way, len(case.seqs) - 1)], report.findings
 

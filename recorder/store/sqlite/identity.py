@@ -316,7 +316,7 @@ def _copy_reason(meta: Mapping[str, str], place: Place, beside: Place | None) ->
         # No release has left its mark in the file, as before this one: the file is what there is to go by.
         return None if beside is None else "an older copy of the file was put back"
     if beside is None:
-        return "the file NAME.tenure is missing: the file may be a copy"
+        return "the file NAME.tenure is missing, or cannot be read: the database may be a copy"
     is_starting = place.turn == 1 and beside.tenure == meta.get("prior_tenure")
     if beside.recording != place.recording or (beside.tenure != place.tenure and not is_starting):
         return "the file is not the one that a recorder wrote to here last"

@@ -203,8 +203,10 @@ class SqliteStore:
         now, mode = self._clock.now_ms(), "commit" if self._config.commit else "snapshot"
         try:
             await self._opening.read_in(self._file, self._memory, on_progress, self._snapshotter.adopt)
-            await self._finish_erasing()
             gap = await self._unverified()
+            # Not before: a file that is refused is left as it is.
+            await self._opening.bring_up(self._file)
+            await self._finish_erasing()
             reason = await self._reason_for_new_epoch()
             await self._replay(now)
             if self._opening.losses:
@@ -618,8 +620,9 @@ class SqliteStore:
         if not (gap.is_expected or self._config.accept_gap or self._opening.losses):
             raise StoreDamaged(
                 f"{self._config.path}: {gap.reason}",
-                hint="it was changed since it was signed, and is left as it is; 'recorder doctor' says more. Put a copy"
-                " back, or start once with --accept-gap to have that signed as a gap",
+                hint="it was changed since it was signed, by an older release of the recorder or by another program, and"
+                " is left as it is; 'recorder doctor' says more. Put a copy back, or start once with --accept-gap to"
+                " have that signed as a gap",
             )
         logger.bind(
             db_path=str(self._config.path), first=gap.first_seq, through=gap.seq, reason=gap.reason

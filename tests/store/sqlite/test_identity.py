@@ -27,6 +27,7 @@ from recorder.store.sqlite.identity import (
     refuse_bind_mount,
 )
 from recorder.store.sqlite.rows import set_meta
+from tests.support.log_lines import log_lines
 from tests.support.store import file_rows, opened
 
 # The lock
@@ -308,6 +309,20 @@ async def test_a_commit_segment_that_is_gone_ends_the_epoch(path: Path, tmp_path
         segment.unlink()
     async with opened(killed, commit=True) as it:
         assert (it.loaded.epoch != epoch, it.loaded.head) == (True, 100)
+
+
+@pytest.mark.parametrize("left", [b"", b"\0" * 400, b"{}"], ids=["empty", "zeros", "of no use"])
+async def test_what_a_power_cut_leaves_of_the_file_beside_it_ends_the_epoch_with_a_warning(
+    path: Path, tmp_path: Path, left: bytes
+) -> None:
+    killed, epoch = await crashed(path, tmp_path / "killed", commit=True)
+    beside(killed).write_bytes(left)
+    with log_lines("WARNING") as lines:
+        async with opened(killed, commit=True) as it:
+            assert (it.loaded.epoch != epoch, it.loaded.head) == (True, 103)
+    assert any("cannot be read" in str(line.get("reason")) for line in lines)
+    async with opened(killed, commit=True) as again:
+        assert again.loaded.epoch == it.loaded.epoch
 
 
 async def test_a_crash_between_the_first_transaction_and_the_file_beside_it_keeps_the_epoch(

@@ -181,10 +181,13 @@ def test_the_way_back_is_refused_where_content_was_erased(path: Path) -> None:
 async def test_a_migration_that_stops_behind_its_first_step_says_where_and_names_the_copy(
     path: Path, conn: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(conn: sqlite3.Connection) -> None:
-        raise sqlite3.OperationalError("database or disk is full")
-
     up_2, up_3 = migrations.STEPS
+
+    def full(conn: sqlite3.Connection) -> None:
+        if is_on_disk(conn):
+            raise sqlite3.OperationalError("database or disk is full")
+        up_3.up(conn)
+
     monkeypatch.setattr(migrations, "STEPS", (up_2, migrations.Step(full, up_3.down)))
     with pytest.raises(StoreUnreadable) as raised:
         async with opened(path):
@@ -215,12 +218,20 @@ async def test_a_migration_that_fails_at_its_first_step_leaves_the_file_and_no_c
 async def test_what_fails_behind_a_migration_does_not_say_that_the_file_is_as_it_was(
     path: Path, conn: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(conn: sqlite3.Connection) -> bool:
-        raise sqlite3.OperationalError("disk I/O error")
+    def fail(conn: sqlite3.Connection) -> int:
+        if is_on_disk(conn):
+            raise sqlite3.OperationalError("disk I/O error")
+        return 0
 
-    monkeypatch.setattr("recorder.store.sqlite.recovery.check.states_fit", fail)
+    monkeypatch.setattr("recorder.store.sqlite.recovery.check.states_fit", lambda conn: False)
+    monkeypatch.setattr("recorder.store.sqlite.recovery.open.rebuild_states", fail)
     with pytest.raises(StoreUnreadable, match="it is at schema 3 now") as raised:
         async with opened(path):
             pass
     (copy,) = path.parent.glob("*.schema1-*")
     assert str(copy) in str(raised.value)
+
+
+def is_on_disk(conn: sqlite3.Connection) -> bool:
+    """Whether a database is a file, not one in memory."""
+    return bool(conn.execute("PRAGMA database_list").fetchone()[2])

@@ -15,7 +15,7 @@ from recorder.core.errors import StoreDamaged, StoreError
 from recorder.store.sqlite.receipts import Sign, read_adoptions, signer
 from recorder.verify.file import verify_file
 from recorder.verify.report import Verdict
-from tests.support.store import opened
+from tests.support.store import file_rows, opened
 from tests.support.tampering import Recording, mend_cache, rewrite, rows, run_sql
 
 
@@ -93,6 +93,51 @@ async def test_a_start_signs_nothing_on_a_file_that_was_changed_since(
         async with opened(path, sign=sign):
             pass
     assert path.read_bytes() == before  # noqa: ASYNC240
+
+
+@pytest.mark.parametrize(
+    "unfinished",
+    [
+        "DELETE FROM session_states WHERE session_id = 's1'",
+        "INSERT INTO meta VALUES ('erasing', '1')",
+    ],
+    ids=["the cache does not fit", "an erasure is to be finished"],
+)
+async def test_a_start_writes_nothing_to_a_file_before_it_is_trusted(
+    path: Path, sign: Sign, unfinished: str
+) -> None:
+    await recorded(path, sign)
+    tampered(path, run_sql(unfinished, "UPDATE epochs SET cause = 'none'"))
+    before = path.read_bytes()  # noqa: ASYNC240
+    with pytest.raises(StoreDamaged):
+        async with opened(path, sign=sign):
+            pass
+    assert path.read_bytes() == before  # noqa: ASYNC240
+    async with opened(path, sign=sign, accept_gap=True) as it:
+        assert it.loaded.head == 40
+    assert "erasing" not in {name for (name,) in file_rows(path, "SELECT key FROM meta")}
+
+
+async def test_entries_of_an_older_release_that_ran_on_the_file_are_refused_with_the_reason_and_the_way_on(
+    path: Path, sign: Sign
+) -> None:
+    await recorded(path, sign)
+    tenure = path.with_name("s.sqlite.tenure")
+    kept = "SELECT key, value FROM meta WHERE key IN ('seal', 'tenure', 'prior_tenure', 'turn')"
+    facts, said = file_rows(path, kept), tenure.read_bytes()
+    async with opened(path, sign=sign) as it:
+        await it.record(5)
+    # It signs heads, and knows neither the seal nor the tenure.
+    with closing(sqlite3.connect(path)) as conn, conn:
+        conn.executemany("UPDATE meta SET value = ?2 WHERE key = ?1", facts)
+    tenure.write_bytes(said)
+    with pytest.raises(StoreDamaged) as refused:
+        async with opened(path, sign=sign):
+            pass
+    assert "by an older release of the recorder" in str(refused.value.hint)
+    assert "--accept-gap" in str(refused.value.hint)
+    async with opened(path, sign=sign, accept_gap=True) as it:
+        assert it.loaded.head == 45
 
 
 @pytest.mark.parametrize(

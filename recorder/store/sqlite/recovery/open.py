@@ -4,7 +4,7 @@ No file is a fresh start. One that can't be used is refused and left as it is. A
 operator accepts the loss: then it is put aside, and a new file with what could be saved takes its place.
 
 The memory is filled first and checked instead of the file: each page is read once, and nothing is written before the
-verdict. An older file is migrated after it.
+verdict. An older file is migrated after it, and after somebody has seen whether what it says is what was signed.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Opening:
         self._busy_seconds = busy_seconds
         self.accept_loss = accept_loss
         self.losses: list[Loss] = []  # what was lost, and accepted
+        self._states_fit = True  # whether the file's cache of the states fits its log
 
     @asynccontextmanager
     async def file(self) -> AsyncIterator[Database]:
@@ -74,7 +75,7 @@ class Opening:
         on_progress: Callable[[int, int], None],
         adopt: Callable[[], Awaitable[None]],
     ) -> None:
-        """Load the memory from the file, verified and migrated to the current schema.
+        """Load the memory from the file, verified and migrated to the current schema; the file is not written to.
 
         Args:
             file: From here.
@@ -91,6 +92,27 @@ class Opening:
             await self._salvage(error)
             await adopt()
             await self._read_in(file, memory, on_progress)
+
+    async def bring_up(self, file: Database) -> None:
+        """Bring the file to what was made of it in memory: today's schema, and a cache of the states that fits.
+
+        Args:
+            file: What `read_in` has read.
+
+        Raises:
+            StoreUnreadable: It can't be written. It is whole.
+        """
+        path, now, newest = self._path, self._clock.now_ms(), schema.USER_VERSION
+        copy: Path | None = None
+        try:
+            copy = await file.run(lambda conn: migrations.migrate(conn, path, newest, now))
+            if not self._states_fit:
+                await file.run(_rebuild_states)
+        except (StoreDamaged, sqlite3.Error, OSError) as error:
+            refused = files.unreadable(path, error)
+            if copy is not None:
+                refused.hint = f"it is at schema {newest} now; {copy} is a copy of it as it was"
+            raise refused from error
 
     async def _enter(self, stack: AsyncExitStack) -> Database:
         await asyncio.to_thread(check_at_rest, self._path)
@@ -109,23 +131,18 @@ class Opening:
     async def _read_in(
         self, file: Database, memory: Database, on_progress: Callable[[int, int], None]
     ) -> None:
-        path, now, newest = self._path, self._clock.now_ms(), schema.USER_VERSION
-        copy: Path | None = None
+        path = self._path
         try:
             await loading.copy_to_memory(file, memory, on_progress)
             await memory.run(checking.check)
-            copy = await file.run(lambda conn: migrations.migrate(conn, path, newest, now))
-            # What the memory was made from has been checked, so the same steps lead to the same.
-            await memory.run(lambda conn: migrations.take_steps(conn, newest))
-            if not await memory.run(checking.states_fit):
+            # What the memory was made from has been checked, so the same steps lead to the same as in the file.
+            await memory.run(lambda conn: migrations.take_steps(conn, schema.USER_VERSION))
+            self._states_fit = await memory.run(checking.states_fit)
+            if not self._states_fit:
                 logger.bind(db_path=str(path)).warning("the states' cache does not fit the log; made anew")
-                for database in (memory, file):
-                    await database.run(_rebuild_states)
+                await memory.run(_rebuild_states)
         except (StoreDamaged, sqlite3.Error, OSError) as error:
-            refused = files.unreadable(path, error)
-            if copy is not None:
-                refused.hint = f"it is at schema {newest} now; {copy} is a copy of it as it was"
-            raise refused from error
+            raise files.unreadable(path, error) from error
 
 
 def _rebuild_states(conn: sqlite3.Connection) -> None:
