@@ -69,3 +69,22 @@ async def test_what_was_pruned_still_counts_and_what_was_erased_does_not(tmp_pat
         await send(app, updated("a", "3", "9"), updated("a", "4", "9"))
         assert await marks(http, after=5) == [(6, None), (7, "broken")]
         assert await marks(http, lineage="broken") == [(4, "broken"), (7, "broken")]
+
+
+async def test_a_session_that_lives_and_is_created_again_has_a_broken_lineage(tmp_path: Path) -> None:
+    def created(after: str) -> str:
+        return f'{{"type":"created","sessionId":"a","after":{after}}}'
+
+    async with running_app(tmp_path) as app, client(app) as http:
+        await send(app, created('{"n":1,"lost":true}'), created('{"n":2}'))
+        await send(app, '{"type":"deleted","sessionId":"a"}', created('{"n":3}'))
+        assert await marks(http) == [(1, None), (2, "broken"), (3, None), (4, None)]
+        second = (await get(http, "/api/deltas", lineage="broken"))["deltas"][0]
+        # What was lost is told by the states that are recorded; what was sent stays as it was sent.
+        assert "before" not in second["delta"]
+        assert "beforeFilled" not in second
+        patch = (await http.get("/api/sessions/a/diff?to=2")).json()
+        assert {"op": "remove", "path": "/lost"} in patch
+    async with running_app(tmp_path) as app, client(app) as http:
+        await send(app, created('{"n":4}'))
+        assert await marks(http, lineage="broken", after=3) == [(5, "broken")]

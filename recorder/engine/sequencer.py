@@ -164,8 +164,11 @@ class Sequencer:
         """Return the state before, its digest, whether it was filled in, and the lineage."""
         last, before = self._states.get(delta.session_id), delta.before
         if before is None:
-            if last is None or delta.type == CREATED:
+            if last is None:
                 return None, None, False, None
+            if delta.type == CREATED:
+                # It says that there was nothing, and a state is recorded: what was in it is gone from here on.
+                return None, None, False, "broken"
             return last.text, last.digest if self.chained else None, True, None
         if last is not None and before == last.text:
             # The text that is held already: one copy, and its digest is known.
