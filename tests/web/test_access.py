@@ -67,19 +67,19 @@ async def recorded(app: App) -> None:
 
 
 async def views_of_now(page: Page, app: App) -> None:
-    """The view Now, as it is and held, and the dialog of keys."""
-    await expect(page.locator(".feed-list .row")).to_have_count(6)
+    """The view Live, running and paused, and the dialog of keyboard shortcuts."""
+    await expect(page.locator(".events-list .row")).to_have_count(6)
     await check(page, "now")
     await page.keyboard.press("p")
     await app.publish(delta("plan", 1))
     await expect(page.locator(".newer")).to_be_visible()
-    await page.locator(".feed-list").focus()
+    await page.locator(".events-list").focus()
     await page.keyboard.press("ArrowDown")
     await check(page, "now, held")
-    await page.get_by_label("Only deltas that hold this text").fill("nothing of the kind")
-    await expect(page.get_by_text("Nothing that is here matches.")).to_be_visible()
+    await page.get_by_label("Show only events that contain this text").fill("nothing of the kind")
+    await expect(page.get_by_text("No event matches the filters.")).to_be_visible()
     await check(page, "now, nothing matches")
-    await page.get_by_role("button", name="Keys").click()
+    await page.get_by_role("button", name="Keyboard shortcuts").click()
     await check(page, "keys")
     await page.keyboard.press("Escape")
 
@@ -113,14 +113,14 @@ async def test_no_view_has_a_fault_that_axe_knows_of(browser: Browser, tmp_path:
         await recorded(app)
         await views_of_now(page, app)
         await views_of_sessions(page, app)
-        await page.goto(f"{app.url}/#/trust")
+        await page.goto(f"{app.url}/#/integrity")
         await expect(page.get_by_role("heading", name="Recording", exact=True)).to_be_visible()
         await expect(page.locator("#freshness")).to_contain_text("live")
         await page.get_by_role("button", name="Verify the chain").click()
         await expect(page.locator(".verdict")).to_have_attribute("data-kind", "good")
-        await check(page, "trust")
+        await check(page, "integrity")
         await page.set_viewport_size({"width": 360, "height": 740})
-        await check(page, "trust, narrow")
+        await check(page, "integrity, narrow")
         # Somebody changes what was recorded.
         assert app.recorder.store is not None
         sql = "UPDATE session_deltas SET after_state = '7' WHERE id = 2"
@@ -128,7 +128,7 @@ async def test_no_view_has_a_fault_that_axe_knows_of(browser: Browser, tmp_path:
         await expect(page.locator("#freshness")).to_contain_text("live")
         await page.get_by_role("button", name="Verify the chain").click()
         await expect(page.locator(".verdict")).to_have_attribute("data-kind", "bad")
-        await check(page, "trust, broken")
+        await check(page, "integrity, broken")
 
 
 @needs_axe
@@ -148,7 +148,7 @@ async def test_the_dialog_that_asks_for_a_token_has_none(
 
 CONTROLS = """() => {
     window.controls = [...document.querySelectorAll("a[href], button, input, select, summary, [tabindex]")].filter(
-        (node) => node.getClientRects().length && !node.disabled && !node.matches("main, aside, .outline"));
+        (node) => node.getClientRects().length && !node.disabled && !node.matches("main, aside, .outline, .row"));
     controls[1].focus();
     return controls.length;
 }"""
@@ -176,14 +176,14 @@ async def test_every_control_is_reached_by_tab_and_seen_to_be(browser: Browser, 
         await expect(page.get_by_role("button", name="Copy")).to_have_count(2)
         assert await tabs_through(page) >= 11
         await recorded(app)
-        await expect(page.locator(".feed-list .row")).to_have_count(6)
+        await expect(page.locator(".events-list .row")).to_have_count(6)
         assert await tabs_through(page) >= 13
         await page.goto(f"{app.url}/#/session/plan?at=2")
         await expect(page.locator(".state-head")).to_contain_text("#")
         await page.locator("li[data-path='/big'] .key").click()
         await expect(page.locator(".blame-row").first).to_be_visible()
         assert await tabs_through(page) >= 30
-        await page.goto(f"{app.url}/#/trust")
+        await page.goto(f"{app.url}/#/integrity")
         await expect(page.get_by_role("heading", name="Recording", exact=True)).to_be_visible()
         assert await tabs_through(page) >= 8
 
@@ -229,7 +229,7 @@ async def test_whoever_leaves_a_panel_by_keyboard_is_where_the_question_was_aske
             await page.keyboard.press("Enter")
             await expect(page.locator(".where")).to_contain_text("seq 1")
             await page.keyboard.press("Escape")
-            await expect(page.get_by_role("region", name="The state", exact=True)).to_be_focused()
+            await expect(page.get_by_role("region", name="State of the session", exact=True)).to_be_focused()
 
 
 async def test_keys_are_for_the_view_that_was_asked_for_last_and_tab_goes_on_in_it(
@@ -237,26 +237,26 @@ async def test_keys_are_for_the_view_that_was_asked_for_last_and_tab_goes_on_in_
 ) -> None:
     async with running_app(tmp_path) as app:
         await app.publish(*[delta("s", n) for n in range(3)])
-        async with opened(browser, app.url, "#/trust") as page:
+        async with opened(browser, app.url, "#/integrity") as page:
             await expect(page.get_by_role("heading", name="Recording", exact=True)).to_be_visible()
             # All in one turn of the page's own loop: faster than any hand.
             await page.evaluate(
                 """() => {
-                    for (const key of ["g", "n", "/"])
+                    for (const key of ["g", "l", "/"])
                         document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
                 }"""
             )
-            await expect(page.get_by_label("Only deltas that hold this text")).to_be_focused()
+            await expect(page.get_by_label("Show only events that contain this text")).to_be_focused()
             # It is shown once, not again when the browser tells of the change.
-            await page.locator(".feed-list").focus()
-            await expect(page.locator(".feed-list .row")).to_have_count(3)
+            await page.locator(".events-list").focus()
+            await expect(page.locator(".events-list .row")).to_have_count(3)
             await page.keyboard.press("ArrowDown")
             await page.keyboard.press("Enter")
             await expect(page.locator("h1")).to_have_text("s")
             await expect(page.locator("main")).to_be_focused()
             await page.keyboard.press("Tab")
-            await expect(page.get_by_role("link", name="← Now")).to_be_focused()
+            await expect(page.get_by_role("link", name="← Live")).to_be_focused()
             await page.go_back()
-            await expect(page.locator(".feed-list .row")).to_have_count(3)
+            await expect(page.locator(".events-list .row")).to_have_count(3)
             await page.go_back()
             await expect(page.get_by_role("heading", name="Recording", exact=True)).to_be_visible()

@@ -24,9 +24,9 @@ PER_SECOND = 5000
 CHILD = Path(__file__).parent / "publishing_child.py"
 MOST_HEAP = 64 << 20
 """What the page may hold after a collection: the feed's entries are at most 24 Mi characters, and here far less."""
-TEXT = "#feed-text"
-PAUSE = ".feed .pause"
-FIRST = ".feed-list .row[aria-posinset='1']"
+TEXT = "#events-text"
+PAUSE = ".events .pause"
+FIRST = ".events-list .row[aria-posinset='1']"
 # Every session has come twice, so that there is a delta to step back to.
 SECOND_ROUND = f'probe.until(() => document.querySelector("{FIRST} .seq")?.textContent > 2 * {SESSIONS})'
 
@@ -55,14 +55,14 @@ async def use(page: BarePage, until: asyncio.Task[tuple[int, float]]) -> list[tu
         took.append((time.monotonic() - began, act))
 
     while not (until.done() and took):
-        await timed("nav [data-view=trust]", ".headline[data-kind=good]")
-        await timed("nav [data-view=now]", FIRST)
+        await timed("nav [data-view=integrity]", ".headline[data-kind=good]")
+        await timed("nav [data-view=live]", FIRST)
         await page.type(TEXT, "tokens")
         await timed(PAUSE, f"{PAUSE}[aria-pressed=true]")
         await timed(FIRST, ".state-panel .field")
-        await timed("button[aria-label='One delta back']", ".state-panel .field")
+        await timed("button[aria-label='Previous delta']", ".state-panel .field")
         await page.press("l", 76)
-        await timed("nav [data-view=now]", ".session-list .row")
+        await timed("nav [data-view=live]", ".session-list .row")
         await timed(PAUSE, f"{PAUSE}[aria-pressed=false]")
     return took
 
@@ -83,7 +83,7 @@ async def test_it_answers_while_thousands_come_and_its_memory_has_a_bound(tmp_pa
             # It has fallen behind by nothing that it does not make up, and has lost nothing.
             await page.text("#freshness", "live")
             await page.text(f"{FIRST} .seq", str(last))
-            await page.text(".feed .card-head", "5,000 deltas")
+            await page.text(".events .card-head", "latest 5,000 events")
             after = await page.heap()
             tasks, interactions = await page.evaluate("[probe.tasks, probe.interactions]")
     sys.stdout.write(

@@ -171,9 +171,9 @@ async def test_the_feed_is_bounded_and_holds_still(browser: Browser) -> None:
     async with running_app(None) as app, opened(browser, app.url) as page:
         found = await run(
             page,
-            """const { FeedLog } = await load("feed-log");
+            """const { EventLog } = await load("event-log");
             const entry = (seq, session = "s", text = "x".repeat(10)) => ({ seq, type: "updated", session, text });
-            const log = new FeedLog(5, 80);
+            const log = new EventLog(5, 80);
             log.add([1, 2, 3, 4, 5, 6, 7].map((seq) => entry(seq)));
             const seqs = () => log.shown.map((one) => one.seq).join();
             const steps = [seqs()];
@@ -226,12 +226,12 @@ async def test_addresses_lead_back_to_the_session_they_name(browser: Browser) ->
             """const { parseRoute, sessionAddress } = await load("router");
             const lost = (id) => { const r = parseRoute(sessionAddress(id, 7)); return r.id !== id || r.at !== 7; };
             const back = given.filter(lost);
-            const hashes = ["", "#", "#/", "#x", "#/session/", "#/session/%", "#/nowhere"];
+            const hashes = ["", "#", "#/", "#x", "#/session/", "#/session/%", "#/nowhere", "#/integrity", "#/trust"];
             const odd = hashes.map((hash) => parseRoute(hash).view);
             return [back, odd];""",
             ids,
         )
-    assert found == [[], ["now"] * 7]
+    assert found == [[], ["live"] * 7 + ["integrity"] * 2]
 
 
 async def test_figures_read_well(browser: Browser) -> None:
@@ -315,4 +315,161 @@ async def test_what_comes_while_a_session_is_read_is_not_lost_and_the_last_quest
         [[1, 2, 3, 4, 5], 1, 5, True],
         [[1, 2], 1, 900, False],
         [[7], 7, 7, True],
+    ]
+
+
+async def test_a_page_of_history_for_another_stretch_is_dropped(browser: Browser) -> None:
+    async with running_app(None) as app, opened(browser, app.url) as page:
+        found = await run(
+            page,
+            """const { SessionLog, MOST } = await load("session-log");
+            const entry = (seq) => ({ seq, text: "" });
+            const asked = [];
+            const log = new SessionLog((query) => new Promise((answer) => asked.push({ query, answer })));
+            const page = (from, to, more) =>
+              ({ entries: Array.from({ length: to - from + 1 }, (_, n) => entry(from + n)), more });
+            const open = async (older, newer) => {
+              asked.length = 0;
+              const done = log.open(0);
+              const [first, second] = asked.splice(0);
+              first.answer(older);
+              second.answer(newer);
+              for (let turn = 0; turn < 1000 && asked.length < older.more + newer.more; turn++)
+                await new Promise((next) => setTimeout(next));
+              for (const one of asked.splice(0)) one.answer(one.query.order ? page(1, 1) : page(9000, 9000));
+              await done;
+            };
+            const gaps = () => log.entries.filter((one, n) => n && one.seq !== log.entries[n - 1].seq + 1).length;
+            const told = () => [log.entries[0].seq, log.entries.at(-1).seq, gaps()];
+            const seen = [];
+
+            // Newer ones were requested; then the user has jumped elsewhere.
+            await open(page(1, 200, false), page(201, 300, true));
+            let late = log.newer();
+            const [newer] = asked.splice(0);
+            await open(page(2900, 3000, true), page(3001, 3100, true));
+            newer.answer(page(301, 500, true));
+            await late;
+            seen.push(told());
+
+            // Older ones were requested; then live deltas have pushed the beginning out.
+            await open(page(3000, 3199, true), page(3200, 3200 + MOST - 202, false));
+            late = log.older();
+            const [older] = asked.splice(0);
+            for (let n = 0; n < 20; n++) log.append(entry(log.last + 1));
+            const begin = log.entries[0].seq;
+            older.answer(page(2800, 2999, true));
+            await late;
+            seen.push([begin > 3000, log.entries[0].seq === begin, gaps()]);
+            return seen;""",
+        )
+    assert found == [[2900, 3100, 0], [True, True, 0]]
+
+
+async def test_events_that_were_requested_before_an_erasure_or_a_move_of_their_beginning_are_dropped(
+    browser: Browser,
+) -> None:
+    async with running_app(None) as app, opened(browser, app.url) as page:
+        found = await run(
+            page,
+            """const { LiveModel } = await load("live-model");
+            let listener;
+            const source = { figures: { recording: true }, listen: (one) => (listener = one) };
+            const asked = [];
+            const answer = (path) => new Promise((give) => asked.push({ path, give }));
+            const api = { text: answer, json: async () => ({ sessions: [], next: null }) };
+            const model = new LiveModel(api, source);
+            const item = (seq) => `{"seq":${seq},"recordedAt":"","delta":{"type":"updated","sessionId":"s"}}`;
+            const page = (...seqs) => `{"epoch":"E","deltas":[${seqs.map(item)}],"next":"x"}`;
+            const until = async (test) => { while (!test()) await new Promise((next) => setTimeout(next)); };
+            const seqs = () => model.feed.entries.map((one) => one.seq);
+            const live = (...all) => listener.onDeltas(all.map((seq) => ({ seq, at: "", session: "t", text: "" })));
+            const seen = [];
+
+            // What was erased while the first page was on its way stands in it: it is read again.
+            listener.onFresh({ seq: 20 });
+            await until(() => asked.length === 1);
+            listener.onErased({ session: "s", through: 20 });
+            asked[0].give(page(20, 19));
+            await until(() => asked.length === 2);
+            seen.push(seqs());
+            asked[1].give(page(18, 17));
+            await until(() => model.loaded);
+            seen.push(seqs());
+
+            // Older ones were requested; then an erasure came.
+            let late = model.older();
+            listener.onErased({ session: "other", through: 3 });
+            asked[2].give(page(16, 15));
+            await late;
+            seen.push(seqs());
+
+            // Older ones were requested; then the beginning was dropped for want of room.
+            late = model.older();
+            model.feed.mostEntries = 2;
+            live(21, 22);
+            asked[3].give(page(16, 15));
+            await late;
+            seen.push(seqs());
+            return seen;""",
+        )
+    assert found == [[], [17, 18], [17, 18], [21, 22]]
+
+
+async def test_a_difference_costs_what_its_values_are_long_and_not_how_deep_they_lie(
+    browser: Browser,
+) -> None:
+    """Each number of a value is found once: counted, not timed."""
+    async with running_app(None) as app, opened(browser, app.url) as page:
+        found = await run(
+            page,
+            """const { parse } = await load("json"); const { diff, changes } = await load("diff");
+            const nest = (open, inner, close, times) => open.repeat(times) + inner + close.repeat(times);
+            const seen = [];
+            for (const [open, close] of [['{"a":', "}"], ["[", "]"], ['[{"a":', "}]"]]) {
+              const times = open.length > 5 ? 249 : 499;
+              const text = JSON.stringify("x".repeat(200_000));
+              const [before, after] = [1, 2].map((n) => parse(nest(open, `[${text},${n}]`, close, times)));
+              let read = 0;
+              const slice = String.prototype.slice;
+              String.prototype.slice = function (...given) {
+                const part = slice.apply(this, given);
+                read += part.length;
+                return part;
+              };
+              try {
+                seen.push(changes(diff(before, after)).length, read / text.length < 20);
+              } finally {
+                String.prototype.slice = slice;
+              }
+            }
+            // Wide ones, too: as many removed and added members as there are.
+            const wide = (from) => parse(`{${Array.from({ length: 30_000 }, (_, n) => `"k${from + n}":1`)}}`);
+            seen.push(changes(diff(wide(0), wide(15_000))).length);
+            return seen;""",
+        )
+    assert found == [1, True, 1, True, 1, True, 30_000]
+
+
+async def test_the_head_tells_whether_and_how_it_records(browser: Browser) -> None:
+    async with running_app(None) as app, opened(browser, app.url) as page:
+        found = await run(
+            page,
+            """const { recordingInWords } = await load("recording"); const { Figures } = await load("source");
+            const told = (given) => {
+              const { kind, text, more } = recordingInWords(Object.assign(new Figures(), given), 1_000_000);
+              return [kind, text, more];
+            };
+            const on = { epoch: "E", lossWindowMs: 60_000 };
+            return [told({}), told(on), told({ ...on, durability: "commit", lossWindowMs: 0 }),
+              told({ epoch: "E", recording: false }), told({ ...on, lateSince: 900_000 }),
+              told({ ...on, lateSince: 700_000 })];""",
+        )
+    assert found == [
+        ["unknown", "", ""],
+        ["on", "Recording", "snapshot"],
+        ["on", "Recording", "commit"],
+        ["off", "Not recording", ""],
+        ["on", "Recording", "snapshot"],
+        ["late", "Not on disk for 5 min", ""],
     ]

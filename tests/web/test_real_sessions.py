@@ -63,7 +63,7 @@ async def go(page: Page, one: Told, place: int, count: int) -> str:
     """Step to a delta of the session that is shown; the text of its state, as sent."""
     await page.keyboard.press("ArrowRight")
     await expect(page.locator(".where")).to_have_text(f"delta {place} of {count} · seq {one.seq}")
-    after = await page.locator(".as-sent").last.locator("pre").text_content()
+    after = await page.locator(".raw").last.locator("pre").text_content()
     assert after is not None
     return after
 
@@ -85,7 +85,7 @@ async def test_real_sessions_are_listed_and_every_state_of_them_is_what_the_log_
             told = await rows.locator(".count").all_text_contents()
             assert dict(zip(names, map(int, told), strict=True)) == counts
             await page.locator(".session-list .row", has_text=RUN).click()
-            await page.get_by_role("button", name="As sent").click()
+            await page.get_by_role("button", name="Raw JSON").click()
             await page.keyboard.press("Home")
             for place, one in enumerate(of(wanted, run)[1:], 2):
                 after = await go(page, one, place, counts[run])
@@ -96,7 +96,7 @@ async def test_real_sessions_are_listed_and_every_state_of_them_is_what_the_log_
                 ]
                 assert told_steps[-1]["observation"] == steps[len(told_steps) - 1]["observation"]
             await page.goto(f"{app.url}/#/session/{PLAN}?at={of(wanted, PLAN)[0].seq}")
-            await page.get_by_role("button", name="As sent").click()
+            await page.get_by_role("button", name="Raw JSON").click()
             await expect(page.locator(".where")).to_contain_text(f"delta 1 of {counts[PLAN]}")
             records = []
             for place, one in enumerate(of(wanted, PLAN)[1:], 2):
@@ -134,7 +134,7 @@ async def test_a_difference_of_real_states_is_told_down_to_the_field_and_who_cha
                 if status != last:
                     rows.append(" → ".join(filter(None, (last, status))))
                 last = status
-            await page.get_by_role("button", name="Whole state").click()
+            await page.get_by_role("button", name="State").click()
             await page.locator("li[data-path='/planStatus'] .key").click()
             shown = page.locator(".blame-row .values")
             await expect(shown).to_have_count(len(rows))

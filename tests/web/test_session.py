@@ -23,7 +23,7 @@ BIG = "123456789012345678901234567890"
 
 async def as_sent(page: Page) -> list[str]:
     """The texts of before and after that are shown."""
-    return await page.locator(".as-sent").evaluate_all(
+    return await page.locator(".raw").evaluate_all(
         "all => all.map((one) => one.querySelector('pre')?.textContent ?? '')"
     )
 
@@ -68,7 +68,7 @@ async def test_every_place_of_the_slider_shows_the_state_as_it_was_then(
         texts = await walk(app, 60)
         async with opened(browser, app.url, "#/session/walk?at=1") as page:
             await expect(page.locator(".where")).to_contain_text("delta 1 of 60")
-            await page.get_by_role("button", name="As sent").click()
+            await page.get_by_role("button", name="Raw JSON").click()
             for place in (59, 0, 17, 42, 18, 58, 33):
                 await slide(page, place)
                 await expect(page.locator(".where")).to_contain_text(f"delta {place + 1} of 60")
@@ -95,7 +95,7 @@ async def test_a_long_session_is_read_where_one_looks(browser: Browser, tmp_path
             await page.goto(f"{app.url}/#/session/long?at=1000")
             await expect(page.locator(".where")).to_contain_text("seq 1000, of 1 to 2000")
             assert len([url for url in asked if "session=long" in url]) <= 5
-            await page.get_by_role("button", name="As sent").click()
+            await page.get_by_role("button", name="Raw JSON").click()
             assert (await as_sent(page))[1] == '{"n":999}'
             await slide(page, 150)  # a quarter of the way
             await expect(page.locator(".where")).to_contain_text("seq 501,")
@@ -146,9 +146,35 @@ async def test_a_broken_lineage_is_marked_and_both_befores_can_be_compared(
             await expect(page.locator(".note.broken")).to_contain_text("Lineage broken.")
             await expect(page.locator(".timeline .row[data-kind='broken']")).to_have_count(1)
             assert await page.locator(".mark-broken").last.get_attribute("d") != ""
-            await expect(page.locator("li[data-path='/n'] del")).to_have_text("7")
-            await page.get_by_role("button", name="Compare with what was recorded").click()
+            # As `diff` does, it compares with the state that was recorded.
             await expect(page.locator("li[data-path='/n'] del")).to_have_text("1")
+            await expect(page.locator(".timeline .row[data-kind='broken']")).to_contain_text("n: 1 → 2")
+            await page.get_by_role("button", name="Compare with the state that was sent").click()
+            await expect(page.locator("li[data-path='/n'] del")).to_have_text("7")
+
+
+async def test_a_session_created_again_shows_what_was_lost_in_every_view_and_is_marked(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with running_app(tmp_path) as app:
+        await app.publish(
+            {"type": "created", "sessionId": "s", "after": {"n": 1, "lost": True}},
+            {"type": "created", "sessionId": "s", "after": {"n": 1}},
+        )
+        async with client(app) as http:
+            patch = (await http.get("/api/sessions/s/diff")).json()
+            assert patch == [{"op": "remove", "path": "/lost"}]
+        async with opened(browser, app.url) as page:
+            row = page.locator(".events-list .row[aria-posinset='1']")
+            await expect(row).to_contain_text("lineage broken")
+            await expect(row).to_contain_text("− lost")
+            await row.click()
+            await expect(page.locator(".note.broken")).to_contain_text("created again")
+            await expect(page.locator(".tally")).to_have_text("1 change")
+            await expect(page.locator("li[data-path='/lost']")).to_have_class("field removed")
+            await expect(page.locator(".timeline .row[data-kind='broken']")).to_contain_text("− lost")
+            await page.locator("li[data-path='/lost'] .key").click()
+            await expect(page.locator(".blame-row").first).to_contain_text("lineage broken")
 
 
 async def test_it_plays_to_the_end_and_runs_into_live(browser: Browser, tmp_path: Path) -> None:
@@ -216,7 +242,7 @@ async def test_a_session_that_nobody_knows_is_said_to_be_unknown_until_it_comes(
     async with running_app(tmp_path) as app, opened(browser, app.url) as page:
         await page.get_by_label("Open a session by its id").fill("not yet")
         await page.keyboard.press("Enter")
-        await expect(page.get_by_text("Nothing of a session with this id is recorded.")).to_be_visible()
+        await expect(page.get_by_text("No session with this id is recorded.")).to_be_visible()
         await app.publish(delta("not yet", 1))
         await expect(page.locator(".where")).to_contain_text("delta 1 of 1")
 
@@ -264,9 +290,9 @@ async def test_what_was_erased_is_marked_and_gone_from_every_view(browser: Brows
             await expect(page.locator(".erased-note")).to_be_visible()
             assert "a-secret-name" not in await page.content()
             await page.goto(f"{app.url}/#/")
-            await expect(page.locator(".feed-list .row").first).to_be_visible()
+            await expect(page.locator(".events-list .row").first).to_be_visible()
             assert "a-secret-name" not in await page.content()
-            await page.goto(f"{app.url}/#/trust")
+            await page.goto(f"{app.url}/#/integrity")
             await expect(page.locator("#freshness")).to_contain_text("live")
             await page.get_by_role("button", name="Verify the chain").click()
             await expect(page.locator(".verdict")).to_contain_text("4 links verified")
@@ -305,7 +331,7 @@ async def test_of_a_session_that_no_url_can_name_the_page_says_who_can_be_asked(
 
 async def test_without_a_recording_a_session_shows_what_comes_of_it(browser: Browser) -> None:
     async with running_app(None) as app, opened(browser, app.url, "#/session/s") as page:
-        await expect(page.get_by_text("Recording is off")).to_be_visible()
+        await expect(page.get_by_text("Not recording: ")).to_be_visible()
         # Nothing is there to be copied or fetched.
         await expect(page.get_by_role("button", name="Copy state")).to_be_hidden()
         await expect(page.locator("#freshness")).to_contain_text("live")
@@ -354,3 +380,116 @@ async def test_a_long_state_scrolls_in_its_place_and_the_page_has_nothing_below_
             # It is `main` or the card that scrolls; the page around them has nowhere to go.
             below = "document.documentElement.scrollHeight - document.documentElement.clientHeight"
             assert await page.evaluate(below) == 0
+
+
+async def test_an_answer_that_comes_after_the_user_has_moved_on_changes_nothing(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with running_app(tmp_path) as app:
+        await app.publish(*[delta("long", n) for n in range(2000)])
+        open_now, asked = asyncio.Event(), asyncio.Event()
+        open_now.set()
+
+        async def gate(route: Route) -> None:
+            asked.set()
+            await open_now.wait()
+            await route.continue_()
+
+        async with opened(browser, app.url, "#/session/long?at=300") as page:
+            where, after = page.locator(".where"), page.locator(".raw pre").last
+            await expect(where).to_contain_text("seq 300,")
+            await page.get_by_role("button", name="Raw JSON").click()
+            await page.route("**/api/deltas?session=long*", gate)
+            # A jump is on its way; a step to a delta that is here comes after it.
+            for key, seq, live in (("ArrowLeft", 299, "false"), ("l", 2000, "true")):
+                open_now.clear()
+                asked.clear()
+                await slide(page, 450)
+                await asked.wait()
+                await page.keyboard.press(key)
+                if key == "ArrowLeft":
+                    await expect(where).to_contain_text("seq 299,")
+                async with page.expect_response("**/api/deltas?session=long*"):
+                    open_now.set()
+                await expect(page.locator(".timeline .row[aria-selected='true'] .seq")).to_have_text(str(seq))
+                await expect(where).to_contain_text(f"seq {seq},")
+                await expect(after).to_have_text(f'{{"n":{seq - 1}}}')
+                button = page.get_by_role("button", name="Live", exact=True)
+                await expect(button).to_have_attribute("aria-pressed", live)
+
+
+async def test_an_address_that_names_no_delta_says_which_one_is_shown(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with running_app(tmp_path) as app:
+        await app.publish(delta("other"), delta("s", 1), delta("other"), delta("s", 2))
+        for at, told in (
+            (3, "no delta with seq 3. Shown is seq 2, the last one before it."),
+            (1, "no delta with seq 1. Shown is seq 2, the first one that is kept."),
+            (99, "no delta with seq 99. Shown is seq 4, the last one before it."),
+        ):
+            async with opened(browser, app.url, f"#/session/s?at={at}") as page:
+                await expect(page.locator(".elsewhere")).to_contain_text(told)
+                await page.keyboard.press("Home")
+                await expect(page.locator(".elsewhere")).to_be_hidden()
+        async with opened(browser, app.url, "#/session/s?at=4") as page:
+            await expect(page.locator(".where")).to_contain_text("seq 4")
+            await expect(page.locator(".elsewhere")).to_be_hidden()
+            await page.evaluate("location.hash = '#/session/s?at=3'")
+            await expect(page.locator(".elsewhere")).to_contain_text("Shown is seq 2")
+
+
+@pytest.mark.parametrize("nesting", [('{"a":', "}"), ("[", "]"), ('{"b":1,"a":[', "]}")])
+async def test_a_state_nested_to_the_limit_is_shown_to_a_depth_and_opened_by_the_user(
+    browser: Browser, tmp_path: Path, nesting: tuple[str, str]
+) -> None:
+    opening, closing = nesting
+    times = 249 if opening.endswith(":[") else 498
+    async with running_app(tmp_path) as app:
+        for n in (1, 2):
+            state = f"{opening * times}{n}{closing * times}"
+            await app.recorder.publish(
+                f'{{"type":"updated","sessionId":"deep","after":{state}}}'.encode(),
+            )
+        async with opened(browser, app.url, "#/session/deep") as page:
+            await expect(page.locator(".tally")).to_have_text("1 change")
+            rows = page.locator(".state-body li.field")
+            assert 50 <= await rows.count() <= 101
+            closed = page.locator(".state-body .fold[aria-expanded='false']").last
+            before = await rows.count()
+            await closed.click()
+            assert 10 <= await rows.count() - before <= 50
+            for way in ("2", "3", "1"):
+                await page.keyboard.press(way)
+                assert await rows.count() <= 101
+            await page.keyboard.press("ArrowLeft")
+            await expect(page.locator(".where")).to_contain_text("delta 1 of 2")
+
+
+async def test_what_is_shown_of_a_wide_state_and_of_a_long_text_is_bounded(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with running_app(tmp_path) as app:
+        for n in (1, 2):
+            wide = {f"k{i}": {f"f{j}": {"x": n, "y": n} for j in range(60)} for i in range(60)}
+            await app.publish({"type": "updated", "sessionId": "wide", "after": wide})
+            text = f"{n}{'word ' * 30_000}"
+            await app.publish(
+                {"type": "updated", "sessionId": "text", "after": {"text": text, "n" * 9000: n}}
+            )
+        async with opened(browser, app.url, "#/session/wide") as page:
+            await expect(page.locator(".tally")).to_have_text("1,000 changes or more")
+            rows = page.locator(".state-body li.field")
+            assert 1000 < await rows.count() < 2400
+            closed = page.locator(".state-body > .tree > li.field > .line > .fold[aria-expanded='false']")
+            before = await closed.count()
+            assert before > 10
+            await closed.last.click()
+            await expect(closed).to_have_count(before - 1)
+            await page.goto(f"{app.url}/#/session/text")
+            value = page.locator("li[data-path='/text'] ins")
+            await expect(value).to_contain_text("more characters")
+            shown = "node => node.textContent.length"
+            assert await value.evaluate(shown) < 1000
+            await value.get_by_role("button").click()
+            assert 50_000 < await value.evaluate(shown) < 52_000

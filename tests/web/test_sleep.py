@@ -28,8 +28,8 @@ async def publish(url: str, count: int) -> None:
 async def shows_all(page: Page, last: int) -> None:
     """Until it is live and shows every seq up to the last, each once, the newest first."""
     await expect(page.locator("#freshness")).to_contain_text("live")
-    await expect(page.locator(".feed .card-head")).to_contain_text(f"{last} delta")
-    rows = page.locator(".feed-list .row")
+    await expect(page.locator(".events .card-head")).to_contain_text(f"{last} delta")
+    rows = page.locator(".events-list .row")
     await expect(rows).to_have_count(last)
     places = await rows.evaluate_all(
         "rows => rows.map((row) => [Number(row.ariaPosInSet), Number(row.querySelector('.seq').textContent)])"

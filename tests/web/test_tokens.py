@@ -22,7 +22,7 @@ async def test_a_token_is_asked_for_once_and_kept_for_the_tab_alone(browser: Bro
         async with opened(browser, app.url, expected=LOGGED) as page:
             seen: list[str] = []
             page.context.on("request", lambda request: seen.append(request.url))
-            asked = page.get_by_role("dialog", name="Token")
+            asked = page.get_by_role("dialog", name="Access token")
             await expect(asked).to_be_visible()
             await page.keyboard.press("Escape")
             await expect(asked).to_be_visible()
@@ -32,11 +32,11 @@ async def test_a_token_is_asked_for_once_and_kept_for_the_tab_alone(browser: Bro
             await page.get_by_role("textbox", name="Token").fill(SUBSCRIBER)
             await page.get_by_role("button", name="Go on").click()
             await expect(page.locator("#freshness")).to_contain_text("live")
-            await expect(page.locator(".feed-list .row")).to_have_count(1)
+            await expect(page.locator(".events-list .row")).to_have_count(1)
             await expect(asked).to_have_count(0)
             # For the tab: a reload and another view do not ask.
             await page.reload()
-            await expect(page.locator(".feed-list .row")).to_have_count(1)
+            await expect(page.locator(".events-list .row")).to_have_count(1)
             await page.goto(f"{app.url}/#/session/s")
             await expect(page.locator(".where")).to_contain_text("delta 1 of 1")
             async with page.expect_download() as waiting:
@@ -47,7 +47,7 @@ async def test_a_token_is_asked_for_once_and_kept_for_the_tab_alone(browser: Bro
             # Another tab knows nothing of it.
             other = await page.context.new_page()
             await other.goto(app.url)
-            await expect(other.get_by_role("dialog", name="Token")).to_be_visible()
+            await expect(other.get_by_role("dialog", name="Access token")).to_be_visible()
 
 
 async def test_a_token_for_some_sessions_shows_them_and_nothing_breaks(
@@ -58,14 +58,14 @@ async def test_a_token_for_some_sessions_shows_them_and_nothing_breaks(
         async with opened(browser, app.url, expected=LOGGED) as page:
             await page.get_by_role("textbox", name="Token").fill(signed(sessionPrefixes=["team-a/"]))
             await page.keyboard.press("Enter")
-            await expect(page.locator(".feed-list .row")).to_have_count(2)
+            await expect(page.locator(".events-list .row")).to_have_count(2)
             await expect(page.locator("#freshness")).to_contain_text("live")
             for n in range(3):
                 await app.publish(delta("team-b/1", n), delta("team-a/2", n))
-            await expect(page.locator(".feed-list .row")).to_have_count(5)
+            await expect(page.locator(".events-list .row")).to_have_count(5)
             await expect(page.locator(".session-list .row")).to_have_count(2)
             await expect(page.locator("#freshness")).to_contain_text("live")
-            await page.goto(f"{app.url}/#/trust")
+            await page.goto(f"{app.url}/#/integrity")
             await expect(page.get_by_role("heading", name="Recording", exact=True)).to_be_visible()
             assert "NaN" not in (await page.locator("main").inner_text())
             await expect(page.locator("#freshness")).to_contain_text("live")
@@ -73,7 +73,7 @@ async def test_a_token_for_some_sessions_shows_them_and_nothing_breaks(
             await expect(page.locator(".verdict")).to_contain_text("a token for all sessions")
 
 
-@pytest.mark.parametrize("route", ["#/", "#/session/s", "#/trust"])
+@pytest.mark.parametrize("route", ["#/", "#/session/s", "#/integrity"])
 async def test_a_token_of_another_role_is_said_to_be_one_and_another_is_asked_for(
     browser: Browser, tmp_path: Path, route: str
 ) -> None:
@@ -90,5 +90,5 @@ async def test_a_token_of_another_role_is_said_to_be_one_and_another_is_asked_fo
             await page.keyboard.press("Enter")
             await expect(page.locator("#freshness")).to_contain_text("live")
             await expect(page.get_by_role("dialog")).to_have_count(0)
-            shown = {"#/": ".feed-list .row", "#/session/s": ".state-body .field", "#/trust": "main dd"}
+            shown = {"#/": ".events-list .row", "#/session/s": ".state-body .field", "#/integrity": "main dd"}
             await expect(page.locator(shown[route]).first).to_be_visible()

@@ -1,13 +1,16 @@
 /**
- * Questions to the recorder over HTTP, with the tab's token where it has one.
+ * HTTP requests to the recorder, with the tab's access token where there is one.
  *
- * A recorder that wants a token is told to whoever holds the page (`onTokenNeeded`), once for all questions that wait;
- * the token is kept for this tab alone and forgotten with it.
+ * Where the recorder requires a token, the user is asked once for all requests that wait (`onTokenNeeded`). The token is
+ * stored for this tab only.
  */
 
-const TOKEN = "recorder-token";
+/** Where the recorder is: the folder of this page, which a proxy may have put below a path. Ends with a slash. */
+export const BASE = new URL("../", import.meta.url).href;
+/** Key of the tab's token. Two recorders below two paths of one origin share the tab's storage, not their tokens. */
+const TOKEN = `recorder-token ${BASE}`;
 
-/** The recorder refused, or could not be reached. */
+/** The recorder rejected a request, or could not be reached. */
 export class ApiError extends Error {
   /** @param {number} status 0 where there was no answer. @param {string} code @param {string} message */
   constructor(status, code, message) {
@@ -17,16 +20,16 @@ export class ApiError extends Error {
   }
 }
 
-/** What asks. */
+/** The HTTP client of the page. */
 export class Api {
   /**
-   * @param {(wrong: string) => Promise<string>} onTokenNeeded Asks for a token; `wrong`: what is wrong with the one
-   *   there was, in words, or "".
+   * @param {(wrong: string) => Promise<string>} onTokenNeeded Asks for a token; `wrong`: why the last one was
+   *   rejected, in words, or "".
    */
   constructor(onTokenNeeded) {
     this.onTokenNeeded = onTokenNeeded;
     /** @type {Promise<string> | null} */
-    this.asking = null; // while somebody is asked
+    this.asking = null; // while the user is asked
   }
 
   /** @returns {string | null} The tab's token. */
@@ -35,13 +38,13 @@ export class Api {
   }
 
   /**
-   * Ask for a token, or wait for who asks already.
-   * @param {string | null} refused The one that does not do.
-   * @param {string} [why] Why it does not.
+   * Ask for a token, or wait for the dialog that is open.
+   * @param {string | null} refused The token that was rejected.
+   * @param {string} [why] Why it was.
    * @returns {Promise<string>}
    */
   async needToken(refused, why = "That token was not accepted.") {
-    // Another question may have got one meanwhile.
+    // Another request may have got a token meanwhile.
     if (this.token !== null && this.token !== refused) return this.token;
     this.asking ??= this.onTokenNeeded(refused === null ? "" : why).finally(() => {
       this.asking = null;
@@ -52,7 +55,7 @@ export class Api {
   }
 
   /**
-   * The text of an answer.
+   * Return the text of an answer.
    * @param {string} path
    * @param {AbortSignal} [signal]
    * @returns {Promise<string>}
@@ -63,7 +66,7 @@ export class Api {
   }
 
   /**
-   * The JSON of an answer that holds no states (their numbers would be rounded).
+   * Return the JSON of an answer that contains no states (their numbers would be rounded).
    * @param {string} path
    * @param {AbortSignal} [signal]
    * @returns {Promise<any>}
@@ -74,7 +77,7 @@ export class Api {
   }
 
   /**
-   * An answer that is as asked.
+   * Send a request, and return an answer that is not an error.
    * @param {string} path
    * @param {AbortSignal} [signal]
    * @returns {Promise<Response>}
@@ -90,11 +93,11 @@ export class Api {
     }
   }
 
-  /** @param {string} path @param {string | null} token @param {AbortSignal} [signal] */
+  /** @param {string} path Relative to `BASE`. @param {string | null} token @param {AbortSignal} [signal] */
   async fetch(path, token, signal) {
     try {
       const headers = token === null ? undefined : { Authorization: `Bearer ${token}` };
-      return await fetch(path, { headers, signal, cache: "no-store" });
+      return await fetch(new URL(path, BASE), { headers, signal, cache: "no-store" });
     } catch (error) {
       if (signal?.aborted) throw error;
       throw new ApiError(0, "unreachable", "the recorder cannot be reached");

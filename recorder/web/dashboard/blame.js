@@ -1,4 +1,4 @@
-/** Who changed a field: the deltas that touched its path, newest first, each a step to go to. */
+/** Who changed a field: the deltas that touched its path, newest first, each with a button that selects it. */
 
 import { announce, el, fill } from "./dom.js";
 import { clock, several, visible } from "./format.js";
@@ -10,7 +10,7 @@ import { pathInWords, short } from "./summary.js";
 
 const PAGE = 50;
 
-/** The panel; hidden until it is asked something. */
+/** The panel; hidden until a field is chosen. */
 export class Blame {
   /**
    * @param {import("./api.js").Api} api
@@ -23,9 +23,9 @@ export class Blame {
     this.id = id;
     this.onGo = onGo;
     this.signal = signal;
-    this.asked = 0; // which question is the last one
-    this.list = el("ol", { class: "blame-list" }); // of what was found
-    this.more = el("p", {}); // what is said below it
+    this.asked = 0; // number of the last request; answers to earlier ones are dropped
+    this.list = el("ol", { class: "blame-list" }); // of the deltas that were found
+    this.more = el("p", {}); // what is shown below it
     this.element = el("aside", {
       class: "blame",
       hidden: true,
@@ -34,11 +34,11 @@ export class Blame {
       on: { keydown: (/** @type {KeyboardEvent} */ event) => event.key === "Escape" && this.hide() },
     });
     /** @type {HTMLElement | null} */
-    this.from = null; // where the keyboard was when it was asked
+    this.from = null; // the element that had the focus before
   }
 
   /**
-   * Who changed a field, up to a seq?
+   * Show who changed a field, up to a seq.
    * @param {string} path A JSON pointer.
    * @param {number} at
    */
@@ -63,7 +63,7 @@ export class Blame {
     this.asked++;
     const inside = this.element.contains(document.activeElement);
     this.element.hidden = true;
-    // Whoever came by the keyboard goes on where the question was asked.
+    // Give the focus back.
     if (!inside) return;
     const state = /** @type {HTMLElement | null | undefined} */ (this.element.parentElement?.querySelector(".state-body"));
     if (this.from?.isConnected) this.from.focus();
@@ -71,22 +71,22 @@ export class Blame {
   }
 
   /**
-   * Read the touches before a seq.
+   * Read the deltas before a seq that touched a path.
    * @param {string} path
    * @param {number} before
-   * @param {number} mine Which question.
+   * @param {number} mine Number of the request.
    */
   async read(path, before, mine) {
     if (this.id === "." || this.id === "..") {
-      // In a URL these mean directories, however they are spelled, and a browser takes them out.
+      // In a URL these names mean directories, and a browser removes them.
       const command = el("code", {}, visible(`recorder blame ${this.id} ${path}`));
-      fill(this.more, "A browser cannot ask this of a session with such a name. ", command, " can.");
+      fill(this.more, "A browser cannot request this for a session with this id. Use ", command, ".");
       return;
     }
-    fill(this.more, "Looking …");
+    fill(this.more, "Loading …");
     try {
       const query = new URLSearchParams({ path, before: String(before), limit: String(PAGE) });
-      const text = await this.api.text(`/api/sessions/${encode(this.id)}/blame?${query}`, this.signal);
+      const text = await this.api.text(`api/sessions/${encode(this.id)}/blame?${query}`, this.signal);
       if (mine === this.asked) this.draw(parse(text), path, mine);
     } catch (error) {
       if (mine === this.asked && !this.signal.aborted) fill(this.more, /** @type {Error} */ (error).message);
@@ -98,13 +98,13 @@ export class Blame {
     for (const touch of member(answer, "touches")?.items ?? []) this.list.append(this.row(touch));
     const next = numberAt(answer, "next");
     const known = this.list.childElementCount;
-    announce(`${several(known, "delta")} touched it`);
+    announce(`${several(known, "delta")} changed it`);
     if (next === null) {
       const end = ENDS[stringAt(answer, "end") ?? ""] ?? "";
-      fill(this.more, known ? end : `No delta up to here touched it. ${end}`);
+      fill(this.more, known ? end : `No delta up to this one changed it. ${end}`);
       return;
     }
-    const on = el("button", { type: "button", class: "quiet" }, "Further back");
+    const on = el("button", { type: "button", class: "quiet" }, "Older");
     on.addEventListener("click", () => void this.read(path, next, mine));
     fill(this.more, on);
   }
@@ -137,8 +137,8 @@ export class Blame {
 /** @type {Record<string, string>} */
 const ENDS = {
   begun: "",
-  pruned: "What was before was pruned.",
-  erased: "What was before was erased.",
+  pruned: "Older deltas were pruned.",
+  erased: "Older states were erased.",
 };
 
 /** @param {Json} value @returns {string} */

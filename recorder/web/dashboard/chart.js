@@ -1,4 +1,4 @@
-/** Deltas per second over the last two minutes, as bars: drawn in SVG, told in words to those who do not see it. */
+/** Deltas per second over the last two minutes, as bars in SVG, with the figures in words for screen readers. */
 
 import { el, fill, say, svg } from "./dom.js";
 import { clock, rate } from "./format.js";
@@ -21,7 +21,7 @@ export class RateChart {
     this.drawnAt = 0; // when
     this.path = svg("path", { class: "bar" });
     this.now = svg("path", { class: "bar bar-now" });
-    this.unknown = el("div", { class: "unknown" }, el("span", {}, "not read"));
+    this.unknown = el("div", { class: "unknown" }, el("span", {}, "no data"));
     this.picture = svg(
       "svg",
       {
@@ -29,7 +29,7 @@ export class RateChart {
         preserveAspectRatio: "none",
         role: "img",
         class: "chart-bars",
-        "aria-label": "Deltas per second: none read yet",
+        "aria-label": "Deltas per second: no data yet",
       },
       svg("path", { class: "grid", d: `M0 .5H${WIDTH}M0 ${HEIGHT / 2}H${WIDTH}M0 ${HEIGHT - 0.5}H${WIDTH}` }),
       this.path,
@@ -56,12 +56,12 @@ export class RateChart {
     this.drawnAt = now;
     const peak = Math.max(...values);
     const top = roundUp(peak);
-    // The second that is not over yet would look like a fall.
+    // The current second is not over: drawn like the others it would look like a drop.
     const done = values.slice(0, -1);
     const whole = bars(done, (WIDTH * done.length) / values.length, HEIGHT, top);
     this.path.setAttribute("d", whole);
     this.now.setAttribute("d", bars([...done.map(() => 0), values.at(-1) ?? 0], WIDTH, HEIGHT, top));
-    // Where it was not counted it does not say that there was nothing.
+    // Where nothing was counted, the chart must not show zero.
     const unknown = 100 * (1 - (now - this.knownSince()) / (values.length * this.rates.widthMs));
     this.unknown.hidden = unknown <= 0;
     this.unknown.style.width = `${Math.min(100, unknown).toFixed(1)}%`;

@@ -1,10 +1,10 @@
-/** Dialogs: the one that asks for a token, and the one that names the keys. */
+/** Dialogs: one asks for an access token, one lists the keyboard shortcuts. */
 
 import { el } from "./dom.js";
 
 /**
  * Ask for a token.
- * @param {string} wrong What is wrong with the one there was; "" where there was none.
+ * @param {string} wrong Why the last token was rejected; "" where there was none.
  * @returns {Promise<string>}
  */
 export function askForToken(wrong) {
@@ -20,18 +20,18 @@ export function askForToken(wrong) {
     const form = el(
       "form",
       { class: "token" },
-      el("h2", {}, "This recorder wants a token"),
+      el("h2", {}, "Access token required"),
       wrong && el("p", { class: "bad-text", role: "alert" }, wrong),
       el("label", { for: "token" }, "Token"),
       input,
       el(
         "p",
         { class: "dim", id: "token-help" },
-        "One with the role subscribe is enough. It is kept for this tab alone, and gone when the tab is closed.",
+        "A token with the role subscribe is enough. It is stored for this tab only and removed when the tab is closed.",
       ),
-      el("button", { class: "primary", type: "submit" }, "Go on"),
+      el("button", { class: "primary", type: "submit" }, "Continue"),
     );
-    const dialog = el("dialog", { "aria-label": "Token" }, form);
+    const dialog = el("dialog", { "aria-label": "Access token" }, form);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       const token = input.value.trim();
@@ -40,7 +40,7 @@ export function askForToken(wrong) {
       dialog.remove();
       resolve(token);
     });
-    // There is nothing to see without one.
+    // Without a token there is nothing to show.
     dialog.addEventListener("cancel", (event) => event.preventDefault());
     document.body.append(dialog);
     dialog.showModal();
@@ -49,20 +49,20 @@ export function askForToken(wrong) {
 }
 
 const KEYS = [
-  ["g n, g t", "go to Now, to Trust"],
-  ["/", "filter the feed, or find a session"],
-  ["p", "Now: hold the feed, or let it run"],
-  ["↑ ↓ Page Home End", "move in a list; Enter opens"],
-  ["← →", "a session: one delta back or on"],
-  ["Shift ← →", "the same by ten"],
-  ["Home End", "a session: the first delta, the last"],
-  ["Space", "a session: play, or stop"],
-  ["l", "a session: follow live"],
-  ["1 2 3", "a session: changes, whole state, as sent"],
+  ["g l, g i", "go to Live, to Integrity"],
+  ["/", "Live: filter the events by text"],
+  ["p", "Live: pause or resume the events"],
+  ["↑ ↓ Page Home End", "list: move; Enter opens"],
+  ["← →", "session: previous or next delta"],
+  ["Shift ← →", "session: ten deltas back or forward"],
+  ["Home End", "session: first or last delta"],
+  ["Space", "session: play or stop"],
+  ["l", "session: follow live"],
+  ["1 2 3", "session: changes, state, raw JSON"],
   ["?", "this list"],
 ];
 
-/** Show the keys. */
+/** Show the keyboard shortcuts. */
 export function showKeys() {
   const rows = KEYS.map(([keys, what]) => [
     el("dt", {}, ...keys.split(", ").flatMap((key, index) => [index ? ", " : "", el("kbd", {}, key)])),
@@ -70,8 +70,8 @@ export function showKeys() {
   ]);
   const dialog = el(
     "dialog",
-    { "aria-label": "Keys", on: { close: () => dialog.remove() } },
-    el("h2", {}, "Keys"),
+    { "aria-label": "Keyboard shortcuts", on: { close: () => dialog.remove() } },
+    el("h2", {}, "Keyboard shortcuts"),
     el("dl", { class: "keys" }, ...rows.flat()),
     el("button", { type: "button", class: "primary", on: { click: () => dialog.close() } }, "Close"),
   );

@@ -1,11 +1,13 @@
 /**
- * What became of a value, structurally: a tree of fields, each the same, changed, added or removed.
+ * The structural difference of two values: a tree of fields, each the same, changed, added or removed.
  *
- * Members are matched by name. Items of arrays are matched by a longest common subsequence (what was inserted in front
- * does not make everything behind it look changed); what is left between two matches is paired off in order, so that
- * an item of which one field changed shows that field. Numbers and strings are compared as they were written.
+ * Members are matched by name. Items of arrays are matched by a longest common subsequence, so that an item inserted in
+ * front does not make all items after it look changed. The items between two matches are compared in pairs, so that an
+ * item of which one field changed shows that field. Numbers and strings are compared as they were written.
  *
- * The comparison of two arrays is bounded (`MOST_CELLS`): past it they are paired off by index.
+ * The cost grows with the size of both values, not with their depth: each value gets a number once, equal values get the
+ * same one (`Numbers`), and all comparisons of a difference share a budget of table cells (`MOST_CELLS`). Where that is
+ * spent, items are compared by index.
  */
 
 import { membersOf, plain, raw, same } from "./json.js";
@@ -24,20 +26,20 @@ import { membersOf, plain, raw, same } from "./json.js";
  * @property {boolean} indexed Whether the key is an index.
  */
 
-const MOST_CELLS = 1 << 20;
+const MOST_CELLS = 1 << 21;
 
 /**
- * Compare two values; null is none.
+ * Compare two values; null means that there is none.
  * @param {Json | null} before
  * @param {Json | null} after
  * @returns {Field}
  */
 export function diff(before, after) {
-  return compare("", "", false, before, after);
+  return new Comparison().compare("", "", false, before, after);
 }
 
 /**
- * The fields that differ, in order: those that were added or removed whole, and those that have another value.
+ * List the fields that differ, in order: whole fields that were added or removed, and fields with another value.
  * @param {Field} field
  * @param {number} [most] Stop after so many.
  * @returns {Field[]}
@@ -50,7 +52,7 @@ export function changes(field, most = Infinity) {
 }
 
 /**
- * Where two texts differ: how much they have in common at the beginning and at the end, in characters.
+ * Find where two texts differ: how many characters they share at the beginning and at the end.
  * @param {string} before
  * @param {string} after
  * @returns {{ start: number, end: number }}
@@ -68,7 +70,7 @@ export function seam(before, after) {
 }
 
 /**
- * A key as it stands in a JSON pointer.
+ * Escape a key for a JSON pointer.
  * @param {string | number} key
  * @returns {string}
  */
@@ -76,147 +78,175 @@ export function escapeKey(key) {
   return String(key).replaceAll("~", "~0").replaceAll("/", "~1");
 }
 
-/**
- * @param {string} key
- * @param {string} path
- * @param {boolean} indexed
- * @param {Json | null} before
- * @param {Json | null} after
- * @returns {Field}
- */
-function compare(key, path, indexed, before, after) {
-  /** @type {Field} */
-  const field = { key, path, indexed, what: "same", before, after, fields: [] };
-  if (!before || !after) {
-    field.what = before ? "removed" : after ? "added" : "same";
-  } else if (!same(before, after)) {
-    field.what = "changed";
-    if (before.kind === after.kind && before.kind === "object") field.fields = compareMembers(path, before, after);
-    else if (before.kind === after.kind && before.kind === "array") field.fields = compareItems(path, before, after);
+/** One difference: the numbers of its values, and what is left of its budget. */
+class Comparison {
+  constructor() {
+    this.numbers = new Numbers();
+    this.cells = MOST_CELLS; // of tables, that may still be filled
   }
-  return field;
-}
 
-/**
- * @param {string} path
- * @param {Json} before
- * @param {Json} after
- * @returns {Field[]}
- */
-function compareMembers(path, before, after) {
-  const old = membersOf(before);
-  const now = membersOf(after);
-  const fields = [];
-  for (const [name, value] of now) {
-    fields.push(compare(name, `${path}/${escapeKey(name)}`, false, old.get(name) ?? null, value));
-  }
-  // What was removed stands where it stood: behind the member that came before it.
-  let place = 0;
-  for (const [name, value] of old) {
-    const still = fields.findIndex((field) => field.key === name);
-    if (still >= 0) place = still + 1;
-    else fields.splice(place++, 0, compare(name, `${path}/${escapeKey(name)}`, false, value, null));
-  }
-  return fields;
-}
-
-/**
- * @param {string} path
- * @param {Json} before
- * @param {Json} after
- * @returns {Field[]}
- */
-function compareItems(path, before, after) {
-  const old = before.items;
-  const now = after.items;
-  /** @type {Field[]} */
-  const fields = [];
-  let i = 0;
-  let j = 0;
-  /** @param {boolean} was @param {boolean} is */
-  const push = (was, is) => {
-    const key = String(is ? j : i);
-    fields.push(compare(key, `${path}/${key}`, true, was ? old[i++] : null, is ? now[j++] : null));
-  };
-  for (const [nextI, nextJ] of [...matches(old, now), [old.length, now.length]]) {
-    while (i < nextI && j < nextJ) {
-      const [left, right] = [nextI - i, nextJ - j];
-      if (left === right || alike(old[i], now[j])) push(true, true);
-      else push(left > right, left < right);
+  /**
+   * @param {string} key
+   * @param {string} path
+   * @param {boolean} indexed
+   * @param {Json | null} before
+   * @param {Json | null} after
+   * @returns {Field}
+   */
+  compare(key, path, indexed, before, after) {
+    /** @type {Field} */
+    const field = { key, path, indexed, what: "same", before, after, fields: [] };
+    if (!before || !after) {
+      field.what = before ? "removed" : after ? "added" : "same";
+    } else if (!this.isSame(before, after)) {
+      field.what = "changed";
+      if (before.kind === after.kind && before.kind === "object") field.fields = this.compareMembers(path, before, after);
+      else if (before.kind === after.kind && before.kind === "array") field.fields = this.compareItems(path, before, after);
     }
-    while (i < nextI) push(true, false);
-    while (j < nextJ) push(false, true);
-    if (i < old.length) push(true, true);
+    return field;
   }
-  return fields;
-}
 
-/**
- * Whether two items are probably one thing: both containers of a kind, or of objects those that agree on what names
- * them.
- * @param {Json} a
- * @param {Json} b
- * @returns {boolean}
- */
-function alike(a, b) {
-  if (a.kind !== b.kind) return false;
-  if (a.kind !== "object") return a.kind === "array";
-  const others = membersOf(b);
-  for (const [name, value] of membersOf(a)) {
-    const other = others.get(name);
-    if (/^(id|key|name|step|uuid)$/i.test(name)) return other !== undefined && same(value, other);
+  /** @param {Json} a @param {Json} b @returns {boolean} */
+  isSame(a, b) {
+    // Values without others in them are compared as they are, each once.
+    if (a.items.length === 0 || b.items.length === 0) return same(a, b);
+    return a.kind === b.kind && this.numbers.of(a) === this.numbers.of(b);
   }
-  return true;
+
+  /**
+   * @param {string} path
+   * @param {Json} before
+   * @param {Json} after
+   * @returns {Field[]}
+   */
+  compareMembers(path, before, after) {
+    const old = membersOf(before);
+    const now = membersOf(after);
+    const compare = (/** @type {string} */ name) =>
+      this.compare(name, `${path}/${escapeKey(name)}`, false, old.get(name) ?? null, now.get(name) ?? null);
+    // A removed member stands where it stood: after the member that came before it.
+    /** @type {Map<string | null, Field[]>} */
+    const removed = new Map();
+    /** @type {string | null} */
+    let last = null;
+    for (const name of old.keys()) {
+      if (now.has(name)) last = name;
+      else if (removed.has(last)) removed.get(last)?.push(compare(name));
+      else removed.set(last, [compare(name)]);
+    }
+    const fields = removed.get(null) ?? [];
+    for (const name of now.keys()) {
+      fields.push(compare(name));
+      for (const field of removed.get(name) ?? []) fields.push(field);
+    }
+    return fields;
+  }
+
+  /**
+   * @param {string} path
+   * @param {Json} before
+   * @param {Json} after
+   * @returns {Field[]}
+   */
+  compareItems(path, before, after) {
+    const old = before.items;
+    const now = after.items;
+    /** @type {Field[]} */
+    const fields = [];
+    let i = 0;
+    let j = 0;
+    /** @param {boolean} was @param {boolean} is */
+    const push = (was, is) => {
+      const key = String(is ? j : i);
+      fields.push(this.compare(key, `${path}/${key}`, true, was ? old[i++] : null, is ? now[j++] : null));
+    };
+    for (const [nextI, nextJ] of [...this.matches(old, now), [old.length, now.length]]) {
+      while (i < nextI && j < nextJ) {
+        const [left, right] = [nextI - i, nextJ - j];
+        if (left === right || this.areAlike(old[i], now[j])) push(true, true);
+        else push(left > right, left < right);
+      }
+      while (i < nextI) push(true, false);
+      while (j < nextJ) push(false, true);
+      if (i < old.length) push(true, true);
+    }
+    return fields;
+  }
+
+  /**
+   * Whether two items are probably versions of one thing: both arrays, or objects with the same id, key, name or step.
+   * @param {Json} a
+   * @param {Json} b
+   * @returns {boolean}
+   */
+  areAlike(a, b) {
+    if (a.kind !== b.kind) return false;
+    if (a.kind !== "object") return a.kind === "array";
+    const others = membersOf(b);
+    for (const [name, value] of membersOf(a)) {
+      const other = others.get(name);
+      if (/^(id|key|name|step|uuid)$/i.test(name)) return other !== undefined && this.isSame(value, other);
+    }
+    return true;
+  }
+
+  /**
+   * Find pairs of indexes of a longest common subsequence.
+   * @param {Json[]} old
+   * @param {Json[]} now
+   * @returns {[number, number][]}
+   */
+  matches(old, now) {
+    const [a, b] = [old, now].map((items) => items.map((item) => this.numbers.of(item)));
+    let start = 0;
+    while (start < a.length && start < b.length && a[start] === b[start]) start++;
+    let end = 0;
+    while (end < a.length - start && end < b.length - start && a[a.length - 1 - end] === b[b.length - 1 - end]) end++;
+    /** @type {[number, number][]} */
+    const pairs = [];
+    for (let k = 0; k < start; k++) pairs.push([k, k]);
+    const rows = a.length - start - end;
+    const columns = b.length - start - end;
+    if (rows * columns <= this.cells) {
+      this.cells -= rows * columns;
+      for (const pair of middle(a, b, start, rows, columns)) pairs.push(pair);
+    }
+    for (let k = end; k > 0; k--) pairs.push([a.length - k, b.length - k]);
+    return pairs;
+  }
 }
 
-/**
- * Pairs of indexes of a longest common subsequence.
- * @param {Json[]} old
- * @param {Json[]} now
- * @returns {[number, number][]}
- */
-function matches(old, now) {
-  const ids = new Map();
-  const [a, b] = [old, now].map((items) => items.map((item) => identity(item, ids)));
-  let start = 0;
-  while (start < a.length && start < b.length && a[start] === b[start]) start++;
-  let end = 0;
-  while (end < a.length - start && end < b.length - start && a[a.length - 1 - end] === b[b.length - 1 - end]) end++;
-  /** @type {[number, number][]} */
-  const pairs = [];
-  for (let k = 0; k < start; k++) pairs.push([k, k]);
-  const rows = a.length - start - end;
-  const columns = b.length - start - end;
-  if (rows * columns <= MOST_CELLS) pairs.push(...middle(a, b, start, rows, columns));
-  for (let k = end; k > 0; k--) pairs.push([a.length - k, b.length - k]);
-  return pairs;
-}
+/** Numbers of values: equal values have the same one. Each value is looked at once, however deep it lies. */
+class Numbers {
+  constructor() {
+    /** @type {Map<string, number>} */
+    this.byText = new Map(); // by kind and content, where what a value contains is told by numbers
+    /** @type {Map<Json, number>} */
+    this.known = new Map();
+  }
 
-/**
- * A number for each different value, so that the table compares numbers.
- * @param {Json} item
- * @param {Map<string, number>} ids
- * @returns {number}
- */
-function identity(item, ids) {
-  const text = canonical(item);
-  const known = ids.get(text);
-  if (known !== undefined) return known;
-  ids.set(text, ids.size);
-  return ids.size - 1;
-}
+  /**
+   * @param {Json} json
+   * @returns {number}
+   */
+  of(json) {
+    const known = this.known.get(json);
+    if (known !== undefined) return known;
+    const text = this.textOf(json);
+    const number = this.byText.get(text) ?? this.byText.size;
+    this.byText.set(text, number);
+    this.known.set(json, number);
+    return number;
+  }
 
-/**
- * The same text for what is the same value.
- * @param {Json} json
- * @returns {string}
- */
-function canonical(json) {
-  if (json.kind === "array") return `[${json.items.map(canonical).join(",")}]`;
-  if (json.kind === "string") return JSON.stringify(plain(json));
-  if (json.kind !== "object") return raw(json);
-  const members = [...membersOf(json)].sort(([a], [b]) => (a < b ? -1 : 1));
-  return `{${members.map(([name, value]) => `${JSON.stringify(name)}:${canonical(value)}`).join(",")}}`;
+  /** @param {Json} json @returns {string} The same text for equal values. */
+  textOf(json) {
+    if (json.kind === "array") return `[${json.items.map((item) => this.of(item)).join(",")}]`;
+    if (json.kind === "string") return JSON.stringify(plain(json));
+    if (json.kind !== "object") return raw(json);
+    const members = [...membersOf(json)].sort(([a], [b]) => (a < b ? -1 : 1));
+    return `{${members.map(([name, value]) => `${JSON.stringify(name)}:${this.of(value)}`).join(",")}}`;
+  }
 }
 
 /**
@@ -229,7 +259,7 @@ function canonical(json) {
  */
 function middle(a, b, start, rows, columns) {
   const width = columns + 1;
-  const table = new Uint32Array((rows + 1) * width); // length of the best of what begins at row, column
+  const table = new Uint32Array((rows + 1) * width); // length of the longest subsequence from row, column on
   for (let i = rows - 1; i >= 0; i--) {
     for (let j = columns - 1; j >= 0; j--) {
       table[i * width + j] =

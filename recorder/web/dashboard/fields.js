@@ -1,89 +1,114 @@
 /**
- * A value, and what became of it, as a tree of fields: each with its name, its value or its two values, and a way to ask
- * who changed it.
+ * A difference as a tree of fields: each with its name, its value or both values, and a button that shows who changed it.
  *
- * Only what is open exists: a container's fields are made when it is opened, and a hundred at a time.
+ * The cost is bounded whatever the state is: fields are made when their container is opened, a hundred at a time, down to
+ * a depth and up to a number of rows. The user opens the rest.
  */
 
 import { el, fill } from "./dom.js";
-import { count, several, visible } from "./format.js";
+import { clip, count, several, visible } from "./format.js";
 import { plain, raw } from "./json.js";
-import { seam } from "./diff.js";
+import { escapeKey, seam } from "./diff.js";
 import { NO_NAME, outline } from "./summary.js";
 
 /** @typedef {import("./diff.js").Field} Field */
 /** @typedef {import("./json.js").Json} Json */
 
-const CHUNK = 100;
-const LONG_TEXT = 600;
+const CHUNK = 100; // fields of a container that are shown at once
+const MOST_DEPTH = 50; // containers that lie deeper are opened by the user
+const MORE_DEPTH = 20; // how deep the fields of what the user opens are shown
+const MOST_ROWS = 2000; // of a tree; containers after them are opened by the user
+const LONG_TEXT = 600; // characters of a text that are shown at once
+const MORE_TEXT = 50_000; // and with each click after that
+const MOST_NAME = 300; // characters of a field's name
+const MOST_PATH = 2000; // characters of a path
 const SIGNS = { same: "", changed: "~", added: "+", removed: "−" };
 const WORDS = { same: "", changed: "changed", added: "added", removed: "removed" };
 
 /**
  * @typedef {object} TreeOptions
- * @property {boolean} onlyChanged Whether what is the same is left out.
- * @property {(path: string) => void} onAsk Who changed the field of this path?
+ * @property {boolean} onlyChanged Whether fields that are the same are left out.
+ * @property {(path: string) => void} onAsk Show who changed the field of this path.
  */
 
 /**
- * The tree of a difference.
+ * What a tree may still cost: made anew for each tree, and for each part that the user opens.
+ * @typedef {object} Budget
+ * @property {number} rows
+ * @property {number} depth The first depth at which containers stay closed.
+ */
+
+/**
+ * Make the tree of a difference. It is not part of the document yet: the browser lays it out once, when it is inserted.
  * @param {Field} root
  * @param {TreeOptions} options
  * @returns {HTMLElement}
  */
 export function fieldTree(root, options) {
-  if (childrenOf(root, options).length === 0) {
-    return el("ul", { class: "tree", role: "list" }, fieldRow(root, options, 0));
+  const budget = { rows: MOST_ROWS, depth: MOST_DEPTH };
+  if (innerCount(root, options) === 0) {
+    return el("ul", { class: "tree", role: "list" }, fieldRow(root, options, 0, budget));
   }
-  return listOf(root, options, 0);
+  return listOf(root, options, 0, budget);
 }
 
 /**
  * @param {Field} parent
  * @param {TreeOptions} options
  * @param {number} depth
+ * @param {Budget} budget
  * @returns {HTMLElement}
  */
-function listOf(parent, options, depth) {
+function listOf(parent, options, depth, budget) {
   const list = el("ul", { class: "tree", role: "list" });
   const all = childrenOf(parent, options);
   const shown = options.onlyChanged ? all.filter((field) => field.what !== "same") : all;
   const hidden = all.length - shown.length;
   let made = 0;
-  const more = () => {
-    for (const field of shown.slice(made, made + CHUNK)) list.append(fieldRow(field, options, depth));
+  const more = (/** @type {Budget} */ spent) => {
+    for (const field of shown.slice(made, made + CHUNK)) list.append(fieldRow(field, options, depth, spent));
     made += CHUNK;
     if (made >= shown.length) return;
     const button = el("button", { type: "button", class: "quiet" }, `${count(shown.length - made)} more`);
     const item = el("li", {}, button);
     button.addEventListener("click", () => {
       item.remove();
-      more();
+      more({ rows: MOST_ROWS, depth: Math.max(MOST_DEPTH, depth + 1) });
     });
     list.append(item);
   };
-  more();
+  more(budget);
   if (hidden > 0) list.append(el("li", { class: "same-note dim" }, `${several(hidden, "field")} unchanged`));
   return list;
 }
 
 /**
- * The fields of a field: compared where it is on both sides, else those of the side where it is.
+ * How many fields a field has; without making them.
+ * @param {Field} field
+ * @param {TreeOptions} options
+ * @returns {number}
+ */
+function innerCount(field, options) {
+  if (field.fields.length) return field.fields.length;
+  if (field.what === "changed" || (options.onlyChanged && field.what === "same")) return 0;
+  return (field.after ?? field.before)?.items.length ?? 0;
+}
+
+/**
+ * List the fields of a field: compared where both sides have it, else those of the side that has it.
  * @param {Field} field
  * @param {TreeOptions} options
  * @returns {Field[]}
  */
 function childrenOf(field, options) {
-  if (field.fields.length) return field.fields;
-  if (field.what === "changed") return [];
-  const whole = field.after ?? field.before;
-  if (!whole || (options.onlyChanged && field.what === "same")) return [];
+  if (field.fields.length || innerCount(field, options) === 0) return field.fields;
+  const whole = /** @type {Json} */ (field.after ?? field.before);
   const indexed = whole.kind === "array";
   return whole.items.map((item, index) => {
     const key = indexed ? String(index) : whole.names[index];
     return {
       key,
-      path: `${field.path}/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`,
+      path: `${field.path}/${escapeKey(key)}`,
       indexed,
       what: field.what,
       before: field.before ? item : null,
@@ -97,53 +122,57 @@ function childrenOf(field, options) {
  * @param {Field} field
  * @param {TreeOptions} options
  * @param {number} depth
+ * @param {Budget} budget
  * @returns {HTMLElement}
  */
-function fieldRow(field, options, depth) {
+function fieldRow(field, options, depth, budget) {
+  budget.rows--;
+  const key = field.path ? clip(visible(clip(field.key, MOST_NAME)) || NO_NAME, MOST_NAME) : "(the whole state)";
   const name = el(
     "button",
     {
       type: "button",
       class: `key ${field.indexed ? "indexed" : ""}`,
-      title: `Who changed ${field.path || "this"}?`,
+      title: `Who changed ${clip(visible(field.path.slice(0, MOST_PATH)), MOST_PATH) || "this"}?`,
       on: { click: () => options.onAsk(field.path) },
     },
-    field.path ? visible(field.key) || NO_NAME : "(the whole state)",
+    key,
   );
   const sign = el("span", { class: "sign", "aria-hidden": true }, SIGNS[field.what]);
   const word = WORDS[field.what] && el("span", { class: "unseen" }, ` ${WORDS[field.what]} `);
-  const item = el("li", { class: `field ${field.what}`, data: { path: field.path } });
-  const inner = childrenOf(field, options);
-  if (inner.length === 0) {
+  const item = el("li", { class: `field ${field.what}`, data: field.path.length <= MOST_PATH ? { path: field.path } : {} });
+  if (innerCount(field, options) === 0) {
     item.append(el("div", { class: "line" }, sign, name, word || "", valueOf(field)));
     return item;
   }
   const whole = /** @type {Json} */ (field.after ?? field.before);
   const body = el("div", { class: "inner" });
   const summary = el("button", { type: "button", class: "outline dim", tabindex: -1 }, visible(outline(whole)));
-  const fold = el("button", { type: "button", class: "fold", "aria-label": `Fields of ${field.path ? visible(field.key) || NO_NAME : "the state"}` });
-  const open = (/** @type {boolean} */ wanted) => {
+  const fold = el("button", { type: "button", class: "fold", "aria-label": `Fields of ${field.path ? key : "the state"}` });
+  const open = (/** @type {boolean} */ wanted, /** @type {Budget} */ spent) => {
     fold.setAttribute("aria-expanded", String(wanted));
-    body.hidden = !wanted;
     summary.hidden = wanted;
-    if (wanted && !body.hasChildNodes()) fill(body, listOf(field, options, depth + 1));
+    // Made before it is shown: rows that are added one by one to what is shown would be laid out again and again.
+    if (wanted && !body.hasChildNodes()) fill(body, listOf(field, options, depth + 1, spent));
+    body.hidden = !wanted;
   };
-  fold.addEventListener("click", () => open(body.hidden));
+  const byUser = (/** @type {boolean} */ wanted) => open(wanted, { rows: MOST_ROWS, depth: depth + MORE_DEPTH });
+  fold.addEventListener("click", () => byUser(body.hidden));
   summary.addEventListener("click", () => {
-    open(true);
-    // What was clicked is gone, and whoever goes on by the keyboard is not to lose the place.
+    byUser(true);
+    // The clicked button is hidden now: without this the keyboard would lose its place.
     fold.focus();
   });
-  open(isOpen(field, inner, depth));
+  open(budget.rows > 0 && depth < budget.depth && isOpen(field, innerCount(field, options), depth), budget);
   item.append(el("div", { class: "line folds" }, fold, sign, name, word || "", summary), body);
   return item;
 }
 
-/** @param {Field} field @param {Field[]} inner @param {number} depth @returns {boolean} */
+/** @param {Field} field @param {number} inner How many fields it has. @param {number} depth @returns {boolean} */
 function isOpen(field, inner, depth) {
   if (field.what === "changed") return true;
-  if (field.what !== "same") return depth < 4 && inner.length <= 30;
-  return depth < 1 && inner.length <= 12;
+  if (field.what !== "same") return depth < 4 && inner <= 30;
+  return depth < 1 && inner <= 12;
 }
 
 /** @param {Field} field @returns {Node} */
@@ -165,7 +194,7 @@ function valueOf(field) {
 }
 
 /**
- * Two texts, what differs marked in both.
+ * Show two texts, with the parts that differ marked in both.
  * @param {string} before
  * @param {string} after
  * @returns {HTMLElement}
@@ -196,7 +225,7 @@ function twoTexts(before, after) {
 }
 
 /**
- * What is the same beside a difference: only its nearest part, where it is long.
+ * Shorten a text that both sides share: only the part next to the difference is shown.
  * @param {string} text
  * @param {"start" | "end"} near
  * @returns {string}
@@ -217,20 +246,32 @@ function single(value) {
 }
 
 /**
- * A text, its beginning only where it is long, the rest a click away.
+ * Show a text; of a long one the beginning, and a button for the next part.
  * @param {string} text
  * @returns {Node}
  */
 function longText(text) {
-  const seen = visibleText(text);
-  if (seen.length <= LONG_TEXT) return document.createTextNode(seen);
-  const whole = el("span", {}, seen.slice(0, LONG_TEXT), "… ");
-  const button = el("button", { type: "button", class: "quiet" }, `${count(seen.length - LONG_TEXT)} more characters`);
+  if (text.length <= LONG_TEXT) return document.createTextNode(visibleText(text));
+  const whole = el("span", {});
+  const button = el("button", { type: "button", class: "quiet" });
+  let end = 0;
+  const more = (/** @type {number} */ length) => {
+    const from = end;
+    end = Math.min(text.length, from + length);
+    // Never between the halves of one character.
+    if (/[\ud800-\udbff]/.test(text[end - 1]) && end < text.length) end++;
+    button.remove();
+    whole.append(visibleText(text.slice(from, end)));
+    if (end === text.length) return;
+    button.textContent = `${count(text.length - end)} more characters`;
+    whole.append("… ", button);
+  };
   button.addEventListener("click", (event) => {
     event.preventDefault();
-    fill(whole, seen);
+    button.previousSibling?.remove(); // the dots
+    more(MORE_TEXT);
   });
-  whole.append(button);
+  more(LONG_TEXT);
   return whole;
 }
 

@@ -1,8 +1,7 @@
 /**
- * How fresh what is shown is, always in sight: live, behind by n, stale for t, disconnected and retrying in s.
+ * The mark in the head that shows how fresh the data is: live, behind by n, stale for t, disconnected and retrying in s.
  *
- * Ticks by itself, since silence is what it has to tell of. It is read aloud when its kind changes, not when a second
- * has passed.
+ * It is drawn on a timer, because it has to report silence. A screen reader is told when the kind changes, not each second.
  */
 
 import { announce, el, fill, say } from "./dom.js";
@@ -16,14 +15,14 @@ const TICK_MS = 500;
 export class FreshnessMark {
   /**
    * @param {HTMLElement} parent
-   * @param {() => import("/client.js").Status | null} status
-   * @param {() => void} retry Tries at once.
+   * @param {() => import("../client.js").Status | null} status
+   * @param {() => void} retry Connects at once.
    */
   constructor(parent, status, retry) {
     this.parent = parent;
     this.status = status;
     this.kind = ""; // as told last
-    this.ended = ""; // why there will be no more, in words
+    this.ended = ""; // why the subscription has ended, in words
     this.text = el("span", {});
     this.button = el("button", { class: "quiet", type: "button", hidden: true, on: { click: retry } }, "Retry now");
     fill(parent, el("span", { class: "light", "aria-hidden": true }), this.text, this.button);
@@ -31,7 +30,7 @@ export class FreshnessMark {
     setInterval(() => this.draw(), TICK_MS);
   }
 
-  /** @param {string} why It is over for good; "" takes that back. */
+  /** @param {string} why Why the subscription has ended; "" where it runs again. */
   end(why) {
     this.ended = why;
     this.draw();
@@ -51,8 +50,8 @@ export class FreshnessMark {
 }
 
 /**
- * A status in words.
- * @param {import("/client.js").Status | null} status
+ * Describe a status in words.
+ * @param {import("../client.js").Status | null} status
  * @returns {Told}
  */
 export function told(status) {

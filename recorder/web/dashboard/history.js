@@ -1,8 +1,8 @@
-/** Pages of history, read exactly: what `/api/deltas` answers, as entries. */
+/** Pages of history, read exactly: what `api/deltas` answers, as entries. */
 
 import { member, parse, raw, stringAt } from "./json.js";
 
-/** @typedef {import("./feed-log.js").Entry} Entry */
+/** @typedef {import("./event-log.js").Entry} Entry */
 
 /**
  * An entry of a page of history.
@@ -26,7 +26,7 @@ export function entryOf(item) {
 /**
  * A page of history.
  * @param {import("./api.js").Api} api
- * @param {string} path `/api/deltas` or that of a session.
+ * @param {string} path `api/deltas` or that of a session.
  * @param {Record<string, string | number>} query
  * @param {AbortSignal} [signal]
  * @returns {Promise<{epoch: string, entries: Entry[], more: boolean}>} Entries oldest first, whatever was asked.

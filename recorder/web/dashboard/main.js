@@ -1,27 +1,30 @@
-/** The dashboard begins here: what lasts as long as the page, and which view is shown. */
+/** Start the dashboard: make what lasts as long as the page, and show the view that the address names. */
 
 import { Api, ApiError } from "./api.js";
 import { askForToken, showKeys } from "./dialogs.js";
 import { announce, byId, fill } from "./dom.js";
 import { FreshnessMark } from "./freshness.js";
-import { NowModel } from "./now-model.js";
-import { NowView } from "./now.js";
+import { IntegrityView } from "./integrity.js";
+import { LiveModel } from "./live-model.js";
+import { LiveView } from "./live.js";
+import { RecordingMark } from "./recording.js";
 import { parseRoute, sessionAddress } from "./router.js";
 import { SessionView } from "./session.js";
 import { Source } from "./source.js";
 import { startTheme } from "./theme.js";
-import { TrustView } from "./trust.js";
 
 /** @typedef {{element: HTMLElement, close(): void, onKey(event: KeyboardEvent): boolean}} View */
 
 const api = new Api(askForToken);
 const source = new Source(api, (error) => void onEnd(error));
-const model = new NowModel(api, source);
+const model = new LiveModel(api, source);
 const freshness = new FreshnessMark(byId("freshness"), () => source.status, () => source.retry());
+const recording = new RecordingMark(byId("recording"), () => source.figures);
+source.listen({ onFigures: () => recording.draw() });
 /** @type {View | null} */
 let view = null;
-let lead = ""; // the key that begins a sequence of two
-let shown = 0; // changes of the address that are shown already, and that the browser has still to tell of
+let lead = ""; // the first key of a sequence of two
+let shown = 0; // changes of the address that are shown already, and that the browser has not reported yet
 
 startTheme();
 addEventListener("hashchange", () => (shown > 0 ? shown-- : show()));
@@ -40,29 +43,29 @@ byId("find").addEventListener("submit", (event) => {
 });
 void begin();
 
-/** Connect, with a token where one is wanted. */
+/** Show the view and connect. */
 async function begin() {
   show();
   source.start();
 }
 
 /**
- * The subscription is over for good.
+ * Handle the end of the subscription: ask for a token where one is required, else show the error.
  * @param {Error} error
  */
 async function onEnd(error) {
-  // A browser is not told why an upgrade was refused; a question over HTTP is, and asks for a token where one is wanted.
+  // A browser does not tell why an upgrade was rejected. An HTTP request does, and asks for a token where one is required.
   const before = api.token;
   let asked = false;
   try {
-    await api.text("/api/stats");
+    await api.text("api/stats");
   } catch (refused) {
-    // A token that is valid and not for reading: without another one there is nothing to see, and no way to give it.
+    // The token is valid but may not read. Without this dialog there would be no way to enter another one.
     if (before !== null && refused instanceof ApiError && refused.status === 403) {
-      await api.needToken(before, `That token does not do here: ${refused.message}.`);
+      await api.needToken(before, `This token may not read: ${refused.message}.`);
       asked = true;
     }
-    // Else the error itself says best what is wrong.
+    // In all other cases the error of the subscription tells more.
   }
   if (asked || api.token !== before) {
     freshness.end("");
@@ -71,7 +74,7 @@ async function onEnd(error) {
 }
 
 /**
- * Show what is at an address, at once: the next key is for the view that is there then.
+ * Show an address at once, so that the next key goes to its view.
  * @param {string} address
  */
 function go(address) {
@@ -85,18 +88,18 @@ function go(address) {
 /** Show the view that the address names. */
 function show() {
   const route = parseRoute(location.hash);
-  // A session that is shown already moves to another of its deltas by itself.
+  // A session that is shown already moves to another of its deltas.
   if (view instanceof SessionView && route.view === "session" && view.goTo(route)) return;
   const inside = byId("main").contains(document.activeElement);
   view?.close();
   if (route.view === "session") view = new SessionView(route, { api, source, go });
-  else if (route.view === "trust") view = new TrustView({ api, source, go });
-  else view = new NowView(model, source, go);
-  const name = route.view === "session" ? route.id : route.view === "trust" ? "Trust" : "Now";
+  else if (route.view === "integrity") view = new IntegrityView({ api, source, go });
+  else view = new LiveView(model, source, go);
+  const name = route.view === "session" ? route.id : route.view === "integrity" ? "Integrity" : "Live";
   document.title = `${name} · Recorder`;
   announce(name);
   fill(byId("main"), view.element);
-  // The keyboard goes on in the view, not from the top of the page.
+  // Keep the keyboard in the view, not at the top of the page.
   if (inside) byId("main").focus({ preventScroll: true });
   for (const link of document.querySelectorAll("nav a")) {
     const here = /** @type {HTMLElement} */ (link).dataset.view === route.view;
@@ -110,15 +113,15 @@ function onKey(event) {
   if (event.altKey || event.ctrlKey || event.metaKey || document.querySelector("dialog[open]")) return;
   const target = /** @type {HTMLElement} */ (event.target);
   if (target.matches("input, select, textarea")) {
-    // A slider's own keys are the same as the view's, so the view has them.
+    // The keys of a slider are the same as those of the view, so the view handles them.
     if (event.key === "Escape") target.blur();
     if (target.getAttribute("type") !== "range") return;
   }
   const before = lead;
   lead = event.key === "g" ? "g" : "";
   let taken = true;
-  if (before === "g" && event.key === "n") go("#/");
-  else if (before === "g" && event.key === "t") go("#/trust");
+  if (before === "g" && event.key === "l") go("#/");
+  else if (before === "g" && event.key === "i") go("#/integrity");
   else if (event.key === "?") showKeys();
   else taken = view?.onKey(event) ?? false;
   if (taken) event.preventDefault();

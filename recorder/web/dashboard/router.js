@@ -1,32 +1,32 @@
 /**
- * Which view an address names: the part of the page's URL behind `#`.
+ * The view that an address names. An address is the part of the page's URL behind `#`.
  *
- *     #/                          now
- *     #/session/ID?at=SEQ         a session, as of a delta; without `at` as of now
- *     #/trust                     whether the record can be trusted
+ *     #/                          the live view
+ *     #/session/ID?at=SEQ         a session at a delta; without `at` at its last delta
+ *     #/integrity                 durability, snapshots and the hash chain; `#/trust` is its old address
  */
 
 /**
- * @typedef {{view: "now" | "trust"} | {view: "session", id: string, at: number | null}} Route
+ * @typedef {{view: "live" | "integrity"} | {view: "session", id: string, at: number | null}} Route
  */
 
 /**
  * @param {string} hash
- * @returns {Route} What is not understood is `now`.
+ * @returns {Route} `live` where the address names no view.
  */
 export function parseRoute(hash) {
   const [path, query = ""] = split(hash.replace(/^#/, ""), "?");
-  if (path === "/trust") return { view: "trust" };
+  if (path === "/integrity" || path === "/trust") return { view: "integrity" };
   if (path.startsWith("/session/")) {
     const id = decode(path.slice("/session/".length));
     const at = new URLSearchParams(query).get("at");
     if (id) return { view: "session", id, at: at !== null && /^\d{1,15}$/.test(at) ? Number(at) : null };
   }
-  return { view: "now" };
+  return { view: "live" };
 }
 
 /**
- * The address of a session.
+ * Return the address of a session.
  * @param {string} id
  * @param {number | null} [at]
  * @returns {string}
@@ -36,7 +36,7 @@ export function sessionAddress(id, at = null) {
 }
 
 /**
- * A session's id in a URL. A half of a surrogate pair, which no URL can carry, becomes U+FFFD.
+ * Encode a session's id for a URL. A lone surrogate, which no URL can carry, becomes U+FFFD.
  * @param {string} id
  * @returns {string}
  */
@@ -50,7 +50,7 @@ function split(text, mark) {
   return at < 0 ? [text] : [text.slice(0, at), text.slice(at + 1)];
 }
 
-/** @param {string} text @returns {string} `""` where it is not what `encode` makes. */
+/** @param {string} text @returns {string} `""` where `encode` cannot have made it. */
 function decode(text) {
   try {
     return decodeURIComponent(text);

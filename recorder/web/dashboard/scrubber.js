@@ -2,7 +2,7 @@
 
 import { el, fill, svg } from "./dom.js";
 
-/** @typedef {import("./feed-log.js").Entry} Entry */
+/** @typedef {import("./event-log.js").Entry} Entry */
 
 const COLUMNS = 600;
 const HEIGHT = 22;

@@ -1,19 +1,19 @@
 /**
- * The deltas of one session around the place that is looked at: a stretch without a gap, read from history as one moves.
+ * The deltas of one session around the selected one: a stretch without a gap, read from history as the user moves.
  *
- * Never the whole of a long session: at most `MOST` entries and `MOST_CHARACTERS` are kept, and what is far from the place
- * is let go. `first` and `last` are the bounds of what is recorded, whether it is here or not. What comes live joins the
- * stretch where that reaches to the end.
+ * It never holds a whole long session: it keeps at most `MOST` entries and `MOST_CHARACTERS`, and drops what is far from
+ * the selected delta. `first` and `last` are the bounds of what is recorded, whether it is held or not. Live deltas join
+ * the stretch where it reaches to the end.
  */
 
-/** @typedef {import("./feed-log.js").Entry} Entry */
+/** @typedef {import("./event-log.js").Entry} Entry */
 /** @typedef {(query: Record<string, string | number>) => Promise<{entries: Entry[], more: boolean}>} Read */
 
 export const MOST = 3000;
 export const MOST_CHARACTERS = 32 << 20;
 const PAGE = 200;
 
-/** The log. */
+/** A stretch of one session. */
 export class SessionLog {
   /** @param {Read} read Entries of this session, oldest first. */
   constructor(read) {
@@ -26,22 +26,22 @@ export class SessionLog {
     this.atEnd = false; // whether it ends with the last
     /** @type {Promise<void> | null} */
     this.busy = null; // while something is read
-    this.opens = 0; // how often it was opened
+    this.generation = 0; // of the stretch; an answer for an earlier one is dropped
     /** @type {Entry[] | null} */
-    this.coming = null; // what came while it is opened: it may be in none of what is read then
+    this.coming = null; // live deltas that came during `open`; the pages that it reads may lack them
   }
 
-  /** @returns {boolean} Whether everything there is is here. */
+  /** @returns {boolean} Whether all deltas of the session are held. */
   get whole() {
     return this.atStart && this.atEnd;
   }
 
   /**
-   * Read what is around a seq, anew.
+   * Read the stretch around a seq.
    * @param {number} at
    */
   async open(at) {
-    const mine = ++this.opens;
+    const mine = ++this.generation;
     this.coming = [];
     try {
       const [older, newer] = await Promise.all([
@@ -53,15 +53,16 @@ export class SessionLog {
         older.more ? this.read({ order: "asc", limit: 1 }).then((page) => page.entries[0]) : entries[0],
         newer.more ? this.read({ limit: 1 }).then((page) => page.entries[0]) : entries.at(-1),
       ]);
-      // What was asked for last is shown, not what was answered last.
-      if (mine === this.opens) this.set(entries, { first, last, atStart: !older.more, atEnd: !newer.more });
+      // The last request is shown, not the last answer.
+      if (mine === this.generation) this.set(entries, { first, last, atStart: !older.more, atEnd: !newer.more });
     } finally {
-      if (mine === this.opens) this.coming = null;
+      if (mine === this.generation) this.coming = null;
     }
   }
 
-  /** Begin with what comes, where nothing that was can be read. */
+  /** Start empty, for live deltas only: where nothing is recorded. */
   begin() {
+    this.generation++;
     this.set([], { atStart: true, atEnd: true });
   }
 
@@ -81,7 +82,7 @@ export class SessionLog {
   }
 
   /**
-   * A delta of the session came.
+   * Add a live delta of the session.
    * @param {Entry} entry
    */
   append(entry) {
@@ -90,32 +91,37 @@ export class SessionLog {
     if (this.atEnd) this.entries.push(entry);
     this.last = entry.seq;
     this.first ||= entry.seq;
-    // Reading on, it is found in history.
     if (this.atEnd) this.trim("start");
   }
 
-  /** Read what is older than the stretch. */
+  /** Read the page before the stretch. */
   async older() {
-    if (this.atStart || !this.entries.length) return;
-    const page = await this.read({ before: this.entries[0].seq, limit: PAGE });
+    const [begin] = this.entries;
+    if (this.atStart || !begin) return;
+    const mine = this.generation;
+    const page = await this.read({ before: begin.seq, limit: PAGE });
+    // Another stretch may be here by now, or this one may have lost its beginning: then the page would leave a gap.
+    if (mine !== this.generation || this.entries[0] !== begin) return;
     this.entries = [...page.entries, ...this.entries];
     this.atStart = !page.more;
     this.trim("end");
   }
 
-  /** Read what is newer than the stretch. */
+  /** Read the page after the stretch. */
   async newer() {
     const end = this.entries.at(-1);
     if (this.atEnd || !end) return;
+    const mine = this.generation;
     const page = await this.read({ after: end.seq, order: "asc", limit: PAGE });
+    if (mine !== this.generation || this.entries.at(-1) !== end) return;
     this.entries = [...this.entries, ...page.entries];
-    // What came live while it was read was not appended: then this is not the end yet.
+    // Live deltas that came meanwhile were not appended: then this is not the end yet.
     this.atEnd = !page.more && (this.entries.at(-1)?.seq ?? 0) >= this.last;
     this.trim("start");
   }
 
   /**
-   * Make sure that the entries next to a place are here.
+   * Read the entries next to an index where they are not held.
    * @param {number} index
    * @param {number} near How many on both sides.
    */
@@ -125,7 +131,7 @@ export class SessionLog {
   }
 
   /**
-   * The entry that a seq stands at: the last one up to it, or the first.
+   * Find the entry of a seq: the last one up to it, or the first.
    * @param {number} seq
    * @returns {number} Its index; -1 where there is none.
    */
@@ -141,7 +147,7 @@ export class SessionLog {
   }
 
   /**
-   * Whether the state as of a seq can be told from what is here.
+   * Whether the state at a seq can be told from the entries that are held.
    * @param {number} seq
    * @returns {boolean}
    */
@@ -152,7 +158,7 @@ export class SessionLog {
   }
 
   /**
-   * Where a seq stands between the bounds, from 0 to 1: by count where everything is here, else by seq.
+   * The place of a seq between the bounds, from 0 to 1: by count where all deltas are held, else by seq.
    * @param {number} seq
    * @returns {number}
    */
@@ -164,7 +170,7 @@ export class SessionLog {
   }
 
   /**
-   * The seq at a fraction; the reverse of `fraction`.
+   * The seq at a place from 0 to 1; the reverse of `fraction`.
    * @param {number} fraction
    * @returns {number}
    */
@@ -174,7 +180,7 @@ export class SessionLog {
     return Math.round(this.first + within * (this.last - this.first));
   }
 
-  /** @param {"start" | "end"} side From where entries are let go. */
+  /** @param {"start" | "end"} side From where entries are dropped. */
   trim(side) {
     let characters = this.entries.reduce((sum, entry) => sum + entry.text.length, 0);
     while (this.entries.length > MOST || (characters > MOST_CHARACTERS && this.entries.length > PAGE)) {

@@ -1,10 +1,11 @@
 /**
- * The view of a session: its timeline, a slider over it, and the state as of any of its deltas with what changed there.
+ * The view of a session: its timeline, a slider over it, and the state after any of its deltas with what changed there.
  *
- * Every delta carries the states before and after it, so that the state as of a delta, and the difference that it made,
- * follow from that one delta; what is read from history is the stretch around the place that is looked at.
+ * Only the stretch of history around the selected delta is read. The user may move while it is read: an answer is shown
+ * only where it covers the delta that is selected then, else the stretch around that delta is read.
  */
 
+import { BASE } from "./api.js";
 import { Blame } from "./blame.js";
 import { announce, el, fill, say } from "./dom.js";
 import { several, visible } from "./format.js";
@@ -17,12 +18,12 @@ import { copy } from "./teach.js";
 import { timelineOf } from "./timeline.js";
 import { Transport } from "./transport.js";
 
-/** @typedef {import("./feed-log.js").Entry} Entry */
+/** @typedef {import("./event-log.js").Entry} Entry */
 /** @typedef {{id: string, at: number | null}} Place */
 /** @typedef {{api: import("./api.js").Api, source: import("./source.js").Source, go: (address: string) => void}} World */
 
-const NEAR = 20; // entries kept ahead on both sides of the place
-const ADDRESS_MS = 400; // the address follows after so long at rest
+const NEAR = 20; // entries that are read ahead on both sides of the selected one
+const ADDRESS_MS = 400; // without a move, until the address is updated
 
 /** The view; made when it is shown, closed when another one is. */
 export class SessionView {
@@ -32,25 +33,27 @@ export class SessionView {
     this.api = api;
     this.source = source;
     this.go = go;
-    this.wanted = place.at; // the seq to begin at; null: the last
-    this.seq = place.at ?? 0; // the place
-    this.following = place.at === null; // whether it moves with what comes
-    this.problem = ""; // why there is nothing to see, in words
-    this.opening = 0; // which opening is the last one that was begun
+    this.wanted = place.at; // the seq to show; null: the last one
+    this.asked = place.at; // the seq that the address named, until the user moves; null: none
+    this.seq = place.at ?? 0; // the seq that is shown
+    this.following = place.at === null; // whether it moves on with live deltas
+    this.problem = ""; // why there is nothing to show, in words
+    this.opening = 0; // of the last `open`; earlier ones stop
     this.player = new Player();
     this.frame = 0; // of the player, while it plays
-    this.frameAt = 0; // when the last one was
+    this.frameAt = 0; // time of the last frame
     /** @type {ReturnType<typeof setTimeout> | null} */
-    this.addressTimer = null; // until the address follows
-    this.abort = new AbortController(); // ends what is asked for this view
+    this.addressTimer = null; // until the address is updated
+    this.abort = new AbortController(); // ends the requests of this view
     const read = (/** @type {Record<string, string | number>} */ query) =>
-      readPage(api, "/api/deltas", { session: this.id, ...query }, this.abort.signal);
+      readPage(api, "api/deltas", { session: this.id, ...query }, this.abort.signal);
     this.log = new SessionLog(read);
     this.blame = new Blame(api, this.id, (seq) => void this.jump(seq), this.abort.signal);
     this.panel = new StatePanel((path) => this.blame.ask(path, this.seq));
     this.timeline = timelineOf({
       onSelect: (entry) => this.select(entry.seq),
       onNearEdge: () => void this.reach(),
+      previousOf: (entry) => this.log.entries[this.log.indexAt(entry.seq) - 1] ?? null,
     });
     this.transport = new Transport({
       first: () => void this.jump(this.log.first),
@@ -64,19 +67,20 @@ export class SessionView {
     });
     this.facts = el("span", { class: "facts dim" });
     this.notice = el("div", { class: "notice", hidden: true });
+    this.elsewhere = el("p", { class: "note elsewhere", role: "status", hidden: true }); // the address names no delta
     this.body = el("div", { class: "session-body" });
-    // Not before there is something: what is copied too early is no state.
+    // Hidden until there is a state to copy.
     this.copyButton = el("button", { type: "button", class: "quiet", hidden: true }, "Copy state");
     this.downloadButton = el("button", { type: "button", class: "quiet", hidden: true }, "Download");
     this.element = this.page();
     this.unlisten = source.listen({
       onDeltas: (entries) => this.onDeltas(entries),
       onFresh: (began) => void this.open(began.seq),
-      onErased: ({ session }) => session === this.id && void this.open(source.figures.head),
+      onErased: ({ session }) => session === this.id && this.onErased(),
     });
   }
 
-  /** Nothing of it is shown any more. */
+  /** End the requests, timers and listeners of the view. */
   close() {
     this.stop();
     this.unlisten();
@@ -86,21 +90,22 @@ export class SessionView {
   }
 
   /**
-   * Another place was asked for, by the address.
+   * Show the delta that a new address names.
    * @param {Place} place
-   * @returns {boolean} Whether it is of this session.
+   * @returns {boolean} Whether the address is of this session.
    */
   goTo(place) {
     if (place.id !== this.id) return false;
+    if (this.addressTimer !== null) clearTimeout(this.addressTimer);
     if (place.at === null) this.follow();
-    else if (place.at !== this.seq) void this.jump(place.at);
+    else if (place.at !== this.seq || place.at !== this.wanted) void this.jump(place.at, place.at);
     return true;
   }
 
   /**
-   * A key was pressed, and nobody else wants it.
+   * Handle a key that nothing else has handled.
    * @param {KeyboardEvent} event
-   * @returns {boolean} Whether it was for this view.
+   * @returns {boolean} Whether the view has handled it.
    */
   onKey(event) {
     const onButton = /** @type {HTMLElement} */ (event.target).closest("button, a, select") !== null;
@@ -130,35 +135,48 @@ export class SessionView {
       el(
         "div",
         { class: "session-head" },
-        el("a", { href: "#/", class: "back" }, "← Now"),
+        el("a", { href: "#/", class: "back" }, "← Live"),
         el("h1", { title: visible(this.id) }, visible(this.id)),
         this.facts,
         el("div", { class: "actions" }, this.copyButton, this.downloadButton),
       ),
       this.notice,
+      this.elsewhere,
       this.transport.element,
       this.body,
     );
   }
 
   /**
-   * Read anew, up to a seq of which everything behind comes live.
-   * @param {number} head
+   * Read the stretch around the wanted seq.
+   * @param {number} head Deltas after this seq come live.
    */
   async open(head) {
     const mine = ++this.opening;
+    const target = () => (this.following || this.wanted === null ? head : this.wanted);
     this.problem = "";
-    if (this.source.figures.recording) {
+    let read = null;
+    // Who moves while it is read wants another stretch.
+    while (this.source.figures.recording && read !== target()) {
+      read = target();
       try {
-        await this.log.open(this.following || this.wanted === null ? head : this.wanted);
+        await this.log.open(read);
       } catch (error) {
         if (mine !== this.opening || this.abort.signal.aborted) return;
         this.problem = /** @type {Error} */ (error).message;
+        break;
       }
-    } else this.log.begin();
-    if (mine !== this.opening) return;
+      if (mine !== this.opening) return;
+    }
+    if (!this.source.figures.recording) this.log.begin();
     if (this.following) this.seq = this.log.last;
     this.draw();
+  }
+
+  /** Content of the session was erased: what is shown of it, or was requested, may hold it. */
+  onErased() {
+    this.blame.hide();
+    void this.open(this.source.figures.head);
   }
 
   /** @param {Entry[]} entries */
@@ -182,6 +200,7 @@ export class SessionView {
   place(seq) {
     this.seq = seq;
     this.wanted = seq;
+    this.asked = null;
     this.following = false;
     this.drawPlace();
     this.addressFollows();
@@ -196,25 +215,38 @@ export class SessionView {
   }
 
   /**
-   * Go to a seq, wherever it is.
+   * Go to a seq, whether it is held or not.
    * @param {number} seq
+   * @param {number | null} [asked] The seq that the address names.
    */
-  async jump(seq) {
+  async jump(seq, asked = null) {
     this.stop();
     this.following = false;
     this.wanted = seq;
     if (!this.log.covers(seq)) {
-      await this.open(seq);
-      if (this.wanted !== seq) return;
+      await this.open(this.source.figures.head);
+      // The user has moved on: this answer is late.
+      if (this.wanted !== seq || this.following || this.abort.signal.aborted) return;
+      if (!this.log.covers(seq)) {
+        this.wanted = this.seq;
+        if (this.problem) say(this.elsewhere, `Seq ${seq} could not be read: ${this.problem}`);
+        this.elsewhere.hidden = !this.problem;
+        return;
+      }
     }
     const entry = this.log.entries[this.log.indexAt(seq)];
-    if (entry) this.place(entry.seq);
+    if (!entry) return;
+    this.place(entry.seq);
+    this.asked = asked;
+    this.drawElsewhere();
   }
 
-  /** Move with what comes. */
+  /** Move on with live deltas. */
   follow() {
     this.stop();
     this.following = true;
+    this.wanted = null;
+    this.asked = null;
     if (!this.log.atEnd) void this.open(this.source.figures.head);
     else {
       this.seq = this.log.last;
@@ -223,18 +255,22 @@ export class SessionView {
     this.addressFollows();
   }
 
-  /** Have what is next to the place at hand. */
+  /** Read the entries around the selected one. */
   async reach() {
     if (this.log.busy) return;
+    const { generation } = this.log;
     const [first, length] = [this.log.entries[0], this.log.entries.length];
     this.log.busy = this.log.reach(this.log.indexAt(this.seq), NEAR);
     try {
       await this.log.busy;
     } catch {
-      // The place that is looked at is here; what is not is asked for again with the next step.
+      // The selected delta is held. The others are requested again with the next step.
     } finally {
       this.log.busy = null;
     }
+    if (this.abort.signal.aborted) return;
+    // The answer was for another stretch, and was dropped.
+    if (generation !== this.log.generation) return void this.reach();
     if (first !== this.log.entries[0] || length !== this.log.entries.length) this.draw();
   }
 
@@ -248,7 +284,7 @@ export class SessionView {
   play() {
     const last = this.log.entries.at(-1);
     if (!last) return;
-    // At the end there is nothing to play but from the beginning.
+    // At the end it plays from the beginning.
     if (this.seq >= last.seq && this.log.atEnd) this.place(this.log.entries[0].seq);
     this.following = false;
     this.player.play();
@@ -271,6 +307,7 @@ export class SessionView {
     this.frameAt = time;
     if (next !== here) {
       this.seq = entries[next].seq;
+      this.wanted = this.seq;
       this.drawPlace();
       void this.reach();
     }
@@ -293,6 +330,7 @@ export class SessionView {
     const { entries, whole, atEnd } = this.log;
     const index = this.log.indexAt(this.seq);
     const entry = entries[index];
+    this.drawElsewhere();
     this.transport.place(this.log, this.seq);
     if (entry) {
       this.panel.show(entry, entries[index - 1] ?? null);
@@ -303,6 +341,16 @@ export class SessionView {
     this.copyButton.hidden = !entry;
     this.downloadButton.hidden = !entry || !this.source.figures.recording;
     this.drawControls();
+  }
+
+  /** Say so where the address names a seq at which the session has no delta. */
+  drawElsewhere() {
+    const entry = this.log.entries[this.log.indexAt(this.seq)];
+    const { asked } = this;
+    this.elsewhere.hidden = asked === null || !entry || entry.seq === asked;
+    if (this.elsewhere.hidden || asked === null || !entry) return;
+    const which = entry.seq < asked ? "the last one before it" : "the first one that is kept";
+    say(this.elsewhere, `This session has no delta with seq ${asked}. Shown is seq ${entry.seq}, ${which}.`);
   }
 
   drawControls() {
@@ -320,12 +368,12 @@ export class SessionView {
 
   whyNothing() {
     if (!this.source.figures.recording) {
-      return "Recording is off, so that nothing of what was can be shown. What comes of this session appears here.";
+      return "Not recording: past deltas cannot be shown. New deltas of this session appear here.";
     }
-    return "Nothing of a session with this id is recorded. If it is published, it appears here at once.";
+    return "No session with this id is recorded. When a delta of it is published, it appears here.";
   }
 
-  // Out of the page
+  // Outside of the page
 
   addressFollows() {
     if (this.addressTimer !== null) clearTimeout(this.addressTimer);
@@ -336,15 +384,16 @@ export class SessionView {
 
   /** @param {HTMLElement} button */
   async download(button) {
-    const path = `/api/export?${new URLSearchParams({ session: this.id, format: "ndjson" })}`;
-    const link = el("a", { href: path, download: "" }); // the recorder names it, after the session
-    // A link carries no token, so where there is one the file comes through the page.
+    const path = `api/export?${new URLSearchParams({ session: this.id, format: "ndjson" })}`;
+    const link = el("a", { href: new URL(path, BASE), download: "" }); // the recorder names the file after the session
+    // A link cannot carry a token: then the page fetches the file.
     if (this.api.token !== null) {
       try {
-        const response = await this.api.response(path);
+        const response = await this.api.response(path, this.abort.signal);
         link.download = /filename="([^"]+)"/.exec(response.headers.get("Content-Disposition") ?? "")?.[1] ?? "deltas.ndjson";
         link.href = URL.createObjectURL(await response.blob());
       } catch (error) {
+        if (this.abort.signal.aborted) return;
         say(button, /** @type {Error} */ (error).message);
         return;
       }

@@ -1,29 +1,30 @@
 /**
- * What comes from the recorder, live: one subscription to everything, and what the views hear of it.
+ * The subscription of the page: one for all sessions, whose events are passed on to the views.
  *
- * Deltas are handed on in batches, a few times a second, so that thousands a second cost the page a few drawings. From
- * the place where the subscription begins, what was before is asked for once (`onFresh`); after a `reset` again, since
- * what was shown cannot be joined to what comes.
+ * Deltas are passed on in batches, a few times a second, so that thousands of deltas a second cost the page a few
+ * drawings. `onFresh` tells where the subscription begins: the history before it is to be read. After a `reset` it is
+ * called again, because what is shown cannot be joined to what comes.
  */
 
-import { subscribe } from "/client.js";
+import { subscribe } from "../client.js";
+import { BASE } from "./api.js";
 
 const BATCH_MS = 100;
-/** Batches are handed on at once when they grow past this, so that a burst is not held twice. */
+/** A batch of this size is passed on at once, so that a burst is not held twice. */
 const BATCH_MOST = 2000;
 
-/** @typedef {import("./feed-log.js").Entry} Entry */
+/** @typedef {import("./event-log.js").Entry} Entry */
 
 /**
  * @typedef {object} Listener
  * @property {(entries: Entry[]) => void} [onDeltas]
- * @property {(place: {epoch: string, seq: number, reason: string}) => void} [onFresh] Deltas come from behind here on, and
- *   nothing before is known; `reason` of a reset, or "".
+ * @property {(place: {epoch: string, seq: number, reason: string}) => void} [onFresh] Deltas come from after this place
+ *   on, and nothing before it is known; `reason` of a reset, or "".
  * @property {(erased: {session: string, through: number}) => void} [onErased]
  * @property {() => void} [onFigures] `head`, `durable`, … have changed.
  */
 
-/** What the server last said of itself. */
+/** What the server last reported of itself. */
 export class Figures {
   constructor() {
     this.epoch = "";
@@ -35,15 +36,17 @@ export class Figures {
     /** @type {number | null} */
     this.lossWindowMs = null;
     this.scoped = false; // whether the token is for some sessions only
-    this.heardAt = 0; // when `durable` was told
+    this.heardAt = 0; // when `durable` was reported
+    /** @type {number | null} */
+    this.lateSince = null; // since when some delta is not on disk and `durable` has not moved; null where all is on disk
   }
 }
 
-/** The subscription, and who listens to it. */
+/** The subscription and its listeners. */
 export class Source {
   /**
    * @param {import("./api.js").Api} api
-   * @param {(error: Error) => void} onEnd It is over for good.
+   * @param {(error: Error) => void} onEnd The subscription has ended, and does not reconnect.
    */
   constructor(api, onEnd) {
     this.api = api;
@@ -51,35 +54,38 @@ export class Source {
     this.figures = new Figures();
     /** @type {Set<Listener>} */
     this.listeners = new Set();
-    /** @type {import("/client.js").Subscription | null} */
+    /** @type {import("../client.js").Subscription | null} */
     this.subscription = null;
     /** @type {Entry[]} */
-    this.batch = []; // came, and not handed on yet
+    this.batch = []; // received, and not passed on yet
     /** @type {ReturnType<typeof setTimeout> | null} */
-    this.timer = null; // until it is
+    this.timer = null; // until it is passed on
     /** @type {{epoch: string, seq: number, reason: string} | null} */
     this.began = null; // the place of the last `onFresh`
     this.reset = ""; // reason of a reset whose `live` is still to come
+    this.generation = 0; // of the subscription; what an earlier one reports is dropped
   }
 
-  /** Connect; again, after the end. */
+  /** Connect, for the first time or again. */
   start() {
     this.subscription?.close();
+    this.flush();
     this.began = null;
+    const mine = ++this.generation;
     this.subscription = subscribe({
-      url: location.origin,
+      url: BASE,
       since: "latest",
       token: this.api.token ?? undefined,
       notices: true,
-      onEvent: (event) => this.onEvent(event),
-      onError: (error) => this.onEnd(error),
+      onEvent: (event) => mine === this.generation && this.onEvent(event),
+      onError: (error) => mine === this.generation && this.onEnd(error),
     });
   }
 
   /**
-   * Hear what comes; at once where it began, if it has.
+   * Add a listener; it is told at once where the subscription began, if it has.
    * @param {Listener} listener
-   * @returns {() => void} Ends it.
+   * @returns {() => void} Removes the listener.
    */
   listen(listener) {
     this.flush();
@@ -88,12 +94,29 @@ export class Source {
     return () => this.listeners.delete(listener);
   }
 
-  /** Try at once where there is no connection; else ask whether the server is there. */
+  /**
+   * Wait until the server has greeted: from then on the figures are its own.
+   * @param {AbortSignal} signal Ends the waiting.
+   * @returns {Promise<void>}
+   */
+  connected(signal) {
+    if (this.figures.epoch || signal.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = () => {
+        unlisten();
+        resolve();
+      };
+      const unlisten = this.listen({ onFigures: done });
+      signal.addEventListener("abort", done, { once: true });
+    });
+  }
+
+  /** Connect at once where there is no connection, else send a ping. */
   retry() {
     this.subscription?.retry();
   }
 
-  /** @returns {import("/client.js").Status | null} How fresh what is shown is. */
+  /** @returns {import("../client.js").Status | null} How fresh the data is. */
   get status() {
     return this.subscription?.status ?? null;
   }
@@ -162,8 +185,12 @@ export class Source {
     const figures = this.figures;
     figures.head = event.epoch === figures.epoch ? Math.max(figures.head, event.head) : event.head;
     figures.epoch = event.epoch;
-    figures.durable = event.durable ?? null;
-    figures.heardAt = Date.now();
+    const durable = event.durable ?? null;
+    const now = Date.now();
+    if (durable === null || durable >= figures.head) figures.lateSince = null;
+    else if (durable !== figures.durable || figures.lateSince === null) figures.lateSince = now;
+    figures.durable = durable;
+    figures.heardAt = now;
     if (event.event === "hello") {
       figures.recording = event.recording;
       figures.scoped = event.scoped === true;

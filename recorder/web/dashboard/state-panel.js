@@ -1,7 +1,7 @@
 /**
- * The state as of one delta, in three ways: what changed there, the whole state, and the texts as they were sent.
+ * The state after one delta, in three ways: what the delta changed, the state, and the raw JSON as it was sent.
  *
- * Says what stands out: that `before` is not what was recorded last, that content was erased, that a state is missing.
+ * Notes above it say where the lineage is broken, where content was erased, and where a state is missing.
  */
 
 import { el, fill, say } from "./dom.js";
@@ -9,30 +9,30 @@ import { changes, diff } from "./diff.js";
 import { fieldTree } from "./fields.js";
 import { clock, clip, several, size, visible } from "./format.js";
 import { parse, raw } from "./json.js";
-import { partsOf } from "./summary.js";
+import { partsOf, recordedBefore } from "./summary.js";
 
-/** @typedef {import("./feed-log.js").Entry} Entry */
+/** @typedef {import("./event-log.js").Entry} Entry */
 /** @typedef {import("./json.js").Json} Json */
 /** @typedef {import("./summary.js").Parts} Parts */
 
-const WAYS = ["Changes", "Whole state", "As sent"];
-const MOST_RAW = 300_000; // characters of a text that are shown as sent
+const WAYS = ["Changes", "State", "Raw JSON"];
+const MOST_RAW = 200_000; // characters of a text that are shown raw
 
 /** The panel. */
 export class StatePanel {
-  /** @param {(path: string) => void} onAsk Who changed the field of this path? */
+  /** @param {(path: string) => void} onAsk Show who changed the field of this path. */
   constructor(onAsk) {
     this.onAsk = onAsk;
     this.way = 0; // which of `WAYS`
-    this.recorded = false; // of a broken lineage: whether it is compared with what was recorded, not with what was sent
+    this.asSent = false; // of a broken lineage: whether to compare with the `before` that was sent
     /** @type {Entry | null} */
     this.entry = null;
     /** @type {Entry | null} */
-    this.previous = null; // the one before it, if it is known
+    this.previous = null; // the entry before it, if it is known
     this.cache = new WeakMap(); // parts by entry
     this.head = el("div", { class: "state-head dim" });
     this.notes = el("div", { class: "notes" });
-    this.body = el("div", { class: "state-body", tabindex: 0, role: "region", "aria-label": "The state" });
+    this.body = el("div", { class: "state-body", tabindex: 0, role: "region", "aria-label": "State of the session" });
     this.tabs = WAYS.map((name, index) =>
       el("button", { type: "button", "aria-pressed": "false", on: { click: () => this.choose(index) } }, name),
     );
@@ -48,13 +48,13 @@ export class StatePanel {
   }
 
   /**
-   * Show the state as of an entry.
+   * Show the state after an entry.
    * @param {Entry} entry
-   * @param {Entry | null} previous The one before it in the session, if it is known.
+   * @param {Entry | null} previous The entry before it in the session, if it is known.
    */
   show(entry, previous) {
     if (entry === this.entry && previous === this.previous) return;
-    if (entry !== this.entry) this.recorded = false;
+    if (entry !== this.entry) this.asSent = false;
     this.entry = entry;
     this.previous = previous;
     this.draw();
@@ -67,7 +67,7 @@ export class StatePanel {
   }
 
   /**
-   * The parts of an entry.
+   * Return the parts of an entry.
    * @param {Entry} entry
    * @returns {Parts}
    */
@@ -80,7 +80,7 @@ export class StatePanel {
     return parts;
   }
 
-  /** @returns {string} The state's text, exactly as it was sent; `null` where there is none. */
+  /** @returns {string} The text of the state, exactly as it was sent; `null` where there is none. */
   stateText() {
     const after = this.entry && this.partsOf(this.entry).after;
     return after ? raw(after) : "null";
@@ -91,15 +91,16 @@ export class StatePanel {
     if (!this.entry) return;
     const parts = this.partsOf(this.entry);
     this.drawHead(parts);
-    const before = this.recorded && this.previous ? this.partsOf(this.previous).after : parts.before;
+    const recorded = recordedBefore(parts, this.previous && this.partsOf(this.previous));
+    const before = this.asSent || !recorded.known ? parts.before : recorded.state;
     const found = diff(before, parts.after);
     const changed = changes(found, 1000).length;
     say(this.tally, parts.erased ? "" : changed >= 1000 ? "1,000 changes or more" : several(changed, "change"));
-    fill(this.notes, ...this.notesOn(parts));
+    fill(this.notes, ...this.notesOn(parts, recorded.known));
     if (parts.erased) fill(this.body, this.erasedNote(parts));
-    else if (this.way === 2) fill(this.body, textOf("before", before), textOf("after", parts.after));
-    else if (this.way === 1 && !parts.after) fill(this.body, el("p", { class: "empty" }, "Deleted here: there is no state any more."));
-    else if (this.way === 0 && changed === 0) fill(this.body, el("p", { class: "empty" }, "Nothing changed: the state after is the one before."));
+    else if (this.way === 2) fill(this.body, textOf("before", parts.before), textOf("after", parts.after));
+    else if (this.way === 1 && !parts.after) fill(this.body, el("p", { class: "empty" }, "This delta deleted the session. It has no state."));
+    else if (this.way === 0 && changed === 0) fill(this.body, el("p", { class: "empty" }, "Nothing changed. The states before and after are the same."));
     else fill(this.body, fieldTree(found, { onlyChanged: this.way === 0, onAsk: this.onAsk }));
     this.body.scrollTop = 0;
   }
@@ -118,13 +119,13 @@ export class StatePanel {
     );
   }
 
-  /** @param {Parts} parts @returns {HTMLElement[]} */
-  notesOn(parts) {
+  /** @param {Parts} parts @param {boolean} known Whether the state recorded last is. @returns {HTMLElement[]} */
+  notesOn(parts, known) {
     const notes = [];
     if (parts.broken) {
-      const button = el("button", { type: "button", class: "quiet" }, this.recorded ? "Compare with what was sent" : "Compare with what was recorded");
+      const button = el("button", { type: "button", class: "quiet" }, this.asSent ? "Compare with the recorded state" : "Compare with the state that was sent");
       button.addEventListener("click", () => {
-        this.recorded = !this.recorded;
+        this.asSent = !this.asSent;
         this.draw();
       });
       notes.push(
@@ -132,14 +133,16 @@ export class StatePanel {
           "div",
           { class: "note broken" },
           el("strong", {}, "Lineage broken. "),
-          "The state that was sent as before is not the one that was recorded last: somebody changed it unseen. ",
-          this.previous && !parts.erased && button,
+          parts.type === "created"
+            ? "The session was created again while it had a state. "
+            : "The before that was sent is not the state that was recorded last. A change in between was not published. ",
+          known && parts.before && !parts.erased && button,
         ),
       );
     }
-    if (parts.filled) notes.push(el("div", { class: "note" }, "before was not sent; the recorder filled in what it had."));
+    if (parts.filled) notes.push(el("div", { class: "note" }, "No before was sent. The recorder filled in the state that it had recorded last."));
     else if (parts.type === "updated" && !parts.before && !parts.erased) {
-      notes.push(el("div", { class: "note" }, "before was not sent, and nothing was recorded that could stand for it."));
+      notes.push(el("div", { class: "note" }, "No before was sent, and no earlier state is recorded."));
     }
     return notes;
   }
@@ -153,24 +156,24 @@ export class StatePanel {
     return el(
       "div",
       { class: "erased-note" },
-      el("p", {}, el("strong", {}, "Erased. "), "What stood here was removed on request. What is left is its SHA-256, so that the chain still verifies:"),
+      el("p", {}, el("strong", {}, "Erased. "), "The states of this delta were removed on request. Their SHA-256 digests remain, so that the chain can be verified:"),
       ...rows,
     );
   }
 }
 
 /**
- * A text as it was sent.
+ * Show a text as it was sent.
  * @param {string} name
  * @param {Json | null} json
  * @returns {HTMLElement}
  */
 function textOf(name, json) {
   const text = json ? raw(json) : "";
-  const whole = text.length > MOST_RAW ? `${text.slice(0, MOST_RAW)}…` : text;
+  const whole = text.length > MOST_RAW ? `${text.slice(0, MOST_RAW)}… (the rest is in Copy state and Download)` : text;
   return el(
     "section",
-    { class: "as-sent" },
+    { class: "raw" },
     el("h2", { class: "minor" }, name, json && el("span", { class: "dim" }, ` ${size(new TextEncoder().encode(text).length)}`)),
     json ? el("pre", {}, whole) : el("p", { class: "dim" }, "none"),
   );

@@ -1,6 +1,12 @@
-/** A delta in one line: what changed, in the words of its own fields. */
+/**
+ * What a delta changed, and a delta in one line.
+ *
+ * What a delta changed is the difference between the state that was recorded last of its session and the state after it.
+ * That is one definition for the whole recorder: the page, `diff` and `blame` show the same. The `before` that was sent
+ * is that state too, unless the lineage is broken.
+ */
 
-import { count } from "./format.js";
+import { clip, count, size } from "./format.js";
 import { member, numberAt, parse, plain, raw, stringAt } from "./json.js";
 import { changes, diff } from "./diff.js";
 
@@ -8,7 +14,10 @@ import { changes, diff } from "./diff.js";
 
 const MOST_CHANGES = 3;
 const MOST_VALUE = 48;
-/** The name of a member whose name is empty, as people see it. */
+const MOST_PATH = 80;
+const MOST_READ = 500; // characters of a value that are looked at for a few words
+const MOST_TEXT = 300_000; // characters of a delta that is summarised; of a longer one only its size is shown
+/** The name that is shown for a member whose name is empty. */
 export const NO_NAME = '""';
 
 /**
@@ -18,8 +27,8 @@ export const NO_NAME = '""';
  * @property {string} recordedAt
  * @property {string | null} hash
  * @property {boolean} broken
- * @property {boolean} filled Whether the recorder filled in `before`.
- * @property {{before: string | null, after: string | null} | null} erased Digests of what was erased.
+ * @property {boolean} filled Whether the recorder has filled `before` in.
+ * @property {{before: string | null, after: string | null} | null} erased Digests of the erased states.
  * @property {string} type
  * @property {string} session
  * @property {string} timestamp
@@ -30,7 +39,7 @@ export const NO_NAME = '""';
  */
 
 /**
- * The parts of an entry.
+ * Return the parts of an entry.
  * @param {Json} item
  * @returns {Parts}
  */
@@ -55,26 +64,45 @@ export function partsOf(item) {
 }
 
 /**
- * What an entry says, in one line.
- * @param {string} text Its JSON text.
- * @returns {string}
+ * Return the state that was recorded last before a delta: what it changed is the difference to its own state.
+ * @param {Parts} parts
+ * @param {Parts | null} previous The session's delta before it, if it is known.
+ * @returns {{known: boolean, state: Json | null}} Not known where the lineage is broken and the delta before is not held.
  */
-export function summaryOf(text) {
-  return summarise(partsOf(parse(text)));
+export function recordedBefore(parts, previous) {
+  if (!parts.broken) return { known: true, state: parts.before };
+  if (!previous || previous.erased) return { known: false, state: null };
+  return { known: true, state: previous.after };
 }
 
 /**
- * The same, of an entry that has been read.
- * @param {Parts} parts
+ * Summarise an entry in one line.
+ * @param {string} text Its JSON text.
+ * @param {() => string | null} [previous] Gives the JSON text of the session's entry before it, null where it is not
+ *   known. Called only where the lineage is broken.
  * @returns {string}
  */
-export function summarise(parts) {
+export function summaryOf(text, previous = () => null) {
+  if (text.length > MOST_TEXT) return `a delta of ${size(text.length)}`;
+  const parts = partsOf(parse(text));
+  const before = parts.broken ? previous() : null;
+  return summarise(parts, before === null || before.length > MOST_TEXT ? null : partsOf(parse(before)));
+}
+
+/**
+ * Summarise an entry that was parsed.
+ * @param {Parts} parts
+ * @param {Parts | null} [previous]
+ * @returns {string}
+ */
+export function summarise(parts, previous = null) {
   if (parts.erased) return "erased";
   if (parts.type === "deleted") return "deleted";
-  if (!parts.before || parts.type === "created") return parts.after ? outline(parts.after) : "";
-  const found = changes(diff(parts.before, parts.after), 200);
+  const { state } = recordedBefore(parts, previous);
+  if (!state) return parts.after ? outline(parts.after) : "";
+  const found = changes(diff(state, parts.after), 200);
   if (found.length === 0) return "nothing changed";
-  // What counts up with every step says least.
+  // Counters change with each delta: they come last.
   const counters = found.filter(isCounter);
   const told = [...found.filter((field) => !isCounter(field)), ...counters].slice(0, MOST_CHANGES).map(changeInWords);
   const rest = found.length - told.length;
@@ -82,7 +110,7 @@ export function summarise(parts) {
 }
 
 /**
- * A value in a few words.
+ * Describe a value in a few words.
  * @param {Json} json
  * @returns {string}
  */
@@ -93,24 +121,24 @@ export function outline(json) {
   const told = json.names.slice(0, 4).map((name, index) => {
     const value = json.items[index];
     const said = value.items.length === 0 ? short(value) : value.kind === "array" ? "[…]" : "{…}";
-    return `${name || NO_NAME}: ${said}`;
+    return `${clip(name, MOST_VALUE) || NO_NAME}: ${said}`;
   });
   return told.join(" · ") + (json.names.length > 4 ? ` · ${count(json.names.length - 4)} more` : "");
 }
 
 /**
- * A value that is no longer than a few words.
+ * Return a value without fields as text, shortened to a few words.
  * @param {Json} json
  * @returns {string}
  */
 export function short(json) {
   if (json.items.length > 0) return outline(json);
-  const text = (json.kind === "string" ? plain(json) : raw(json)).replace(/\s+/g, " ");
+  const text = (json.kind === "string" ? plain(json) : raw(json)).slice(0, MOST_READ).replace(/\s+/g, " ");
   return text.length > MOST_VALUE ? `${text.slice(0, MOST_VALUE - 1)}…` : text || '""';
 }
 
 /**
- * A JSON pointer as people write paths: plan[3].status.
+ * Write a JSON pointer as people write paths: plan[3].status.
  * @param {string} pointer
  * @returns {string}
  */
@@ -129,7 +157,7 @@ function isCounter(field) {
 
 /** @param {import("./diff.js").Field} field @returns {string} */
 function changeInWords(field) {
-  const path = pathInWords(field.path);
+  const path = clip(pathInWords(field.path.slice(0, MOST_READ)), MOST_PATH);
   const name = path ? `${path}: ` : "";
   if (field.what === "added" && field.after) return `+ ${name}${short(field.after)}`;
   if (field.what === "removed") return `− ${path || "everything"}`;

@@ -1,9 +1,10 @@
-/** What an empty page teaches: the first step, as a command to copy. */
+/** The first steps that an empty page shows, as commands to copy. */
 
+import { BASE } from "./api.js";
 import { announce, el } from "./dom.js";
 
 /**
- * A command to copy.
+ * Show a command, with a button that copies it.
  * @param {string} command
  * @returns {HTMLElement}
  */
@@ -14,7 +15,7 @@ export function commandToCopy(command) {
 }
 
 /**
- * Copy a text, and say so on the button.
+ * Copy a text, and report it on the button.
  * @param {string} text
  * @param {HTMLElement} button
  */
@@ -26,8 +27,8 @@ export async function copy(text, button) {
     button.textContent = "Copied";
     announce("Copied");
   } catch {
-    // Not every page may: one that did not come by https, or from this machine.
-    button.textContent = "The browser does not let me";
+    // A page that came by plain HTTP from another machine has no access to the clipboard.
+    button.textContent = "The browser did not allow it";
   }
   setTimeout(() => {
     button.textContent = label;
@@ -35,20 +36,20 @@ export async function copy(text, button) {
 }
 
 /**
- * How to publish the first delta, from here.
- * @param {string | null} token Whether one is wanted; itself it is not shown.
+ * Return the command that publishes a first delta.
+ * @param {string | null} token Whether one is required; the token itself is not shown.
  * @returns {string}
  */
 export function firstDelta(token) {
   const allowed = token === null ? "" : ` \\\n  -H "Authorization: Bearer $RECORDER_TOKEN"`;
   return (
-    `curl ${location.origin}/api/deltas -H 'Content-Type: application/json'${allowed} \\\n` +
+    `curl ${BASE}api/deltas -H 'Content-Type: application/json'${allowed} \\\n` +
     `  -d '{"type":"created","sessionId":"my-first-session","after":{"planStatus":"pending"}}'`
   );
 }
 
 /**
- * The same session, a step further.
+ * Return the command that publishes the next delta of that session.
  * @param {string | null} token
  * @returns {string}
  */

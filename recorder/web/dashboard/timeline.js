@@ -1,4 +1,4 @@
-/** The timeline of a session: its deltas in a list, oldest first, each in two lines. */
+/** The timeline of a session: a list of its deltas, oldest first, each in two lines. */
 
 import { el, fill } from "./dom.js";
 import { clock, visible } from "./format.js";
@@ -6,21 +6,21 @@ import { kindOf } from "./scrubber.js";
 import { summaryOf } from "./summary.js";
 import { VirtualList } from "./virtual-list.js";
 
-/** @typedef {import("./feed-log.js").Entry} Entry */
+/** @typedef {import("./event-log.js").Entry} Entry */
 
 const NEAR_EDGE = 300; // pixels
 
 /**
- * The list.
- * @param {{onSelect: (entry: Entry) => void, onNearEdge: () => void}} options
+ * Make the list.
+ * @param {{onSelect: (entry: Entry) => void, onNearEdge: () => void, previousOf: (entry: Entry) => Entry | null}} options
  * @returns {VirtualList<Entry>}
  */
-export function timelineOf({ onSelect, onNearEdge }) {
+export function timelineOf({ onSelect, onNearEdge, previousOf }) {
   return new VirtualList({
     label: "Deltas of the session, oldest first",
     class: "timeline",
     key: (entry) => entry.seq,
-    draw,
+    draw: (row, entry, fresh) => fresh && draw(row, entry, () => previousOf(entry)),
     onOpen: onSelect,
     onMove: onSelect,
     onScroll: (above, below) => {
@@ -29,9 +29,8 @@ export function timelineOf({ onSelect, onNearEdge }) {
   });
 }
 
-/** @param {HTMLElement} row @param {Entry} entry @param {boolean} fresh */
-function draw(row, entry, fresh) {
-  if (!fresh) return;
+/** @param {HTMLElement} row @param {Entry} entry @param {() => Entry | null} previous The entry before it. */
+function draw(row, entry, previous) {
   row.dataset.kind = kindOf(entry);
   fill(
     row,
@@ -44,6 +43,6 @@ function draw(row, entry, fresh) {
       entry.erased && el("span", { class: "mark-erased" }, "erased"),
       el("span", { class: "seq dim" }, String(entry.seq)),
     ),
-    el("span", { class: "what" }, visible(summaryOf(entry.text))),
+    el("span", { class: "what" }, visible(summaryOf(entry.text, () => previous()?.text ?? null))),
   );
 }

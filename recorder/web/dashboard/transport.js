@@ -1,4 +1,4 @@
-/** The controls of a session: the slider, step, play, speed, live, and the place in words. */
+/** The controls of a session: the slider, step, play, speed, live, and the position in words. */
 
 import { el, fill, say, svg } from "./dom.js";
 import { count } from "./format.js";
@@ -42,15 +42,15 @@ export class Transport {
     );
     this.element = el(
       "section",
-      { class: "card transport", "aria-label": "Place in the session" },
+      { class: "card transport", "aria-label": "Position in the session" },
       this.scrubber.element,
       el(
         "div",
         { class: "controls" },
         button(SHAPES.first, "First delta", acts.first),
-        button(SHAPES.back, "One delta back", acts.back),
+        button(SHAPES.back, "Previous delta", acts.back),
         this.play,
-        button(SHAPES.on, "One delta on", acts.on),
+        button(SHAPES.on, "Next delta", acts.on),
         button(SHAPES.last, "Last delta", acts.last),
         speed,
         this.live,
@@ -60,7 +60,7 @@ export class Transport {
   }
 
   /**
-   * Show where one is.
+   * Show the selected delta.
    * @param {import("./session-log.js").SessionLog} log
    * @param {number} seq
    */
@@ -71,7 +71,7 @@ export class Transport {
     if (index >= 0) {
       text = whole
         ? `delta ${count(index + 1)} of ${count(entries.length)} · seq ${entries[index].seq}`
-        : `seq ${seq}, of ${log.first} to ${log.last}`;
+        : `seq ${entries[index].seq}, of ${log.first} to ${log.last}`;
     }
     say(this.where, text);
     this.scrubber.show(log, seq, text);

@@ -1,6 +1,7 @@
-/** The chain, verified in this browser on request: how far it is, and the first place that is not as it was recorded. */
+/** The hash chain, verified in this browser: the progress, and the first delta that is not as it was recorded. */
 
-import { PROOFS, verify } from "/client.js";
+import { PROOFS, verify } from "../client.js";
+import { BASE } from "./api.js";
 import { announce, el, fill, say } from "./dom.js";
 import { count, duration, rate, several, visible } from "./format.js";
 import { readPage } from "./history.js";
@@ -8,10 +9,10 @@ import { sessionAddress } from "./router.js";
 
 /** @typedef {Awaited<ReturnType<typeof verify>>} Report */
 
-/** What the client says of a delta that it could not prove, in the words of this page. @type {Record<string, string>} */
+/** Why the client could not verify a delta, in words of this page. @type {Record<string, string>} */
 const NOTES = {
-  [PROOFS.CHAIN_OFF]: "without a hash: the chain was off for them",
-  [PROOFS.START]: "taken as it stands: nothing says what the hash before it was",
+  [PROOFS.CHAIN_OFF]: "without a hash: the chain was off",
+  [PROOFS.START]: "not verified: the hash before it is not known",
 };
 
 /** The card. */
@@ -26,7 +27,7 @@ export class Verify {
     this.source = source;
     this.signal = signal;
     /** @type {AbortController | null} */
-    this.walk = null; // ends the one that is under way
+    this.walk = null; // ends the verification that is running
     this.button = el("button", { type: "button", class: "primary", on: { click: () => void this.toggle() } }, "Verify the chain");
     this.progress = el("progress", { hidden: true, "aria-label": "Verified" });
     this.status = el("span", { class: "dim" });
@@ -34,11 +35,11 @@ export class Verify {
     this.element = el(
       "section",
       { class: "card verify wide", "aria-labelledby": "verify-head" },
-      el("h2", { id: "verify-head" }, "The chain"),
+      el("h2", { id: "verify-head" }, "Hash chain"),
       el(
         "p",
         { class: "dim" },
-        "Every delta carries a hash over its content and the hash before it. This browser computes them anew, from the first that is kept to the last, and compares.",
+        "Each delta has a hash of its content and of the hash before it. This browser computes all hashes again and compares them.",
       ),
       el("div", { class: "verify-bar" }, this.button, this.progress, this.status),
       this.result,
@@ -50,18 +51,15 @@ export class Verify {
       this.walk.abort();
       return;
     }
-    if (this.source.figures.scoped) {
-      this.tell("unknown", "The chain goes through all sessions: to follow it takes a token for all sessions.");
-      return;
-    }
     this.walk = new AbortController();
     this.result.hidden = true;
     this.progress.hidden = false;
+    this.progress.removeAttribute("value");
     say(this.button, "Stop");
     try {
-      await this.follow(this.walk.signal);
+      await this.begin(this.walk.signal);
     } catch (error) {
-      if (!this.signal.aborted) this.tell("unknown", `It could not be read: ${/** @type {Error} */ (error).message}`);
+      if (!this.signal.aborted) this.tell("unknown", `The deltas could not be read: ${/** @type {Error} */ (error).message}`);
     } finally {
       this.walk = null;
       this.progress.hidden = true;
@@ -70,10 +68,25 @@ export class Verify {
     }
   }
 
+  /**
+   * Wait for the connection, since the server tells with it what the token may read; then verify.
+   * @param {AbortSignal} stopped
+   */
+  async begin(stopped) {
+    say(this.status, "Waiting for the connection …");
+    await this.source.connected(AbortSignal.any([stopped, this.signal]));
+    say(this.status, "");
+    if (this.signal.aborted) return;
+    if (stopped.aborted) this.tell("unknown", "Stopped before the connection was there. Nothing was verified.");
+    else if (this.source.figures.scoped) {
+      this.tell("unknown", "The chain covers all sessions. To verify it, use a token for all sessions.");
+    } else await this.follow(stopped);
+  }
+
   /** @param {AbortSignal} stopped */
   async follow(stopped) {
     const began = performance.now();
-    const stats = await this.api.json("/api/stats", this.signal);
+    const stats = await this.api.json("api/stats", this.signal);
     /** @type {Report | null} */
     let known = null;
     const onProgress = (/** @type {Report} */ report) => {
@@ -83,11 +96,11 @@ export class Verify {
     const signal = AbortSignal.any([stopped, this.signal]);
     try {
       const token = this.api.token ?? undefined;
-      await this.conclude(await verify({ url: location.origin, token, signal, onProgress }), performance.now() - began);
+      await this.conclude(await verify({ url: BASE, token, signal, onProgress }), performance.now() - began);
     } catch (error) {
       if (!stopped.aborted || this.signal.aborted) throw error;
       const last = /** @type {Report | null} */ (known)?.last ?? 0;
-      this.tell("unknown", `Stopped at seq ${last}. So far nothing is wrong.`);
+      this.tell("unknown", `Stopped at seq ${last}. No fault up to there.`);
     }
   }
 
@@ -96,7 +109,7 @@ export class Verify {
     const total = Math.max(1, stats.recorded - stats.oldest + 1, report.checked);
     this.progress.max = total;
     this.progress.value = report.checked;
-    say(this.status, `${count(report.checked)} of ${count(total)} · ${rate(report.checked / seconds)} a second`);
+    say(this.status, `${count(report.checked)} of ${count(total)} · ${rate(report.checked / seconds)} per second`);
   }
 
   /** @param {Report} report @param {number} took */
@@ -107,27 +120,27 @@ export class Verify {
     }
     const notes = Object.entries(report.unproven).map(([reason, many]) => `${several(many, "delta")} ${NOTES[reason] ?? reason}.`);
     if (report.proven === 0) {
-      this.tell("unknown", report.checked ? "Nothing of it can be verified." : "There is nothing to verify yet.", ...notes.map(note));
+      this.tell("unknown", report.checked ? "No delta could be verified." : "Nothing is recorded yet.", ...notes.map(note));
       return;
     }
     const title = `${several(report.proven, "link")} verified, seq ${report.first} to ${report.last}`;
-    const pruned = /** @type {number} */ (report.first) > 1 && "What was before was pruned; its receipt says what to go on from.";
+    const pruned = /** @type {number} */ (report.first) > 1 && "Older deltas were pruned. The chain continues from the hash in the receipt of the prune.";
     this.tell("good", title, note(`In ${duration(took)}.`), pruned && note(pruned), ...notes.map(note));
   }
 
   /**
-   * What is wrong, and the way there.
+   * Describe the fault, with a link to it.
    * @param {Report} report
    * @param {{seq: number, why: string}} bad
    * @returns {Promise<Node[]>}
    */
   async fault(report, bad) {
-    const words = el("p", {}, `Everything before it holds (${several(report.proven, "link")}). What is wrong: ${bad.why}.`);
+    const words = el("p", {}, `All deltas before it are as recorded (${several(report.proven, "link")}). The fault: ${bad.why}.`);
     const query = { after: bad.seq - 1, before: bad.seq + 1 };
-    const { entries } = await readPage(this.api, "/api/deltas", query, this.signal);
+    const { entries } = await readPage(this.api, "api/deltas", query, this.signal);
     if (!entries.length) return [words];
     const { session, seq } = entries[0];
-    return [words, el("p", {}, el("a", { href: sessionAddress(session, seq) }, `Look at it: session ${visible(session)}, seq ${seq}`))];
+    return [words, el("p", {}, el("a", { href: sessionAddress(session, seq) }, `Open session ${visible(session)} at seq ${seq}`))];
   }
 
   /**

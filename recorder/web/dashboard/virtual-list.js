@@ -1,9 +1,10 @@
 /**
- * A list of any length of which only the rows in sight exist.
+ * A list of any length of which only the visible rows exist.
  *
- * Rows have one height (`--row` of the list's style). A row's element is kept as long as its item is in sight, and then
- * used for another one: a frame costs the rows that changed. For the keyboard and for those who hear it, it is a listbox
- * with one place to tab to: arrows, Page Up, Page Down, Home and End move, Enter opens.
+ * All rows have one height (`--row` of the list's style). The element of a row is reused for another item when its item
+ * is no longer visible, so that a frame costs only the rows that changed. For keyboards and screen readers it is a
+ * listbox with one tab stop: arrows, Page Up, Page Down, Home and End move, Enter opens. Where items have an address, a
+ * row is a link, so that it can be opened in a new tab or copied.
  */
 
 import { el } from "./dom.js";
@@ -19,6 +20,7 @@ const SLIP = 8; // pixels that a press may move and still mean what it began on
  * @property {(item: T) => string | number} key What tells items apart.
  * @property {(row: HTMLElement, item: T, fresh: boolean) => void} draw Fills a row; `fresh`: it held another item.
  * @property {(item: T) => void} onOpen
+ * @property {(item: T) => string} [address] Of an item: its row is a link to it.
  * @property {(top: number, bottom: number) => void} [onScroll] Pixels above and below what is in sight.
  * @property {(item: T) => void} [onMove] The keyboard moved to an item.
  */
@@ -155,7 +157,7 @@ export class VirtualList {
   place(key, item, index, count, again) {
     let row = this.rows.get(key);
     if (!row) {
-      row = this.spare.pop() ?? el("div", { class: "row", role: "option", id: `${this.name}-${++this.made}` });
+      row = this.spare.pop() ?? this.newRow();
       this.rows.set(key, row);
       if (!row.isConnected) this.space.append(row);
     }
@@ -166,7 +168,15 @@ export class VirtualList {
     row.setAttribute("aria-posinset", String(index + 1));
     row.setAttribute("aria-setsize", String(count));
     row.dataset.index = String(index);
+    if (this.options.address && fresh) row.setAttribute("href", this.options.address(item));
     if (fresh || again) this.options.draw(row, item, fresh);
+  }
+
+  /** @returns {HTMLElement} */
+  newRow() {
+    const props = { class: "row", role: "option", id: `${this.name}-${++this.made}` };
+    // The list is the tab stop, not each link in it.
+    return this.options.address ? el("a", { ...props, tabindex: -1, draggable: "false" }) : el("div", props);
   }
 
   /** Mark the row that the keyboard is at. */
@@ -229,9 +239,12 @@ export class VirtualList {
 
   /** @param {MouseEvent} event */
   onClick(event) {
-    // Rows move on between press and release: what was pressed is meant. What comes from no pointer has no detail.
+    // Rows may move between press and release: the pressed row counts. A click that no pointer made has no detail.
     const { pressed } = this;
     this.pressed = null;
+    // With a modifier the browser opens the link in a new tab or window.
+    if (this.options.address && (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey)) return;
+    event.preventDefault();
     const slipped = pressed && Math.hypot(event.clientX - pressed.x, event.clientY - pressed.y) > SLIP;
     const item = event.detail === 0 ? this.itemOf(event) : slipped ? undefined : pressed?.item;
     if (item === undefined) return;

@@ -1,4 +1,4 @@
-/** The view "Now": what moves. Sessions by latest activity, deltas per second, and the feed of them. */
+/** The view "Live": sessions by latest activity, deltas per second, and the events as they come. */
 
 import { RateChart, drawStrip, stripIn } from "./chart.js";
 import { el, fill, nameIn, say } from "./dom.js";
@@ -8,17 +8,17 @@ import { summaryOf } from "./summary.js";
 import { commandToCopy, firstDelta, nextDelta } from "./teach.js";
 import { VirtualList } from "./virtual-list.js";
 
-/** @typedef {import("./feed-log.js").Entry} Entry */
+/** @typedef {import("./event-log.js").Entry} Entry */
 /** @typedef {import("./sessions.js").Session} Session */
 
-const DRAW_MS = 100; // the least time between two drawings of the feed
-const ORDER_MS = 1000; // the same of the sessions, whose order people want to read
-const NEAR_END = 400; // pixels from the end at which older ones are read
+const DRAW_MS = 100; // least time between two drawings of the events
+const ORDER_MS = 1000; // the same of the sessions, whose order is to be read
+const NEAR_END = 400; // pixels from the end at which older events are read
 
 /** The view; made when it is shown, closed when another one is. */
-export class NowView {
+export class LiveView {
   /**
-   * @param {import("./now-model.js").NowModel} model
+   * @param {import("./live-model.js").LiveModel} model
    * @param {import("./source.js").Source} source
    * @param {(address: string) => void} go
    */
@@ -26,11 +26,11 @@ export class NowView {
     this.model = model;
     this.source = source;
     this.go = go;
-    this.dirty = true; // whether the feed is to be drawn
-    this.drawnAt = 0; // when it was
+    this.dirty = true; // whether the events are to be drawn
+    this.drawnAt = 0; // when they were
     this.orderedAt = 0; // when the sessions were
-    this.paused = model.feed.held; // whether somebody has stopped the feed by hand
-    this.sessionFilter = ""; // what the list of sessions is looked through by
+    this.paused = model.feed.held; // whether the user has paused the events
+    this.sessionFilter = ""; // part of the ids that are listed
     this.chart = new RateChart(model.rates, () => model.knownSince);
     this.sessions = this.sessionList();
     this.feed = this.feedList();
@@ -49,9 +49,9 @@ export class NowView {
     this.teacher = el("div", { class: "teach", hidden: true });
     this.search = el("input", {
       type: "search",
-      id: "feed-text",
-      placeholder: "Text in the delta",
-      "aria-label": "Only deltas that hold this text",
+      id: "events-text",
+      placeholder: "Filter by text",
+      "aria-label": "Show only events that contain this text",
       value: model.feed.filter.text,
       on: { input: () => this.filter({ text: this.search.value }) },
     });
@@ -63,7 +63,7 @@ export class NowView {
     });
   }
 
-  /** Nothing of it is shown any more. */
+  /** End what the view has begun. */
   close() {
     cancelAnimationFrame(this.frame);
     this.unwatch();
@@ -72,9 +72,9 @@ export class NowView {
   }
 
   /**
-   * A key was pressed, and nobody else wants it.
+   * Handle a key that nothing else has handled.
    * @param {KeyboardEvent} event
-   * @returns {boolean} Whether it was for this view.
+   * @returns {boolean} Whether the view has handled it.
    */
   onKey(event) {
     if (event.key === "/") this.search.focus();
@@ -86,8 +86,8 @@ export class NowView {
   page() {
     return el(
       "div",
-      { class: "now" },
-      el("h1", { class: "unseen" }, "Now"),
+      { class: "live-view" },
+      el("h1", { class: "unseen" }, "Live"),
       this.teacher,
       this.chart.element,
       el(
@@ -99,10 +99,10 @@ export class NowView {
       ),
       el(
         "section",
-        { class: "card feed", "aria-labelledby": "feed-head" },
-        el("div", { class: "card-head" }, el("h2", { id: "feed-head" }, "Feed"), this.feedNote, this.newer, this.pause),
-        el("div", { class: "filters", role: "search", "aria-label": "Filter the feed" }, ...this.filters()),
-        el("div", { class: "feed-body" }, this.feed.element, this.feedEmpty),
+        { class: "card events", "aria-labelledby": "events-head" },
+        el("div", { class: "card-head" }, el("h2", { id: "events-head" }, "Events"), this.feedNote, this.newer, this.pause),
+        el("div", { class: "filters", role: "search", "aria-label": "Filter the events" }, ...this.filters()),
+        el("div", { class: "events-body" }, this.feed.element, this.feedEmpty),
       ),
     );
   }
@@ -110,8 +110,8 @@ export class NowView {
   sessionSearch() {
     const input = el("input", {
       type: "search",
-      placeholder: "Part of an id",
-      "aria-label": "Only sessions whose id holds this",
+      placeholder: "Filter sessions",
+      "aria-label": "Show only sessions whose id contains this text",
       on: {
         input: () => {
           this.sessionFilter = input.value.toLowerCase();
@@ -126,14 +126,14 @@ export class NowView {
     const { filter } = this.model.feed;
     const session = el("input", {
       type: "search",
-      placeholder: "Session",
-      "aria-label": "Only deltas of sessions whose id holds this",
+      placeholder: "Filter by session",
+      "aria-label": "Show only events of sessions whose id contains this text",
       value: filter.session,
       on: { input: () => this.filter({ session: session.value }) },
     });
     const type = el(
       "select",
-      { "aria-label": "Only deltas of this type", on: { change: () => this.filter({ type: type.value }) } },
+      { "aria-label": "Show only events of this type", on: { change: () => this.filter({ type: type.value }) } },
       el("option", { value: "" }, "Any type"),
       ...["created", "updated", "deleted"].map((name) =>
         el("option", { value: name, selected: filter.type === name }, name),
@@ -145,10 +145,11 @@ export class NowView {
   /** @returns {VirtualList<Session>} */
   sessionList() {
     return new VirtualList({
-      label: "Sessions, the one that moved last first",
+      label: "Sessions, latest activity first",
       class: "session-list",
       key: (session) => session.id,
       draw: (row, session, fresh) => this.drawSession(row, session, fresh),
+      address: (session) => sessionAddress(session.id),
       onOpen: (session) => this.go(sessionAddress(session.id)),
     });
   }
@@ -156,10 +157,11 @@ export class NowView {
   /** @returns {VirtualList<Entry>} */
   feedList() {
     return new VirtualList({
-      label: "Deltas, newest first",
-      class: "feed-list",
+      label: "Events, newest first",
+      class: "events-list",
       key: (entry) => entry.seq,
       draw: (row, entry, fresh) => this.drawEntry(row, entry, fresh),
+      address: (entry) => sessionAddress(entry.session, entry.seq),
       onOpen: (entry) => this.go(sessionAddress(entry.session, entry.seq)),
       onScroll: (above, below) => this.onScroll(above, below),
     });
@@ -167,7 +169,7 @@ export class NowView {
 
   /** @param {number} above @param {number} below */
   onScroll(above, below) {
-    // Who has scrolled down reads: what comes must not push it away.
+    // Who has scrolled down is reading: new events must not move the rows.
     if (above > 0) this.model.feed.hold();
     else if (!this.paused && this.model.feed.held) this.model.feed.release();
     this.dirty = true;
@@ -190,7 +192,7 @@ export class NowView {
     this.dirty = true;
   }
 
-  /** @param {Partial<import("./feed-log.js").Filter>} wanted */
+  /** @param {Partial<import("./event-log.js").Filter>} wanted */
   filter(wanted) {
     this.model.feed.setFilter(wanted);
     this.feed.element.scrollTop = 0;
@@ -217,13 +219,13 @@ export class NowView {
     this.feed.show(feed.shown, true);
     const { session, type, text } = feed.filter;
     const filtered = Boolean(session || type || text);
-    const whole = `${several(feed.entries.length, "delta")}${this.model.nothingOlder ? "" : ", the latest"}`;
+    const whole = `${this.model.nothingOlder ? "" : "latest "}${several(feed.entries.length, "event")}`;
     say(this.feedNote, filtered ? `${count(feed.shown.length)} of ${whole}` : whole);
     say(this.pause, feed.held ? "Resume" : "Pause");
     this.pause.setAttribute("aria-pressed", String(feed.held));
     this.newer.hidden = !feed.held || feed.missed === 0;
     say(this.missed, `↑ ${count(feed.missed)} newer`);
-    say(this.missedMore, feed.missed === 1 ? " delta: follow" : " deltas: follow");
+    say(this.missedMore, feed.missed === 1 ? " event" : " events");
     this.drawEmpty(filtered);
   }
 
@@ -236,7 +238,7 @@ export class NowView {
     if (!this.feedEmpty.hidden) {
       say(
         this.feedEmpty,
-        !loaded ? problem || "Reading what was recorded …" : filtered ? "Nothing that is here matches." : "Nothing yet.",
+        !loaded ? problem || "Loading …" : filtered ? "No event matches the filters." : "No events yet.",
       );
     }
     if (this.teacher.hidden === nothing) {
@@ -250,27 +252,27 @@ export class NowView {
     const { recording } = this.source.figures;
     fill(
       this.teacher,
-      el("h2", {}, recording ? "Nothing is recorded yet" : "Nothing has come yet"),
+      el("h2", {}, recording ? "Nothing is recorded yet" : "No events yet"),
       el(
         "p",
         {},
-        "Publish a session's first state from a terminal. It appears here at once, without a reload:",
+        "Publish the first state of a session from a terminal. It appears here at once:",
       ),
       commandToCopy(firstDelta(token)),
-      el("p", {}, "Then let it move, and open it to see what changed:"),
+      el("p", {}, "Publish a change, then open the session to see what changed:"),
       commandToCopy(nextDelta(token)),
       el(
         "p",
         { class: "dim" },
         recording
-          ? "Or begin with sessions that play by themselves: scripts/start --demo. Logs of other programs: recorder import."
-          : "Recording is off: deltas are passed on and not kept. PERSIST=1, or scripts/start, switches it on.",
+          ? "To see example sessions, start the recorder with: recorder serve --demo. To read logs of other programs: recorder import."
+          : "Not recording: deltas are sent to subscribers and are not stored. To record, start the recorder with: recorder serve --persist.",
       ),
     );
   }
 
   drawSessions() {
-    // The order stays while somebody points at it or is in it by the keyboard.
+    // The order stays while the pointer or the keyboard is in the list.
     const list = this.sessions.element;
     const held = list.matches(":hover") || list.contains(document.activeElement);
     if (!held || this.sessions.items.length === 0) {
@@ -280,13 +282,14 @@ export class NowView {
     }
     this.sessions.show(this.sessions.items);
     const known = this.model.sessions;
-    say(this.sessionsNote, known.complete ? count(known.byId.size) : `the latest ${count(known.byId.size)}`);
+    say(this.sessionsNote, known.complete ? count(known.byId.size) : `latest ${count(known.byId.size)}`);
   }
 
   /** @param {HTMLElement} row @param {Session} session @param {boolean} fresh */
   drawSession(row, session, fresh) {
     const now = Date.now();
-    const parts = /** @type {any} */ (row);
+    // Under a name of its own: a link has properties such as `name`.
+    const parts = (/** @type {any} */ (row).parts ??= {});
     if (!parts.strip) {
       parts.status = el("span", { class: "dot", "aria-hidden": true });
       parts.name = el("span", { class: "name" });
@@ -322,8 +325,8 @@ export class NowView {
       el(
         "span",
         { class: "what" },
-        entry.broken && el("span", { class: "mark-broken", title: "before is not what was recorded last" }, "lineage broken"),
-        visible(summaryOf(entry.text)),
+        entry.broken && el("span", { class: "mark-broken", title: "The before that was sent is not the state that was recorded last" }, "lineage broken"),
+        visible(summaryOf(entry.text, () => this.model.feed.before(entry)?.text ?? null)),
       ),
     );
   }

@@ -1,11 +1,11 @@
 /**
- * What the view "Now" shows, kept up whether it is shown or not: the feed, the sessions, the rate.
+ * The data of the view "Live", kept up to date whether the view is shown or not: events, sessions, rate.
  *
- * What was before the subscription began is read once from history, and again after a reset; what comes meanwhile is kept
- * and joined to it by seq, so that nothing is shown twice or missing between the two.
+ * What was recorded before the subscription began is read from history once, and again after a reset. Live deltas that
+ * come meanwhile are kept and joined to it by seq, so that nothing is shown twice and nothing is missing.
  */
 
-import { FeedLog } from "./feed-log.js";
+import { EventLog } from "./event-log.js";
 import { readPage } from "./history.js";
 import { Rates } from "./rates.js";
 import { Sessions } from "./sessions.js";
@@ -15,8 +15,8 @@ const OLDER_ENTRIES = 300;
 const FIRST_SESSIONS = 500;
 const RETRY_MS = 2000;
 
-/** The model. */
-export class NowModel {
+/** Events, sessions and rate. */
+export class LiveModel {
   /**
    * @param {import("./api.js").Api} api
    * @param {import("./source.js").Source} source
@@ -24,18 +24,19 @@ export class NowModel {
   constructor(api, source) {
     this.api = api;
     this.source = source;
-    this.feed = new FeedLog();
+    this.feed = new EventLog();
     this.sessions = new Sessions();
     this.rates = new Rates(120, 1000);
-    this.loaded = false; // whether what was before is here
-    this.problem = ""; // why it is not, in words
-    this.nothingOlder = false; // whether the feed begins where history begins
+    this.loaded = false; // whether history was read
+    this.problem = ""; // why it was not, in words
+    this.nothingOlder = false; // whether the events begin where history begins
     this.through = 0; // everything up to this seq has been counted in
-    this.knownSince = 0; // before this time deltas came that are not in the rates
-    this.reading = false; // whether older ones are on their way
-    this.loading = 0; // which loading is the last one that was begun
+    this.knownSince = 0; // before this time, deltas are missing in the rates
+    this.reading = false; // whether a page of older deltas was requested
+    this.loads = 0; // how many loadings were begun; only the last one goes on
+    this.generation = 0; // of what is shown; an answer that was asked for an earlier one is dropped
     /** @type {Set<() => void>} */
-    this.watchers = new Set(); // called when anything has changed
+    this.watchers = new Set(); // called after each change
     source.listen({
       onDeltas: (entries) => this.onDeltas(entries),
       onFresh: (place) => void this.load(place.seq),
@@ -49,7 +50,7 @@ export class NowModel {
     return () => this.watchers.delete(watcher);
   }
 
-  /** @param {import("./feed-log.js").Entry[]} entries */
+  /** @param {import("./event-log.js").Entry[]} entries */
   onDeltas(entries) {
     const now = Date.now();
     const fresh = entries[0].seq > this.through ? entries : entries.filter((entry) => entry.seq > this.through);
@@ -63,16 +64,19 @@ export class NowModel {
 
   /** @param {{session: string, through: number}} erased */
   onErased(erased) {
+    // Pages that are on their way may still hold what was erased.
+    this.generation++;
     this.feed.erase(erased.session, erased.through);
     this.changed();
   }
 
   /**
-   * Begin anew: read what was before a place.
+   * Clear everything, and read the history before a seq.
    * @param {number} seq
    */
   async load(seq) {
-    const mine = ++this.loading;
+    const mine = ++this.loads;
+    this.generation++;
     this.feed.clear();
     this.sessions.clear();
     this.rates.clear();
@@ -82,11 +86,11 @@ export class NowModel {
     this.nothingOlder = this.loaded;
     this.problem = "";
     this.changed();
-    while (!this.loaded && mine === this.loading) {
+    while (!this.loaded && mine === this.loads) {
       try {
-        await this.read(seq, mine);
+        await this.read(seq);
       } catch (error) {
-        if (mine !== this.loading) return;
+        if (mine !== this.loads) return;
         this.problem = /** @type {Error} */ (error).message;
         this.changed();
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
@@ -94,13 +98,14 @@ export class NowModel {
     }
   }
 
-  /** @param {number} seq @param {number} mine */
-  async read(seq, mine) {
+  /** @param {number} seq */
+  async read(seq) {
+    const mine = this.generation;
     const [page, listed] = await Promise.all([
-      readPage(this.api, "/api/deltas", { before: seq + 1, limit: FIRST_ENTRIES }),
-      this.api.json(`/api/sessions?limit=${FIRST_SESSIONS}`),
+      readPage(this.api, "api/deltas", { before: seq + 1, limit: FIRST_ENTRIES }),
+      this.api.json(`api/sessions?limit=${FIRST_SESSIONS}`),
     ]);
-    if (mine !== this.loading) return;
+    if (mine !== this.generation) return;
     this.feed.addOlder(page.entries);
     this.nothingOlder = !page.more;
     this.sessions.list(listed.sessions, listed.next === null);
@@ -111,8 +116,8 @@ export class NowModel {
   }
 
   /**
-   * Show the rates of what was just before, as far back as it is known.
-   * @param {import("./feed-log.js").Entry[]} entries
+   * Fill the rates from the page of history, as far back as it goes.
+   * @param {import("./event-log.js").Entry[]} entries
    * @param {boolean} more Whether there is more before them.
    */
   recall(entries, more) {
@@ -125,15 +130,16 @@ export class NowModel {
     this.knownSince = more && entries.length ? Date.parse(entries[0].at) : 0;
   }
 
-  /** Read what is older than the feed, if there is anything and room for it. */
+  /** Read the page before the events, if there is one and room for it. */
   async older() {
     const first = this.feed.entries[0];
     if (!first || this.nothingOlder || this.reading || !this.feed.hasRoom()) return;
     this.reading = true;
-    const mine = this.loading;
+    const mine = this.generation;
     try {
-      const page = await readPage(this.api, "/api/deltas", { before: first.seq, limit: OLDER_ENTRIES });
-      if (mine !== this.loading) return;
+      const page = await readPage(this.api, "api/deltas", { before: first.seq, limit: OLDER_ENTRIES });
+      // What was the beginning may have been dropped meanwhile: then the page would leave a gap.
+      if (mine !== this.generation || this.feed.entries[0] !== first) return;
       this.feed.addOlder(page.entries);
       this.nothingOlder = !page.more;
       this.changed();

@@ -1,13 +1,13 @@
 /**
- * The last deltas that were seen, bounded in number and in characters, and those of them that a filter lets through.
+ * The latest deltas, bounded in number and in characters, and those of them that match a filter.
  *
- * Entries come in rising order of seq. Both lists are kept up as entries come and go, so that a frame costs what is new.
- * While it is held, what is shown stays as it is (nothing joins it and nothing leaves it), and what came since is
- * counted; releasing shows everything that is still there.
+ * Entries come in rising order of seq. Both lists are updated as entries come and go, so that a frame costs only what is
+ * new. While the log is held, the shown entries stay the same and the new ones are counted. Releasing it shows all
+ * entries that are still in it.
  */
 
 /**
- * An entry: what of a delta a row needs, and its text, from which the rest is read when the row is shown.
+ * An entry: the parts of a delta that a row needs, and its text, which is parsed when the row is shown.
  * @typedef {object} Entry
  * @property {number} seq
  * @property {string} at When it was recorded.
@@ -29,8 +29,8 @@
 export const MOST_ENTRIES = 5000;
 export const MOST_CHARACTERS = 24 << 20;
 
-/** Entries, and a filter over them. */
-export class FeedLog {
+/** Entries, and those that match a filter. */
+export class EventLog {
   /**
    * @param {number} [mostEntries]
    * @param {number} [mostCharacters]
@@ -51,7 +51,7 @@ export class FeedLog {
   }
 
   /**
-   * Take in what has come.
+   * Add new entries.
    * @param {Entry[]} fresh
    */
   add(fresh) {
@@ -70,7 +70,7 @@ export class FeedLog {
   }
 
   /**
-   * Put older entries in front, as far as there is room.
+   * Add older entries in front, as far as there is room.
    * @param {Entry[]} older Oldest first; all of them older than any here.
    */
   addOlder(older) {
@@ -79,18 +79,31 @@ export class FeedLog {
     this.entries = [...fresh, ...this.entries];
     for (const entry of fresh) this.characters += entry.text.length;
     this.trim();
-    // Older ones are seen even while it is held: who scrolls down to them asked for them.
+    // They are shown even while the log is held: the user has scrolled down to them.
     const kept = this.held ? this.shown : this.entries.slice(fresh.length).filter(this.accepts);
     this.shown = [...fresh.filter(this.accepts), ...kept];
   }
 
-  /** @returns {boolean} Whether older ones could be kept. */
+  /**
+   * Find the delta of the same session before an entry.
+   * @param {Entry} entry
+   * @returns {Entry | null} Null where it is not here.
+   */
+  before(entry) {
+    for (let index = this.entries.length - 1; index >= 0; index--) {
+      const other = this.entries[index];
+      if (other.seq < entry.seq && other.session === entry.session) return other;
+    }
+    return null;
+  }
+
+  /** @returns {boolean} Whether there is room for older entries. */
   hasRoom() {
     return this.entries.length < this.mostEntries * 0.9 && this.characters < this.mostCharacters * 0.9;
   }
 
   /**
-   * Forget a session's entries up to a seq: their content is not to be seen any more.
+   * Remove the entries of a session up to a seq: their content was erased.
    * @param {string} session
    * @param {number} through
    */
@@ -101,7 +114,7 @@ export class FeedLog {
     this.characters = this.entries.reduce((sum, entry) => sum + entry.text.length, 0);
   }
 
-  /** Everything that was seen is of another epoch, or cannot be joined to what comes. */
+  /** Remove all entries. */
   clear() {
     this.entries = [];
     this.characters = 0;
@@ -110,7 +123,7 @@ export class FeedLog {
   }
 
   /**
-   * Look through another filter, at everything that is there.
+   * Set a filter, and apply it to all entries.
    * @param {Partial<Filter>} wanted
    */
   setFilter(wanted) {
@@ -119,15 +132,15 @@ export class FeedLog {
     this.release(this.held);
   }
 
-  /** Let what is shown stay as it is. */
+  /** Keep the shown entries as they are. */
   hold() {
     if (!this.held) this.shown = this.shown.slice();
     this.held = true;
   }
 
   /**
-   * Show what is there now.
-   * @param {boolean} [held] Whether it stays so from here on.
+   * Show all entries that match.
+   * @param {boolean} [held] Whether they are kept from now on.
    */
   release(held = false) {
     this.held = held;
@@ -159,7 +172,7 @@ export class FeedLog {
 }
 
 /**
- * Whether an entry passes.
+ * Make the test for a filter.
  * @param {Filter} filter
  * @returns {(entry: Entry) => boolean}
  */

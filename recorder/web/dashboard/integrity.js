@@ -1,7 +1,8 @@
-/** The view "Trust": what is recorded, what of it is on disk, what was removed, and whether the chain holds. */
+/** The view "Integrity": whether the recorder records, what is on disk, what was pruned, and the hash chain. */
 
 import { el, fill } from "./dom.js";
 import { ago, clock, count, duration, several, size, visible } from "./format.js";
+import { lossInWords } from "./recording.js";
 import { Verify } from "./verify.js";
 
 /** @typedef {import("./session.js").World} World */
@@ -10,19 +11,20 @@ const TICK_MS = 1000;
 const JOBS = 12;
 
 /** The view; made when it is shown, closed when another one is. */
-export class TrustView {
+export class IntegrityView {
   /** @param {World} world */
   constructor({ api, source, go }) {
     this.api = api;
     this.source = source;
     this.go = go;
     /** @type {any} */
-    this.stats = null; // the recorder's figures, as of the last word from it
+    this.stats = null; // the last figures of the recorder
     /** @type {any[]} */
-    this.jobs = []; // the last runs
-    this.problem = ""; // why there are none, in words
-    this.asking = false; // whether figures are on their way
-    this.abort = new AbortController(); // ends what is asked for this view
+    this.jobs = []; // the last runs of jobs
+    this.problem = ""; // why there are no figures, in words
+    this.asking = false; // whether figures were requested
+    this.again = false; // whether something has changed since
+    this.abort = new AbortController(); // ends the requests of this view
     this.headline = el("div", { class: "headline" });
     this.disk = el("section", { class: "card disk", "aria-labelledby": "disk-head" });
     this.kept = el("section", { class: "card kept", "aria-labelledby": "kept-head" });
@@ -30,10 +32,10 @@ export class TrustView {
     this.verify = new Verify(api, source, this.abort.signal);
     this.element = el(
       "div",
-      { class: "trust" },
-      el("h1", { class: "unseen" }, "Trust"),
+      { class: "integrity" },
+      el("h1", { class: "unseen" }, "Integrity"),
       this.headline,
-      el("div", { class: "trust-grid" }, this.disk, this.kept, this.verify.element, this.runs),
+      el("div", { class: "integrity-grid" }, this.verify.element, this.disk, this.kept, this.runs),
     );
     this.unlisten = source.listen({
       onFigures: () => void this.ask(),
@@ -44,7 +46,7 @@ export class TrustView {
     void this.ask();
   }
 
-  /** Nothing of it is shown any more. */
+  /** End the requests, timers and listeners of the view. */
   close() {
     this.unlisten();
     clearInterval(this.timer);
@@ -56,28 +58,38 @@ export class TrustView {
     return false;
   }
 
-  /** Read the figures: when the recorder has said that something has changed. */
+  /** Read the figures, when the recorder has reported a change; once more where there was another one meanwhile. */
   async ask() {
+    this.again = this.asking;
     if (this.asking) return;
     this.asking = true;
     try {
-      this.stats = await this.api.json("/api/stats", this.abort.signal);
-      // They tell of the recording as a whole, which a token for some sessions may not see.
-      const mayAsk = this.stats.enabled && !this.source.figures.scoped;
-      this.jobs = mayAsk ? (await this.api.json(`/api/jobs?limit=${JOBS}`, this.abort.signal)).jobs : [];
+      await this.read();
       this.problem = "";
     } catch (error) {
-      if (this.abort.signal.aborted) return;
       this.problem = /** @type {Error} */ (error).message;
     } finally {
       this.asking = false;
     }
+    if (this.abort.signal.aborted) return;
     this.draw();
+    if (this.again) void this.ask();
+  }
+
+  async read() {
+    const stats = await this.api.json("api/stats", this.abort.signal);
+    // Jobs concern the recording as a whole, which a token for some sessions may not read.
+    const mayAsk = stats.enabled && !this.source.figures.scoped;
+    const jobs = mayAsk ? (await this.api.json(`api/jobs?limit=${JOBS}`, this.abort.signal)).jobs : [];
+    this.stats = stats;
+    this.jobs = jobs;
   }
 
   draw() {
-    const parts = [this.disk, this.kept, this.verify.element, this.runs];
+    const parts = [this.disk, this.kept, this.runs];
     this.drawHeadline();
+    // It is there from the beginning and stays in its place: a button that moves under the pointer is not pressed.
+    this.verify.element.hidden = this.stats?.enabled === false;
     if (!this.stats?.enabled) {
       for (const part of parts) part.hidden = true;
       return;
@@ -93,13 +105,13 @@ export class TrustView {
     const { recording, durability, lossWindowMs } = this.source.figures;
     const failing = this.stats?.lastSnapshotError ?? null;
     const [kind, title, text] = this.problem
-      ? ["bad", "No figures", this.problem]
+      ? ["bad", "Not available", this.problem]
       : !this.stats
-        ? ["", "Asking the recorder …", ""]
+        ? ["", "Loading …", "Reading the figures of the recorder."]
         : !this.stats.enabled || !recording
-          ? ["bad", "Not recording", "Deltas are passed on and not kept. PERSIST=1, or scripts/start, switches recording on."]
+          ? ["bad", "Not recording", "Deltas are sent to subscribers and are not stored. To record, start the recorder with: recorder serve --persist."]
           : failing !== null
-            ? ["bad", "Recording to memory only: snapshots fail", failing]
+            ? ["bad", "Recording in memory only: snapshots fail", failing]
             : ["good", "Recording", lossInWords(durability, lossWindowMs ?? this.stats.lossWindowMs)];
     this.headline.dataset.kind = kind;
     if (this.headline.dataset.text === title + text) return;
@@ -110,21 +122,22 @@ export class TrustView {
   drawDisk() {
     if (!this.stats?.enabled) return;
     const { head, durable: heard, heardAt } = this.source.figures;
-    const durable = Math.max(heard ?? 0, this.stats.durable);
+    // Figures of another epoch say nothing about this one.
+    const durable = Math.max(heard ?? 0, this.stats.epoch === this.source.figures.epoch ? this.stats.durable : 0);
     const tail = Math.max(0, head - durable);
     const first = Math.min(this.stats.oldest, durable + 1);
     const safe = Math.max(0, durable - first + 1);
-    // A tail of one in a million is still to be seen, so its share is not to scale below a tenth.
+    // One delta of a million must be visible, too: below a tenth the share is not to scale.
     const share = tail === 0 ? 0 : safe === 0 ? 100 : Math.min(70, Math.max(10, (100 * tail) / (safe + tail)));
     const now = Date.now();
     fill(
       this.disk,
-      el("h2", { id: "disk-head" }, "On disk, and not yet"),
+      el("h2", { id: "disk-head" }, "Durability"),
       el(
         "div",
-        { class: "tape", "aria-hidden": true },
-        share < 100 && el("div", { class: "tape-safe", style: { "flex-basis": `${100 - share}%` } }),
-        share > 0 && el("div", { class: "tape-tail", style: { "flex-basis": `${share}%` } }),
+        { class: "coverage", "aria-hidden": true },
+        share < 100 && el("div", { class: "coverage-safe", style: { "flex-basis": `${100 - share}%` } }),
+        share > 0 && el("div", { class: "coverage-tail", style: { "flex-basis": `${share}%` } }),
       ),
       el(
         "dl",
@@ -132,9 +145,9 @@ export class TrustView {
         figure("On disk", durable ? `up to seq ${count(durable)}` : "nothing yet", "safe"),
         figure("In memory only", tail ? several(tail, "delta") : "nothing", "tail"),
         figure("Head", `seq ${count(head)}`),
-        figure("As of", heardAt ? ago(new Date(heardAt).toISOString(), now) : ""),
+        figure("Updated", heardAt ? ago(new Date(heardAt).toISOString(), now) : ""),
       ),
-      tail > 0 && el("p", { class: "dim" }, "What is hatched is acknowledged and in memory; a crash before the next snapshot loses it."),
+      tail > 0 && el("p", { class: "dim" }, "The hatched part is acknowledged and in memory only. A crash before the next snapshot loses it."),
     );
   }
 
@@ -143,19 +156,19 @@ export class TrustView {
     const now = Date.now();
     fill(
       this.kept,
-      el("h2", { id: "kept-head" }, "What is kept"),
+      el("h2", { id: "kept-head" }, "Recorded data"),
       el(
         "dl",
         { class: "figures" },
         figure("Deltas", count(stats.deltaCount)),
         figure("Sessions", count(stats.sessionCount)),
-        figure("From seq", stats.deltaCount ? count(stats.oldest) : "none"),
+        figure("First seq", stats.deltaCount ? count(stats.oldest) : "none"),
         figure("Epoch", visible(stats.epoch)),
-        // Who has a token for some sessions is not told of the whole.
+        // Left out for a token for some sessions.
         stats.fileSize !== undefined && figure("File", stats.fileSize === null ? "none yet" : size(stats.fileSize)),
         figure("Last snapshot", stats.lastSnapshotAt ? ago(stats.lastSnapshotAt, now) : "none yet"),
         figure("Last prune", stats.lastPruneAt ? ago(stats.lastPruneAt, now) : "none yet"),
-        stats.lineageBreaks !== undefined && figure("Lineage breaks since start", count(stats.lineageBreaks), stats.lineageBreaks ? "broken" : ""),
+        stats.lineageBreaks !== undefined && figure("Gaps since start", count(stats.lineageBreaks), stats.lineageBreaks ? "broken" : ""),
       ),
       stats.dbPath !== undefined && el("p", { class: "dim path" }, visible(stats.dbPath)),
     );
@@ -179,28 +192,17 @@ export class TrustView {
       rows.length
         ? el(
             "div",
-            { class: "scroll", tabindex: 0, role: "region", "aria-label": "What ran last" },
+            { class: "scroll", tabindex: 0, role: "region", "aria-label": "Last snapshots and prunes" },
             el(
               "table",
               {},
-              el("thead", {}, el("tr", {}, ...["Run", "Began", "Took", "Did"].map((name) => el("th", { scope: "col" }, name)))),
+              el("thead", {}, el("tr", {}, ...["Job", "Started", "Duration", "Result"].map((name) => el("th", { scope: "col" }, name)))),
               el("tbody", {}, ...rows),
             ),
           )
-        : el("p", { class: "dim" }, "None yet. A snapshot runs when something has changed, at most once in its interval."),
+        : el("p", { class: "dim" }, "None yet. A snapshot runs after a change, at most once per interval."),
     );
   }
-}
-
-/**
- * What a crash can cost, in words.
- * @param {string} durability
- * @param {number} windowMs
- * @returns {string}
- */
-function lossInWords(durability, windowMs) {
-  if (durability === "commit" || windowMs === 0) return "Every delta is on disk before it is acknowledged: a crash loses nothing.";
-  return `A snapshot brings it to disk every ${duration(windowMs)}: that much of what was acknowledged a crash can lose.`;
 }
 
 /** @param {string} name @param {string} value @param {string} [kind] */
