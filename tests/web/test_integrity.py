@@ -129,7 +129,7 @@ async def test_a_press_on_verify_before_the_connection_is_there_is_not_lost(
         held: list[WebSocketRoute] = []
 
         async with opened(browser, app.url) as page:
-            await page.route_web_socket("**/ws?*", lambda one: held.append(one))  # noqa: PLW0108
+            await page.route_web_socket("**/ws?*", lambda one: held.append(one))
             await page.goto(f"{app.url}/?again#/integrity")
             button = page.get_by_role("button", name="Verify the chain")
             place = await button.bounding_box()

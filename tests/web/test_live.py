@@ -383,6 +383,7 @@ async def test_rows_are_links_that_can_be_copied_and_opened_in_a_new_tab(
         await app.publish(delta("a/b", 1), delta("c", 2))
         async with opened(browser, app.url) as page:
             await expect(events(page)).to_have_count(2)
+            await expect(sessions(page)).to_have_count(2)
             links = await page.locator(".row").evaluate_all(
                 "all => all.map((row) => row.getAttribute('href'))"
             )
