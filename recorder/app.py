@@ -32,11 +32,12 @@ from recorder.core.metrics import Metrics
 from recorder.core.position import new_epoch
 from recorder.core.redaction import Redactor
 from recorder.core.timestamps import parse_ms
+from recorder.engine.answers import Accepted
 from recorder.engine.hub import Hub
 from recorder.engine.idempotency import RecentIds
-from recorder.engine.ingest import Accepted, Ingest
-from recorder.engine.limits import PublishLimits
+from recorder.engine.ingest import Ingest
 from recorder.engine.local_subscription import Subscription as EmbeddedSubscription
+from recorder.engine.prepare import PublishLimits
 from recorder.engine.sequencer import Sequencer
 from recorder.engine.session_states import CurrentStates
 from recorder.engine.uncommitted import Uncommitted

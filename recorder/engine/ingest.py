@@ -1,8 +1,9 @@
 """The one way in: every delta, over WebSocket, HTTP or in process, passes here.
 
-Decode and check first, all or none; then number, broadcast and queue for recording, without an await between, so
-that the order of the numbers, of the wire and of the database is one. Who publishes too fast is held back by
+Prepare first, all or none (`prepare`); then number (`numbering`), broadcast and queue for recording, without an await
+between, so that the order of the numbers, of the wire and of the database is one. Who publishes too fast is held back by
 `is_full`; what has been accepted is never dropped. It does not ask whether anybody subscribes.
+The answers to publishers are made in `answers`; those who wait for them are in `waiters`.
 
 Where an ack means "on disk", entries are held back until the log says so, and only then broadcast. What the disk does
 not take is withdrawn, and its publishers are told, before anybody has seen it.
@@ -14,25 +15,17 @@ epoch.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Protocol, cast
+from typing import Protocol
 
-import msgspec
 from loguru import logger
 
-from recorder.core.chain import content_digest
 from recorder.core.clock import Clock
-from recorder.core.delta import MAX_DEPTH, Delta, Entry
+from recorder.core.delta import Entry
 from recorder.core.errors import (
-    Closed,
-    Conflict,
     InternalError,
-    NotAllowed,
-    OutcomeUnknown,
     OutOfMemory,
     RecorderError,
     StoreError,
@@ -40,13 +33,15 @@ from recorder.core.errors import (
 )
 from recorder.core.metrics import Metrics
 from recorder.core.observers import report_failure
-from recorder.core.redaction import Redactor, without_digests
-from recorder.core.session_filter import Scope, Sessions
+from recorder.core.redaction import Redactor
+from recorder.core.session_filter import Sessions
+from recorder.engine.answers import Accepted, closed, no_memory, not_known, not_on_disk, raised
 from recorder.engine.idempotency import RecentIds
-from recorder.engine.limits import DEFAULT_LIMITS, PublishLimits
+from recorder.engine.numbering import NOTHING_KNOWN, Numbering
+from recorder.engine.prepare import DEFAULT_LIMITS, Prepared, Preparer, PublishLimits
 from recorder.engine.sequencer import Sequencer
 from recorder.engine.uncommitted import Uncommitted
-from recorder.wire.decode import decode_lines, decode_text, place_of
+from recorder.engine.waiters import FutureWaiter, RecordedWaiter, RoomWaiter, Waiter
 
 
 class Broadcast(Protocol):
@@ -94,108 +89,6 @@ class Log(Protocol):
         ...
 
 
-class Waiter(Protocol):
-    """Who waits for something to be told."""
-
-    def abort(self) -> None:
-        """Abort after a notification failed, so that the peer does not wait for ever."""
-        ...
-
-
-class RoomWaiter(Waiter, Protocol):
-    """Who is told when there is room."""
-
-    def on_room(self) -> None:
-        """Register that the queue has capacity again."""
-        ...
-
-
-class RecordedWaiter(Waiter, Protocol):
-    """Who is told when more is recorded."""
-
-    def on_recorded(self) -> None:
-        """Register that more is recorded than before."""
-        ...
-
-    def on_withdrawn(self, error: RecorderError) -> None:
-        """Register that what is not recorded now never will be."""
-        ...
-
-
-class Accepted(msgspec.Struct, frozen=True, gc=False):
-    """What was taken in one go.
-
-    Args:
-        epoch: The epoch of the numbers.
-        first_seq: The number of the first delta.
-        seq: The number of the last delta.
-        count: How many deltas there were.
-        duplicates: How many of them were known already, by their id.
-        through: The highest number among them: the ack is true once this much is recorded.
-    """
-
-    epoch: str
-    first_seq: int
-    seq: int
-    count: int
-    through: int
-    duplicates: int = 0
-
-    def ack(self, durable: int) -> bytes:
-        """Return the `ack` event, as JSON text.
-
-        Args:
-            durable: The highest seq known to be on disk.
-        """
-        # By hand: there is one for every frame of every publisher.
-        return (
-            f'{{"event":"ack","epoch":"{self.epoch}","firstSeq":{self.first_seq},"seq":{self.seq}'
-            f',"count":{self.count},"durable":{"true" if self.through <= durable else "false"}'
-            + (f',"duplicates":{self.duplicates}}}' if self.duplicates else "}")
-        ).encode()
-
-    def fields(self, durable: int) -> dict[str, object]:
-        """Return the ack's fields as HTTP returns them."""
-        fields: dict[str, object] = {
-            "epoch": self.epoch,
-            "firstSeq": self.first_seq,
-            "seq": self.seq,
-            "count": self.count,
-            "durable": self.through <= durable,
-        }
-        if self.duplicates:
-            fields["duplicates"] = self.duplicates
-        return fields
-
-
-class Prepared(msgspec.Struct, frozen=True, gc=False):
-    """A text that was looked into, and of which nothing has a place yet.
-
-    Args:
-        text: The text.
-        deltas: What it holds, without secrets.
-        contents: The digest of the content of each delta with an id, by index.
-        redacted: How many secrets were taken out.
-        lines: Whether the text is NDJSON.
-        sessions: The only sessions that its publisher may write; None for all.
-        error: Why nothing of it can be taken, if so.
-    """
-
-    text: bytes
-    deltas: Sequence[Delta]
-    contents: dict[int, bytes]
-    redacted: int
-    lines: bool
-    sessions: Sessions
-    error: RecorderError | None
-
-
-LARGE_BYTES = 64 << 10
-"""From how long on a text is prepared in a thread: shorter ones take a few milliseconds at most."""
-THREADS = 2
-"""How many such texts are prepared at once, so that one that takes seconds does not hold up all others."""
-
-
 class Ingest:
     """See the module.
 
@@ -227,21 +120,19 @@ class Ingest:
         held: Uncommitted | None = None,
     ) -> None:
         self.max_message_bytes = limits.max_message_bytes  # for those who read messages for it
-        self._sequencer = sequencer  # gives each delta its place
-        self._ids = ids  # used lately; only read until a whole frame is accepted
+        self._sequencer = sequencer  # has the head, and the states to fill in
+        self._ids = ids  # forgets those that are withdrawn
         self._broadcast = broadcast  # gets every entry: at once, or when it is on disk
         self._held = held  # has those that are not on disk
         self._log = log  # gets every entry then
         self._clock = clock  # read once a frame: its deltas are received at one time
         self._metrics = metrics  # counts what is taken and what is refused
-        self._limits = limits  # of each publish
-        self._looks_for_depth = limits.max_depth < MAX_DEPTH  # else decoding has seen to it
-        self._redactor = redactor  # first of all that looks into a state
+        self._preparer = Preparer(limits, redactor)  # looks into texts
+        self._numbering = Numbering(sequencer, ids, metrics, self._fail)  # gives deltas their places
         self._refusal = refusal  # asked before each publish
         self._room_waiters: dict[RoomWaiter, None] = {}  # told, once each, when there is room
         self._recorded_waiters: dict[RecordedWaiter, None] = {}  # told, once each, when more is recorded
         self._closed = False  # whether nothing more is taken
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="ingest")  # prepare what is long
         self._fatal_error: str | None = None  # why nothing more can be taken, whatever the log says
 
     @property
@@ -283,37 +174,8 @@ class Ingest:
         return self._held is not None
 
     async def prepare(self, text: bytes, sessions: Sessions = None, *, lines: bool = False) -> Prepared:
-        """Decode a text, check it and take secrets out; in a thread where it is long, so that nobody waits for it.
-
-        Nothing of it has a place yet: hand what is returned to `accept`.
-
-        Args:
-            text: The text.
-            sessions: The only sessions that its publisher may write; None for all.
-            lines: Whether it is NDJSON.
-
-        Returns:
-            What came of it; an error is told by `accept`.
-        """
-        if len(text) <= LARGE_BYTES:
-            return self._prepare(text, sessions, lines=lines)
-        loop = asyncio.get_running_loop()
-        try:
-            work = loop.run_in_executor(self._threads, partial(self._prepare, text, sessions, lines=lines))
-        except RuntimeError as error:
-            # No thread can be started, or the recorder is closed.
-            if self._closed:
-                return Prepared(text, (), {}, 0, lines, None, _closed())
-            return Prepared(
-                text,
-                (),
-                {},
-                0,
-                lines,
-                None,
-                Unavailable(f"no thread for it: {error}", hint="publish it again"),
-            )
-        return await work
+        """Look into a text before it is handed to `accept`; see `Preparer.prepare`."""
+        return await self._preparer.prepare(text, sessions, lines=lines)
 
     def accept(
         self, text: bytes | Prepared, spend: Spend | None = None, sessions: Sessions = None
@@ -328,7 +190,7 @@ class Ingest:
         Raises:
             RecorderError: Nothing of it was taken; the code and the place say why.
         """
-        return _raised(self.accept_each([text], spend, sessions)[0])
+        return raised(self.accept_each([text], spend, sessions)[0])
 
     def accept_each(
         self, texts: Sequence[bytes | Prepared], spend: Spend | None = None, sessions: Sessions = None
@@ -348,12 +210,12 @@ class Ingest:
 
     def accept_lines(self, text: bytes, spend: Spend | None = None, sessions: Sessions = None) -> Accepted:
         """Accept the deltas of an NDJSON text, like `accept`."""
-        return _raised(self._take([text], spend, sessions, lines=True)[0])
+        return raised(self._take([text], spend, sessions, lines=True)[0])
 
     def close(self) -> None:
         """Take nothing more."""
         self._closed = True
-        self._threads.shutdown(wait=False, cancel_futures=False)
+        self._preparer.close()
 
     def wait_for_room(self, waiter: RoomWaiter) -> None:
         """Notify `waiter` once when there is capacity again."""
@@ -366,7 +228,7 @@ class Ingest:
     async def room(self) -> None:
         """Wait until it is not full, or recording has failed (which `accept` then says)."""
         while self.is_full and self.fatal_error is None:
-            future = _Future()
+            future = FutureWaiter()
             self.wait_for_room(future)
             try:
                 await future.future
@@ -381,9 +243,9 @@ class Ingest:
         """
         while self.recorded < seq:
             if self.fatal_error is not None:
-                raise _not_known(self.fatal_error)
+                raise not_known(self.fatal_error)
             self._check_open(closing_is_fine=True)
-            future = _Future()
+            future = FutureWaiter()
             self.wait_recorded(future)
             try:
                 await future.future
@@ -417,7 +279,7 @@ class Ingest:
         waiters, self._recorded_waiters = self._recorded_waiters, {}
         for waiter in waiters:
             self._tell(
-                waiter, partial(waiter.on_withdrawn, _not_known(reason) if unknown else _not_on_disk(reason))
+                waiter, partial(waiter.on_withdrawn, not_known(reason) if unknown else not_on_disk(reason))
             )
 
     def forget(self, session_id: str, through: int | None = None) -> int:
@@ -476,21 +338,23 @@ class Ingest:
         outcomes: list[Accepted | RecorderError] = [_NOT_TRIED] * len(texts)
         entries: list[Entry] = []
         try:
-            closed = self._why_nothing()
+            refusal = self._why_nothing()
             for index, text in enumerate(texts):
                 try:
-                    if closed is not None:
-                        raise closed
+                    if refusal is not None:
+                        raise refusal
                     prepared = (
-                        text if isinstance(text, Prepared) else self._prepare(text, sessions, lines=lines)
+                        text
+                        if isinstance(text, Prepared)
+                        else self._preparer.prepare_now(text, sessions, lines=lines)
                     )
                     if prepared.error is not None:
                         raise prepared.error
                     self._metrics.redacted += prepared.redacted
-                    known = self._known(prepared) if prepared.contents else _NOTHING_KNOWN
+                    known = self._numbering.known(prepared) if prepared.contents else NOTHING_KNOWN
                     if spend is not None:
                         spend(len(prepared.deltas))
-                    outcomes[index] = self._sequence(prepared.deltas, known, now_ms, entries)
+                    outcomes[index] = self._numbering.number(prepared.deltas, known, now_ms, entries)
                 except RecorderError as error:
                     self._metrics.refuse(error.code)
                     # Its traceback holds the text, in a circle that would wait for the garbage collector.
@@ -498,7 +362,7 @@ class Ingest:
                     outcomes[index] = error
                 except MemoryError:
                     size = len(text.text if isinstance(text, Prepared) else text)
-                    outcomes[index] = _no_memory(size)
+                    outcomes[index] = no_memory(size)
                     self._metrics.refuse(OutOfMemory.code)
         finally:
             # Whatever happens: what has a place is seen and recorded.
@@ -513,35 +377,9 @@ class Ingest:
             return error
         return self._refusal()
 
-    def _prepare(self, text: bytes, sessions: Sessions, *, lines: bool) -> Prepared:
-        """Decode and check a text as far as possible without the engine's state. Safe in any thread: it
-        changes nothing.
-        """
-        decode = decode_lines if lines else decode_text
-        deltas: Sequence[Delta] = ()
-        contents: dict[int, bytes] = {}
-        redacted, refusal = 0, None
-        try:
-            deltas = decode(text, self._limits.max_delta_bytes, self._limits.max_deltas)
-            if self._looks_for_depth:
-                self._limits.check(deltas, text, lines=lines)
-            if sessions is not None:
-                _check_sessions(deltas, sessions, text, lines=lines)
-            if self._redactor is not None:
-                redacted = _redact(deltas, self._redactor)
-            for index, delta in enumerate(deltas):
-                if delta.id is not None:
-                    contents[index] = _content_of(delta)
-        except RecorderError as error:
-            error.__traceback__ = error.__context__ = None
-            refusal = error
-        except MemoryError:
-            refusal = _no_memory(len(text))
-        return Prepared(text, deltas, contents, redacted, lines, sessions, refusal)
-
     def _check_open(self, *, closing_is_fine: bool = False) -> None:
         if self._closed and not closing_is_fine:
-            raise _closed()
+            raise closed()
         if self.fatal_error is not None:
             raise Unavailable(f"nothing can be recorded: {self.fatal_error}", hint="restart the recorder")
         if self._log is not None and self._log.disk_error is not None:
@@ -550,106 +388,6 @@ class Ingest:
                 f"nothing is taken: the disk does not take it ({self._log.disk_error})",
                 hint="publish it again, with the same ids, when /readyz is green",
             )
-
-    def _known(self, prepared: Prepared) -> dict[int, _Known]:
-        """Return what is known of each delta that has an id, by its index. Raises Conflict."""
-        known: dict[int, _Known] = {}
-        fresh: dict[str, bytes] = {}  # ids that are new in this very frame, and their content
-        for index, content in prepared.contents.items():
-            delta_id = prepared.deltas[index].id
-            assert delta_id is not None
-            seq, is_same = self._find(prepared.deltas[index], delta_id, content) or (
-                None,
-                fresh.setdefault(delta_id, content) == content,
-            )
-            if not is_same:
-                at, place = place_of(prepared.text, index, "id", lines=prepared.lines)
-                # Who may write some sessions only may not know where the id was used: it may be a foreign one.
-                whole = prepared.sessions is None
-                used = "earlier in this publish" if seq is None else f"at seq {seq}" if whole else "before"
-                raise Conflict(
-                    f"{place}: {delta_id!r} was used {used} with other content",
-                    hint="an id names one delta for ever; give a new delta a new id",
-                    index=at,
-                    place=place,
-                )
-            known[index] = (seq, content)
-        return known
-
-    def _find(self, delta: Delta, delta_id: str, content: bytes) -> tuple[int, bool] | None:
-        """Look an id up as `RecentIds.find` does; also accept the content digest of an older release."""
-        found = self._ids.find(delta_id, content)
-        if found is None or found[1]:
-            return found
-        # Older releases made the digest of the markers, too, which the salt is in.
-        older = content_digest(delta.type, delta.session_id, delta.before, delta.after, delta.timestamp)
-        return found if older == content else self._ids.find(delta_id, older)
-
-    def _sequence(
-        self, deltas: Sequence[Delta], known: dict[int, _Known], now_ms: int, entries: list[Entry]
-    ) -> Accepted:
-        """Append deltas to the order, all or none; the resulting entries are added to `entries`."""
-        if not known and len(deltas) == 1:
-            return self._number_one(deltas[0], now_ms, entries)
-        before, checkpoint = len(entries), self._sequencer.checkpoint(deltas)
-        # Ids that are new in this very frame; `ids` may hold fewer than the frame has.
-        fresh: dict[str, tuple[int, bytes]] = {}
-        try:
-            accepted = self._number(deltas, known, now_ms, entries, fresh)
-            for delta_id, (seq, content) in fresh.items():
-                self._ids.add(delta_id, seq, content)
-        except BaseException:
-            try:
-                del entries[before:]
-                for delta_id in fresh:
-                    self._ids.forget(delta_id)
-                self._sequencer.roll_back(checkpoint)
-            except BaseException as error:
-                self._fail(error)
-            raise
-        self._metrics.duplicates += accepted.duplicates
-        return accepted
-
-    def _number_one(self, delta: Delta, now_ms: int, entries: list[Entry]) -> Accepted:
-        """Append a single delta without a checkpoint: everything that may fail comes before it gets its seq."""
-        seq = self._sequencer.head + 1
-        accepted = Accepted(self._sequencer.epoch, seq, seq, 1, seq)
-        entries.append(_NO_ENTRY)
-        try:
-            entries[-1] = self._sequencer.append(delta, now_ms, None)
-        except BaseException:
-            entries.pop()
-            raise
-        return accepted
-
-    def _number(
-        self,
-        deltas: Sequence[Delta],
-        known: dict[int, _Known],
-        now_ms: int,
-        entries: list[Entry],
-        fresh: dict[str, tuple[int, bytes]],
-    ) -> Accepted:
-        sequencer = self._sequencer
-        start = sequencer.head
-        if not known:
-            entries += [sequencer.append(delta, now_ms, None) for delta in deltas]
-            last = sequencer.head
-            return Accepted(sequencer.epoch, start + 1, last, len(deltas), last)
-        seqs: list[int] = []
-        for index, delta in enumerate(deltas):
-            seq, content = known.get(index, _UNKNOWN)
-            if seq is None and delta.id is not None and delta.id in fresh:
-                seq = fresh[delta.id][0]
-            if seq is None:
-                entry = sequencer.append(delta, now_ms, content)
-                entries.append(entry)
-                seq = entry.seq
-                if delta.id is not None and content is not None:
-                    fresh[delta.id] = seq, content
-            seqs.append(seq)
-        duplicates = len(seqs) - (sequencer.head - start)
-        return Accepted(sequencer.epoch, seqs[0], seqs[-1], len(seqs), max(seqs), duplicates)
 
     def _hand_on(self, entries: list[Entry]) -> None:
         """Pass entries to the recording queue and to the fan-out, in one step of the loop."""
@@ -677,104 +415,6 @@ class Ingest:
             self._broadcast.publish(entries)
 
 
-def _redact(deltas: Sequence[Delta], redactor: Redactor) -> int:
-    """Take secrets out, before digests are made of the content, and before anything is kept of it; how many went."""
-    redacted = 0
-    for delta in deltas:
-        if delta.before is not None:
-            delta.before, count = redactor.redact(delta.before)
-            redacted += count
-        if delta.after is not None:
-            delta.after, count = redactor.redact(delta.after)
-            redacted += count
-    return redacted
-
-
-def _content_of(delta: Delta) -> bytes:
-    """Return the digest of a delta's content, of what stays the same when the redactor's salt changes."""
-    before = None if delta.before is None else without_digests(delta.before)
-    after = None if delta.after is None else without_digests(delta.after)
-    return content_digest(delta.type, delta.session_id, before, after, delta.timestamp)
-
-
-def _raised(outcome: Accepted | RecorderError) -> Accepted:
-    if isinstance(outcome, RecorderError):
-        try:
-            raise outcome
-        finally:
-            # It will know this frame, and this frame must not know it: they would wait for the garbage collector,
-            # and with them the callers' frames, which have the text.
-            del outcome
-    return outcome
-
-
-def _closed() -> Closed:
-    return Closed("the recorder is stopping", hint="publish again when it is back")
-
-
-def _no_memory(size: int) -> OutOfMemory:
-    logger.bind(size=size).error("a publish was refused for want of memory; nothing of it was taken")
-    return OutOfMemory(
-        f"not recorded: there was no memory for a publish of {size} bytes",
-        hint="publish it again, in smaller pieces or later",
-    )
-
-
-def _not_on_disk(reason: str) -> StoreError:
-    return StoreError(
-        f"not recorded: the disk did not take it ({reason})", hint="publish it again when /readyz is green"
-    )
-
-
-def _not_known(reason: str) -> OutcomeUnknown:
-    return OutcomeUnknown(
-        f"it is not known whether this is recorded ({reason})",
-        hint="publish it again with the same ids when /readyz is green: what is recorded is then not recorded twice",
-    )
-
-
-def _check_sessions(
-    deltas: Sequence[Delta], sessions: frozenset[str] | Scope, text: bytes, *, lines: bool
-) -> None:
-    """Raise NotAllowed where a delta is of a session that its publisher may not write."""
-    for index, delta in enumerate(deltas):
-        if delta.session_id not in sessions:
-            at, place = place_of(text, index, "sessionId", lines=lines)
-            raise NotAllowed(
-                f"{place}: session {delta.session_id[:80]!r} is not among those of the token",
-                index=at,
-                place=place,
-            )
-
-
 Spend = Callable[[int], None]
-_Known = tuple[int | None, bytes | None]
-"""The seq that a delta's id has already, None where it is new; the digest of its content."""
-_UNKNOWN: _Known = (None, None)
-_NO_ENTRY = cast("Entry", None)
-"""Holds the place of an entry in a list, so that the list has grown before the entry is there."""
 _NOT_TRIED = InternalError("it was not come to")
 """What stands for the answers to the texts behind one that nobody could make anything of."""
-_NOTHING_KNOWN: dict[int, _Known] = {}
-
-
-class _Future:
-    """A waiter that an `await` hangs on."""
-
-    def __init__(self) -> None:
-        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def on_room(self) -> None:
-        if not self.future.done():
-            self.future.set_result(None)
-
-    on_recorded = on_room
-
-    def abort(self) -> None:
-        self.on_withdrawn(
-            Unavailable("what became of it cannot be told", hint="publish again with the same id")
-        )
-
-    def on_withdrawn(self, error: RecorderError) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)

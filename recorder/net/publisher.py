@@ -17,7 +17,7 @@ from loguru import logger
 
 from recorder.core.errors import RecorderError, TooMany
 from recorder.core.session_filter import Sessions
-from recorder.engine.ingest import LARGE_BYTES
+from recorder.engine.prepare import LARGE_BYTES
 from recorder.engine.rate_limit import Pace
 from recorder.net.websocket import WebSocket
 from recorder.wire.frames import text_frame

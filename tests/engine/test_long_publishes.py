@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from recorder.core.errors import Closed, TooMany, Unavailable
-from recorder.engine.ingest import LARGE_BYTES, Ingest
+from recorder.engine.prepare import LARGE_BYTES, Preparer
 from tests.support.app import App, delta, running_app, some, turn, turn_until
 
 LONG = some(100, "long", size=1000)
@@ -20,14 +20,14 @@ LONG = some(100, "long", size=1000)
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Every long text waits in its thread until this is set."""
-    opened, real = threading.Event(), Ingest._prepare
+    opened, real = threading.Event(), Preparer.prepare_now
 
-    def prepare(self: Ingest, text: bytes, *args: Any, **options: Any) -> Any:
+    def prepare(self: Preparer, text: bytes, *args: Any, **options: Any) -> Any:
         if len(text) > LARGE_BYTES:
             opened.wait(30)
         return real(self, text, *args, **options)
 
-    monkeypatch.setattr(Ingest, "_prepare", prepare)
+    monkeypatch.setattr(Preparer, "prepare_now", prepare)
     return opened
 
 
@@ -126,7 +126,7 @@ async def test_where_no_thread_can_be_started_the_answer_says_so(monkeypatch: py
         raise RuntimeError("can't start new thread")
 
     async with running_app(None) as app:
-        monkeypatch.setattr(app.recorder.intake._threads, "submit", no_thread)
+        monkeypatch.setattr(app.recorder.intake._preparer._threads, "submit", no_thread)
         with pytest.raises(Unavailable, match="no thread"):
             await app.recorder.publish(orjson.dumps(LONG))
         assert app.head == 0

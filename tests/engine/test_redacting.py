@@ -10,7 +10,7 @@ import pytest
 
 from recorder.core.errors import Conflict
 from recorder.core.redaction import MARKER
-from recorder.engine import ingest
+from recorder.engine import prepare
 from recorder.store.contract import Query
 from tests.support.app import App, delta, running_app
 from tests.support.http import client
@@ -53,7 +53,7 @@ async def test_after_the_salt_has_changed_the_same_id_is_known_and_a_right_befor
     first = delta(after={"pin": SECRET, "n": 1, "args": orjson.dumps({"pin": SECRET}).decode()}, id="one")
     with pytest.MonkeyPatch.context() as patch:
         if change == "older release":
-            patch.setattr(ingest, "without_digests", lambda text: text)
+            patch.setattr(prepare, "without_digests", lambda text: text)
         async with running_app(tmp_path, **options) as app:
             marker = (await published(app, first))["delta"]["after"]["pin"]
     if change == "new key" and isinstance(key, Path):

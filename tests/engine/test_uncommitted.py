@@ -15,11 +15,11 @@ from recorder.core.errors import StoreError
 from recorder.core.metrics import Metrics
 from recorder.engine.idempotency import RecentIds
 from recorder.engine.ingest import Ingest
-from recorder.engine.limits import PublishLimits
+from recorder.engine.prepare import PublishLimits
 from recorder.engine.sequencer import Sequencer
 from recorder.engine.session_states import CurrentStates
 from recorder.engine.uncommitted import Uncommitted
-from tests.engine.test_ingest import EPOCH, Queue, Wire
+from tests.support.ingest import EPOCH, Queue, Wire
 from tests.support.store import columns_of, verify_chain
 
 

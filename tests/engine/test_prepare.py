@@ -7,7 +7,7 @@ import pytest
 from recorder.config.settings import load_settings
 from recorder.core.delta import MAX_DEPTH
 from recorder.core.errors import InvalidDelta, TooManyDeltas
-from recorder.engine.limits import PublishLimits
+from recorder.engine.prepare import PublishLimits
 from recorder.wire.decode import decode_lines, decode_text
 from recorder.wire.subscribe import MAX_SESSIONS
 from tests.support.app import running_app, some

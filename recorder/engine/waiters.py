@@ -1,0 +1,65 @@
+"""The callbacks of publishers that wait: for capacity in the recording queue, or for accepted deltas to be recorded.
+
+Invariant: each waiter is notified once, by a call that must not block: of progress, of a failure or, if notifying it
+failed, by `abort`. Nobody waits for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from recorder.core.errors import (
+    RecorderError,
+    Unavailable,
+)
+
+
+class Waiter(Protocol):
+    """Who waits for something to be told."""
+
+    def abort(self) -> None:
+        """Abort after a notification failed, so that the peer does not wait for ever."""
+        ...
+
+
+class RoomWaiter(Waiter, Protocol):
+    """Who is told when there is room."""
+
+    def on_room(self) -> None:
+        """Register that the queue has capacity again."""
+        ...
+
+
+class RecordedWaiter(Waiter, Protocol):
+    """Who is told when more is recorded."""
+
+    def on_recorded(self) -> None:
+        """Register that more is recorded than before."""
+        ...
+
+    def on_withdrawn(self, error: RecorderError) -> None:
+        """Register that what is not recorded now never will be."""
+        ...
+
+
+class FutureWaiter:
+    """A waiter that an `await` hangs on."""
+
+    def __init__(self) -> None:
+        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def on_room(self) -> None:
+        if not self.future.done():
+            self.future.set_result(None)
+
+    on_recorded = on_room
+
+    def abort(self) -> None:
+        self.on_withdrawn(
+            Unavailable("what became of it cannot be told", hint="publish again with the same id")
+        )
+
+    def on_withdrawn(self, error: RecorderError) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
