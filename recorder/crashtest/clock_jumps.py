@@ -26,7 +26,7 @@ from recorder.crashtest.inspect import inspect_files
 from recorder.crashtest.plan import Plan
 from recorder.crashtest.runner import Runner
 from recorder.crashtest.server_process import until
-from recorder.engine.ingest import Accepted
+from recorder.engine.answers import Accepted
 from recorder.store.contract import Query
 
 TIMES = 25
