@@ -181,9 +181,15 @@ async def page(request: Request) -> Response:
     if name in pages():
         return answer(request, rendered(name))
     found = static_files().get(name)
-    if found is None:
+    if found is not None:
+        return answer(request, found)
+    if "text/html" not in request.headers.get("accept", ""):
         raise NotFound(f"the documentation has no page {name[:80]!r}", hint="it begins at /docs/")
-    return answer(request, found)
+    said = f"The documentation has no page “{escape(name[:80])}”. Search for it, or choose one of the list."
+    body = f"<h1>No such page</h1><p>{said}</p>"
+    missing = answer(request, _asset(_frame("No such page", body, "").encode(), TYPES["html"]))
+    missing.status_code = 404
+    return missing
 
 
 def _asset(body: bytes, media_type: str) -> Asset:
@@ -245,7 +251,10 @@ def _snippet(text: str, words: list[str]) -> str:
     flat = " ".join(text.split())
     places = [place for word in words if (place := flat.lower().find(word)) >= 0]
     begin = max(min(places, default=0) - SNIPPET // 3, 0)
+    begin = flat.find(" ", begin) + 1 if begin else 0  # no word is cut at the beginning, nor at the end
     part = flat[begin : begin + SNIPPET]
+    if begin + SNIPPET < len(flat):
+        part = part.rpartition(" ")[0]
     marked = re.split(f"({'|'.join(map(re.escape, words))})", part, flags=re.IGNORECASE)
     inner = "".join(
         f"<mark>{escape(one)}</mark>" if odd % 2 else escape(one) for odd, one in enumerate(marked)

@@ -70,6 +70,10 @@ async def test_a_page_that_is_not_there_is_named() -> None:
     async with running_app(None, load=False) as app, client(app) as http:
         await refused(await http.get("/docs/no-such-page"), 404, "not_found")
         await refused(await http.get("/docs/..%2fstyle.css"), 404, "not_found")
+        shown = await http.get("/docs/<b>", headers={"Accept": "text/html,*/*"})
+        assert (shown.status_code, shown.headers["content-type"]) == (404, "text/html; charset=utf-8")
+        assert "<b>" not in shown.text
+        assert 'name="q"' in shown.text
 
 
 async def test_the_search_finds_sections_and_marks_the_words() -> None:
@@ -77,6 +81,11 @@ async def test_the_search_finds_sections_and_marks_the_words() -> None:
         text = (await http.get("/docs/", params={"q": "SNAPSHOT interval"})).text
         assert "<mark>SNAPSHOT</mark>" in text or "<mark>snapshot</mark>" in text.lower()
         assert re.search(r'<a href="[\w-]+#[\w-]+">', text)
+        for snippet in re.findall(r"<p>(… .*?)</p>", text):
+            plain = unescape(re.sub("</?mark>", "", snippet)).removeprefix("… ").removesuffix(" …")
+            assert any(
+                f" {plain} " in f" {' '.join(s.text.split())} " for p in pages().values() for s in p.sections
+            )
         nothing = (await http.get("/docs/", params={"q": "xyzzy plugh"})).text
         assert "No section contains every word" in nothing
 
