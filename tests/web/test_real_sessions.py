@@ -134,7 +134,7 @@ async def test_a_difference_of_real_states_is_told_down_to_the_field_and_who_cha
                 if status != last:
                     rows.append(" → ".join(filter(None, (last, status))))
                 last = status
-            await page.get_by_role("button", name="State").click()
+            await page.get_by_role("button", name="State", exact=True).click()
             await page.locator("li[data-path='/planStatus'] .key").click()
             shown = page.locator(".blame-row .values")
             await expect(shown).to_have_count(len(rows))

@@ -30,7 +30,7 @@ async def test_a_token_is_asked_for_once_and_kept_for_the_tab_alone(browser: Bro
             await page.keyboard.press("Enter")
             await expect(page.get_by_text("That token was not accepted.")).to_be_visible()
             await page.get_by_role("textbox", name="Token").fill(SUBSCRIBER)
-            await page.get_by_role("button", name="Go on").click()
+            await page.get_by_role("button", name="Continue").click()
             await expect(page.locator("#freshness")).to_contain_text("live")
             await expect(page.locator(".events-list .row")).to_have_count(1)
             await expect(asked).to_have_count(0)
