@@ -98,7 +98,7 @@ async def test_below_a_path_every_part_of_the_page_finds_its_recorder(
                 await page.goto(f"{url}/#/integrity")
                 await page.get_by_role("button", name="Verify the chain").click()
                 await expect(page.locator(".verdict")).to_contain_text("4 links verified")
-                await page.get_by_role("link", name="Documentation").click()
+                await page.get_by_role("link", name="Docs").click()
                 await expect(page).to_have_url(f"{url}/docs/")
                 await expect(page.locator("h1")).to_be_visible()
                 await page.get_by_role("link", name="Recorder", exact=True).first.click()
