@@ -36,7 +36,7 @@ def _rewrite(conn: sqlite3.Connection) -> None:
 
 
 def _rewrite_without_heads(conn: sqlite3.Connection) -> None:
-    """The same, with every signed statement about the end deleted."""
+    """Do the same, and delete every signed statement about the end."""
     _rewrite(conn)
     conn.execute("DELETE FROM heads")
     conn.execute("DELETE FROM meta WHERE key = 'seal'")
