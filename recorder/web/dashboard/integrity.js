@@ -21,6 +21,7 @@ export class IntegrityView {
     this.stats = null; // the last figures of the recorder
     /** @type {any[]} */
     this.jobs = []; // the last runs of jobs
+    this.toldJobs = ""; // as they are drawn
     this.problem = ""; // why there are no figures, in words
     this.asking = false; // whether figures were requested
     this.again = false; // whether something has changed since
@@ -175,6 +176,10 @@ export class IntegrityView {
   }
 
   drawRuns() {
+    // Drawn only after a change: the table can have the focus, and would lose it.
+    const told = JSON.stringify(this.jobs);
+    if (told === this.toldJobs) return;
+    this.toldJobs = told;
     const now = Date.now();
     const rows = this.jobs.map((run) =>
       el(
