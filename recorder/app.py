@@ -49,8 +49,9 @@ from recorder.jobs.scheduler import Scheduler
 from recorder.jobs.watchdog import Watchdog, looking
 from recorder.net.limits import SocketLimits
 from recorder.store.contract import Store
+from recorder.store.sqlite.config import StoreConfig
 from recorder.store.sqlite.receipts import Sign, signer
-from recorder.store.sqlite.store import SqliteStore, StoreConfig
+from recorder.store.sqlite.store import SqliteStore
 from recorder.wire.subscribe import Subscription, check_sessions, check_types, names_of, parse_since
 
 READY_HELP = "1 when ready to serve"

@@ -13,7 +13,11 @@ from recorder.store.contract import EventStore, JobLog, JobRun, StateStore, Stor
 from tests.contract.conftest import Factory
 
 PACKAGE = Path(recorder.__file__).parent
-OPENS_ONE = {"recorder.store.sqlite.store", "recorder.store.sqlite.receipts"}
+OPENS_ONE = {
+    "recorder.store.sqlite.config",
+    "recorder.store.sqlite.store",
+    "recorder.store.sqlite.receipts",
+}
 """What the app imports to open a store, and to have it sign."""
 
 

@@ -15,7 +15,8 @@ from recorder.core.metrics import Metrics
 from recorder.engine.sequencer import Sequencer
 from recorder.engine.session_states import CurrentStates
 from recorder.store.contract import Loaded
-from recorder.store.sqlite.store import SqliteStore, StoreConfig
+from recorder.store.sqlite.config import StoreConfig
+from recorder.store.sqlite.store import SqliteStore
 
 DAY = 86_400.0
 """Seconds."""

@@ -4,6 +4,9 @@ Two connections, each with its thread: `:memory:`, which the writer fills and ev
 which only the snapshotter uses. With `commit` the commit log, with a thread of its own, comes before both. `open`
 takes the file (lock, checks) and fails fast; `load` fills the memory, which may take seconds; `close` records what is
 queued, takes a last snapshot and marks it clean, and gives everything back whatever happens.
+
+How a recording starts is in `recovery.start`, what removes entries from it in `removal`. Invariant: reads return
+everything up to `recorded`, and everything up to `durable` survives a crash.
 """
 
 from __future__ import annotations
@@ -14,7 +17,6 @@ import errno
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
@@ -22,76 +24,38 @@ from loguru import logger
 
 from recorder.core.clock import Clock
 from recorder.core.delta import Entry
-from recorder.core.errors import RecorderError, StoreDamaged, StoreError
+from recorder.core.errors import RecorderError, StoreError
 from recorder.core.metrics import Metrics
 from recorder.core.observers import Observers
 from recorder.core.session_filter import Sessions
-from recorder.core.statements import Adoption, ErasureReceipt, Head, Signed
+from recorder.core.statements import ErasureReceipt, Head, Signed
 from recorder.core.timestamps import format_ms
 from recorder.store.contract import Guarantee, Health, JobRun, Loaded, Piece, Query, Receipts, SnapshotResult
 from recorder.store.sqlite import erasure, files, retention, span
-from recorder.store.sqlite.commit_log import CommitLog, segment_files
+from recorder.store.sqlite.commit_log import CommitLog
+from recorder.store.sqlite.config import StoreConfig
 from recorder.store.sqlite.connection import Database, open_memory
 from recorder.store.sqlite.history import HistoryReader
 from recorder.store.sqlite.identity import (
     FileIdentity,
     FileLock,
-    beside,
     locked,
-    place_of,
-    read_beside,
-    reason_for_new_epoch,
 )
 from recorder.store.sqlite.job_log import JobRuns
 from recorder.store.sqlite.receipts import (
     Attestor,
-    Sign,
-    add_adoption,
     end_of,
-    last_unsigned,
     read_all,
 )
-from recorder.store.sqlite.recovery import load as loading
 from recorder.store.sqlite.recovery.open import Opening
-from recorder.store.sqlite.recovery.replay import replay
-from recorder.store.sqlite.recovery.salvage import Loss, give_up_rest
+from recorder.store.sqlite.recovery.salvage import Loss
+from recorder.store.sqlite.recovery.start import Start
+from recorder.store.sqlite.removal import Removal, disk_failed
 from recorder.store.sqlite.rows import get_meta, set_meta
 from recorder.store.sqlite.snapshot import Snapshotter
 from recorder.store.sqlite.states import LOAD_ROWS, SqliteStateStore
-from recorder.store.sqlite.trust import Unverified, unverified
+from recorder.store.sqlite.trust import unverified
 from recorder.store.sqlite.writer import Writer
-
-
-@dataclass(frozen=True, slots=True)
-class StoreConfig:
-    """What a store is opened with.
-
-    Args:
-        path: The database file.
-        snapshot_interval_ms: Time between snapshots; the loss window.
-        keep_ids: How many ids are remembered (`DEDUPE_IDS`).
-        queue_max_deltas, queue_max_bytes: Beyond either the recording queue counts as full.
-        commit: Whether entries are on disk before they count as recorded.
-        accept_loss: Whether to go on with what can be saved of a damaged file.
-        accept_gap: Whether to go on where the file is not as it was signed; that is signed as a gap.
-        new_epoch: Whether a new epoch begins in any case.
-        log_entries: Whether each entry gets a line in the log (at debug).
-        sign: Signs heads and receipts; None signs nothing.
-        busy_seconds: How long the file's statements wait for another program's lock.
-    """
-
-    path: Path
-    snapshot_interval_ms: int = 60_000
-    keep_ids: int = 100_000
-    queue_max_deltas: int = 50_000
-    queue_max_bytes: int = 32 << 20
-    commit: bool = False
-    accept_loss: bool = False
-    accept_gap: bool = False
-    new_epoch: bool = False
-    log_entries: bool = False
-    sign: Sign | None = None
-    busy_seconds: float = 5.0
 
 
 class SqliteStore:
@@ -153,11 +117,9 @@ class SqliteStore:
             sign=config.sign,
             on_last=self._keep_head,
         )
-        self._pruned = 0  # the highest seq removed from memory
-        self._pruning = asyncio.Lock()  # one prune at a time: a receipt belongs to one run
+        self._removal = Removal(config, file, memory, self._snapshotter, clock, self.snapshot, self.flush)
         self._facts = 0  # how often small facts have changed
         self._saved_facts = 0  # the same, when the last snapshot that succeeded began
-        self._closed_receipts = 0  # no prune goes on with a receipt up to this number
         self._closing = asyncio.Lock()  # one close at a time
         self._closed = False
         self._progress_observers: Observers[()] = Observers("progress", metrics)
@@ -200,35 +162,21 @@ class SqliteStore:
         Returns:
             Where the recording goes on.
         """
-        now, mode = self._clock.now_ms(), "commit" if self._config.commit else "snapshot"
-        try:
-            await self._opening.read_in(self._file, self._memory, on_progress, self._snapshotter.adopt)
-            gap = await self._unverified()
-            # Not before: a file that is refused is left as it is.
-            await self._opening.bring_up(self._file)
-            await self._finish_erasing()
-            reason = await self._reason_for_new_epoch()
-            await self._replay(now)
-            if self._opening.losses:
-                reason = "entries were lost, and that was accepted"
-            elif gap is not None and not gap.is_expected:
-                reason = "what no signature vouches for was accepted"
-            loaded = await self._memory.run(lambda conn: loading.facts(conn, now, reason))
-            segment = await self._commits.begin() if self._config.commit else None
-            begin = loading.Begin(loaded, now, mode, reason, segment)
-            adoptions = await self._file.run(lambda conn: self._begin(conn, begin, gap))
-            await self._memory.run(lambda conn: loading.begin(conn, begin))
-            if adoptions is not None:
-                await self._memory.run(lambda conn: set_meta(conn, adoptions=adoptions))
-            await self._snapshotter.settle()
-        except (sqlite3.Error, OSError) as error:
-            refused = files.unreadable(self._config.path, error)
-            if not isinstance(refused, StoreDamaged):
-                # It may have been opened for recording by now: less is true than that it was left as it is.
-                refused.hint = "nothing recorded in it was changed; is the disk full, read-only or locked?"
-            raise refused from error
+        start = Start(
+            self._config,
+            self._opening,
+            self._file,
+            self._memory,
+            self._commits,
+            self._identity,
+            self._snapshotter,
+            self._attestor,
+            self._clock,
+        )
+        loaded = await start.run(on_progress)
+        self._removal.closed_receipts = start.closed_receipts
         self._writer.resume(loaded.head)
-        self._pruned = loaded.pruned
+        self._removal.pruned = loaded.pruned
         self.last_snapshot_at = loaded.meta.get("last_snapshot_at")
         self.last_loss = loaded.meta.get("last_loss")
         for loss in self._opening.losses:
@@ -277,12 +225,12 @@ class SqliteStore:
     @property
     def oldest(self) -> int:
         """The first seq kept; one more than the last given where none is."""
-        return self._pruned + 1
+        return self._removal.pruned + 1
 
     @property
     def count(self) -> int:
         """The number of entries kept."""
-        return self.recorded - self._pruned
+        return self.recorded - self._removal.pruned
 
     @property
     def space(self) -> int:
@@ -314,7 +262,7 @@ class SqliteStore:
         """Return whether a snapshot has something to write."""
         return (
             self.on_file < self.recorded
-            or self._snapshotter.pruned < self._pruned
+            or self._snapshotter.pruned < self._removal.pruned
             or self._saved_facts != self._facts
             or not self._snapshotter.is_in_place
         )
@@ -350,7 +298,7 @@ class SqliteStore:
     async def seq_at(self, time: str) -> int | None:
         """Return the first recorded seq at or after a time; None if entries of that time were pruned."""
         first = await self.first_at(time)
-        return first if first > self._pruned + 1 or not await self._pruned_since(time) else None
+        return first if first > self._removal.pruned + 1 or not await self._pruned_since(time) else None
 
     async def hash_at(self, seq: int) -> bytes | None:
         """Return the hash that the entry after a recorded seq links to; None if that seq was pruned."""
@@ -366,18 +314,7 @@ class SqliteStore:
         Returns:
             How many entries it removed.
         """
-        async with self._pruning:
-            bound = min(through, self.on_file)
-            if bound <= self._pruned:
-                return 0
-            now, closed = format_ms(self._clock.now_ms()), self._closed_receipts
-            try:
-                receipt = await self._memory.run(
-                    lambda conn: retention.new_receipt(conn, policy, now, closed)
-                )
-                return await self._prune(bound, receipt)
-            except sqlite3.Error as error:
-                raise StoreError(f"pruning failed: {error}") from error
+        return await self._removal.prune(through, policy)
 
     async def erase(
         self,
@@ -400,19 +337,7 @@ class SqliteStore:
         Raises:
             StoreError: The disk said no. Where it has been erased already, it is cleaned up at the next try or start.
         """
-        async with self._pruning:
-            # The bulk first: so little is left to be brought to disk between forgetting and erasing.
-            await self.snapshot()
-            head = forget()
-            await self.flush()
-            await self.snapshot()
-            if self.on_file < head:
-                raise StoreError(f"seq {head} is not on disk", hint="try again when /readyz is green")
-            try:
-                async with self._snapshotter.still():
-                    return await self._erase(session_id, head, reason, tell)
-            except (sqlite3.Error, OSError) as error:
-                raise self._store_error(error) from error
+        return await self._removal.erase(session_id, reason, forget, tell)
 
     async def erasures_since(self, seq: int, sessions: Sessions) -> list[tuple[str, int, int, str]]:
         """Return (session id, last seq then, count, time) of the erasures since the log had this seq, in
@@ -461,7 +386,7 @@ class SqliteStore:
                 str(error), hint="restart the recorder: it goes on from what is on disk"
             ) from error
         except (sqlite3.Error, OSError) as error:
-            raise self._store_error(error) from error
+            raise disk_failed(self._config.path, error) from error
         self.last_snapshot_at, self._saved_facts = at, changed
         return result
 
@@ -487,7 +412,7 @@ class SqliteStore:
         try:
             await self._snapshotter.compact()
         except (sqlite3.Error, OSError) as error:
-            raise self._store_error(error) from error
+            raise disk_failed(self._config.path, error) from error
 
     async def remember(self, **values: str) -> None:
         """Keep small facts beside the data, until the next snapshot in memory only."""
@@ -572,63 +497,6 @@ class SqliteStore:
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
 
-    async def _reason_for_new_epoch(self) -> str | None:
-        """Return why the epoch may not go on; None where it may. Asked before the commit log is replayed."""
-        path = self._config.path
-        numbers = [segment.number for segment in segment_files(path)]
-
-        def work(conn: sqlite3.Connection) -> tuple[dict[str, str], str | None]:
-            meta = get_meta(conn)
-            return meta, reason_for_new_epoch(meta, place_of(conn, meta), read_beside(path), numbers)
-
-        meta, reason = await self._memory.run(work)
-        if self._config.new_epoch and reason != "first start":
-            reason = "asked for"
-        if reason is not None and "epoch" in meta:
-            logger.bind(db_path=str(path), beside=beside(path).name, reason=reason).warning(
-                "a new epoch begins: subscribers that resume are told to reset"
-            )
-        return reason
-
-    def _begin(self, conn: sqlite3.Connection, begin: loading.Begin, gap: Unverified | None) -> str | None:
-        """Write the first transaction of this start; return what has been adopted so far, for the memory."""
-        sign = self._config.sign
-        with self._identity.starting(conn):
-            loading.begin(conn, begin)
-            if gap is not None and sign is not None:
-                kind = "adopt" if gap.is_expected else "gap"
-                at = format_ms(begin.now_ms)
-                said = Adoption(kind, gap.first_seq, gap.seq, gap.hash, at, gap.reason)
-                add_adoption(conn, said, sign)
-            self._keep_head()
-        return get_meta(conn).get("adoptions")
-
-    async def _unverified(self) -> Unverified | None:
-        """Return what nothing vouches for and is going to be signed all the same.
-
-        Raises:
-            StoreDamaged: It is not as it was signed, and nobody has accepted that.
-        """
-        sign = self._config.sign
-        if sign is None:
-            return None
-        # What a receipt of before says is signed with that, or not at all: no run goes on with it.
-        self._closed_receipts = await self._memory.run(last_unsigned)
-        gap = await self._memory.run(lambda conn: unverified(conn, sign.trusted))
-        if gap is None:
-            return None
-        if not (gap.is_expected or self._config.accept_gap or self._opening.losses):
-            raise StoreDamaged(
-                f"{self._config.path}: {gap.reason}",
-                hint="it was changed since it was signed, by an older release of the recorder or by another program, and"
-                " is left as it is; 'recorder doctor' says more. Put a copy back, or start once with --accept-gap to"
-                " have that signed as a gap",
-            )
-        logger.bind(
-            db_path=str(self._config.path), first=gap.first_seq, through=gap.seq, reason=gap.reason
-        ).warning("entries that no signature vouches for are taken over; doctor will say so from now on")
-        return gap
-
     def _distrust(self, conn: sqlite3.Connection) -> str | None:
         """Return what does not hold in a file that another program has written to; None where all does."""
         sign = self._config.sign
@@ -646,49 +514,6 @@ class SqliteStore:
         counts = {"saved": loss.saved, "lost": loss.count, "readable": loss.readable}
         await self.runs.add(JobRun("salvage", loss.at, 0, "ok", counts, f"{loss.reason} (now {loss.file})"))
 
-    async def _erase(
-        self, session_id: str, head: int, reason: str, tell: Callable[[ErasureReceipt], None]
-    ) -> Signed[ErasureReceipt] | None:
-        at, sign = format_ms(self._clock.now_ms()), self._config.sign
-        receipt = await self._snapshotter.erase(
-            lambda conn: erasure.erase(conn, session_id, head, reason, at, sign),
-        )
-        if receipt is None and not await self._file.run(erasure.is_unclean):
-            return None
-        try:
-            await self._snapshotter.write_anew()
-        finally:
-            # Whatever the disk says, nobody shall read it any more.
-            await erasure.refill(self._memory, self._file)
-            if receipt is not None:
-                tell(receipt.said)
-        return receipt
-
-    async def _finish_erasing(self) -> None:
-        """Clean up after an erasure that a crash has cut off: what was loaded may still hold it, as the file may."""
-        if await self._file.run(erasure.is_unclean):
-            logger.info("finishing an erasure")
-            await self._snapshotter.write_anew()
-            await erasure.refill(self._memory, self._file)
-
-    async def _replay(self, now_ms: int) -> None:
-        """Take over what an earlier run left in the commit log."""
-        path = self._config.path
-        replayed = await self._memory.run(lambda conn: replay(conn, path))
-        if replayed.damage is not None:
-            if not self._config.accept_loss:
-                raise StoreDamaged(replayed.damage, hint=files.WAYS_ON)
-            found = replayed
-            self._opening.losses.append(
-                await self._memory.run(lambda conn: give_up_rest(conn, path, found, now_ms))
-            )
-        for segment, last in replayed.segments:
-            self._commits.found(segment.path, segment.number, last)
-        if replayed.torn:
-            logger.bind(bytes=replayed.torn).warning("a crash left a group half written; it was never acked")
-        if replayed.rows:
-            logger.bind(rows=replayed.rows).info("commit log replayed")
-
     async def _recover(self) -> None:
         await self._commits.recover()
         if self._commits.lost or self._snapshotter.is_lost:
@@ -704,25 +529,6 @@ class SqliteStore:
     def _withdrawn(self, reason: str, unknown: bool) -> None:
         for callback in self._losers:
             callback(reason, unknown)
-
-    async def _prune(self, bound: int, receipt: retention.Receipt) -> int:
-        def work(conn: sqlite3.Connection) -> int:
-            removed, last = retention.prune_slice(
-                conn, bound, receipt, self._config.keep_ids, retention.MEMORY_SLICE
-            )
-            # Noted here, on the thread: a caller who is cancelled would not learn that it was carried out.
-            self._pruned = last or bound
-            return removed
-
-        total = 0
-        # Where the file has been removed meanwhile it is made anew from what is in memory.
-        while self._pruned < min(bound, self.on_file):
-            total += await self._memory.run(work)
-        return total
-
-    def _store_error(self, error: sqlite3.Error | OSError) -> StoreError:
-        reason = error.strerror if isinstance(error, OSError) else error
-        return StoreError(f"{self._config.path}: {reason}", hint="is the disk full, read-only or locked?")
 
     def _progress(self) -> None:
         # The writer calls this between two groups: nobody who is told may end recording.

@@ -15,7 +15,8 @@ from recorder.core.errors import Closed, Pruned, StoreError, StoreUnreadable
 from recorder.core.metrics import Metrics
 from recorder.core.timestamps import format_ms
 from recorder.store.sqlite import retention
-from recorder.store.sqlite.store import SqliteStore, StoreConfig
+from recorder.store.sqlite.config import StoreConfig
+from recorder.store.sqlite.store import SqliteStore
 from tests.support.store import DAY, columns_of, file_rows, leftovers, opened
 
 

@@ -11,9 +11,10 @@ import pytest
 from recorder.core.chain import GENESIS
 from recorder.core.clock import FakeClock
 from recorder.core.metrics import Metrics
+from recorder.store.sqlite.config import StoreConfig
 from recorder.store.sqlite.identity import KEYS
 from recorder.store.sqlite.recovery import load as loading
-from recorder.store.sqlite.store import SqliteStore, StoreConfig
+from recorder.store.sqlite.store import SqliteStore
 from tests.support.store import TABLES, file_dump, file_rows, memory_dump, opened
 
 
