@@ -88,7 +88,7 @@ def parse_erase(body: bytes) -> tuple[str, str]:
     except ValueError as error:
         raise InvalidJson(f"not JSON: {error}", hint=hint) from None
     if not isinstance(asked, dict) or set(asked) - {"sessionId", "reason"}:
-        raise InvalidQuery("an object with sessionId and perhaps reason is taken", hint=hint)
+        raise InvalidQuery("the body must be an object with sessionId and, optionally, reason", hint=hint)
     session_id, reason = asked.get("sessionId"), asked.get("reason")
     if not isinstance(session_id, str):
         raise InvalidQuery("sessionId: required, a string", hint=hint, place="sessionId")
@@ -113,7 +113,7 @@ def parse_prune(body: bytes) -> tuple[str | None, bool]:
     except ValueError as error:
         raise InvalidJson(f"not JSON: {error}", hint=hint) from None
     if not isinstance(asked, dict) or set(asked) - {"olderThan", "trustClock"}:
-        raise InvalidQuery("an object with olderThan and trustClock alone is taken", hint=hint)
+        raise InvalidQuery("the body must be an object with olderThan and trustClock only", hint=hint)
     older_than, trust_clock = asked.get("olderThan"), asked.get("trustClock", False)
     if not isinstance(trust_clock, bool):
         raise InvalidQuery("trustClock: must be true or false", place="trustClock")

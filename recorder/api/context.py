@@ -196,7 +196,7 @@ class GuardedEndpoint:
         try:
             check_rule(request, rule)
         except (NotAuthenticated, NotAllowed) as error:
-            # The pattern, not the path: this is about who asked, and a path may be very long.
+            # The pattern, not the path: a path may be very long.
             gateway = gateway_of(request)
             gateway.metrics.turn_away(error.code)
             address = request.state.caller.address

@@ -1,7 +1,7 @@
 """`GET /api/export`: every match, oldest first, streamed slice by slice at the reader's pace.
 
 What was recorded when it began is in it, whole: its end is fixed then, so it ends although deltas keep coming. Where
-retention removes what it has not read yet, it breaks off instead of leaving a hole that nobody would notice.
+retention removes what it has not read yet, it is aborted, so that no gap goes unnoticed.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ async def pieces(store: Store, query: Query) -> AsyncIterator[list[bytes]]:
     begun = False
     while True:
         piece = await store.read(query, EXPORT_ROWS)
-        # Looked at after the read: only what was gone before it can be missing from it.
+        # Checked after the read: only entries removed before it can be missing.
         if begun and store.oldest > query.after + 1:
             raise Pruned(
                 f"what follows seq {query.after} was pruned while it was read", hint="begin the export again"

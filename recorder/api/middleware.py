@@ -8,7 +8,7 @@ The pages and scripts that the recorder serves bring policies of their own, whic
 here is data: never to be framed, sniffed, cached or run.
 
 Each slice of history is short, but a thousand questions at once would make every one of them wait for all others: so
-questions and exports have so many places each. What finds none is told to come back.
+questions and exports have so many places each. A request that finds none is rejected with a hint to retry.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ LIMITS = {"queries": "MAX_CONCURRENT_QUERIES", "exports": "MAX_EXPORTS"}
 class AccessMiddleware:
     """Lets a request through only where it may come from, and notes for the routes who calls and what is granted.
 
-    An answer that outlives the token it was given for is broken off.
+    A response is aborted when the token it was given for expires.
 
     Args:
         app: What lies behind.
@@ -149,7 +149,7 @@ class AccessMiddleware:
         edition = authority.edition
 
         async def checked(message: Message) -> None:
-            # Not at the end: what was done is done, and said. An event stream says itself why it ends.
+            # Not at the end: the work is done and answered. An event stream reports itself why it ends.
             if message.get("more_body") and not scope["state"].get(ENDS_ITSELF):
                 if grant.is_over(self._clock.now_ms()):
                     raise NotAuthenticated("the token has expired")
@@ -182,7 +182,9 @@ def check_media(headers: Headers) -> None:
         return
     kind = (given or "").partition(";")[0].strip().lower()
     if kind != JSON and kind not in NDJSON:
-        raise UnsupportedMediaType(f"Content-Type {kind[:80]!r} is not taken", hint=f"{JSON} or {NDJSON[0]}")
+        raise UnsupportedMediaType(
+            f"Content-Type {kind[:80]!r} is not supported", hint=f"{JSON} or {NDJSON[0]}"
+        )
 
 
 class ErrorMiddleware:
@@ -214,7 +216,7 @@ class ErrorMiddleware:
         try:
             await self._app(scope, receive, noting)
         except ClientDisconnect:
-            # Whoever has gone while sending wants no answer, and none of it was taken.
+            # A client that disconnected while sending needs no answer, and nothing was accepted.
             logger.bind(path=scope["path"]).debug("a client left before its request was complete")
         # The boundary of a request: whatever it was, it concerns this request alone.
         except Exception as error:
@@ -232,7 +234,7 @@ class ErrorMiddleware:
         path = scope["path"][:80]
         if begun and isinstance(cause, RecorderError):
             self._log.write(
-                "WARNING", "an answer was broken off", code=cause.code, path=path, reason=str(cause)
+                "WARNING", "a response was aborted", code=cause.code, path=path, reason=str(cause)
             )
         else:
             self._log.write("ERROR", "a request failed", path=path, exception=cause)
@@ -309,7 +311,7 @@ class ConcurrencyLimit:
             self._metrics.refuse_query(cost)
             raise TooMany(
                 f"{self._places[cost]} {cost} are being answered, which is as many as are at once",
-                hint=f"come back in a moment; {LIMITS[cost]} sets the limit",
+                hint=f"try again in a moment; {LIMITS[cost]} sets the limit",
             )
         self._taken[cost] += 1
         try:

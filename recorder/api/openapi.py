@@ -236,7 +236,7 @@ def export() -> Json:
     return operation(
         "export",
         "Every match, oldest first, whole.",
-        "Streamed at the reader's pace; what is recorded after it began is not in it. It is broken off, without the"
+        "Streamed at the reader's pace; what is recorded after it began is not in it. It is aborted, without the"
         " end that HTTP asks for, where retention removes what it has not read yet. A line of NDJSON is an `Entry`;"
         " where a state has line breaks between its tokens these became spaces, and `exact` beside `delta` holds the"
         " state's true text. CSV is that of RFC 4180, with a header;"

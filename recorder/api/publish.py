@@ -26,10 +26,10 @@ async def publish(request: Request) -> Response:
     intake, door = recorder_of(request).intake, gateway_of(request).door
     are_lines = _are_lines(request.headers)
     pace = door.paces.shared(network_of(request.state.caller.address))
-    # Held back before the body is read too: what has to wait waits at the publisher's, not in our memory.
+    # Also wait before reading the body: delayed data stays at the publisher, not in our memory.
     await intake.room()
     await _keep(pace)
-    # It counts as unfinished as long as it waits for room, too.
+    # It also counts as incomplete while it waits for capacity.
     with Body(door.unfinished) as body:
         await body.read(request, intake.max_message_bytes)
         await intake.room()
@@ -113,7 +113,9 @@ async def read_body(
     """
     coding = request.headers.get("content-encoding", "identity")
     if coding.strip().lower() != "identity":
-        raise UnsupportedMediaType(f"Content-Encoding {coding[:80]!r} is not taken", hint="send it as it is")
+        raise UnsupportedMediaType(
+            f"Content-Encoding {coding[:80]!r} is not supported", hint="send it as it is"
+        )
     said = request.headers.get("content-length", "")
     parts = [] if parts is None else parts
     size = int(said) if said.isascii() and said.isdigit() else 0

@@ -351,7 +351,7 @@ def loss() -> Json:
             "saved": whole("Entries that could be saved."),
             "lost": {"type": "array", "items": span, "description": "Seqs that are gone, as far as known."},
             "lostCount": whole("How many these are."),
-            "readable": whole("How many of them can still be read in the file put aside."),
+            "readable": whole("How many of them can still be read in the renamed file."),
             "incomplete": {
                 "type": "array",
                 "items": {"type": "string"},

@@ -138,7 +138,7 @@ async def _end(store: Store, walk: Blame[ExportRow], session_id: str) -> tuple[s
     try:
         kept = await store.states.state(session_id, walk.pending - 1)
     except Pruned:
-        # Retention has overtaken the walk: nobody can tell any more what the first one changed.
+        # Retention has overtaken the walk: what the first one changed is unknown.
         return "pruned", []
     if kept is not None and _is_erased(kept):
         return "erased", []

@@ -33,7 +33,7 @@ async def readyz(request: Request) -> Response:
     reason = gateway.not_ready()
     if reason is not None:
         raise NotReady(reason if isinstance(request.state.grant, Grant) else "not ready")
-    # A recorder that records nothing is ready, and must not look like one that does.
+    # A recorder that does not record is ready, but must be distinguishable from one that does.
     return json_response({"ready": True, "recording": gateway.is_recording})
 
 

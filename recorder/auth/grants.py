@@ -44,7 +44,9 @@ class Grant:
     def require_all_sessions(self) -> None:
         """Raise NotAllowed where the grant is for some sessions only."""
         if self.sessions is not None:
-            raise NotAllowed("this tells of all sessions, and the token is for some", hint="ask for those")
+            raise NotAllowed(
+                "this covers all sessions, and the token is restricted to some", hint="ask for those"
+            )
 
     def check_session(self, session_id: str) -> None:
         """Raise NotAllowed unless it may see and write a session, whether there is one or not."""

@@ -134,7 +134,7 @@ def _header(token: str) -> tuple[str, str | None]:
         header = {}
     algorithm, kid = header.get("alg"), header.get("kid")
     if algorithm not in (HS256, EDDSA) or "crit" in header or not isinstance(kid, str | None):
-        # Not even of the form; told like one that is not listed, so that there is nothing to learn.
+        # Malformed; answered like one that is not listed, so that it reveals nothing.
         raise NotAuthenticated("the token is not known here", hint="was it made for this recorder?")
     return algorithm, kid
 
@@ -246,7 +246,7 @@ def read_file(path: Path, setting: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise InvalidSetting(
-            f"{setting}: {path}: {error.strerror}", hint="mend the path or its mode"
+            f"{setting}: {path}: {error.strerror}", hint="correct the path or its permissions"
         ) from None
 
 

@@ -55,7 +55,7 @@ class Access:
         if host is None:
             raise NotAllowed("a request without one Host header", hint="send the address it is sent to")
         if not self._is_own(host.lower(), local):
-            raise NotAllowed(f"Host {host[:80]!r} is not answered here", hint="ALLOWED_HOSTS adds names")
+            raise NotAllowed(f"Host {host[:80]!r} is not allowed", hint="ALLOWED_HOSTS adds names")
         if origin is not None and not self._may_come(origin.lower(), host.lower(), is_secure):
             raise NotAllowed(f"Origin {origin[:80]!r} may not connect", hint="ALLOWED_ORIGINS adds origins")
 

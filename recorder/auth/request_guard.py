@@ -1,6 +1,6 @@
 """What every request and every upgrade passes, by one rule: where it is sent, from which page, by whom.
 
-`check` comes first and asks nothing about tokens: a page of somewhere else is turned away whatever it carries.
+`check` comes first and asks nothing about tokens: a page of another origin is rejected whatever it carries.
 """
 
 from __future__ import annotations

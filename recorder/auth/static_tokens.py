@@ -78,7 +78,7 @@ def token_of(authorization: Sequence[str], subprotocols: Sequence[str] = ()) -> 
         raise NotAuthenticated("more than one token", hint="send one")
     token = found.pop() if found else None
     if token is not None and not 0 < len(token) <= MAX_TOKEN:
-        raise NotAuthenticated(f"the token has {len(token)} characters", hint=f"1 to {MAX_TOKEN} are taken")
+        raise NotAuthenticated(f"the token has {len(token)} characters", hint=f"1 to {MAX_TOKEN} are allowed")
     return token
 
 

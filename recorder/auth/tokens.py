@@ -107,8 +107,8 @@ def _tokens(settings: Settings, given: Sequence[str], path: Path | None, name: s
     found = [*given, *(() if path is None else _in_file(path, f"{name}_FILE"))]
     if not is_loopback(settings.host) and any(len(token) < MIN_TOKEN for token in found):
         raise InvalidSetting(
-            f"{name}: has a token of less than {MIN_TOKEN} characters, and HOST lets others than this machine guess",
-            hint="recorder token makes one that nobody guesses",
+            f"{name}: has a token of less than {MIN_TOKEN} characters, and HOST is reachable from other machines",
+            hint="recorder token creates one that cannot be guessed",
         )
     return found
 

@@ -160,7 +160,7 @@ def prune(
     ] = None,
     trust_clock: Annotated[
         bool,
-        typer.Option("--trust-clock", help="Say that the recorder's clock is right, where it is in doubt."),
+        typer.Option("--trust-clock", help="Confirm that the recorder's clock is right, if it is in doubt."),
     ] = False,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
@@ -217,7 +217,7 @@ def erase(
     json: JsonOption = False,
     url: UrlOption = DEFAULT_URL,
 ) -> None:
-    """Erase what a session's states say, from the recorder's file and its database in memory.
+    """Erase the content of a session's states, from the recorder's file and its database in memory.
 
     Digests and a receipt stay, so that the chain still verifies: a short or guessable state can be confirmed from its
     digest. Memory that the recorder has freed may hold copies until it is restarted. It cannot be undone. Asks first on

@@ -79,7 +79,7 @@ TABLE = (
         "tail",
         "Read",
         "tail:tail",
-        "Follow what comes in, live.",
+        "Follow new deltas, live.",
         ("recorder tail", "recorder tail -n 20 --session build-7", "recorder tail --json | jq .delta"),
     ),
     Entry(
@@ -93,7 +93,7 @@ TABLE = (
         "query",
         "Read",
         "history:query",
-        "Show some of what is recorded, newest first.",
+        "List recorded deltas, newest first.",
         (
             "recorder query --session build-7",
             "recorder query --grep SyntaxError --since 2h",
@@ -125,7 +125,7 @@ TABLE = (
         "export",
         "Read",
         "export:export",
-        "Export what is recorded, oldest first.",
+        "Export recorded deltas, oldest first.",
         ("recorder export -o all.ndjson", "recorder export --format csv --since 1d > day.csv"),
     ),
     Entry(
@@ -146,14 +146,14 @@ TABLE = (
         "heads",
         "Prove",
         "heads:heads",
-        "Show the signed head of now, or keep a log of heads.",
+        "Show the current signed head, or keep a log of heads.",
         ("recorder heads", "recorder heads --append heads.log --every 3600"),
     ),
     Entry(
         "crashtest",
         "Prove",
         "crashtest:crashtest",
-        "Kill recorders, damage their files and fail their disks, and see whether they keep what they promise.",
+        "Test durability: kill recorders, damage their files and make their disks fail.",
         ("recorder crashtest --quick", "recorder crashtest --only kills --kills 20 --dir /mnt/disk"),
     ),
     Entry(
@@ -180,7 +180,7 @@ TABLE = (
         "erase",
         "Operate",
         "admin:erase",
-        "Erase what a session's states say, from the recorder's file and its database in memory.",
+        "Erase the content of a session's states, from the recorder's file and its database in memory.",
         (
             "recorder erase --session build-7 --dry-run",
             "recorder erase --session build-7 --reason 'asked for by its owner' --yes",
@@ -190,7 +190,7 @@ TABLE = (
         "migrate",
         "Operate",
         "migrate:migrate",
-        "Bring a database file to another version of its schema.",
+        "Migrate a database file to another version of its schema.",
         ("recorder migrate --to 3 --db data/sessions.sqlite",),
     ),
     Entry(

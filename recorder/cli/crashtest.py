@@ -52,7 +52,7 @@ def crashtest(
         bool, typer.Option("--json", help="The verdict on one line, not laid out for people.")
     ] = False,
 ) -> int:
-    """Kill recorders, damage their files and fail their disks, and see whether they keep what they promise.
+    """Test durability: kill recorders, damage their files and make their disks fail.
 
     Nothing but the directory is touched. The verdict is JSON; what a failed case has left on disk is kept.
     """

@@ -95,5 +95,5 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise InvalidSetting(
-            f"--token-file: {path}: {error.strerror}", hint="mend the path or its mode"
+            f"--token-file: {path}: {error.strerror}", hint="correct the path or its permissions"
         ) from None

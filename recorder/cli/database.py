@@ -67,7 +67,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
 def _hint(error: sqlite3.DatabaseError) -> str | None:
     code = getattr(error, "sqlite_errorcode", None)
     if code == sqlite3.SQLITE_READONLY_ROLLBACK:
-        return "its recorder died while writing; 'recorder serve' on this file mends it"
+        return "its recorder died while writing; 'recorder serve' on this file repairs it"
     if code == sqlite3.SQLITE_BUSY:
         return "its recorder is writing a large snapshot; try again"
     return None

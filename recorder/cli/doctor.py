@@ -57,7 +57,7 @@ def doctor(
         typer.Option(
             "--key",
             metavar="KEY",
-            help="Believe this public key too: 64 hex digits, or a PEM file. May be given more than once.",
+            help="Trust this public key too: 64 hex digits, or a PEM file. May be given more than once.",
             show_default=False,
         ),
     ] = None,

@@ -73,7 +73,7 @@ def export(
     url: OptionalUrl = None,
     db: DbOption = None,
 ) -> None:
-    """Export what is recorded, oldest first."""
+    """Export recorded deltas, oldest first."""
     wanted = filters(session, type, since, until, (after, before), (happened_since, happened_until), lineage)
     if json and format != "ndjson":
         raise typer.BadParameter(f"not together with --format {format}", param_hint="--json")

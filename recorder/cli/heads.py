@@ -86,7 +86,7 @@ def heads(
     json: JsonOption = False,
     url: UrlOption = DEFAULT_URL,
 ) -> None:
-    """Show the signed head of now, or keep a log of heads.
+    """Show the current signed head, or keep a log of heads.
 
     Keep the log on another machine: doctor --expect compares a recording with it.
     """

@@ -68,7 +68,7 @@ def query(
     url: OptionalUrl = None,
     db: DbOption = None,
 ) -> None:
-    """Show some of what is recorded, newest first.
+    """List recorded deltas, newest first.
 
     On a terminal each line says what the delta changed; in a pipe each is the whole entry.
     """

@@ -185,7 +185,7 @@ class Remote:
         except httpx.TimeoutException as error:
             raise Unavailable(f"{self.url} did not answer in time") from error
         except httpx.HTTPError as error:
-            raise Unavailable(f"the connection to {self.url} broke off: {_reason(error)}") from error
+            raise Unavailable(f"the connection to {self.url} was lost: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:

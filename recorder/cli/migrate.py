@@ -35,7 +35,7 @@ def migrate(
             metavar="N",
             min=schema.OLDEST_VERSION,
             max=schema.USER_VERSION,
-            help=f"The version wanted, {schema.OLDEST_VERSION} to {schema.USER_VERSION}.",
+            help=f"The target version, {schema.OLDEST_VERSION} to {schema.USER_VERSION}.",
         ),
     ],
     db: Annotated[
@@ -44,7 +44,7 @@ def migrate(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Bring a database file to another version of its schema.
+    """Migrate a database file to another version of its schema.
 
     Each step is one transaction. A copy of the file as it was is kept beside it.
     """

@@ -48,7 +48,7 @@ def moment(text: str, option: str, clock: Clock | None = None) -> str:
 FILTER_PANEL = "Which entries"
 
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON, one value a line, even on a terminal.")]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")]
 
 Sessions = Annotated[

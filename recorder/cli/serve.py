@@ -151,9 +151,7 @@ def _command() -> Callable[..., int]:
     """Return the command: `_serve` with a parameter for each setting, in the signature that typer reads."""
 
     def serve(
-        demo: Annotated[
-            bool, typer.Option("--demo", help="Invent agent sessions, to have something to watch.")
-        ] = False,
+        demo: Annotated[bool, typer.Option("--demo", help="Generate the sessions of a demo.")] = False,
         demo_rate: Annotated[
             float | None,
             typer.Option(

@@ -53,11 +53,11 @@ def tail(
     ] = None,
     json: JsonOption = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Compute each delta's hash anew; end where the chain is broken.")
+        bool, typer.Option("--verify", help="Recompute each delta's hash; end where the chain is broken.")
     ] = False,
     url: UrlOption = DEFAULT_URL,
 ) -> None:
-    """Follow what comes in, live.
+    """Follow new deltas, live.
 
     Reconnects and resumes by itself; Ctrl-C ends it.
     """

@@ -59,7 +59,7 @@ def token(
     ] = None,
     expires: Annotated[
         str | None,
-        typer.Option("--expires", metavar="TIME", help="For a JWT: how long it holds (90s, 15m, 8h, 30d)."),
+        typer.Option("--expires", metavar="TIME", help="For a JWT: its lifetime (90s, 15m, 8h, 30d)."),
     ] = None,
     audience: Annotated[str | None, typer.Option("--audience", help="For a JWT: the claim aud.")] = None,
     issuer: Annotated[str | None, typer.Option("--issuer", help="For a JWT: the claim iss.")] = None,

@@ -28,7 +28,7 @@ class BoundedQueue(Generic[T]):
         self._items: deque[tuple[T, int]] = deque()  # what waits, with its size
         self._bytes = 0  # of what waits
         self._filled = asyncio.Event()  # set when there is something to take, or the end
-        self._room = asyncio.Event()  # set when there may be room
+        self._room = asyncio.Event()  # set when there may be capacity
         self._has_ended = False  # whether nothing more comes
         self._error: Exception | None = None  # how it ended
 

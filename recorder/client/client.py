@@ -70,7 +70,7 @@ class Client:
                 position (or its `epoch:seq` or `epoch:seq:hash`), a seq of the current epoch, a time (RFC 3339
                 text, or a datetime with an offset).
             notices: Whether to yield `Hello`, `Heartbeat` and `Disconnected` too.
-            verify: Whether to compute each delta's hash anew from what was received. `delta.proof` says what
+            verify: Whether to recompute each delta's hash from what was received. `delta.proof` says what
                 came of it: `Proof.LINKED`, or why that one could not be verified.
             slow: What the server does where this reader is too slow: `close` the connection, which resumes and
                 yields everything; or `conflate`: leave deltas out and yield the latest states (`Conflated`).

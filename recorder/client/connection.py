@@ -192,11 +192,11 @@ class Dialer:
             async with asyncio.timeout(limit_s):
                 if inspect.iscoroutinefunction(function):
                     return await function()  # type: ignore[no-any-return]
-                # It may ask somebody over the network, and must not hold up the loop meanwhile.
+                # It may use the network, and must not block the event loop.
                 given = await asyncio.to_thread(function)
                 return await given if inspect.isawaitable(given) else given
         except ClientError:
-            raise  # the function says that there will be none
+            raise  # the function reports that there is none
         except TimeoutError:
             raise Unreachable(f"the token function gave no token within {limit_s:g} s") from None
         except Exception as error:
@@ -326,7 +326,7 @@ async def hang_up(socket: ClientConnection, code: int = 1000, *, limit_s: float)
     """
     try:
         async with asyncio.timeout(limit_s), asyncio.TaskGroup() as group:
-            # Unread messages would hold up the other side's goodbye behind them.
+            # Unread messages would block the peer's close frame after them.
             group.create_task(_discard(socket), name="client-discard")
             await socket.close(code)
     except TimeoutError:

@@ -143,7 +143,7 @@ def raw_frame(text: bytes | str) -> Frame:
     try:
         found = _ids.decode(data)
     except (msgspec.MsgspecError, RecursionError):
-        # What it is, is for the server to say; without known ids it is sent once.
+        # The server validates it; without known ids it is sent once.
         return Frame(data, None, is_repeatable=False)
     deltas = found if isinstance(found, list) else [found]
     return Frame(data, len(deltas), all(delta.id is not None for delta in deltas))

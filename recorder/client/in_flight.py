@@ -50,7 +50,9 @@ class InFlight(Generic[T]):
         self._max_frames = max_frames  # bound in count
         self._max_bytes = max_bytes  # bound in bytes
         self._sent: deque[Entry[T]] = deque()  # handed to the connection, unanswered, oldest first
-        self._refused: deque[Entry[T]] = deque()  # not taken, to go again after the cut, oldest first
+        self._refused: deque[Entry[T]] = (
+            deque()
+        )  # rejected frames, sent again on the next connection, oldest first
         self._unsent: deque[Entry[T]] = deque()  # still to go
         self._bytes = 0  # of all three
         self._careful = 0  # frames still to be sent one at a time

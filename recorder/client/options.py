@@ -32,10 +32,10 @@ class Backoff:
     def __init__(self, base_s: float, cap_s: float, stable_s: float, random: Callable[[], float]) -> None:
         self._base_s = base_s  # bound of the first delay
         self._cap_s = cap_s  # largest bound
-        self._stable_s = stable_s  # how long a connection must hold to count as good
+        self._stable_s = stable_s  # how long a connection must last to count as good
         self._random = random  # where the jitter comes from
         self._connected_at: float | None = None  # when the current connection was made
-        self.tries = 0  # connections that failed or did not hold, in a row
+        self.tries = 0  # consecutive connections that failed or did not last
 
     def connected(self, now: float) -> None:
         """Register that a connection was made.
@@ -57,7 +57,7 @@ class Backoff:
         if self._connected_at is not None and now - self._connected_at >= self._stable_s:
             self.tries = 0
         self._connected_at = None
-        # The exponent is held down: 2.0 ** 1100 is an OverflowError, after years of trying.
+        # The exponent is bounded: 2.0 ** 1100 is an OverflowError, after years of retries.
         bound = min(self._cap_s, self._base_s * 2.0 ** min(self.tries, 60))
         self.tries += 1
         return bound * self._random()

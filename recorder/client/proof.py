@@ -1,4 +1,4 @@
-"""Verifying as it comes: each delta's link of the chain, computed anew from the bytes that were received.
+"""Verifying as it comes: each delta's link of the chain, recomputed from the bytes that were received.
 
 A hash covers the hash before it, so a delta can be verified where that one is known: from the delta before, from the
 position that the subscription began or resumed at, from `live`, or because it is the first of all. Where it is not

@@ -72,8 +72,8 @@ class Publisher:
         self._backoff = Backoff(
             options.backoff_base_s, options.backoff_cap_s, options.backoff_stable_s, options.random
         )  # delays between tries
-        self._admission = asyncio.Lock()  # held while waiting for room, so that frames keep their order
-        self._room = asyncio.Event()  # set when there may be room again
+        self._admission = asyncio.Lock()  # locked while waiting for capacity, so that frames keep their order
+        self._room = asyncio.Event()  # set when there may be capacity again
         self._work = asyncio.Event()  # set when there may be something to send
         self._idle = asyncio.Event()  # set while nothing is under way
         self._idle.set()
@@ -143,7 +143,7 @@ class Publisher:
 
     def _abandon(self, entry: Waiting) -> None:
         if entry.owner.done() and not entry.owner.cancelled():
-            entry.owner.exception()  # nobody is there to retrieve it, and that is no mistake
+            entry.owner.exception()  # no caller retrieves the error, which is intended
         self._in_flight.abandon(entry)
         self._settled()
 
@@ -279,7 +279,7 @@ class Publisher:
             else:
                 self._settle(PublishRefused(wire.code, wire.message, wire.index))
         if self._in_flight.is_stalled:
-            raise _NotNow(f"the server takes nothing for now: {self._complaint}")
+            raise _NotNow(f"the server rejects publishes for now: {self._complaint}")
 
     def _settle(self, answer: Ack | PublishRefused) -> None:
         self._strikes = 0
@@ -308,7 +308,7 @@ class Publisher:
             if refused is not None and not refused.owner.done():
                 size = len(refused.frame.text)
                 refused.owner.set_exception(
-                    PublishRefused("message_too_large", f"the server takes no frame of {size} bytes: {why}")
+                    PublishRefused("message_too_large", f"the server rejects frames of {size} bytes: {why}")
                 )
             return Retry(why)
         return self._strike(why) if code in BROKEN_CLOSE_CODES else Retry(why)

@@ -199,7 +199,7 @@ class Reader:
                 async for piece in answer.aiter_bytes():
                     yield piece
             except httpx.HTTPError as error:
-                raise Unavailable(f"the export broke off: {error!r}", hint="begin it again") from error
+                raise Unavailable(f"the export was interrupted: {error!r}", hint="begin it again") from error
 
     async def get(self, path: str, params: Params | None = None) -> bytes:
         """Return the body of an answer."""

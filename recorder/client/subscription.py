@@ -1,6 +1,6 @@
 """A subscription: the shell around `Resume` that connects, reads, waits and hands events to whoever iterates.
 
-One task ("client-subscription") owns the connection from its opening to its goodbye; within a connection a
+One task ("client-subscription") owns the connection from its opening to its close; within a connection a
 second one ("client-watch") cuts it when nothing is heard. Events wait in a queue that is
 bounded in count and bytes: a caller that does not take them leaves the server to wait, and is
 closed by it with 4408 when that lasts, which costs nothing: what was read is handed out, and the rest is
@@ -233,7 +233,7 @@ class Subscription:
     async def _run(self) -> None:
         try:
             await self._stay_connected()
-        # The boundary of the task: whatever it was, the caller who waits for events must get it.
+        # The boundary of the task: the caller waiting for events must get any error.
         except Exception as error:
             self._failure = error
             self._waiting.end(error)

@@ -190,7 +190,7 @@ def _toml_values(path: Path, *, is_required: bool) -> dict[str, Any] | None:
             ) from None
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSetting(f"{path}: cannot be read ({error})", hint="mend or remove the file") from None
+        raise InvalidSetting(f"{path}: cannot be read ({error})", hint="correct or remove the file") from None
     except tomllib.TOMLDecodeError as error:
         raise InvalidSetting(f"{path}: is not TOML: {error}", hint='write name = "value"') from None
     for name, value in values.items():
@@ -207,7 +207,7 @@ def _dotenv_values(path: Path, names: list[str]) -> Mapping[str, object]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSetting(f".env: cannot be read ({error})", hint="mend or remove the file") from None
+        raise InvalidSetting(f".env: cannot be read ({error})", hint="correct or remove the file") from None
     # Only where there is a file: the import costs as much as all that is read.
     import dotenv
     from dotenv.parser import parse_stream

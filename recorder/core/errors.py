@@ -90,7 +90,7 @@ class InvalidDelta(RecorderError):
 
 
 class InvalidJson(InvalidDelta):
-    """The text is not JSON at all."""
+    """The text is not JSON."""
 
     code, http_status = "invalid_json", 400
 
@@ -108,13 +108,13 @@ class MessageTooLarge(RecorderError):
 
 
 class Conflict(RecorderError):
-    """An id was used before, with other content."""
+    """An id was used before, with different content."""
 
     code, http_status = "conflict", 409
 
 
 class InvalidRequest(RecorderError):
-    """What came is not a request of HTTP/1.1, or its head is too long."""
+    """The request is not HTTP/1.1, or its head is too long."""
 
     code, http_status = "invalid_request", 400
 
@@ -126,7 +126,7 @@ class InvalidQuery(RecorderError):
 
 
 class InvalidCursor(InvalidQuery):
-    """A cursor was not made by this server, or for another query."""
+    """A cursor is not from this server, or is for another query."""
 
     code = "invalid_cursor"
 
@@ -138,43 +138,43 @@ class BadSubscription(RecorderError):
 
 
 class UnsupportedMediaType(RecorderError):
-    """A request body of a kind that is not taken here."""
+    """A request body of a media type that is not supported."""
 
     code, http_status = "unsupported_media", 415
 
 
 class TooManyDeltas(RecorderError):
-    """One publish holds more than MAX_DELTAS_PER_MESSAGE. It has to be split: to send it again does not help."""
+    """One publish has more than MAX_DELTAS_PER_MESSAGE. Split it; sending it again does not help."""
 
     code, http_status = "too_many_deltas", 413
 
 
 class NotFound(RecorderError):
-    """Nothing of that name is recorded, or no such route."""
+    """Nothing with that name is recorded, or there is no such route."""
 
     code, http_status = "not_found", 404
 
 
 class Pruned(NotFound):
-    """It was recorded, and retention has removed it since."""
+    """It was recorded, and has since been removed by retention."""
 
     code = "pruned"
 
 
 class MethodNotAllowed(RecorderError):
-    """The route is there, and does not take this HTTP method."""
+    """The route exists and does not allow this HTTP method."""
 
     code, http_status = "method_not_allowed", 405
 
 
 class UpgradeRequired(RecorderError):
-    """A WebSocket route was asked without an upgrade."""
+    """A WebSocket route was requested without an upgrade."""
 
     code, http_status = "upgrade_required", 426
 
 
 class NotAuthenticated(RecorderError):
-    """A token is needed, or the one that was shown is not valid, or not any more."""
+    """A token is missing, invalid or expired."""
 
     code, http_status, close_code = "not_authenticated", 401, 4401
     has_token: bool = True  # whether a token was shown, which is then the one that is wrong
@@ -193,44 +193,44 @@ class NotRecording(RecorderError):
 
 
 class ClockDoubtful(RecorderError):
-    """Pruning by age would go by a clock that nothing vouches for. Nothing was removed."""
+    """Pruning by age was not run: the clock could not be confirmed. Nothing was removed."""
 
     code, http_status = "clock_doubtful", 409
 
 
 class TooSlow(RecorderError):
-    """A reader took less than it was sent for too long."""
+    """A reader was slower than its events for too long."""
 
     code, close_code, retry = "too_slow", 4408, True
 
 
 class TooMany(RecorderError):
-    """More of something than is allowed at once: connections, upgrades, event streams, questions."""
+    """Too many at once: connections, upgrades, event streams, queries."""
 
     code, http_status, retry = "too_many", 429, True
     close_code: ClassVar[int | None] = 4429
 
 
 class RateLimited(TooMany):
-    """A publisher or subscriber is far ahead of the rate that it may keep. Nothing of it was taken."""
+    """A publisher or subscriber exceeds its rate limit. Nothing was recorded."""
 
     code, close_code = "rate_limited", None
 
 
 class RequestTimeout(RecorderError):
-    """A request, or its body, did not come in time."""
+    """A request, or its body, did not arrive in time."""
 
     code, http_status, retry = "request_timeout", 408, True
 
 
 class StorageFull(RecorderError):
-    """The recording has reached MAX_MEMORY. Nothing is taken until something was removed."""
+    """The recording has reached MAX_MEMORY. Publishes are rejected until something is removed."""
 
     code, http_status, retry = "storage_full", 507, True
 
 
 class Unavailable(RecorderError):
-    """Not now: loading, failing or overloaded. The same call may go through later."""
+    """The recorder is loading, failing or overloaded. The same call may succeed later."""
 
     code, http_status, retry = "unavailable", 503, True
     close_code: ClassVar[int | None] = 1012
@@ -243,7 +243,7 @@ class NotReady(Unavailable):
 
 
 class OutOfMemory(Unavailable):
-    """The process could not get the memory that this needed. Nothing of it was done."""
+    """The process ran out of memory for this call. Nothing was done."""
 
     code, close_code = "out_of_memory", None
 
@@ -255,13 +255,13 @@ class Closed(Unavailable):
 
 
 class StoreError(RecorderError):
-    """The database said no."""
+    """The database failed."""
 
     code, http_status, retry = "store_error", 503, True
 
 
 class OutcomeUnknown(StoreError):
-    """The disk failed, and what it has of these deltas cannot be told. Publish them again with the same ids."""
+    """The disk failed, and it is unknown which deltas it has. Publish them again with the same ids."""
 
     code = "outcome_unknown"
 
@@ -273,7 +273,7 @@ class StoreUnreadable(StoreError):
 
 
 class StoreDamaged(StoreUnreadable):
-    """The file at DB_PATH is torn or damaged. It is left untouched; --allow-data-loss goes on with what can be saved."""
+    """The file at DB_PATH is torn or damaged. It is left untouched; --allow-data-loss keeps what can be saved."""
 
     code = "store_damaged"
 
@@ -291,13 +291,13 @@ class SourceError(RecorderError):
 
 
 class ClientError(RecorderError):
-    """The client was told something final (a refusal), or used wrongly."""
+    """The client was rejected for good, or used wrongly."""
 
     code = "client_error"
 
 
 class InternalError(RecorderError):
-    """A bug of the recorder: told without details over HTTP, with all of them in its log."""
+    """A bug of the recorder. The HTTP answer has no details, the log has all of them."""
 
     code = "internal_error"
 

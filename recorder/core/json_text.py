@@ -92,7 +92,7 @@ def elements(data: bytes) -> Iterator[bytes]:
     """Yield the texts of an array's elements, in order.
 
     Args:
-        data: JSON text of an array. One that breaks off gives the elements before the break and then raises.
+        data: JSON text of an array. A truncated one gives the elements before the break and then raises.
 
     Raises:
         BadJson: It is not UTF-8, not JSON, or not an array.
@@ -268,7 +268,7 @@ def _counted_end(text: str, start: int) -> int:
         level += (first in "[{") - (first in "]}")
         if level == 0:
             return position
-    raise BadJson("not JSON: it breaks off", "syntax", len(text))
+    raise BadJson("not JSON: unexpected end", "syntax", len(text))
 
 
 def _open(text: str, bracket: str) -> int:

@@ -113,7 +113,11 @@ class Metrics:
             ("recorder_values_redacted", "Values taken out of states", self.redacted),
             ("recorder_lineage_breaks", "Deltas whose before is not the last state", self.lineage_breaks),
             ("recorder_pruned_deltas", "Deltas removed by retention", self.pruned_deltas),
-            ("recorder_requests_failed", "HTTP requests that failed or broke off", self.failed_requests),
+            (
+                "recorder_requests_failed",
+                "HTTP requests that failed or were interrupted",
+                self.failed_requests,
+            ),
         ):
             yield CounterMetricFamily(name, text, value=value)
         yield _by_label("recorder_publishes_rejected", "Publishes refused", "reason", self.refused)

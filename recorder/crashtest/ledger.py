@@ -142,7 +142,7 @@ class Ledger:
     def begin(self, hello: dict[str, Any]) -> None:
         """Register a connection's `hello`."""
         if self.epoch not in ("", hello["epoch"]):
-            self.wrong.append(f"greeted with epoch {hello['epoch']} in {self.epoch}")
+            self.wrong.append(f"hello with epoch {hello['epoch']} in {self.epoch}")
         self.epoch = hello["epoch"]
         self.durable = max(self.durable, hello["durable"])
 

@@ -179,7 +179,7 @@ async def run_outage(test: OutageTest, outage: Outage) -> list[str]:
     finally:
         await outage.end()
     if outage.refuses and test.ledger.commit and test.refused == before:
-        found.append("publishers were not told that the disk did not take it")
+        found.append("publishers got no error when the disk rejected writes")
     if not outage.lethal:
         await test.until_acked()
         await test.until_calm()

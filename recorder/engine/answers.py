@@ -83,7 +83,7 @@ def closed() -> Closed:
 
 def no_memory(size: int) -> OutOfMemory:
     """Return the error of a publish of `size` bytes that ran out of memory, and log it."""
-    logger.bind(size=size).error("a publish was refused for want of memory; nothing of it was taken")
+    logger.bind(size=size).error("a publish was rejected for lack of memory; nothing of it was recorded")
     return OutOfMemory(
         f"not recorded: there was no memory for a publish of {size} bytes",
         hint="publish it again, in smaller pieces or later",
@@ -93,7 +93,7 @@ def no_memory(size: int) -> OutOfMemory:
 def not_on_disk(reason: str) -> StoreError:
     """Return the error of accepted deltas that the disk rejected."""
     return StoreError(
-        f"not recorded: the disk did not take it ({reason})", hint="publish it again when /readyz is green"
+        f"not recorded: the write to disk failed ({reason})", hint="publish it again when /readyz is green"
     )
 
 

@@ -354,7 +354,7 @@ class Feed:
             return None, 0
         if since.kind == "time":
             first = source.tail.first_at(since.time) or await history.seq_at(since.time)
-            # What was pruned may still be in the tail: it is gone all the same for those who come now.
+            # Pruned entries may still be in the tail, but must not be sent to new readers.
             return ("pruned", 0) if first is None or first < history.oldest else (None, first - 1)
         seq = since.seq
         if since.position is not None:
@@ -400,7 +400,7 @@ class Feed:
         await self._send_states(listing)
 
     async def _send_states(self, listing: Listing) -> None:
-        # Half of the states are no place in the order: who is cut here begins with them again.
+        # There is no position within the states: a reader disconnected here starts over with them.
         self._instead = "state"
         source, sessions = self._source, self._subscription.sessions
         at = 0
@@ -436,14 +436,14 @@ class Feed:
         entries = source.tail.after(sink.position)
         if entries is None:
             if history is None:
-                return False  # nothing is recorded, and the tail is not kept for those who fall behind
+                return False  # recording is off, and the tail does not reach back far enough
             try:
                 await self._send_history(history)
             except Pruned:
                 return False
             return None
         chunk, size = _head_of(entries, source.chunk_bytes)
-        # One that is long by itself is taken at the reader's own pace, too, before it is live.
+        # A single long entry is also sent at the reader's own pace, before it is live.
         if len(chunk) == len(entries) and size <= CHUNK_BYTES:
             self._go_live(entries, source.head)
             return True
@@ -469,7 +469,7 @@ class Feed:
         subscription = self._subscription
         read = history.read_slice(after, subscription.sessions, subscription.types)
         self._ahead = asyncio.create_task(read, name="hub-feed-ahead")
-        # Where nobody waits for it any more, what became of it is of no interest.
+        # If nobody waits for it any more, its outcome does not matter.
         self._ahead.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     def _take_ahead(self) -> asyncio.Task[Slice] | None:

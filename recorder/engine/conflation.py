@@ -1,16 +1,16 @@
-"""A reader that cannot keep up, moved on instead of closed (`?slow=conflate`).
+"""Conflate a reader that cannot keep up, instead of closing it (`?slow=conflate`).
 
-From the moment it is too slow nothing more is written to it; what comes for it is counted, and which sessions it was
-about is kept. When it has taken what was written, `conflated` says what it skipped, and for each of those sessions a
-`state` event says how it is now (`null` where it was deleted; where its content was erased, `erased` says so), at the
-reader's pace. What comes meanwhile is skipped in the same way, so it may take several rounds until `live` says that it
-is over. It can fetch what it skipped, from `from` on.
+From the moment it is too slow nothing more is written to it; the deltas it misses are counted, with their sessions.
+When it has read what was written, `conflated` reports what was skipped, and for each of those sessions a `state` event
+gives the current state (`null` if it was deleted; `erased` if its content was erased), at the reader's pace. Deltas
+that arrive meanwhile are skipped in the same way, so it may take several rounds until `live` ends the conflation. The
+reader can fetch what it skipped, starting at `from`.
 
-All readers of an audience that are being moved on share one account of what they miss (`fanout.Skipped`): a delta costs
-the same whether there is one of them or a thousand.
+All conflated readers of an audience share one count of what they miss (`fanout.Skipped`): a delta costs the same for
+one of them and for a thousand.
 
-Kept true: a reader sees every delta that matches, or a `conflated` whose range covers it; never half of it. One that
-takes nothing at all is closed as ever: that is for its socket to see.
+Invariant: a reader gets every matching delta, or a `conflated` whose range covers it; never half of it. A reader that
+reads nothing at all is closed as usual, by its socket.
 """
 
 from __future__ import annotations
@@ -78,12 +78,12 @@ class Conflation:
         self._source = source
         self._reader = reader
         self._task: asyncio.Task[None] | None = None  # while the reader is behind
-        # What was skipped and is not told of: what it was handed all the same, and from where on in the account.
+        # Skipped and not reported yet: deltas handed over all the same, and those in `_skipped` since `_mark`.
         self._count = 0  # deltas
         self._touched: dict[str, tuple[int, bool]] = {}  # their sessions: the last seq, whether it deleted
-        self._skipped: Skipped | None = None  # the account, while it is set aside
+        self._skipped: Skipped | None = None  # what was skipped, while it is paused
         self._mark = 0, 0  # the account's count and seq then
-        self._erased: dict[str, Erased] = {}  # sessions whose content was erased, and that is not told of
+        self._erased: dict[str, Erased] = {}  # erasures that are not reported yet, by session
 
     @property
     def is_active(self) -> bool:
@@ -163,7 +163,7 @@ class Conflation:
         while self._has_news:
             await self._round()
             await reader.wait_writable()
-            # What this tick has collected would otherwise be written behind our back, in front of what we have to say.
+            # Otherwise the deltas collected in this tick would be written before our events.
             fanout.flush()
         # No await since: from the next batch on it is live.
         self._task = self._skipped = None
@@ -186,7 +186,7 @@ class Conflation:
         sessions = list(touched)
         for start in range(0, len(sessions), MAX_STATES):
             await self._send_states({name: touched[name] for name in sessions[start : start + MAX_STATES]})
-        # Only now: who is cut among the states resumes from before them.
+        # Only now: a reader that is disconnected among the states resumes from before them.
         reader.position = head
 
     async def _send_states(self, touched: dict[str, tuple[int, bool]]) -> None:
@@ -197,7 +197,7 @@ class Conflation:
         """
         living = self._source.states(frozenset(touched))
         alive = {session_id for _, session_id, _ in living}
-        # One that is neither alive nor deleted is erased, or about to be: that is told as what it is, once it is done.
+        # A session without state that was not deleted is erased, or about to be: `erased` reports it.
         gone = [
             (seq, session_id, "null")
             for session_id, (seq, is_deleted) in touched.items()

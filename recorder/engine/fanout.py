@@ -1,9 +1,9 @@
-"""From one entry to everyone who wants it: encoded once, written once per subscriber and loop tick.
+"""Deliver each entry to every subscriber whose filter it matches: encoded once, one write per subscriber and loop tick.
 
-Subscribers with the same filter form an audience. What is published during one tick of the event loop is collected; at
-its end each audience gets the frames that match it joined into one `bytes`, and each subscriber of it writes that same
-object. So the cost of a subscriber is one write per tick, whatever the number of deltas. One that is set aside, being
-too slow, costs nothing at all: what it is not handed is counted once for all of them.
+Subscribers with the same filter form an audience. Entries published during one tick of the event loop are collected; at
+its end the frames that match an audience are joined into one `bytes`, and each of its subscribers writes that same
+object. So a subscriber costs one write per tick, whatever the number of deltas. A subscriber that is paused, because it
+is too slow, costs nothing: the deltas it misses are counted once for all paused members.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Batch:
         self.entries = entries
         self.last_seq = entries[-1].seq
         self.wire = b"".join([entry.frame for entry in entries])
-        self._messages = b""  # the same as Server-Sent Events, from the first who wants them on
+        self._messages = b""  # the same as Server-Sent Events, encoded at first use
 
     def messages(self, epoch: str) -> bytes:
         """Return the entries as Server-Sent Events."""
@@ -78,7 +78,7 @@ class Receiver(Protocol):
 
 
 class Skipped:
-    """What an audience was handed while some of it were set aside: how much, and about which sessions.
+    """What an audience was sent while some members were paused: how much, and about which sessions.
 
     One for all of them, so that however many there are, an entry costs one note.
     """
@@ -118,7 +118,7 @@ class Audience:
     def __init__(self, key: Filter) -> None:
         self.sessions, self.types, self.with_hashes = key
         self.members: dict[Receiver, None] = {}  # ordered, so that service is fair and repeatable
-        self.aside: dict[Receiver, None] = {}  # those who are not handed anything for now
+        self.aside: dict[Receiver, None] = {}  # paused members
         self.skipped = Skipped()  # what those have missed, and those before them since there were none
         self.pending: list[Entry] = []  # matched in the tick that is being flushed
 
@@ -133,7 +133,7 @@ class Audience:
         hashes.
         """
         if self.aside:
-            # First: who is set aside while being handed this batch has a count of its own of it.
+            # First: a member that is paused while receiving this batch counts it itself.
             self.skipped.add(self.pending)
         if not self.members:
             self.pending = []

@@ -81,5 +81,5 @@ class HeadAnnouncer:
         self._hub.send_all(event_frame("head", **signed_members(signed)))
 
     def _is_old(self, head: Head) -> bool:
-        # What subscribers have not been given yet, they are not told about: the next one is soon.
+        # Do not announce a head beyond what subscribers have received: the next one is soon.
         return self._said == (head.seq, head.count, head.durable) or head.seq > self._hub.head

@@ -309,13 +309,13 @@ class Hub:
         """Forget it."""
         self._locals.pop(subscription, None)
 
-    # What the intake and the door ask for.
+    # What ingest and the upgrade ask for.
 
     def publish(self, entries: Sequence[Entry]) -> None:
         """Deliver entries, at least one, to everyone whose filter they match, at the end of this tick."""
         self.fanout.publish(entries)
         if self.history is None:
-            # Nobody will ever say that it is recorded: the tail keeps its bound all the same.
+            # It never becomes recorded; the tail must stay bounded all the same.
             self.tail.recorded(entries[-1].seq)
 
     def erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
@@ -413,7 +413,7 @@ class Hub:
                 socket.sweep(now)
             except Exception:
                 # The boundary of a connection: its deadlines cannot be kept, those of the others are.
-                logger.exception("a connection could not be looked after")
+                logger.exception("the deadlines of a connection could not be checked")
                 socket.transport.abort()
         for stream in list(self._streams):
             with self._apart("connection"):
@@ -447,7 +447,7 @@ class Hub:
         Args:
             frame: The event, as a WebSocket frame.
         """
-        # What tells of a head must not come before the deltas up to it.
+        # An event that names a head must not precede the deltas up to it.
         self.fanout.flush()
         for subscriber in list(self._subscribers):
             if not subscriber.is_scoped:
@@ -463,7 +463,7 @@ class Hub:
             report_failure(where, self.metrics)
 
     def _send_heartbeat(self) -> None:
-        # What tells of a head must not come before the deltas up to it.
+        # An event that names a head must not precede the deltas up to it.
         self.fanout.flush()
         head = self.head
         fields = {
@@ -502,5 +502,5 @@ class Hub:
     def _feed_done(self, task: asyncio.Task[None]) -> None:
         self._feeds.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            # The boundary of a connection: it is told by being closed, the others don't notice.
+            # The boundary of a connection: it is closed; the others are not affected.
             logger.opt(exception=task.exception()).error("a subscriber's history failed")

@@ -130,10 +130,10 @@ class Ingest:
         self._preparer = Preparer(limits, redactor)  # looks into texts
         self._numbering = Numbering(sequencer, ids, metrics, self._fail)  # gives deltas their places
         self._refusal = refusal  # asked before each publish
-        self._room_waiters: dict[RoomWaiter, None] = {}  # told, once each, when there is room
-        self._recorded_waiters: dict[RecordedWaiter, None] = {}  # told, once each, when more is recorded
-        self._closed = False  # whether nothing more is taken
-        self._fatal_error: str | None = None  # why nothing more can be taken, whatever the log says
+        self._room_waiters: dict[RoomWaiter, None] = {}  # notified, once each, when there is capacity
+        self._recorded_waiters: dict[RecordedWaiter, None] = {}  # notified, once each, when more is recorded
+        self._closed = False  # no more deltas are accepted
+        self._fatal_error: str | None = None  # the error that ended ingest, whatever the state of the log
 
     @property
     def is_full(self) -> bool:
@@ -259,7 +259,7 @@ class Ingest:
         waiters, self._recorded_waiters = self._recorded_waiters, {}
         for waiter in waiters:
             self._tell(waiter, waiter.on_recorded)
-        # When recording has failed there will never be room again: whoever waits is to publish, and be told.
+        # After recording has failed there is never capacity again: let waiting publishers publish, and get the error.
         while self._room_waiters and (not self.is_full or self.fatal_error is not None):
             room_waiter = next(iter(self._room_waiters))
             del self._room_waiters[room_waiter]
@@ -325,7 +325,7 @@ class Ingest:
         if self._fatal_error is None:
             self._fatal_error = f"{type(error).__name__}: {error}"
             logger.opt(exception=error).critical(
-                "what was accepted could not be handed on; nothing more is taken"
+                "accepted deltas could not be passed on; publishes are rejected"
             )
             if self._log is not None:
                 self._log.fail(self._fatal_error)
@@ -357,7 +357,7 @@ class Ingest:
                     outcomes[index] = self._numbering.number(prepared.deltas, known, now_ms, entries)
                 except RecorderError as error:
                     self._metrics.refuse(error.code)
-                    # Its traceback holds the text, in a circle that would wait for the garbage collector.
+                    # Its traceback refers to the text, in a cycle that would wait for the garbage collector.
                     error.__traceback__ = error.__context__ = None
                     outcomes[index] = error
                 except MemoryError:
@@ -383,9 +383,9 @@ class Ingest:
         if self.fatal_error is not None:
             raise Unavailable(f"nothing can be recorded: {self.fatal_error}", hint="restart the recorder")
         if self._log is not None and self._log.disk_error is not None:
-            # Of this publish only: what an earlier one with the same ids was told stays true.
+            # About this publish only: the answer to an earlier one with the same ids stays true.
             raise StoreError(
-                f"nothing is taken: the disk does not take it ({self._log.disk_error})",
+                f"publishes are rejected: the disk does not accept writes ({self._log.disk_error})",
                 hint="publish it again, with the same ids, when /readyz is green",
             )
 
@@ -394,7 +394,7 @@ class Ingest:
         if not entries:
             return
         try:
-            # In this order: nobody must have seen what the log did not take.
+            # In this order: no reader may see entries that the log rejected.
             if self._log is not None:
                 self._log.extend(entries)
             if self._held is None:

@@ -1,6 +1,6 @@
 """A subscription inside this process: the same feed as a WebSocket's, into a queue that the caller reads.
 
-It keeps the same promises (order, no gap, no duplicate, `reset` in so many words), and is as bounded: while it catches
+It keeps the same promises (order, no gap, no duplicate, explicit `reset`), and is as bounded: while it catches
 up, history follows the reader's pace; a reader of live deltas who leaves more unread than `MAX_WAITING` events or
 `MAX_WAITING_BYTES` is told `TooSlow` with the position to resume from.
 

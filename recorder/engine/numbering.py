@@ -70,7 +70,7 @@ class Numbering:
             )
             if not is_same:
                 at, place = place_of(prepared.text, index, "id", lines=prepared.lines)
-                # Who may write some sessions only may not know where the id was used: it may be a foreign one.
+                # A token for some sessions must not learn where the id was used: it may be another session.
                 whole = prepared.sessions is None
                 used = "earlier in this publish" if seq is None else f"at seq {seq}" if whole else "before"
                 raise Conflict(

@@ -110,7 +110,7 @@ class Preparer:
     def __init__(self, limits: PublishLimits, redactor: Redactor | None) -> None:
         self._limits = limits  # of each publish
         self._looks_for_depth = limits.max_depth < MAX_DEPTH  # else decoding has seen to it
-        self._redactor = redactor  # first of all that looks into a state
+        self._redactor = redactor  # the first step that decodes a state
         self._closed = False  # whether no thread is to be started any more
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="ingest")  # prepare what is long
 
@@ -125,7 +125,7 @@ class Preparer:
             lines: Whether it is NDJSON.
 
         Returns:
-            What came of it; an error is told by `accept`.
+            The result; `accept` raises its error.
         """
         if len(text) <= LARGE_BYTES:
             return self.prepare_now(text, sessions, lines=lines)

@@ -167,11 +167,11 @@ class Sequencer:
             if last is None:
                 return None, None, False, None
             if delta.type == CREATED:
-                # It says that there was nothing, and a state is recorded: what was in it is gone from here on.
+                # It says that there was no state, but one is recorded: the recorded one ends here.
                 return None, None, False, "broken"
             return last.text, last.digest if self.chained else None, True, None
         if last is not None and before == last.text:
-            # The text that is held already: one copy, and its digest is known.
+            # Use the text already in memory: one copy, and its digest is known.
             return last.text, last.digest if self.chained else None, False, None
         lineage = None if last is None or _is_same(before, last.text) else "broken"
         return before, chain.digest(before) if self.chained else None, False, lineage

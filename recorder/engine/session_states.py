@@ -142,7 +142,7 @@ def same_json(one: str, other: str) -> bool:
     if one == other:
         return True
     try:
-        # Fast, and sure when it says no: numbers are exact. Its yes may be one of `1` and `true`.
+        # Fast. "Different" is certain, as numbers are exact; "equal" may confuse `1` and `true`.
         if _exact.decode(one) != _exact.decode(other):
             return False
     except (msgspec.MsgspecError, ArithmeticError, ValueError, RecursionError):
@@ -154,7 +154,7 @@ def same_json(one: str, other: str) -> bool:
 
 
 def _number(text: str) -> tuple[Decimal | str]:
-    # In a tuple, which nothing else decodes to: else Python would hold 1 and true for equal.
+    # In a tuple, which nothing else decodes to: Python treats 1 and true as equal.
     try:
         return (Decimal(text),)
     except ArithmeticError:

@@ -154,5 +154,5 @@ class Listings:
             listing.erase(session_id, through)
 
     def _is_new_enough(self, listing: Listing, head: int) -> bool:
-        # To replay a quarter as many deltas as there are states costs less than to list them anew.
+        # Replaying a quarter as many deltas as there are states costs less than listing the states again.
         return head - listing.head <= len(listing) // 4 and self._may_replay(listing.head)

@@ -1,8 +1,8 @@
-"""Entries that have their place and may not be seen yet: with `DURABILITY=commit`, until they are on disk.
+"""Entries that have a seq but must not be visible yet: with `DURABILITY=commit`, until they are on disk.
 
-Numbers, the chain and the states run ahead in the sequencer; what subscribers may know (the head, the sessions' states)
-follows here, entry by entry, as the store says that they are safe. What the disk refuses is withdrawn: nobody has seen
-it, so the sequencer and the states go back to what was released last, and the numbers are given again.
+Seqs, the chain and the states run ahead in the sequencer; what subscribers may see (the head, the sessions' states)
+follows here, entry by entry, as the store reports them durable. Entries that the disk rejects are rolled back: nobody
+has seen them, so the sequencer and the states return to the last released entry, and the seqs are assigned again.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Uncommitted:
             # The digest is asked for only when something is withdrawn: it is computed then.
             self.states.put(entry.session_id, entry.seq, entry.after, None)
         mark = (entry.seq, entry.hash, entry.recorded_at)
-        # Until here it could fail, and be done again; an entry that was taken off and not handed out would be a gap.
+        # Up to here a failure can be retried; an entry removed but not handed out would be a gap.
         for _ in released:
             entries.popleft()
         self.head, self._mark = entry.seq, mark

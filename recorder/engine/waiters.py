@@ -56,9 +56,7 @@ class FutureWaiter:
     on_recorded = on_room
 
     def abort(self) -> None:
-        self.on_withdrawn(
-            Unavailable("what became of it cannot be told", hint="publish again with the same id")
-        )
+        self.on_withdrawn(Unavailable("its outcome is unknown", hint="publish again with the same id"))
 
     def on_withdrawn(self, error: RecorderError) -> None:
         if not self.future.done():

@@ -1,9 +1,9 @@
-"""The guard over memory: publishes are rejected while the database in memory is larger than it may be.
+"""The memory guard: publishes are rejected while the database in memory exceeds its limit.
 
-The last defence before the kernel ends the process. With the policy `prune` it stands behind pruning, which begins a
-little above the limit: it acts only where pruning cannot keep up, or cannot work because the disk says no. With `reject`
-it is all there is, and acts at the limit. The size is read once for each hundredth of the limit that is recorded, and
-once a second while the limit is reached; in between it is estimated.
+It is the last defence before the kernel kills the process. With the policy `prune` it backs up pruning, which begins a
+little above the limit: it acts only if pruning cannot keep up, or fails because of the disk. With `reject` it is the
+only measure, and acts at the limit. The size is read once for each hundredth of the limit that is recorded, and once a
+second while the limit is reached; in between it is estimated.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class MemoryGuard:
             if self._was_full:
                 log.error("the memory limit is reached: publishes are rejected")
             else:
-                log.info("memory is below its limit again: publishes are taken")
+                log.info("memory is below its limit again: publishes are accepted")
 
     async def _watch(self) -> None:
         while True:

@@ -267,7 +267,7 @@ class Maintenance:
             try:
                 await self._on_pruned()
             except Exception:
-                # It has been pruned, whatever whoever is told makes of it.
+                # It has been pruned, whether or not an observer fails.
                 report_failure("pruned", self._metrics)
         self.last_prune_at = format_ms(self._clock.now_ms())
         await store.remember(last_prune_at=self.last_prune_at)
@@ -298,7 +298,7 @@ class Maintenance:
             await self._store.remember(clock_doubt=since)
         if self.withheld is not None:
             logger.bind(reason=self.withheld).warning(
-                "pruning by age waits for a word: TRUST_CLOCK=on or `recorder prune --trust-clock`"
+                "pruning by age waits for confirmation: TRUST_CLOCK=on or `recorder prune --trust-clock`"
             )
         return self.withheld is not None
 
@@ -321,7 +321,7 @@ class Maintenance:
         try:
             result = await work()
         except Exception as error:
-            # The boundary of a job: whatever went wrong is noted, logged and counted, and its caller is told.
+            # The boundary of a job: any error is stored, logged and counted, and raised to the caller.
             reason = str(error) if isinstance(error, RecorderError) else f"{type(error).__name__}: {error}"
             logger.bind(job=name, error=reason).error("job failed")
             await self._store.runs.add(JobRun(name, started, self._ms(begin), "failed", {}, reason))

@@ -147,7 +147,7 @@ async def looking(name: str, look: Callable[[], None]) -> AsyncIterator[asyncio.
             try:
                 look()
             except Exception:
-                logger.bind(task=name).exception("a look at the recorder failed")
+                logger.bind(task=name).exception("a check of the recorder failed")
 
     task = asyncio.create_task(keep_looking(), name=name)
     try:

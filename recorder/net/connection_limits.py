@@ -1,8 +1,8 @@
-"""Who may come in, by number: connections in all and per address, upgrades per minute and address.
+"""Limits on connections: in all and per address, and upgrades per minute and address.
 
-A connection is counted from the moment it is accepted, before it has said a word, until its socket is gone, whatever
-it becomes. One that is too many is told so when it asks for something; while very many are, the rest are cut without
-a word, since even saying no costs. An IPv6 address counts with its whole /64: that is what one customer is given.
+A connection counts from the moment it is accepted, before it has sent anything, until its socket is closed, whatever it
+becomes. One that exceeds a limit is rejected when it sends a request; while very many do, the rest are closed without
+an answer, since even an answer costs. An IPv6 address counts with its whole /64, which is what one customer gets.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Admission:
         self._metrics = metrics
         self._inside: dict[object, str] = {}  # connection → the network it comes from
         self._per_network: Counter[str] = Counter()  # the same, counted
-        self._turned_away: dict[object, TooMany] = {}  # too many, and waiting to be told
+        self._turned_away: dict[object, TooMany] = {}  # rejected, and waiting for the error
         self._upgrades = BucketTable(limits.upgrades_per_minute / 60, limits.upgrades_per_minute)
 
     @property
@@ -79,7 +79,7 @@ class Admission:
             address: Where it comes from.
 
         Returns:
-            Why it is one too many, to be told to it; None where it is inside.
+            The error to send if it exceeds a limit; None if it is admitted.
 
         Raises:
             TooMany: It is, and so are many others: cut it without a word.
@@ -87,13 +87,13 @@ class Admission:
         network, limits = network_of(address), self.limits
         if len(self._inside) >= limits.connections:
             refusal = TooMany(
-                f"{limits.connections} connections are open, and no more are taken",
-                hint="come back later; MAX_CONNECTIONS sets the limit",
+                f"{limits.connections} connections are open, and no more are accepted",
+                hint="try again later; MAX_CONNECTIONS sets the limit",
             )
             reason = "connections"
         elif self._per_network[network] >= limits.per_address and not self._is_proxy(address):
             refusal = TooMany(
-                f"{limits.per_address} connections are open from this address, and no more are taken",
+                f"{limits.per_address} connections are open from this address, and no more are accepted",
                 hint="close some; MAX_CONNECTIONS_PER_ADDRESS sets the limit",
             )
             reason = "connections_per_address"

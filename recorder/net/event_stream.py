@@ -1,6 +1,6 @@
 """A subscription that goes out as Server-Sent Events: the same feed as a WebSocket's, into a bounded queue of messages.
 
-It keeps the promises of `/ws`: history joined to live without gap or duplicate, `reset` in so many words, and a reader
+It keeps the promises of `/ws`: history joined to live without gap or duplicate, explicit `reset`, and a reader
 that does not read costs the others nothing. History follows the reader's pace. One that is live and leaves too much
 unread (the limits of `/ws`) gets what has been sent, a last `error`, and the end; since each delta came with its
 position as `id`, it resumes by itself. With `slow=conflate` it is moved on to the latest states instead. How long a
@@ -69,7 +69,7 @@ class EventStream:
         self._arrived = asyncio.Event()  # set when there is a chunk, or the end
         self._taken = asyncio.Event()  # set when the last chunk was taken
         self._catching_up = False  # whether history is being sent, at the reader's own pace
-        self._over = False  # whether nothing more is taken in
+        self._over = False  # no more events are accepted
         self.position = hub.head  # everything that matches, up to here, has been queued
 
     def start(self) -> None:
@@ -92,7 +92,7 @@ class EventStream:
     def sweep(self) -> None:
         """End it when its token does, and say so."""
         if not self._over and self.grant.is_over(self._clock.now_ms()):
-            self.failed(NotAuthenticated("the token has expired", hint="come back with a new one"))
+            self.failed(NotAuthenticated("the token has expired", hint="reconnect with a new one"))
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the queued messages, some at a time, until the stream ends."""
@@ -232,7 +232,7 @@ class EventStream:
             return False
         if self._over_since is None:
             self._over_since = now
-        # What came within the grace is one burst, which nobody can have read yet.
+        # Everything within the grace period is one burst, which cannot have been read yet.
         allowed = HARD_GRACE_SECONDS if self._bytes > limits.hard_bytes else limits.soft_seconds
         return now - self._over_since > allowed
 

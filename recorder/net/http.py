@@ -1,12 +1,11 @@
-"""One HTTP connection: uvicorn's, with bounds where it has none, and answers in the order of the requests.
+"""One HTTP connection: uvicorn's, with limits where it has none, and answers in the order of the requests.
 
-A connection is counted in before it has sent anything, and told so when it is one too many; a head has a time and a
-length. Without that an idle socket would stay for ever, and a head without an end would grow. What cannot be read is
-told as every other error is; a failure of ours while reading is not: that is a 503.
+A connection counts towards the limits before it has sent anything, and is rejected if it exceeds one; the head of a
+request has a deadline and a maximum length. Otherwise an idle socket would stay for ever, and a head without an end
+would grow. A request that cannot be parsed gets an error like any other; a failure of the recorder itself is a 503.
 
-Answers keep their order. What is refused, and an upgrade, wait until the requests before them are answered: written at
-once they would stand in front of, or in the middle of, somebody else's answer. An upgrade leaves here for
-`net.websocket`, which counts the connection out.
+Answers keep their order. Rejections and upgrades wait until the requests before them are answered: written at once they
+would precede or interrupt another answer. An upgrade leaves here for `net.websocket`, which ends its counting.
 """
 
 from __future__ import annotations
@@ -352,7 +351,7 @@ class HttpConnection(HttpToolsProtocol):
         self._let_go()
 
     def _let_go(self) -> None:
-        # It and we hold each other: without this the memory of both waits for the garbage collector, which is seldom.
+        # A reference cycle: without this both wait for the garbage collector, which rarely runs.
         self.parser = None  # type: ignore[assignment]
 
     def _on_head_late(self) -> None:
@@ -370,7 +369,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def _on_body_late(self) -> None:
         if self.flow.read_paused or self.cycle.response_started:
-            self._expect_body()  # it is we who do not read on, or nobody is waiting for it any more
+            self._expect_body()  # reading is paused by us, or no request is waiting for the body
             return
         self._metrics.turn_away("stall_timeout")
         seconds = f"{self._limits.stall_seconds:g} seconds"

@@ -1,9 +1,9 @@
-"""What is held of messages and requests that are not whole yet, bounded over all connections together.
+"""Bound the memory of incomplete messages and requests, over all connections together.
 
-Each connection may have one under way, as long as MAX_MESSAGE_BYTES; a thousand that are begun and never ended would be
-more than the machine has. Where they come to more than the limit, the largest gives way, and the next largest, until
-the rest has room: whoever fills the recorder with beginnings goes first, and a publisher with messages of the usual
-size does not notice. A message that is whole counts no more.
+Each connection may have one incomplete message of up to MAX_MESSAGE_BYTES; a thousand that are never completed would
+exceed the machine's memory. When their sum exceeds the limit, the largest is dropped and rejected, then the next
+largest, until the rest fits: a client that sends many incomplete messages is rejected first, and a publisher with
+messages of the usual size is not affected. A complete message no longer counts.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Unfinished:
     def __init__(self, limit: int, metrics: Metrics) -> None:
         self._limit = limit
         self._metrics = metrics
-        self._held: dict[Holder, int] = {}  # who holds how much; nobody with nothing
+        self._held: dict[Holder, int] = {}  # bytes by holder, without those that hold none
         self.total = 0  # bytes
 
     def hold(self, holder: Holder, size: int) -> None:
@@ -56,7 +56,7 @@ class Unfinished:
         self._metrics.turn_away("unfinished_bytes")
         holder.give_up(
             TooMany(
-                f"more than {self._limit} bytes of unfinished messages are held, of which this is the largest",
+                f"more than {self._limit} bytes of incomplete messages are in memory, and this is the largest",
                 hint="MAX_PARTIAL_MESSAGE_BYTES sets the limit",
             )
         )

@@ -143,10 +143,12 @@ class Publisher:
         self._pace = pace
         self._ahead: asyncio.TimerHandle | None = None  # while it is ahead of its pace
         self._sessions = sessions
-        self._answers: deque[Accepted | bytes] = deque()  # owed, in order: taken, or an error's frame
+        self._answers: deque[Accepted | bytes] = (
+            deque()
+        )  # answers to send, in order: accepted, or an error's frame
         self._waiting = False  # whether `on_recorded` is going to be called
         self._full = False  # whether `on_room` is going to be called
-        self._later: deque[bytes] = deque()  # frames from a long one on, which is being looked into
+        self._later: deque[bytes] = deque()  # frames from a long one on, which is being decoded in a thread
         self._preparing: asyncio.Task[None] | None = None  # while it is
         self._closing: str | None = None  # "peer" or "server": closes when nothing is owed any more
         self._goodbye = (1001, "going away")  # how the server closes
@@ -155,7 +157,7 @@ class Publisher:
     @property
     def at_once(self) -> int:
         """The number of frames it takes at once; bounded, since each frame may add a delta or more."""
-        # Who has a pace may have to wait after any of them.
+        # A publisher with a rate limit may have to wait after each frame.
         if self._pace is not None:
             return 1
         return max(1, min(MAX_AT_ONCE, self._intake.space, MAX_OWED - len(self._answers)))
@@ -181,7 +183,7 @@ class Publisher:
 
     def _take(self, texts: Sequence[Any]) -> None:
         spend = None if self._pace is None else self._pace.take
-        # Who wants no acks still wants to be told of what is withdrawn.
+        # A publisher without acks is still told of what is rolled back.
         are_owed = self._acks or self._intake.may_withdraw
         for outcome in self._intake.accept_each(texts, spend, self._sessions):
             if isinstance(outcome, RecorderError):
@@ -205,8 +207,8 @@ class Publisher:
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            # The boundary of a connection: it is not to wait for an answer that nobody will give.
-            logger.opt(exception=error).error("a message could not be looked into")
+            # The boundary of a connection: it must not wait for an answer that will not come.
+            logger.opt(exception=error).error("a message could not be decoded")
             self._preparing = None
             self._forget_later()
             self._socket.close(1011, "a message could not be handled")
@@ -334,7 +336,7 @@ class Publisher:
         if frames:
             self._socket.write(b"".join(frames))
         if self._answers and self._intake.fatal_error is not None:
-            # They will never be true. Who has given ids publishes again, to the next start of the recorder.
+            # These answers can never become true. Publishers with ids send again after the recorder restarts.
             self._answers.clear()
             self._socket.close(1012, f"recording failed: {self._intake.fatal_error}")
             return

@@ -33,7 +33,7 @@ class TurnedAway:
         """Send the error, then close."""
         error = self._error
         address = self._socket.address
-        self._log.write("INFO", "connection turned away", code=error.code, reason=str(error), address=address)
+        self._log.write("INFO", "connection rejected", code=error.code, reason=str(error), address=address)
         self._socket.write(event_frame("error", code=error.code, message=str(error)))
         self._socket.close(cast(int, error.close_code), error.message)
 

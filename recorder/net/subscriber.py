@@ -42,7 +42,7 @@ class Subscriber:
     Args:
         hub: Whom it subscribes to.
         socket: Its connection.
-        subscription: What it asked for in its query; a `BadSubscription` to be told and closed with 4400.
+        subscription: What it asked for in its query; a `BadSubscription` is answered and closed with 4400.
         grant: What it may see: each of its subscriptions is narrowed to that.
     """
 
@@ -127,7 +127,7 @@ class Subscriber:
         self._feed.stop()
         self._conflation.stop()
         self._hub.remove_subscriber(self)
-        # They hold us as we hold them: without this all of it would wait for the garbage collector.
+        # A reference cycle: without this all of it would wait for the garbage collector.
         self._feed.end()
         self._conflation.end()
 
@@ -174,7 +174,7 @@ class Subscriber:
 
     def deliver(self, batch: Batch) -> None:
         """Write the whole batch at once."""
-        # Written first: where that is too much, the position in the goodbye must not count it.
+        # Written first: where that is too much, the position in the close reason must not count it.
         if not self._conflation.is_active and self._socket.write(
             batch.packed if self._socket.compresses else batch.wire
         ):

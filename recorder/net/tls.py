@@ -99,7 +99,9 @@ def _check_readable(path: Path, name: str) -> None:
     try:
         path.read_bytes()
     except OSError as error:
-        raise InvalidSetting(f"{name}: {path}: {error.strerror}", hint="mend the path or its mode") from None
+        raise InvalidSetting(
+            f"{name}: {path}: {error.strerror}", hint="correct the path or its permissions"
+        ) from None
 
 
 def _no_password() -> str:

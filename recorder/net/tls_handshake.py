@@ -80,7 +80,7 @@ class TlsHandshake(asyncio.Protocol):
         """Count the connection out."""
         self._is_over = True
         if not self._has_begun and self._task is not None:
-            # Nobody tells TLS, which would wait for a transport that is closed.
+            # TLS is not notified otherwise, and would wait for a closed transport.
             self._failed("tls_handshake", "it has left before it began")
             self._task.cancel()
         self._leave()
@@ -98,7 +98,7 @@ class TlsHandshake(asyncio.Protocol):
         loop, secured = asyncio.get_running_loop(), None
         try:
             async with asyncio.timeout(self._seconds):
-                # Its own limit is there for those who set none.
+                # asyncio applies its own limit if none is set.
                 shaking = loop.create_task(
                     loop.start_tls(
                         self._transport,

@@ -1,4 +1,4 @@
-"""The door: which request gets which role, and which is refused before the upgrade.
+"""The upgrade: which request gets which handler, and which is rejected before the upgrade.
 
 A page in a browser cannot read why an upgrade was refused, so where a browser asks (it sends an Origin) with the wrong
 token or none, or for what its token does not grant, the upgrade is made, and closed at once with 4401 or 4403. Host and
@@ -36,7 +36,7 @@ class RecorderDoor:
         limits: Of connections.
         admission: How many of them.
         rate: How fast a publisher may go.
-        unfinished: How much may be held of what is not whole yet, in bytes.
+        unfinished: The limit for incomplete messages, in bytes.
         clock, metrics: As everywhere.
         log: Writes some of what is refused.
     """
@@ -61,7 +61,7 @@ class RecorderDoor:
         self.log = log
         self._guard = guard
         self._inside: tuple[Hub, Intake] | None = None  # from `open` on
-        self._refusal = "loading"  # why nobody is admitted; "" while everybody is
+        self._refusal = "loading"  # the reason why connections are rejected; "" while they are admitted
 
     def open(self, hub: Hub, intake: Intake) -> None:
         """Admit from now on."""

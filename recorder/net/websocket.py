@@ -99,7 +99,7 @@ class WebSocket(asyncio.Protocol):
 
     def __init__(self, config: Any, server_state: Any, app_state: Any, *, door: Door) -> None:
         self._connections: set[Any] = server_state.connections  # uvicorn's: what it shuts down
-        self._door = door  # admits, and keeps the list of those who are open
+        self._door = door  # admits connections, and keeps the list of open ones
         self._limits = door.limits  # bounds and deadlines
         self._proto = StateMachine(compression=door.limits.compression)  # Sans-I/O
         self.compresses = False  # whether the other side takes frames that are compressed for all
@@ -107,23 +107,23 @@ class WebSocket(asyncio.Protocol):
         self._inbox = _NOTHING  # read, not handled yet: frames, or whole messages
         self._held = b""  # the beginning of a plain frame, not given to the state machine yet
         self._partial: bytearray | None = None  # the message whose fragments are coming
-        self._unfinished = 0  # bytes that are held of what is not whole yet
+        self._unfinished = 0  # bytes of incomplete messages
         self._is_deaf = False  # whether what comes is thrown away
         self._reading = True  # False while the role has paused it
         self._paused_at: float | None = None  # since when unsent bytes are above the mark
         self._written = 0  # bytes given to the transport since the handshake
-        self._taken_then: int | None = None  # how many of them were acknowledged at the last look
+        self._taken_then: int | None = None  # bytes acknowledged at the last check
         self._moved_at: float | None = None  # when it was last seen to move
-        self._eased = False  # whether the role is sending less until what is unsent has been taken
+        self._eased = False  # the handler sends less until the unsent bytes are sent
         self._over_at: float | None = None  # since when unsent bytes are beyond the hard limit
         self._ping_at = door.clock.monotonic()  # when the last ping was sent
         self._pong_due = False  # whether nothing has been heard since
         self._before_ping = 0  # bytes written before it
         self._surely_read = 0  # bytes written before the last ping that was answered
-        self.grant = EVERYTHING  # the right to be here, from the door
+        self.grant = EVERYTHING  # the permissions, from the upgrade
         self._deadline: float | None = None  # when a closing connection is cut
         self._ended = False  # whether it is over for the role
-        self._said_goodbye = False  # whether the close frame is written
+        self._said_goodbye = False  # the close frame is written
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)  # set in connection_made
 
     @property
@@ -202,7 +202,7 @@ class WebSocket(asyncio.Protocol):
         # Behind a frame that broke a rule nothing is looked at, so a goodbye would not have been seen: what came before
         # it is still answered.
         if self._proto.close_rcvd is None and self._proto.close_sent is None:
-            self._end()  # it went without a goodbye
+            self._end()  # it ended without a close frame
         self._flush_protocol()
         return not self._ended
 
@@ -226,7 +226,7 @@ class WebSocket(asyncio.Protocol):
         self._forget_unfinished()
         self._door.gone(self)
         self._end()
-        # What holds us is let go of, too: circles would wait for the garbage collector, which comes once in millions.
+        # Also release what refers to us: cycles would wait for the garbage collector, which rarely runs.
         self._proto.end()
         self._role = None
 
@@ -356,7 +356,7 @@ class WebSocket(asyncio.Protocol):
         if self._has_moved(now):
             self._ping_at = now
             return
-        # What was acknowledged may still wait to be read, and the ping behind it.
+        # Acknowledged bytes may still be unread by the peer, and so may the ping after them.
         unread = min(self._before_ping - self._surely_read, MAX_RECEIVED_UNREAD)
         if now - self._ping_at >= self._limits.ping_timeout + unread // SLOWEST_RATE:
             self._door.log.write("INFO", "connection closed: no answer to a ping")
@@ -386,7 +386,7 @@ class WebSocket(asyncio.Protocol):
         """
         end = end_of(self.transport)
         if end is End.GONE:
-            logger.info("connection ended: the other side has gone while it was held back")
+            logger.info("connection ended: the peer disconnected while reading was paused")
             self.transport.abort()
         elif (end is End.CLOSING and not self._pong_due) or now - self._ping_at >= self._limits.ping_interval:
             # What is written to one that is gone comes back as a reset.
@@ -396,7 +396,7 @@ class WebSocket(asyncio.Protocol):
         """Close with 4401 after answering what was accepted: the permission has ended."""
         self.grant = EVERYTHING  # said once
         if self._role is not None and not self._ended:
-            logger.bind(reason=reason).info("connection closed: its token does not count any more")
+            logger.bind(reason=reason).info("connection closed: its token is no longer valid")
             self._role.on_shutdown(4401, reason)
 
     def _sweep_paused(self, now: float) -> None:
@@ -405,7 +405,7 @@ class WebSocket(asyncio.Protocol):
         self._ping_at, self._pong_due = now, False
         moved = self._has_moved(now)
         if self._role is not None and self._role.at_own_pace:
-            # It is sent no more than it takes. To take nothing for so long is to it what no pong is to others.
+            # It is throttled to what it reads. Reading nothing for this long counts like a missing pong.
             if moved:
                 self._paused_at = now
             elif now - self._paused_at >= self._patience:
@@ -527,7 +527,7 @@ class WebSocket(asyncio.Protocol):
                 else:
                     self._handle_frame(frame)
         except Exception:
-            # The boundary of a connection: whoever lets it go on (the recording, too) must not suffer from it.
+            # The boundary of a connection: its caller (the recording, too) must not fail because of it.
             logger.exception("a message could not be handled")
             self.close(CloseCode.INTERNAL_ERROR, "a message could not be handled")
         if not self._inbox:
@@ -563,7 +563,7 @@ class WebSocket(asyncio.Protocol):
     def _messages(self, messages: list[bytes]) -> None:
         assert self._role is not None
         if self._unfinished:
-            # They are whole: who keeps one for a while counts it as its own.
+            # They are complete: a handler that keeps one counts it itself.
             self._note_unfinished()
         count = _utf8_count(messages)
         if count:
@@ -595,7 +595,7 @@ class WebSocket(asyncio.Protocol):
                 self.transport.write(said)
             else:
                 self._close_slow()  # it asks for pongs and does not read them
-        # Who is not listened to cannot say goodbye.
+        # A peer that is not read cannot complete the close handshake.
         if b"" in chunks or (self._is_deaf and self._said_goodbye):
             self._end_stream()
 

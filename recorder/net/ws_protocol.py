@@ -1,4 +1,4 @@
-"""The Sans-I/O state machine of one connection: websockets', with what the recorder agrees on and one rule mended.
+"""The Sans-I/O state machine of one connection: websockets', with what the recorder agrees on and one rule corrected.
 
 A close frame may stand between the fragments of a message, as every control frame may (RFC 6455, section 5.4): the
 message is given up and the close answered. websockets calls that a broken rule.

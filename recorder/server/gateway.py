@@ -107,7 +107,7 @@ class Gateway:
         authority.renew(authority_of(self.settings, self.clock.now_ms))
         is_loaded = isinstance(self._behind, Recorder)
         closed = self.recorder.hub.revoke(authority.holds) if is_loaded else 0
-        logger.bind(closed=closed).info("tokens and keys are read again")
+        logger.bind(closed=closed).info("tokens and keys were reloaded")
         return closed
 
     def end_streams(self) -> None:

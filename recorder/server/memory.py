@@ -1,4 +1,4 @@
-"""The allocator, which is told to give memory back to the system: large buffers at once, the rest from time to time.
+"""The allocator, configured to return memory to the system: large buffers at once, the rest from time to time.
 
 Left out: how much memory there is to use, which the guard over the recording asks (recorder/jobs/memory_guard.py).
 """
@@ -24,7 +24,7 @@ def settle_allocator() -> bool:
     to fill it.
 
     Returns:
-        Whether it was told; False where the allocator is another one.
+        Whether it was configured; False if the allocator is another one.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

@@ -61,7 +61,7 @@ async def serve(
     on_ready: Callable[[str], None] | None = None,
     beside: Callable[[Recorder], Coroutine[Any, Any, None]] | None = None,
 ) -> int:
-    """Run a recorder until it is told to stop.
+    """Run a recorder until it receives a stop signal.
 
     Args:
         settings: Its settings.
@@ -306,7 +306,7 @@ class _Run:
             # The boundary of a signal: what is there goes on, whatever is wrong with the files.
             log = logger.bind(reason=str(error), again_in_seconds=again[0] if again else None)
             caught = None if isinstance(error, RecorderError) else error
-            log.opt(exception=caught).error("what could not be read again stays as it was")
+            log.opt(exception=caught).error("files that could not be reloaded keep their previous content")
             if again:
                 loop = asyncio.get_running_loop()
                 loop.call_later(again[0], self._try_to_renew, renew, again[1:])
@@ -314,7 +314,7 @@ class _Run:
     def _renew_tls(self) -> None:
         if self._tls is not None:
             self._tls.renew()
-            logger.bind(until=self._tls.valid_until).info("the certificate is read again")
+            logger.bind(until=self._tls.valid_until).info("the certificate was reloaded")
 
 
 async def _give_back_memory() -> None:
@@ -349,7 +349,7 @@ def fit_connections(settings: Settings) -> Settings:
     if fit >= wanted:
         return settings
     logger.bind(files=files, wanted=wanted, connections=fit).warning(
-        "MAX_CONNECTIONS is lowered to what the limit of open files has room for (ulimit -n raises it)"
+        "MAX_CONNECTIONS is lowered to what the limit of open files allows (ulimit -n raises it)"
     )
     return settings.model_copy(update={"max_connections": fit})
 
@@ -357,7 +357,7 @@ def fit_connections(settings: Settings) -> Settings:
 def connections_for(files: int) -> int:
     """Return how many connections fit into so many files, beside those that are not connections'."""
     room = files - min(SPARE_FILES, files // 2)
-    # The rest of the room is for those that are told that they are too many (`max_turned_away`).
+    # The other file descriptors are for connections that get an error (`max_turned_away`).
     return max(1, room - MAX_TURNED_AWAY, min(room * 8 // 9, room - 4))
 
 
@@ -430,4 +430,4 @@ def base_url(listener: socket.socket, *, is_secure: bool = False) -> str:
 def warn_of_clear_tokens(settings: Settings) -> None:
     """Log a warning if tokens are sent over an unencrypted connection."""
     if settings.tls_cert is None and not is_loopback(settings.host) and not settings.trusted_proxies:
-        logger.warning("tokens and data travel in the clear: set TLS_CERT, or put a proxy with TLS in front")
+        logger.warning("tokens and data are sent unencrypted: set TLS_CERT, or put a proxy with TLS in front")

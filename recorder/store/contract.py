@@ -6,7 +6,7 @@ It has three parts:
 * `EventStore`: append-only and authoritative. What it says was recorded was recorded; entries leave it only by
   retention, oldest first, without a gap between those that stay.
 * `StateStore`: the sessions as of now. A cache: everything in it follows from the events that are kept and from the
-  states kept for what was pruned, and `rebuild` makes it anew from these.
+  states kept for what was pruned, and `rebuild` recreates it from these.
 * `JobLog`: what jobs have run.
 
 All of it is used from one event loop. Unless said otherwise, a method of a closed store raises `Closed`, and one that

@@ -1,8 +1,8 @@
-"""Whether each entry's hash follows from the hash before it and from every stored column: the chain itself.
+"""Check the chain: each entry's hash must follow from the previous hash and from every stored column.
 
-An entry is checked against the hash that is *stored* before it, so that one bad entry spoils no other, and any run of
-entries can be checked by itself: a large file is checked in parts, by several processes. What a bad entry means is not
-said here (`diagnosis.py`).
+An entry is checked against the hash that is *stored* before it, so that one bad entry does not affect the others, and
+any run of entries can be checked by itself: a large file is checked in parts, by several processes. What a bad entry
+means is determined elsewhere (`diagnosis.py`).
 """
 
 from __future__ import annotations

@@ -158,7 +158,7 @@ def diagnose_unhashed(entries: Entries, first: int, seq: int, before: bytes) -> 
 
 def _inserted(first: int, last: int) -> Fault:
     what = f"entry {first} was" if first == last else f"entries {first} to {last} were"
-    return Fault("inserted", first, last, f"{what} put in; the recorder did not record it")
+    return Fault("inserted", first, last, f"{what} inserted; the recorder did not record it")
 
 
 def _deleted(first: int, last: int, more: str = "") -> Fault:

@@ -123,7 +123,7 @@ def _verify_undone(
     report.subject = str(path)
     report.note(
         "structure",
-        "a crash has broken off a snapshot: this is the file with that undone, as the next start does",
+        "a crash interrupted a snapshot: this is the file with it rolled back, as the next start does",
     )
     return report
 
@@ -405,8 +405,8 @@ def _cache(conn: sqlite3.Connection, report: Report) -> None:
         if row is not None:
             report.broken(
                 "cache",
-                f"the current state of session {text_of(row[0])[:80]!r} is not the one that the log makes"
-                " (the table session_states can be made anew from the log)",
+                f"the current state of session {text_of(row[0])[:80]!r} does not match the log"
+                " (the table session_states can be rebuilt from the log)",
             )
             return
     counted = _count(conn, "session_states")
@@ -450,7 +450,7 @@ def _check_modes(report: Report, path: Path) -> None:
     for place, mode in ((path, 0o600), (path.parent, 0o700)):
         has = stat.S_IMODE(place.stat().st_mode)
         if has & ~mode:
-            report.note("structure", f"{place} has mode {has:04o}: others than its owner may get at it")
+            report.note("structure", f"{place} has mode {has:04o}: other users can access it")
 
 
 def _count(conn: sqlite3.Connection, table: str) -> int:

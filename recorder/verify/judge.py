@@ -85,7 +85,7 @@ def _judge_links(report: Report, tally: Tally, entries: Entries, ground: Ground)
         _write(report, _diagnose(tally, entries, ground, bad))
     others = tally.bad_count + len(tally.gaps) - 1
     if others > 0:
-        report.note("chain", f"{others:,} more links do not hold")
+        report.note("chain", f"{others:,} more hashes do not match")
 
 
 def _diagnose(tally: Tally, entries: Entries, ground: Ground, bad: int) -> Fault:

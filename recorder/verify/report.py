@@ -1,8 +1,8 @@
-"""What verification finds, and the verdict that follows from it.
+"""The findings of a verification, and the verdict that follows from them.
 
-Three answers, and the third is one: *intact*, *broken*, and *cannot tell*. Nothing that was not looked at counts as
-intact, and what an attacker could have made himself proves nothing: an unsigned receipt, or a signature of a key that
-nobody here knows, is a reason for *cannot tell*.
+There are three verdicts: *intact*, *broken*, and *cannot tell*. Nothing counts as intact without having been checked,
+and what an attacker could have made himself proves nothing: an unsigned receipt, or a signature of an unknown key, is a
+reason for *cannot tell*.
 """
 
 from __future__ import annotations

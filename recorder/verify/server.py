@@ -1,8 +1,8 @@
-"""Verifying what a running recorder serves: history page by page, its receipts, its signed head, its sessions.
+"""Verify what a running recorder serves: history page by page, its receipts, its signed head, its sessions.
 
-The same judgement as of a file, on what a stranger can ask for. The head is asked for first, and the entries up to it
-are verified; what comes meanwhile is left alone. What only the file shows stays open, and is said: its structure, and
-the states that are kept for what was pruned.
+The checks are those of a file, as far as the API permits. The head is requested first, and the entries up to it are
+verified; later entries are ignored. What only the file shows is reported as unchecked: its structure, and the states
+that are kept of pruned entries.
 """
 
 from __future__ import annotations
@@ -272,5 +272,5 @@ def _check_sessions(report: Report, remote: Served, log: _Log, end: int) -> None
     for name, made in log.sessions.items():
         told = listed.get(name)
         if told is None or (told.seq <= end and told != made):
-            report.broken("cache", f"what is listed of session {name[:80]!r} is not what the log makes")
+            report.broken("cache", f"the listed session {name[:80]!r} does not match the log")
             return

@@ -1,9 +1,8 @@
-"""What is said about the entries, and whether they bear it out: receipts, heads, epochs, bases, erasures.
+"""Check the statements about the entries against the entries: receipts, heads, epochs, bases, erasures.
 
-Each claim is checked twice: who says so (its signature, and whether the key is known), and whether it agrees with the
-entries that are there. A head of the recording itself was written together with the entries it speaks of, so every
-one of them must be there. A head from elsewhere may speak of what had not reached the disk: it says itself how much had
-(`durable`), and only that can be asked for.
+Each statement is checked twice: whether a known key signed it, and whether it agrees with the entries. A head of the
+recording itself was written together with its entries, so all of them must exist. A head kept elsewhere may cover
+entries that had not reached the disk: its `durable` says how many had, and only these are required.
 """
 
 from __future__ import annotations
@@ -105,7 +104,7 @@ def check_receipts(report: Report, ground: Ground) -> None:
         report.broken(
             "inserted",
             f"entries {ground.first} to {min(expected - 1, ground.last)} are there, though they were pruned, or never"
-            " recorded: they were put in",
+            " recorded: they were inserted",
             ground.first,
             min(expected - 1, ground.last),
         )
@@ -138,7 +137,7 @@ def check_signatures(
         else:
             believed.append((name, statement.said))
     if forged:
-        report.broken(kind, f"{_some(forged)} not what was signed: edited, or made up")
+        report.broken(kind, f"{_some(forged)} not what was signed: edited or forged")
     if unsigned:
         report.unknown(kind, f"{_some(unsigned)} not signed")
     for key, names in strangers.items():
@@ -297,7 +296,7 @@ def check_seal(report: Report, seal: Signed[Seal] | None, now: Seal | None, trus
         report.unknown("head", f"{text} (the next start seals it)")
         return
     if not holds(seal):
-        report.broken("head", "the seal of the file is not what was signed: edited, or made up")
+        report.broken("head", "the seal of the file is not what was signed: edited or forged")
         return
     if seal.said.recording != now.recording:
         report.broken("head", "the seal is that of another recording")
@@ -367,9 +366,7 @@ def _compare(report: Report, ground: Ground, heads: Sequence[Head], whose: str) 
 def _check_epoch(report: Report, ground: Ground, head: Head, name: str) -> None:
     ends = _end_of_epoch(ground, head.epoch)
     if ends is None or head.seq > ends:
-        report.broken(
-            "epoch", f"{name} is of epoch {head.epoch}, which the table of epochs does not bear out"
-        )
+        report.broken("epoch", f"{name} is of epoch {head.epoch}, which the table of epochs does not confirm")
 
 
 def _end_of_epoch(ground: Ground, name: str) -> int | None:

@@ -157,7 +157,7 @@ def check_size(text: Sized, max_delta_bytes: int, index: int | None) -> None:
     if len(text) > max_delta_bytes:
         at = "" if index is None else f"[{index}]: "
         raise DeltaTooLarge(
-            f"{at}the delta is {len(text)} bytes long, at most {max_delta_bytes} are taken",
+            f"{at}the delta is {len(text)} bytes long, at most {max_delta_bytes} are allowed",
             hint="MAX_DELTA_BYTES sets the limit",
             index=index,
         )

@@ -38,7 +38,7 @@ def packed_frame(frame: bytes) -> bytes:
     text = payload(frame)
     if len(text) < SHORT:
         return frame
-    # A window and tables no larger than the text can use: they are made anew for each message.
+    # A window and tables no larger than the text can use: they are created for each message.
     bits = min(WINDOW_BITS, max(9, len(text).bit_length()))
     packer = zlib.compressobj(LEVEL, zlib.DEFLATED, -bits, min(8, bits - 7))
     data = (packer.compress(text) + packer.flush(zlib.Z_SYNC_FLUSH)).removesuffix(_SYNC_TAIL)

@@ -48,7 +48,7 @@ def problem_headers(error: RecorderError) -> dict[str, str]:
     if error.retry:
         return {"Retry-After": str(RETRY_SECONDS)}
     if isinstance(error, NotAuthenticated):
-        # RFC 6750, section 3: whoever shows no token at all is told no error.
+        # RFC 6750, section 3: without a token there is no error code.
         return {"WWW-Authenticate": 'Bearer error="invalid_token"' if error.has_token else "Bearer"}
     if isinstance(error, UpgradeRequired):
         return {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": WEBSOCKET_VERSION}

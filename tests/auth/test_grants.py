@@ -47,7 +47,7 @@ def test_a_question_is_narrowed_to_what_is_granted_or_refused(
 def test_a_grant_for_some_is_none_for_what_tells_of_all() -> None:
     EVERYTHING.require_all_sessions()
     for sessions in (frozenset[str](), frozenset({"a"}), Scope(frozenset(), ("a",))):
-        with pytest.raises(NotAllowed, match="this tells of all sessions"):
+        with pytest.raises(NotAllowed, match="this covers all sessions"):
             Grant(frozenset({"admin"}), sessions).require_all_sessions()
 
 

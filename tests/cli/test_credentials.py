@@ -69,7 +69,7 @@ def test_a_file_that_is_not_there_is_named(invoke: Invoke) -> None:
     assert invoke("stats", "--token-file", "none") == (
         2,
         b"",
-        "recorder: --token-file: none: No such file or directory (mend the path or its mode)\n",
+        "recorder: --token-file: none: No such file or directory (correct the path or its permissions)\n",
     )
 
 

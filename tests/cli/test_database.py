@@ -167,7 +167,7 @@ def test_a_file_whose_recorder_died_while_writing_says_what_mends_it(
         dead.write_bytes(database.read_bytes())
         (tmp_path / "dead.sqlite-journal").write_bytes((tmp_path / "sessions.sqlite-journal").read_bytes())
         conn.execute("ROLLBACK")
-    with pytest.raises(StoreUnreadable, match="'recorder serve' on this file mends it"):
+    with pytest.raises(StoreUnreadable, match="'recorder serve' on this file repairs it"):
         seqs(dead)
 
 

@@ -104,5 +104,5 @@ def test_where_the_server_greets_and_takes_nothing_nobody_is_asked_whether_it_is
 ) -> None:
     log = ConnectionLog("ws://r", "publish")
     log.greeted()
-    log.failed("the server takes nothing for now", 0.1)
+    log.failed("the server rejects publishes for now", 0.1)
     assert "Is a recorder running there" not in caplog.text

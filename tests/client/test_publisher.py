@@ -444,7 +444,7 @@ async def test_that_the_server_takes_nothing_is_warned_of_once(caplog: pytest.Lo
     said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(said) == 1
     assert "cannot publish at" in said[0]
-    assert "the server takes nothing for now: not now" in said[0]
+    assert "the server rejects publishes for now: not now" in said[0]
 
 
 @pytest.mark.parametrize("code", ["conflict", "storage_full", "store_error", "a_code_of_the_future"])

@@ -116,7 +116,7 @@ async def test_who_waits_for_what_is_withdrawn_is_told_why() -> None:
     waiting = asyncio.ensure_future(setup.intake.until_recorded(seq))
     await asyncio.sleep(0)
     setup.intake.withdraw("No space left on device")
-    with pytest.raises(StoreError, match=r"the disk did not take it \(No space left on device\)"):
+    with pytest.raises(StoreError, match=r"the write to disk failed \(No space left on device\)"):
         await waiting
 
 

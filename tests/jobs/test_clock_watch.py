@@ -105,7 +105,7 @@ async def test_a_start_with_the_clock_years_ahead_removes_nothing_until_a_person
             assert "3650 days later" in (await get(http, "/api/stats"))["pruneWithheld"]
             # A record that is made now must not vouch for the clock at the next start.
             await app.publish(delta())
-    assert any(line["message"].startswith("pruning by age waits for a word") for line in lines)
+    assert any(line["message"].startswith("pruning by age waits for confirmation") for line in lines)
     async with running_app(tmp_path, clock=clock) as app, client(app) as http:
         await _pruned(http)
         assert app.recorder.recording.count == 11

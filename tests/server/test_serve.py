@@ -338,7 +338,7 @@ async def test_a_certificate_that_is_replaced_in_turn_with_its_key_is_served_wit
         async with dial(server, "any", first) as wire:
             await wire.recv()
         files["tls_key"].write_bytes(new["tls_key"].read_bytes())
-        while "the certificate is read again" not in server.log:  # noqa: ASYNC110 - another process
+        while "the certificate was reloaded" not in server.log:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.01)
         async with dial(server, "any", trusting(new)) as wire:
             await wire.recv()

@@ -369,5 +369,5 @@ async def test_a_file_in_which_a_crash_broke_off_a_snapshot_is_verified_with_tha
         200,
         str(crashed / "s.sqlite"),
     )
-    assert "a crash has broken off a snapshot" in texts(report)
+    assert "a crash interrupted a snapshot" in texts(report)
     assert {item.name: item.read_bytes() for item in crashed.iterdir()} == before

@@ -338,7 +338,7 @@ def exactly(size: int) -> bytes:
 
 def test_a_delta_of_exactly_the_limit_is_taken_and_a_byte_more_is_not() -> None:
     fits, larger = exactly(200), exactly(201)
-    message = "the delta is 201 bytes long, at most 200 are taken"
+    message = "the delta is 201 bytes long, at most 200 are allowed"
     assert len(decode_text(fits, 200)) == 1
     assert len(decode_lines(fits + b"\n" + fits, 200)) == 2
     error = refusal(larger, 200)
@@ -353,7 +353,7 @@ def test_in_an_array_each_delta_has_the_limit_for_itself() -> None:
     assert len(decode_text(b"[" + b",".join([fits] * 9) + b"]", 200)) == 9
     error = refusal(b"[" + b",".join([fits, fits, larger]) + b"]", 200)
     assert (type(error), error.index) == (DeltaTooLarge, 2)
-    assert error.message == "[2]: the delta is 201 bytes long, at most 200 are taken"
+    assert error.message == "[2]: the delta is 201 bytes long, at most 200 are allowed"
     alone = refusal(b"[" + larger + b"]", 200)
     assert (type(alone), alone.index) == (DeltaTooLarge, 0)
 

@@ -87,7 +87,7 @@ def deltas(
         sessions: What is recorded of the rows.
 
     Raises:
-        SourceError: The file breaks off or is not JSON from some record on.
+        SourceError: The file is truncated or is not JSON from some record on.
     """
     place_in_file = envelope.Chain()
     for place, record in _records(parts, name, options):

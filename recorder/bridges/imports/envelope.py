@@ -87,7 +87,7 @@ def check_size(text: bytes, max_bytes: int) -> None:
     """Raise Unfit where the JSON text of a delta is longer than allowed."""
     if len(text) > max_bytes:
         raise Unfit(
-            f"the delta would have {len(text)} bytes, at most {max_bytes} are taken",
+            f"the delta would have {len(text)} bytes, at most {max_bytes} are allowed",
             hint="MAX_DELTA_BYTES sets the limit",
         )
 

@@ -160,4 +160,4 @@ def _unpacked(parts: Iterator[bytes]) -> Iterator[bytes]:
     while piece := unpacker.decompress(b"", _CHUNK):
         yield piece  # all input is taken, and the last piece was full
     if not unpacker.eof:
-        raise EOFError("it breaks off before its end")
+        raise EOFError("it is truncated")

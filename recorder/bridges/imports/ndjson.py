@@ -54,7 +54,7 @@ def _delta(line: bytes, place: str, before: bytes, max_bytes: int) -> tuple[byte
         text, delta = line, entry
     else:
         if "erased" in entry:
-            raise Unfit("the content of this entry was erased", hint="--skip-bad goes on behind it")
+            raise Unfit("the content of this entry was erased", hint="--skip-bad continues after it")
         text = entry["delta"]
         delta = rawjson.members(text)
     if exact := rawjson.present(entry.get("exact")) if text is not line else None:

@@ -59,7 +59,7 @@ def members(text: bytes) -> dict[str, bytes]:
 def elements(text: bytes) -> Iterator[bytes]:
     """Yield the elements of an array, in order.
 
-    A text that breaks off gives the elements before the break and then raises.
+    A truncated text gives the elements before the break and then raises.
 
     Raises:
         BadJson: It is not UTF-8, not JSON, or not an array.

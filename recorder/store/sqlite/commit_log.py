@@ -324,7 +324,7 @@ class CommitLog:
         try:
             segment.append(payload, last)
         except OSError as error:
-            # At once, before anybody is told; where it can't be, `recover` goes on trying.
+            # At once, before any answer is sent; if it fails, `recover` retries it.
             try:
                 self._cut(segment)
             except OSError as why:

@@ -67,7 +67,7 @@ class Database(aiosqlite.Connection):
                 isinstance(error, MemoryError)
                 or getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_NOMEM
             ):
-                raise OutOfMemory("the database had not enough memory for this", hint=_FREE_MEMORY) from None
+                raise OutOfMemory("the database ran out of memory", hint=_FREE_MEMORY) from None
             raise
         return result
 

@@ -109,7 +109,7 @@ def is_unclean(conn: sqlite3.Connection) -> bool:
 
 
 def write_anew(conn: sqlite3.Connection, path: Path, lock: Callable[[Path], None] = lambda new: None) -> None:
-    """Write a file anew, without the pages it once had; the new one takes its place, and is to be opened.
+    """Rewrite a file without its old pages; the new file replaces it, and must be opened.
 
     Args:
         conn: The file; no transaction may be open.

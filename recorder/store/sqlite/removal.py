@@ -123,7 +123,7 @@ class Removal:
             return removed
 
         total = 0
-        # Where the file has been removed meanwhile it is made anew from what is in memory.
+        # Where the file has been removed meanwhile it is recreated from memory.
         while self.pruned < min(bound, self._snapshotter.durable):
             total += await self._memory.run(work)
         return total

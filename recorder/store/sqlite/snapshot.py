@@ -5,7 +5,7 @@ leaves the file whole, so a crash at any instant leaves a consistent prefix. Row
 built by SQLite in the memory database's thread and read in the file's: neither holds the event loop or the writer for
 more than a slice.
 
-A file that somebody has removed is made anew from memory; one that somebody has put in its place is not ours, and is
+A file that somebody has removed is recreated from memory; one that somebody has put in its place is not ours, and is
 never written to: snapshots fail until it is moved away, or ours is put back.
 
 One snapshot at a time; who asks while one runs waits for its turn, and finds little left to do.
@@ -195,7 +195,7 @@ class Snapshotter:
             yield
 
     async def write_anew(self) -> None:
-        """Write the file anew, without what its pages once held. Inside `still`.
+        """Rewrite the file without the former content of its pages. Inside `still`.
 
         Raises:
             sqlite3.Error, OSError: The disk said no; the old file is still there.

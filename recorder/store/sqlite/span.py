@@ -314,7 +314,7 @@ def append_entries(conn: sqlite3.Connection, entries: Sequence[Entry]) -> None:
     if any(entry.id is not None or entry.lineage is not None for entry in entries):
         _insert(conn, _INSERTS, WIDTH, flat(entries))
     else:
-        # Most have no more than the common columns, and to bind a NULL costs as much as to bind a value.
+        # Most have only the common columns, and binding a NULL costs as much as binding a value.
         values: list[Any] = []
         for each in entries:
             values += (

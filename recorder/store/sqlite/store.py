@@ -143,7 +143,7 @@ class SqliteStore:
         async with AsyncExitStack() as stack:
             lock = stack.enter_context(locked(path))
             commits = await stack.enter_async_context(CommitLog.open(path))
-            # Closed after the file: a load that is broken off still writes to it from the file's thread.
+            # Closed after the file: a load that is cancelled still writes to it from the file's thread.
             memory = await stack.enter_async_context(open_memory())
             opening = Opening(
                 path, lock, clock, accept_loss=config.accept_loss, busy_seconds=config.busy_seconds
@@ -383,7 +383,7 @@ class SqliteStore:
         except span.LogBroken as error:
             self._writer.fail(str(error))
             raise StoreError(
-                str(error), hint="restart the recorder: it goes on from what is on disk"
+                str(error), hint="restart the recorder: it continues from what is on disk"
             ) from error
         except (sqlite3.Error, OSError) as error:
             raise disk_failed(self._config.path, error) from error

@@ -1,4 +1,4 @@
-"""Whether what a file says can be signed on: it was signed by us as it is, or nobody may be told that it was.
+"""Whether the recording in a file can be continued with signatures: what it says must have been signed by us.
 
 Asked at each start, of the copy in memory, before anything is signed; and again while a recorder runs, as soon as
 SQLite says that another program has written to the file. The last head of a key of ours must be right and be where the

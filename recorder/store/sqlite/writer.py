@@ -218,7 +218,7 @@ class Writer:
                 return await self._database.run(lambda conn: _commit(conn, group))
             except OutOfMemory as error:
                 logger.bind(entries=len(group), seconds=pause, error=error.message).warning(
-                    "there is no memory to record; it is tried again"
+                    "out of memory while recording; it is tried again"
                 )
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)

@@ -218,7 +218,7 @@ def test_a_record_that_is_too_large_is_refused_and_the_next_creates_the_session(
     items = read("claude-code", log(large, record("a")), max_delta_bytes=1000)
     assert sessions(items) == [("created", "a")]
     (error,) = items[:1]
-    assert "at most 1000 are taken (MAX_DELTA_BYTES" in str(error)
+    assert "at most 1000 are allowed (MAX_DELTA_BYTES" in str(error)
 
 
 def test_a_line_that_is_too_long_is_refused_and_the_next_is_read() -> None:

@@ -158,7 +158,7 @@ def test_bounds_are_named(tmp_path: Path) -> None:
     (error,) = errors_of(read_file("debezium", path, max_file_bytes=50))
     assert error.startswith(f"{path}: larger than 50 bytes")
     (error,) = errors_of(read_file("debezium", path, max_delta_bytes=50))
-    assert "at most 50 are taken" in error
+    assert "at most 50 are allowed" in error
     path.write_text(f'{{\n"a":\n{"x" * 60}\n}}')
     (error,) = errors_of(read_file("debezium", path, max_line_bytes=50))
     assert error == f"{path}: line 3: the line has more than 50 bytes"

@@ -81,7 +81,7 @@ def test_null_is_no_state() -> None:
 def test_a_delta_is_as_large_as_allowed_and_no_larger() -> None:
     size = len(envelope.build("created", "s", (None, b"1"), max_bytes=LARGE))
     envelope.build("created", "s", (None, b"1"), max_bytes=size)
-    with pytest.raises(Unfit, match=rf"would have {size} bytes, at most {size - 1} are taken") as caught:
+    with pytest.raises(Unfit, match=rf"would have {size} bytes, at most {size - 1} are allowed") as caught:
         envelope.build("created", "s", (None, b"1"), max_bytes=size - 1)
     assert caught.value.hint == "MAX_DELTA_BYTES sets the limit"
 

@@ -98,7 +98,7 @@ def test_a_bad_line_is_named_with_its_reason(line: str | bytes, said: str) -> No
 
 def test_a_delta_that_is_too_large_is_named_with_the_setting() -> None:
     (error,) = read("ndjson", DELTA, max_delta_bytes=20)
-    assert "53 bytes, at most 20 are taken (MAX_DELTA_BYTES" in str(error)
+    assert "53 bytes, at most 20 are allowed (MAX_DELTA_BYTES" in str(error)
     (error,) = read("ndjson", f"{DELTA}\n", max_line_bytes=20)
     assert "line 1: the line has more than 20 bytes" in str(error)
 

@@ -177,7 +177,7 @@ def test_a_step_that_is_too_large_is_named_with_size_and_setting_and_later_ones_
     error = items[2]
     assert isinstance(error, SourceError)
     assert "the delta would have 22" in error.message
-    assert str(error).endswith("bytes, at most 1060 are taken (MAX_DELTA_BYTES sets the limit)")
+    assert str(error).endswith("bytes, at most 1060 are allowed (MAX_DELTA_BYTES sets the limit)")
     last = states(items)[-1]
     assert (last["steps"], last["skippedSteps"], last["step"]) == ([{"n": 1}, {"n": 3}], [2], 3)
 

@@ -1,4 +1,4 @@
-"""What is left of a transaction that a crash has broken off, undone in a copy first.
+"""The rest of a transaction that a crash interrupted, rolled back in a copy first.
 
 SQLite plays a journal back into the file when it is opened, and removes it. Where the journal or the file is damaged,
 what comes of that is worse than what there was, and cannot be taken back: a file that is then refused would not have
@@ -99,7 +99,7 @@ def set_stray_aside(path: Path, now_ms: int) -> None:
     except OSError as error:
         raise files.unreadable(journal, error) from error
     logger.bind(db_path=str(path), journal=str(aside)).warning(
-        "there is a journal without its database file; it was put aside, and the recording begins anew"
+        "there is a journal without its database file; it was renamed, and a new recording begins"
     )
 
 
@@ -122,11 +122,11 @@ def _go_on_without_copy(path: Path, error: OSError) -> None:
         # What the header says counts only once the journal is played back: nobody knows that this is damage.
         size = path.stat().st_size
         raise StoreUnreadable(
-            f"{path}: a crash has broken off a snapshot, and it can't be undone in a copy first: {error.strerror}",
-            hint=f"it was left as it is; make room for {size} bytes beside it, and start again",
+            f"{path}: a crash interrupted a snapshot, and it can't be rolled back in a copy first: {error.strerror}",
+            hint=f"it was left as it is; free {size} bytes beside it, and start again",
         ) from error
     logger.bind(db_path=str(path), error=error.strerror).warning(
-        "a crash has broken off a snapshot; it is undone without having been tried on a copy"
+        "a crash interrupted a snapshot; it is rolled back without a trial on a copy"
     )
 
 

@@ -139,7 +139,7 @@ class Opening:
             await memory.run(lambda conn: migrations.take_steps(conn, schema.USER_VERSION))
             self._states_fit = await memory.run(checking.states_fit)
             if not self._states_fit:
-                logger.bind(db_path=str(path)).warning("the states' cache does not fit the log; made anew")
+                logger.bind(db_path=str(path)).warning("the cached states do not match the log; rebuilt")
                 await memory.run(_rebuild_states)
         except (StoreDamaged, sqlite3.Error, OSError) as error:
             raise files.unreadable(path, error) from error

@@ -27,7 +27,7 @@ class Replayed:
     Args:
         rows: Entries that the file did not have.
         segments: The segments that were read, and the highest seq of each.
-        torn: Bytes that a crash left half written; nobody was told that they are safe.
+        torn: Bytes that a crash left incomplete; they were never acked.
         damage: What is wrong, None where nothing is.
         given: The highest seq that the segments tell of.
     """

@@ -125,7 +125,7 @@ def salvage(path: Path, reason: str, now_ms: int, lock: Callable[[Path], None] =
         publish(path, fill, before=lambda: aside.name_aside(path, name), lock=lock)
         loss = saving.loss(reason, str(name))
     logger.bind(**loss.as_json()).error(
-        "a damaged file was put aside; what could be saved goes on in a new one"
+        "a damaged file was renamed; recording continues in a new file with what could be saved"
     )
     return loss
 
@@ -152,7 +152,9 @@ def give_up_rest(conn: sqlite3.Connection, path: Path, replayed: Replayed, now_m
     set_meta(conn, clean="0", durability="snapshot")
     lost = ((head + 1, replayed.given),) if replayed.given > head else ()
     loss = Loss(format_ms(now_ms), replayed.damage or "", f"{name}.commits.*", replayed.rows, lost)
-    logger.bind(**loss.as_json()).error("the commit log is damaged; what could be replayed goes on")
+    logger.bind(**loss.as_json()).error(
+        "the commit log is damaged; recording continues with what could be replayed"
+    )
     return loss
 
 
@@ -164,7 +166,7 @@ def _best_source(path: Path) -> Iterator[sqlite3.Connection]:
             image = stack.enter_context(played_back(path))
         except (sqlite3.Error, OSError) as error:
             logger.bind(db_path=str(path), error=str(error)).warning(
-                "the journal could not be played back in a copy"
+                "the journal could not be rolled back in a copy"
             )
             image = None
         if image is not None:

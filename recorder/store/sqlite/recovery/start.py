@@ -167,7 +167,7 @@ class Start:
             reason = "asked for"
         if reason is not None and "epoch" in meta:
             logger.bind(db_path=str(path), beside=beside(path).name, reason=reason).warning(
-                "a new epoch begins: subscribers that resume are told to reset"
+                "a new epoch begins: subscribers that resume receive a reset"
             )
         return reason
 
@@ -185,7 +185,7 @@ class Start:
         for segment, last in replayed.segments:
             self._commits.found(segment.path, segment.number, last)
         if replayed.torn:
-            logger.bind(bytes=replayed.torn).warning("a crash left a group half written; it was never acked")
+            logger.bind(bytes=replayed.torn).warning("a crash left an incomplete group; it was never acked")
         if replayed.rows:
             logger.bind(rows=replayed.rows).info("commit log replayed")
 
