@@ -20,6 +20,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from recorder.config.files import special_kind
 from recorder.core.errors import InvalidSetting
 
 FILE_MODE, DIRECTORY_MODE = 0o600, 0o700
@@ -48,6 +49,9 @@ def open_key(path: Path) -> SigningKey:
     Raises:
         InvalidSetting: It cannot be read or made, or is no Ed25519 key.
     """
+    kind = special_kind(path)
+    if kind is not None:
+        raise InvalidSetting(f"KEY_FILE: {path} is {kind}, not a file", hint=_HINT)
     try:
         _make_if_missing(path)
         key = _read(path)

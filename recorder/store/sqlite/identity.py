@@ -45,6 +45,7 @@ from pathlib import Path
 
 from loguru import logger
 
+from recorder.config.files import special_kind
 from recorder.core.errors import StoreLocked, StoreUnreadable
 from recorder.store.sqlite import span
 from recorder.store.sqlite.rows import set_meta
@@ -134,6 +135,8 @@ def locked(path: Path) -> Iterator[FileLock]:
         StoreLocked: Another process holds it, under this name or another one.
         StoreUnreadable: The lock can't be made, or the file may not be written.
     """
+    for name in (path, Path(f"{path}.lock"), beside(path)):
+        refuse_special(name)
     refuse_bind_mount(path)
     try:
         descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
@@ -153,6 +156,13 @@ def locked(path: Path) -> Iterator[FileLock]:
         lock.close()
         # The file stays: removing it would let two processes lock two files of one name.
         os.close(descriptor)
+
+
+def refuse_special(path: Path) -> None:
+    """Refuse what is no regular file, before it is opened. Raises StoreUnreadable."""
+    kind = special_kind(path)
+    if kind is not None:
+        raise StoreUnreadable(f"{path} is {kind}, not a file", hint="set DB_PATH to the path of a file")
 
 
 def refuse_bind_mount(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> None:
