@@ -562,7 +562,7 @@ async def prepare_recorder(settings: Settings, *, clock: Clock | None = None) ->
                 settings.queue_max_deltas,
                 settings.queue_max_bytes,
                 commit=settings.durability == "commit",
-                accept_loss=settings.allow_data_loss,
+                allow_data_loss=settings.allow_data_loss,
                 accept_gap=settings.accept_gap,
                 new_epoch=settings.new_epoch,
                 log_entries=settings.log_level in ("trace", "debug"),

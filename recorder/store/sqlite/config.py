@@ -20,7 +20,7 @@ class StoreConfig:
         keep_ids: How many ids are remembered (`DEDUPE_IDS`).
         queue_max_deltas, queue_max_bytes: Beyond either the recording queue counts as full.
         commit: Whether entries are on disk before they count as recorded.
-        accept_loss: Whether to go on with what can be saved of a damaged file.
+        allow_data_loss: Whether to go on with what can be saved of a damaged file.
         accept_gap: Whether to go on where the file is not as it was signed; that is signed as a gap.
         new_epoch: Whether a new epoch begins in any case.
         log_entries: Whether each entry gets a line in the log (at debug).
@@ -34,7 +34,7 @@ class StoreConfig:
     queue_max_deltas: int = 50_000
     queue_max_bytes: int = 32 << 20
     commit: bool = False
-    accept_loss: bool = False
+    allow_data_loss: bool = False
     accept_gap: bool = False
     new_epoch: bool = False
     log_entries: bool = False

@@ -146,7 +146,7 @@ class SqliteStore:
             # Closed after the file: a load that is cancelled still writes to it from the file's thread.
             memory = await stack.enter_async_context(open_memory())
             opening = Opening(
-                path, lock, clock, accept_loss=config.accept_loss, busy_seconds=config.busy_seconds
+                path, lock, clock, allow_data_loss=config.allow_data_loss, busy_seconds=config.busy_seconds
             )
             file = await stack.enter_async_context(opening.file())
             store = cls(config, lock, file, memory, commits, opening, clock, metrics)

@@ -36,18 +36,18 @@ class Opening:
         path: The database file.
         lock: Holds it, and every file that takes its place.
         clock: For times that are written down.
-        accept_loss: Whether to go on with what can be saved of a damaged file.
+        allow_data_loss: Whether to go on with what can be saved of a damaged file.
         busy_seconds: How long statements wait for another program's lock.
     """
 
     def __init__(
-        self, path: Path, lock: FileLock, clock: Clock, *, accept_loss: bool, busy_seconds: float
+        self, path: Path, lock: FileLock, clock: Clock, *, allow_data_loss: bool, busy_seconds: float
     ) -> None:
         self._path = path
         self._lock = lock
         self._clock = clock
         self._busy_seconds = busy_seconds
-        self.accept_loss = accept_loss
+        self.allow_data_loss = allow_data_loss
         self.losses: list[Loss] = []  # what was lost, and accepted
         self._states_fit = True  # whether the file's cache of the states fits its log
 
@@ -123,7 +123,7 @@ class Opening:
 
     async def _salvage(self, error: StoreDamaged) -> None:
         # Once: what has been saved is sound, or nothing helps.
-        if not self.accept_loss or self.losses:
+        if not self.allow_data_loss or self.losses:
             raise error
         now = self._clock.now_ms()
         self.losses.append(await asyncio.to_thread(salvage, self._path, error.message, now, self._lock.take))

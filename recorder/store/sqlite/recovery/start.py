@@ -176,7 +176,7 @@ class Start:
         path = self._config.path
         replayed = await self._memory.run(lambda conn: replay(conn, path))
         if replayed.damage is not None:
-            if not self._config.accept_loss:
+            if not self._config.allow_data_loss:
                 raise StoreDamaged(replayed.damage, hint=files.WAYS_ON)
             found = replayed
             self._opening.losses.append(

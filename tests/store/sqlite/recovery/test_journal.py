@@ -200,7 +200,7 @@ async def test_where_there_is_no_room_for_a_copy_a_header_that_the_journal_may_h
     monkeypatch.setattr(rehearsal.shutil, "copyfile", full)
     with pytest.raises(StoreUnreadable, match=r"free [0-9]+ bytes") as raised:
         # Nor is anything given up, though that would be accepted.
-        async with opened(path, accept_loss=True):
+        async with opened(path, allow_data_loss=True):
             pass
     assert not isinstance(raised.value, StoreDamaged)
     assert contents(path) == before
@@ -216,7 +216,7 @@ async def test_what_a_damaged_file_has_is_saved_with_its_journal_played_back(tmp
     with pytest.raises(StoreDamaged):
         async with opened(path):
             pass
-    async with opened(path, accept_loss=True) as it:
+    async with opened(path, allow_data_loss=True) as it:
         saved = it.store.recorded
     assert saved > 0
     assert file_rows(path) == rows[:saved]

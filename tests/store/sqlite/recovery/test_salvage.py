@@ -94,7 +94,7 @@ async def test_what_is_before_the_damage_is_saved_and_the_rest_is_counted(path: 
             pass
     assert (path.read_bytes(), put_aside(path)) == (damaged, [])  # noqa: ASYNC240
     with errors_logged() as said:
-        async with opened(path, clock, accept_loss=True) as it:
+        async with opened(path, clock, allow_data_loss=True) as it:
             (copy,) = put_aside(path)
             assert (it.loaded.head, it.loaded.pruned, it.loaded.count) == (199, 20, 179)
             assert it.loaded.epoch > epoch
@@ -125,7 +125,7 @@ async def test_what_is_before_the_damage_is_saved_and_the_rest_is_counted(path: 
         (200, "entries were lost, and that was accepted"),
     ]
     # The loss is remembered, and a start like any other follows.
-    async with opened(path, clock, accept_loss=True) as it:
+    async with opened(path, clock, allow_data_loss=True) as it:
         assert (it.loaded.head, lost(it)) == (200, expected)
         assert put_aside(path) == [copy]
 
@@ -136,7 +136,7 @@ async def test_a_page_that_is_gone_costs_what_is_behind_it(path: Path) -> None:
     start, size = page_of(path, 150)
     whole = path.read_bytes()  # noqa: ASYNC240
     put(path, whole[:start] + random.Random(7).randbytes(size) + whole[start + size :])
-    async with opened(path, clock, accept_loss=True) as it:
+    async with opened(path, clock, allow_data_loss=True) as it:
         assert 130 < it.loaded.head < 150
         loss = lost(it)
         assert loss["lost"] == [{"first": it.loaded.head + 1, "last": 300}]
@@ -151,7 +151,7 @@ async def test_where_the_beginning_is_gone_the_log_begins_with_what_is_there(pat
     change(
         path, "DELETE FROM session_deltas WHERE id < 100; DELETE FROM session_bases WHERE session_id = 's0'"
     )
-    async with opened(path, clock, accept_loss=True) as it:
+    async with opened(path, clock, allow_data_loss=True) as it:
         assert (it.loaded.head, it.loaded.pruned, it.loaded.count) == (300, 100, 200)
         assert lost(it)["lost"] == [{"first": 21, "last": 100}]
         assert (lost(it)["saved"], lost(it)["readable"]) == (200, 0)
@@ -170,7 +170,7 @@ async def test_of_a_file_without_its_first_page_nothing_is_saved_but_the_file(pa
     with pytest.raises(StoreDamaged, match="--allow-data-loss"):
         async with opened(path, clock):
             pass
-    async with opened(path, clock, accept_loss=True) as it:
+    async with opened(path, clock, allow_data_loss=True) as it:
         assert (it.loaded.head, it.loaded.count) == (0, 0)
         assert it.loaded.epoch > epoch
         assert lost(it)["saved"] == 0
@@ -186,7 +186,7 @@ async def test_of_a_file_that_was_cut_what_is_left_is_saved(path: Path, cut: flo
     await full(path, clock)
     whole = path.read_bytes()  # noqa: ASYNC240
     put(path, whole[: int(len(whole) * cut)])
-    async with opened(path, clock, accept_loss=True) as it:
+    async with opened(path, clock, allow_data_loss=True) as it:
         assert 280 * cut - 120 < it.loaded.count < 280 * cut + 20
         assert lost(it)["lost"] == [{"first": it.loaded.head + 1, "last": 300}]
         it.put("s1", "1")
@@ -207,7 +207,7 @@ async def test_flipped_bytes_never_lose_more_than_is_said(path: Path) -> None:
             async with opened(path, clock) as it:
                 assert (it.loaded.head, it.store.last_loss) == (60, None)
         except StoreDamaged:
-            async with opened(path, clock, accept_loss=True) as it:
+            async with opened(path, clock, allow_data_loss=True) as it:
                 gone = sum(span["last"] - span["first"] + 1 for span in lost(it)["lost"])
                 assert it.loaded.count + gone >= 40
             check_chain(path)
@@ -224,7 +224,7 @@ async def test_a_damaged_older_file_is_saved_into_todays_schema(path: Path, tmp_
     await full(tmp_path / "source" / "x.sqlite", clock)
     make_old_file(path, 1, tmp_path / "source" / "x.sqlite")
     change(path, "UPDATE session_deltas SET session_id = 'other' WHERE id = 250")
-    async with opened(path, clock, accept_loss=True) as it:
+    async with opened(path, clock, allow_data_loss=True) as it:
         assert (it.loaded.head, lost(it)["incomplete"]) == (249, [])
     assert file_rows(path, "PRAGMA user_version") == [(schema.USER_VERSION,)]
     check_chain(path)
@@ -234,7 +234,7 @@ async def test_tables_that_cannot_be_read_are_named(path: Path) -> None:
     clock = FakeClock()
     await full(path, clock, 50)
     change(path, "DROP TABLE pruned_ids; ALTER TABLE job_runs RENAME TO runs")
-    async with opened(path, clock, accept_loss=True) as it:
+    async with opened(path, clock, allow_data_loss=True) as it:
         assert (it.loaded.head, lost(it)["lost"]) == (50, [])
         assert sorted(lost(it)["incomplete"]) == ["job_runs", "pruned_ids"]
 
@@ -256,7 +256,7 @@ async def test_a_journal_goes_with_its_file(path: Path) -> None:
     await full(path, clock, 50)
     put(path, b"not a database")
     path.with_name(f"{path.name}-journal").write_bytes(b"its journal")
-    async with opened(path, clock, accept_loss=True):
+    async with opened(path, clock, allow_data_loss=True):
         copy, journal = put_aside(path)
         assert (journal.name, journal.read_bytes()) == (f"{copy.name}-journal", b"its journal")
     assert not path.with_name(f"{path.name}-journal").exists()
@@ -271,7 +271,7 @@ async def test_what_is_not_damaged_but_not_ours_is_refused_all_the_same(
     change(path, f"PRAGMA user_version = {schema.USER_VERSION + 1}")
     before = path.read_bytes()  # noqa: ASYNC240
     with pytest.raises(StoreUnreadable, match=r"not a recorder's database|use a newer recorder"):
-        async with opened(path, accept_loss=True):
+        async with opened(path, allow_data_loss=True):
             pass
     assert (path.read_bytes(), put_aside(path)) == (before, [])  # noqa: ASYNC240
 
@@ -283,7 +283,7 @@ async def test_a_disk_that_takes_no_copy_leaves_the_damaged_file_where_it_was(pa
     damaged = path.read_bytes()  # noqa: ASYNC240
     os.mkdir(path.with_name(f"{path.name}.new"))
     with pytest.raises(StoreUnreadable, match="Is a directory"):
-        async with opened(path, clock, accept_loss=True):
+        async with opened(path, clock, allow_data_loss=True):
             pass
     assert (path.read_bytes(), put_aside(path)) == (damaged, [])  # noqa: ASYNC240
 
