@@ -184,11 +184,11 @@ class Nobody:
     def send_live(self, seq: int) -> None:
         """Discard it."""
 
-    def set_aside(self) -> Skipped | None:
+    def pause(self) -> Skipped | None:
         """Do nothing."""
         return None
 
-    def take_back(self) -> None:
+    def resume(self) -> None:
         """Do nothing."""
 
     async def wait_writable(self) -> None:
@@ -278,16 +278,16 @@ class Feed:
         self._task = self._source.spawn(self)
         return True
 
-    def set_aside(self) -> Skipped | None:
-        """Pause delivery to the sink until `take_back`; return what counts the skipped deltas, None if it is
+    def pause(self) -> Skipped | None:
+        """Pause delivery to the sink until `resume`; return what counts the skipped deltas, None if it is
         not live.
         """
-        return self._source.fanout.set_aside(self._sink, self._subscription) if self._joined else None
+        return self._source.fanout.pause(self._sink, self._subscription) if self._joined else None
 
-    def take_back(self) -> None:
+    def resume(self) -> None:
         """Resume delivery to the sink."""
         if self._joined:
-            self._source.fanout.take_back(self._sink, self._subscription)
+            self._source.fanout.resume(self._sink, self._subscription)
 
     def tell_live(self, head: int) -> None:
         """Send `live`: from now on deltas are sent as they happen. Call it only when everything up to the

@@ -49,11 +49,11 @@ class Reader(Protocol):
         """Send `live`: from now on deltas are sent as they happen."""
         ...
 
-    def set_aside(self) -> Skipped | None:
+    def pause(self) -> Skipped | None:
         """Pause delivery; return what counts the skipped deltas, None if it is not live yet."""
         ...
 
-    def take_back(self) -> None:
+    def resume(self) -> None:
         """Resume delivery."""
         ...
 
@@ -103,7 +103,7 @@ class Conflation:
             self._task.cancel()
             self._task = None
             self._skipped = None
-            self._reader.take_back()
+            self._reader.resume()
         self._count, self._touched, self._erased = 0, {}, {}
 
     def end(self) -> None:
@@ -126,7 +126,7 @@ class Conflation:
         self._erased[session_id] = through, count, erased_at
 
     def _set_aside(self) -> None:
-        self._skipped = self._reader.set_aside()
+        self._skipped = self._reader.pause()
         if self._skipped is not None:
             self._mark = self._skipped.count, self._skipped.seq
 
@@ -167,7 +167,7 @@ class Conflation:
             fanout.flush()
         # No await since: from the next batch on it is live.
         self._task = self._skipped = None
-        reader.take_back()
+        reader.resume()
         reader.position = self._source.head
         reader.send_live(self._source.head)
 

@@ -212,8 +212,8 @@ class Fanout:
         if not audience.members and not audience.aside:
             self._drop(key, audience)
 
-    def set_aside(self, receiver: Receiver, subscription: Subscription) -> Skipped | None:
-        """Pause delivery to a receiver until `take_back`. Returns None if it is not served.
+    def pause(self, receiver: Receiver, subscription: Subscription) -> Skipped | None:
+        """Pause delivery to a receiver until `resume`. Returns None if it is not served.
 
         Returns:
             Where to see what it misses. If it is being handed a batch now, that one is not counted there.
@@ -225,7 +225,7 @@ class Fanout:
         audience.aside[receiver] = None
         return audience.skipped
 
-    def take_back(self, receiver: Receiver, subscription: Subscription) -> None:
+    def resume(self, receiver: Receiver, subscription: Subscription) -> None:
         """Serve a receiver again that was set aside. What was published before now must have been flushed."""
         audience = self._audiences.get(_filter(subscription))
         if audience is not None and receiver in audience.aside:

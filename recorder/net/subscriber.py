@@ -214,13 +214,13 @@ class Subscriber:
         """Send an `erased` event at once, whatever is in progress."""
         self._feed.tell_erased(session_id, through, count, erased_at)
 
-    def set_aside(self) -> Skipped | None:
+    def pause(self) -> Skipped | None:
         """Pause delivery."""
-        return self._feed.set_aside()
+        return self._feed.pause()
 
-    def take_back(self) -> None:
+    def resume(self) -> None:
         """Resume delivery."""
-        self._feed.take_back()
+        self._feed.resume()
 
     def send_live(self, seq: int) -> None:
         """Send `live` after conflation."""

@@ -190,9 +190,9 @@ def test_those_who_are_set_aside_are_not_called_and_share_one_account() -> None:
     members = [Member() for _ in range(50)]
     for member in members:
         fanout.join(member, wants())
-    accounts = {id(fanout.set_aside(member, wants())) for member in members[1:]}
+    accounts = {id(fanout.pause(member, wants())) for member in members[1:]}
     assert len(accounts) == 1
-    account = fanout.set_aside(members[0], wants())
+    account = fanout.pause(members[0], wants())
     assert account is not None
     for seq, session, kind in ((1, "a", "updated"), (2, "b", "deleted"), (3, "a", "updated")):
         fanout.publish([entry(seq, session, kind)])
@@ -202,7 +202,7 @@ def test_those_who_are_set_aside_are_not_called_and_share_one_account() -> None:
     assert (account.count, account.seq) == (3, 3)
     assert account.touched(0) == {"a": (3, False), "b": (2, True)}
     assert account.touched(2) == {"a": (3, False)}
-    fanout.take_back(members[0], wants())
+    fanout.resume(members[0], wants())
     fanout.publish([entry(4)])
     ticks.end()
     assert (members[0].seqs, members[1].seqs) == ([4], [])
@@ -212,20 +212,20 @@ def test_an_audience_lasts_while_somebody_is_set_aside_and_its_account_no_longer
     fanout, ticks, _ = make()
     one, other = Member(), Member()
     fanout.join(one, wants({"s"}))
-    first = fanout.set_aside(one, wants({"s"}))
+    first = fanout.pause(one, wants({"s"}))
     fanout.publish([entry(1), entry(2, "t")])
     ticks.end()
     assert first is not None
     assert first.count == 1
     fanout.join(other, wants({"s"}))
     fanout.leave(one, wants({"s"}))
-    again = fanout.set_aside(other, wants({"s"}))
+    again = fanout.pause(other, wants({"s"}))
     assert again is not None
     assert again.count == 0
     fanout.leave(other, wants({"s"}))
     assert fanout._audiences == {}
-    assert fanout.set_aside(other, wants({"s"})) is None
-    fanout.take_back(other, wants({"s"}))
+    assert fanout.pause(other, wants({"s"})) is None
+    fanout.resume(other, wants({"s"}))
     assert fanout.receivers == 0
 
 
@@ -235,11 +235,11 @@ def test_what_is_being_handed_out_is_not_in_the_account_of_one_who_is_set_aside_
     before, slow = Member(), Member()
     fanout.join(before, wants())
     fanout.join(slow, wants())
-    fanout.set_aside(before, wants())
+    fanout.pause(before, wants())
     counts: list[int] = []
 
     def too_much() -> None:
-        account = fanout.set_aside(slow, wants())
+        account = fanout.pause(slow, wants())
         assert account is not None
         counts.append(account.count)
 
