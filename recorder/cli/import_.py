@@ -2,7 +2,8 @@
 
 The format of each log is recognised by its content; with what and why is said on stderr. A record that cannot
 become a delta, and a delta that the recorder refuses, are reported with file and line. Without `--skip-bad`
-the first one ends the import: what came before it is recorded, and it is said how much that is.
+the first one ends the import: what came before it is recorded, and it is said how much that is. In a folder
+it ends only its file: the other files are imported, and the exit code says that something is missing.
 
 A session that is recorded already is continued: what is recorded of it is asked for when its first record
 comes, so that its running state goes on and a record that is known is not sent again.
@@ -11,7 +12,7 @@ comes, so that its running state goes on and a record that is known is not sent 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated
 from urllib.parse import quote
 
@@ -36,6 +37,7 @@ from recorder.core.errors import (
 _FORMAT_HELP = "; ".join(f"{name}: {form.description}" for name, form in FORMATS.items())
 _PAGE = "1000"
 _MAX_LISTED = 100_000
+_SKIP_HINT = "--skip-bad skips such records"
 
 
 def import_(
@@ -67,10 +69,10 @@ def import_(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Skip bad records and count them.")] = False,
     json: JsonOption = False,
     url: UrlOption = DEFAULT_URL,
-) -> None:
+) -> int:
     """Import logs of other programs.
 
-    Prints the position of the last delta.
+    Prints the position of the last delta. Exits with 1 where a record or a whole folder could not be imported.
     """
     if format is not None and format not in FORMATS:
         raise typer.BadParameter(f"{format!r} is not one of {', '.join(FORMATS)}", param_hint="--format")
@@ -81,13 +83,13 @@ def import_(
     with Remote(url) as remote, console.Steps("importing", "deltas") as steps:
         sender = Sender(remote, steps, bad.take)
         recorded = _Recorded(remote)
-        importer = Importer(options, recorded.history, sender.wait)
         try:
-            for file, is_chosen in _files(files):
-                _import_file(importer, format, file, is_chosen, sender, bad)
-            sender.flush()
+            _import_files(
+                files, format, lambda: Importer(options, recorded.history, sender.wait), sender, bad
+            )
         finally:
-            console.print_status(sender.summary() + bad.summary())
+            if sender.published or sender.known or bad.has_counted:
+                console.print_status(sender.summary() + bad.summary())
         position = sender.position or (recorded.head() if sender.known else None)
         remote.warn_if_not_recording()
     if json:
@@ -95,6 +97,35 @@ def import_(
         console.json_line({**counts, "position": position})
     elif position is not None:
         console.out_line(position)
+    return 1 if bad.failed else 0
+
+
+def _import_files(
+    paths: list[str], form: str | None, new_importer: Callable[[], Importer], sender: Sender, bad: _Bad
+) -> None:
+    """Import files in their order.
+
+    Raises:
+        SourceError: A file that was named itself failed, or none of the files can be imported.
+    """
+    importer = new_importer()
+    is_known = False  # whether any file was of a format that can be imported
+    for file, is_chosen in _files(paths):
+        try:
+            is_known |= _import_file(importer, form, file, is_chosen, sender, bad)
+            if not is_chosen:
+                # What is refused of it must end this file, not the next one.
+                sender.flush()
+        except SourceError as error:
+            if is_chosen:
+                raise
+            bad.fail(error)
+            is_known = True
+            # The failed importer takes for recorded what was read and never sent; a new one asks again.
+            importer = new_importer()
+    sender.flush()
+    if not is_known:
+        raise SourceError("no file that can be imported", hint=f"the formats are {', '.join(FORMATS)}")
 
 
 def _files(paths: list[str]) -> Iterator[tuple[str, bool]]:
@@ -112,10 +143,11 @@ def _files(paths: list[str]) -> Iterator[tuple[str, bool]]:
 
 def _import_file(
     importer: Importer, form: str | None, file: str, is_chosen: bool, sender: Sender, bad: _Bad
-) -> None:
+) -> bool:
+    """Import a file; return whether it is of a format that can be imported."""
     try:
         items = _opened(importer, form, file, is_chosen, bad)
-        for item in items:
+        for item in items if items is not None else ():
             if isinstance(item, SourceError):
                 # What came in front of the bad record is good, and recorded even if this ends the import.
                 sender.flush()
@@ -127,12 +159,13 @@ def _import_file(
     except SourceError:
         sender.flush()
         raise
+    return items is not None
 
 
 def _opened(
     importer: Importer, form: str | None, file: str, is_chosen: bool, bad: _Bad
-) -> Iterator[SourceItem]:
-    """Open a log and say what it is; a file of a folder that is no log is passed over, with a line that says so."""
+) -> Iterator[SourceItem] | None:
+    """Open a log and say what it is; None, with a line that says so, for a file of a folder that is no log."""
     if form is not None:
         return importer.open(form, file)
     found = importer.recognise(file)
@@ -142,7 +175,7 @@ def _opened(
     if is_chosen:
         raise found
     bad.pass_over(found)
-    return iter(())
+    return None
 
 
 class _Bad:
@@ -155,13 +188,25 @@ class _Bad:
     def __init__(self, *, skip: bool) -> None:
         self._skip = skip
         self.records = 0  # skipped
+        self.failed = 0  # files of folders that were not read to their end
         self._files = 0  # of folders, that are no logs
 
+    @property
+    def has_counted(self) -> bool:
+        """Return whether anything was skipped or failed."""
+        return bool(self.records or self.failed or self._files)
+
     def take(self, error: SourceError) -> None:
-        """Report it, or raise it."""
+        """Report it, or raise it with what to do about it."""
         if not self._skip:
-            raise error
+            hint = f"{error.hint}; {_SKIP_HINT}" if error.hint else _SKIP_HINT
+            raise SourceError(error.message, hint=hint, place=error.place) from error.__cause__
         self.records += 1
+        console.print_error(str(error))
+
+    def fail(self, error: SourceError) -> None:
+        """Report what ended a file of a folder."""
+        self.failed += 1
         console.print_error(str(error))
 
     def pass_over(self, error: SourceError) -> None:
@@ -172,7 +217,9 @@ class _Bad:
     def summary(self) -> str:
         """Return in words how many were skipped."""
         counted = ((self.records, "bad record"), (self._files, "file"))
-        return "".join(f", {count:,} {what}{'s' * (count != 1)} skipped" for count, what in counted if count)
+        skipped = "".join(f", {console.several(count, what)} skipped" for count, what in counted if count)
+        failed = f", {console.several(self.failed, 'file')} not read to the end" if self.failed else ""
+        return skipped + failed
 
 
 class _Recorded:

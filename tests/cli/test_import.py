@@ -187,6 +187,47 @@ def test_a_folder_is_imported_and_each_file_is_said_to_be_what_it_is(
     assert err.splitlines()[-1] == "2 deltas published, 1 file skipped"
 
 
+def test_a_bad_record_ends_its_file_and_the_others_of_the_folder_are_imported(
+    invoke: Invoke, server: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text("\n".join((GOOD % 1, '"no record"', GOOD % 2)))
+    (folder / "b.jsonl").write_text(GOOD % 3)
+    code, _, err = invoke("import", str(folder), "--url", server.url)
+    assert (code, head(server.url)) == (1, 2)
+    assert f"recorder: {folder}/a.jsonl: line 2: " in err
+    assert "--skip-bad skips such records" in err
+    assert err.splitlines()[-1] == "2 deltas published, 1 file not read to the end"
+
+
+def test_a_refused_delta_ends_its_file_and_the_others_of_the_folder_are_imported(
+    invoke: Invoke, server: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    same = '{"type":"created","sessionId":"s%d","after":%d,"id":"same"}\n'
+    (folder / "a.ndjson").write_text(same % (1, 1) + same % (2, 2))
+    (folder / "b.ndjson").write_text('{"type":"created","sessionId":"s3","after":3}\n')
+    code, _, err = invoke("import", str(folder), "-f", "ndjson", "--url", server.url)
+    assert (code, head(server.url)) == (1, 2)
+    assert f"recorder: {folder}/a.ndjson: line 2: " in err
+    assert "--skip-bad skips such records" in err
+
+
+def test_a_folder_with_nothing_to_import_fails_and_names_the_formats(
+    invoke: Invoke, server: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("hello")
+    code, out, err = invoke("import", str(folder), "--url", server.url)
+    assert (code, out) == (1, b"")
+    assert err.splitlines()[-2] == "0 deltas published, 1 file skipped"
+    assert "no file that can be imported" in err.splitlines()[-1]
+    assert "the formats are ndjson, debezium, swe-agent, claude-code" in err.splitlines()[-1]
+
+
 def test_a_file_that_is_not_recognised_ends_it(invoke: Invoke, server: Any, tmp_path: Path) -> None:
     path = log(tmp_path, '{"type":"RUN_STARTED","threadId":"t","runId":"r"}')
     code, _, err = invoke("import", str(path), "--url", server.url)
