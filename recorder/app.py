@@ -23,7 +23,7 @@ from functools import partial
 from loguru import logger
 
 import recorder.core.logging  # noqa: F401 - a library is silent until its log is configured
-from recorder.auth.signing import known_keys, open_key
+from recorder.auth.signing import known_keys, note_sealed, open_key, sealed_epochs
 from recorder.config.settings import Settings
 from recorder.core.chain import GENESIS
 from recorder.core.clock import Clock, SystemClock
@@ -492,7 +492,8 @@ def _signer(settings: Settings) -> Sign | None:
     if settings.key_file is None:
         return None
     key = open_key(settings.key_file)
-    return signer(key.key_id, key.sign, known_keys(settings.key_file))
+    path = settings.key_file
+    return signer(key.key_id, key.sign, known_keys(path), sealed_epochs(path), partial(note_sealed, path))
 
 
 def socket_limits(settings: Settings) -> SocketLimits:

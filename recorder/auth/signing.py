@@ -73,6 +73,25 @@ def known_keys(path: Path) -> frozenset[str]:
     return found
 
 
+def sealed_epochs(path: Path) -> frozenset[str]:
+    """Return the epochs in which a file was sealed with this key: such a file without a seal has lost it.
+
+    The list is beside the key, not in the database, so that whoever may write only the database cannot shorten it.
+    """
+    try:
+        return frozenset(_sealed(path).read_text(encoding="ascii").split())
+    except (OSError, UnicodeDecodeError):
+        return frozenset()
+
+
+def note_sealed(path: Path, epoch: str) -> None:
+    """Add an epoch to `sealed_epochs`. Raises OSError where the key's folder cannot be written."""
+    if epoch in sealed_epochs(path):
+        return
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    _write(os.open(_sealed(path), flags, FILE_MODE), f"{epoch}\n".encode())
+
+
 def public_key(path: Path) -> str:
     """Return the id of the key in a PEM file, private or public.
 
@@ -111,6 +130,10 @@ def is_signed(key_id: str, statement: bytes, signature: bytes) -> bool:
 
 def _known(path: Path) -> Path:
     return path.with_name(f"{path.name}.known")
+
+
+def _sealed(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sealed")
 
 
 def _noted(path: Path) -> frozenset[str]:

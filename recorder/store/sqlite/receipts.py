@@ -42,12 +42,23 @@ class Signer:
         key_id: The key's id.
         sign: Signs bytes with it.
         known: The ids of the keys whose signatures are believed, beside it.
+        sealed: The epochs in which a file was sealed with the key.
+        note_sealed: Adds an epoch to these, for later starts.
     """
 
-    def __init__(self, key_id: str, sign: Callable[[bytes], bytes], known: frozenset[str]) -> None:
+    def __init__(
+        self,
+        key_id: str,
+        sign: Callable[[bytes], bytes],
+        known: frozenset[str],
+        sealed: frozenset[str] = frozenset(),
+        note_sealed: Callable[[str], None] = lambda epoch: None,
+    ) -> None:
         self._key_id = key_id
         self._sign = sign
         self.trusted = known | {key_id}  # the keys that are ours, or were
+        self.sealed = sealed
+        self.note_sealed = note_sealed
 
     def __call__(self, statement: Statement) -> Signature:
         """Sign a statement."""
@@ -60,9 +71,15 @@ Sign = Signer
 _RECEIPT = "id, first_seq, last_seq, count, first_hash, last_hash, last_recorded_at, policy, pruned_at"
 
 
-def signer(key_id: str, sign: Callable[[bytes], bytes], known: frozenset[str] = frozenset()) -> Signer:
+def signer(
+    key_id: str,
+    sign: Callable[[bytes], bytes],
+    known: frozenset[str] = frozenset(),
+    sealed: frozenset[str] = frozenset(),
+    note_sealed: Callable[[str], None] = lambda epoch: None,
+) -> Signer:
     """Return what signs statements; the arguments are those of `Signer`."""
-    return Signer(key_id, sign, known)
+    return Signer(key_id, sign, known, sealed, note_sealed)
 
 
 def digest_of_bases(conn: sqlite3.Connection) -> bytes:

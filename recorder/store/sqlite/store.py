@@ -500,7 +500,7 @@ class SqliteStore:
     def _distrust(self, conn: sqlite3.Connection) -> str | None:
         """Return what does not hold in a file that another program has written to; None where all does."""
         sign = self._config.sign
-        gap = None if sign is None else unverified(conn, sign.trusted)
+        gap = None if sign is None else unverified(conn, sign.trusted, sign.sealed)
         return None if gap is None else gap.reason
 
     def _keep_head(self) -> None:

@@ -48,20 +48,24 @@ class Unverified:
     is_expected: bool
 
 
-def unverified(conn: sqlite3.Connection, trusted: frozenset[str]) -> Unverified | None:
+def unverified(
+    conn: sqlite3.Connection, trusted: frozenset[str], sealed: frozenset[str] = frozenset()
+) -> Unverified | None:
     """Return what of a database nothing vouches for; None where all of it can be signed on.
 
     Args:
         conn: The database, of today's schema.
         trusted: The ids of the keys that are ours, or were.
+        sealed: The epochs in which a file was sealed with our key: one of these without a seal has lost it.
     """
     seq, count, found = end_of(conn)
     if not seq:
         return None
     first = seq - count + 1
     meta = get_meta(conn)
-    # An older release leaves no tenure. A run without a key says so.
-    is_lenient = "tenure" not in meta or meta.get("unsigned") == "1"
+    # An older release leaves no tenure, and no seal in any epoch. A run without a key says so.
+    is_older = "tenure" not in meta and sealed.isdisjoint(_epochs(conn))
+    is_lenient = is_older or ("tenure" in meta and meta.get("unsigned") == "1")
     head = _last_own_head(conn, trusted)
     if head is None:
         return Unverified(first, seq, found, "no signed head of a key that is known here", True)
@@ -73,8 +77,14 @@ def unverified(conn: sqlite3.Connection, trusted: frozenset[str]) -> Unverified 
         says = f"the last signed head says {head.said.seq}, with {head.said.count} kept"
         reason = f"{says}; it ends at {seq}, with {count}"
         return Unverified(min(after, seq), seq, found, reason, is_lenient)
-    unsealed = _unsealed(conn, trusted, is_older="tenure" not in meta)
+    unsealed = _unsealed(conn, trusted, is_older=is_older)
     return None if unsealed is None else Unverified(first, seq, found, unsealed, is_lenient)
+
+
+def _epochs(conn: sqlite3.Connection) -> set[str]:
+    """Return the epochs that the file names, in its table and in its heads."""
+    named = {str(epoch) for (epoch,) in conn.execute("SELECT epoch FROM epochs")}
+    return named | {head.said.epoch for head in read_heads(conn)}
 
 
 def _last_own_head(conn: sqlite3.Connection, trusted: frozenset[str]) -> Signed[Head] | None:

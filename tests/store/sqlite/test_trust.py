@@ -5,12 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from recorder.auth.signing import known_keys, open_key
+from recorder.auth.signing import known_keys, note_sealed, open_key, sealed_epochs
 from recorder.core.errors import StoreDamaged, StoreError
 from recorder.store.sqlite.receipts import Sign, read_adoptions, signer
 from recorder.verify.file import verify_file
@@ -257,3 +258,57 @@ async def test_no_prune_goes_on_with_a_receipt_that_was_not_signed_at_the_start(
         await it.store.snapshot()
         receipts = (await it.store.receipts()).prunes
     assert [(r.said.first_seq, r.said.last_seq) for r in receipts] == [(1, 10), (11, 20)]
+
+
+def bytes_of(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def cut_without_seal(recording: Recording) -> None:
+    """Cut the last entry, with everything that a seal would show: as if an older release had written the file."""
+    with closing(sqlite3.connect(recording.path)) as conn, conn:
+        conn.execute("DELETE FROM session_deltas WHERE id = 40")
+        conn.execute("DELETE FROM heads WHERE seq > 39")
+        conn.execute(
+            "DELETE FROM meta WHERE key IN ('seal', 'recording', 'tenure', 'turn', 'segment', 'copied')"
+        )
+        mend_cache(conn)
+    Path(f"{recording.path}.tenure").unlink()
+
+
+def forge_epochs_without_seal(recording: Recording) -> None:
+    with closing(sqlite3.connect(recording.path)) as conn, conn:
+        conn.execute("UPDATE epochs SET cause = 'forged', started_at = '2020-01-01T00:00:00.000Z'")
+        conn.execute("DELETE FROM heads WHERE id < (SELECT max(id) FROM heads)")
+        conn.execute("DELETE FROM meta")
+
+
+@pytest.mark.parametrize("work", [cut_without_seal, forge_epochs_without_seal])
+async def test_a_file_that_was_sealed_is_refused_without_its_seal(
+    work: Callable[[Recording], Any], path: Path, tmp_path: Path
+) -> None:
+    key_file = tmp_path / "key"
+
+    def signing() -> Sign:
+        key = open_key(key_file)
+        note = partial(note_sealed, key_file)
+        return signer(key.key_id, key.sign, known_keys(key_file), sealed_epochs(key_file), note)
+
+    async with opened(path, sign=signing()) as it:
+        for n in range(40):
+            it.put("s", f'{{"n":{n}}}')
+            if n % 10 == 9:
+                await it.store.snapshot()
+    tampered(path, work)
+    before = bytes_of(path)
+    with pytest.raises(StoreDamaged):
+        async with opened(path, sign=signing()):
+            pass
+    assert bytes_of(path) == before
+
+
+async def test_a_file_that_was_never_sealed_with_the_key_needs_no_seal(path: Path, sign: Sign) -> None:
+    await recorded(path, sign)
+    tampered(path, cut_without_seal)
+    async with opened(path, sign=sign) as it:
+        assert it.loaded.head == 39

@@ -112,6 +112,7 @@ class Start:
             if adoptions is not None:
                 await self._memory.run(lambda conn: set_meta(conn, adoptions=adoptions))
             await self._snapshotter.settle()
+            self._note_sealed(loaded.epoch)
         except (sqlite3.Error, OSError) as error:
             refused = files.unreadable(self._config.path, error)
             if not isinstance(refused, StoreDamaged):
@@ -119,6 +120,18 @@ class Start:
                 refused.hint = "nothing recorded in it was changed; is the disk full, read-only or locked?"
             raise refused from error
         return loaded
+
+    def _note_sealed(self, epoch: str) -> None:
+        """Note beside the key that this epoch's file has a seal, once it has: a later start misses one that is gone."""
+        sign = self._config.sign
+        if sign is None:
+            return
+        try:
+            sign.note_sealed(epoch)
+        except OSError as error:
+            logger.bind(epoch=epoch, error=str(error)).warning(
+                "it cannot be noted beside the key that the file is sealed: a seal that is removed will not be missed"
+            )
 
     async def _finish_erasing(self) -> None:
         """Clean up after an erasure that a crash has cut off: what was loaded may still hold it, as the file may."""
@@ -138,7 +151,7 @@ class Start:
             return None
         # What a receipt of before says is signed with that, or not at all: no run goes on with it.
         self.closed_receipts = await self._memory.run(last_unsigned)
-        gap = await self._memory.run(lambda conn: unverified(conn, sign.trusted))
+        gap = await self._memory.run(lambda conn: unverified(conn, sign.trusted, sign.sealed))
         if gap is None:
             return None
         if not (gap.is_expected or self._config.accept_gap or self._opening.losses):
