@@ -5,7 +5,7 @@
         publish ─▶ intake ─▶ sequencer ─▶ hub ─▶ subscribers
 
 Each part is entered on one `AsyncExitStack` and left in reverse order: the intake refuses first, then the jobs stop,
-then every connection is closed, and last the store records what is queued, takes a last snapshot and lets the file go.
+then every subscription ends, and last the store records what is queued, takes a last snapshot and lets the file go.
 
 A `Recorder` is built loaded: it has no part that comes later. Taking and checking the file comes first and fails fast;
 loading it may take seconds. What exists meanwhile is a `Loading`, so that a server can listen and say how far it is.
@@ -47,7 +47,6 @@ from recorder.jobs.memory_guard import MemoryGuard, available_memory
 from recorder.jobs.retention import Maintenance, Retention
 from recorder.jobs.scheduler import Scheduler
 from recorder.jobs.watchdog import Watchdog, looking
-from recorder.net.limits import SocketLimits
 from recorder.store.contract import Store
 from recorder.store.sqlite.config import StoreConfig
 from recorder.store.sqlite.receipts import Sign, signer
@@ -279,7 +278,7 @@ class Loading:
                 states,
                 store,
                 lambda: 0 if store is None else store.durable,
-                limits=socket_limits(settings),
+                catchups=settings.max_concurrent_catchups,
                 heartbeat_seconds=settings.heartbeat_interval / 1000,
                 signed_head=_no_head if store is None else store.head,
                 head_seconds=settings.head_interval / 1000,
@@ -437,7 +436,6 @@ def _offer_gauges(recorder: Recorder) -> None:
         gauge("recorder_memory_limit_bytes", "Memory that it may take", lambda: guard.limit)
     gauge("recorder_subscribers", "Connections that subscribe", lambda: hub.subscribers)
     gauge("recorder_catching_up", "Subscribers being sent history or states", lambda: hub.catching_up)
-    gauge("recorder_publishers", "Connections that publish", lambda: hub.publishers)
     gauge("recorder_outbox_bytes", "Bytes written to subscribers and not yet taken", lambda: hub.outbox_bytes)
     gauge("recorder_slowest_lag_bytes", "The same, of the slowest subscriber", lambda: hub.lag_bytes)
     gauge(
@@ -494,22 +492,6 @@ def _signer(settings: Settings) -> Sign | None:
     key = open_key(settings.key_file)
     path = settings.key_file
     return signer(key.key_id, key.sign, known_keys(path), sealed_epochs(path), partial(note_sealed, path))
-
-
-def socket_limits(settings: Settings) -> SocketLimits:
-    """Return what connections may do."""
-    return SocketLimits(
-        soft_bytes=settings.slow_soft_bytes,
-        soft_seconds=settings.slow_soft_time / 1000,
-        hard_bytes=settings.slow_hard_bytes,
-        linger_seconds=settings.slow_close_grace / 1000,
-        ping_interval=settings.ping_interval / 1000,
-        ping_timeout=settings.ping_timeout / 1000,
-        compression=settings.compression,
-        sessions=settings.max_subscription_sessions,
-        catchups=settings.max_concurrent_catchups,
-        subscribes_per_minute=settings.max_subscribes_per_minute,
-    )
 
 
 def redactor_of(settings: Settings) -> Redactor | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from recorder.app import open_recorder, prepare_recorder
 from recorder.core.errors import Closed, InvalidDelta, NotRecording, StoreLocked
 from recorder.core.metrics import Metrics
 from tests.support.app import delta, running_app, settings_for, some, turn
-from tests.support.wire import connect
+from tests.support.wire import PATIENCE, connect
 
 
 def gauge(metrics: Metrics, name: str) -> float:
@@ -199,3 +201,36 @@ async def test_an_observer_that_raises_ends_neither_recording_nor_anything_else(
         assert app.gateway.metrics.callback_errors["progress"] == len(told)
     async with running_app(tmp_path, durability=durability) as app:
         assert app.head == 2
+
+
+EMBEDDED = """
+import asyncio, importlib.abc, sys
+
+class Blocked(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("websockets", "uvicorn", "starlette", "httptools"):
+            raise ImportError(f"{name} is not installed")
+
+sys.meta_path.insert(0, Blocked())
+import recorder
+
+async def main():
+    settings = recorder.load_settings(persist="1", db_path=sys.argv[1])
+    async with recorder.open_recorder(settings) as opened, opened.subscribe(since="earliest") as events:
+        assert (await opened.publish(b'{"type":"created","sessionId":"s","after":{}}')).seq == 1
+        print((await anext(events))["seq"])
+
+asyncio.run(main())
+print([name for name in sys.modules if name.startswith(("recorder.net", "recorder.server", "recorder.api"))])
+"""
+
+
+def test_an_embedded_recorder_works_where_no_server_is_installed(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", EMBEDDED, str(tmp_path / "sessions.sqlite")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+    assert (done.returncode, done.stdout.split("\n")) == (0, ["1", "[]", ""]), done.stderr

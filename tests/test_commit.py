@@ -254,7 +254,7 @@ async def test_stopping_in_order_answers_what_was_sent_first(tmp_path: Path) -> 
         await wire.texts([delta(n=n) for n in range(100)])
         assert [event["seq"] for event in await wire.take(100)] == list(range(1, 101))
         app.gateway.stop_intake()
-        for connection in list(app.recorder.hub._sockets):
+        for connection in list(app.gateway.connections._sockets):
             connection.shutdown()
         assert (await wire.ending()).code == CloseCode.GOING_AWAY
 

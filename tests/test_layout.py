@@ -34,13 +34,7 @@ LAYERS = (
 FACES = {"__init__", "__main__"}
 """The package's own face, which gathers from all of them, and which anybody may ask for the version."""
 
-EXCEPTIONS: set[tuple[str, str]] = {
-    ("recorder.engine.hub", "recorder.net.event_stream"),
-    ("recorder.engine.hub", "recorder.net.limits"),
-    ("recorder.engine.hub", "recorder.net.publisher"),
-    ("recorder.engine.hub", "recorder.net.subscriber"),
-    ("recorder.engine.hub", "recorder.net.websocket"),
-}
+EXCEPTIONS: set[tuple[str, str]] = set()
 """Imports that point the wrong way and are known: (module, module)."""
 
 

@@ -28,6 +28,7 @@ from recorder.core.clock import Clock
 from recorder.core.errors import NotAllowed, NotAuthenticated, Unavailable
 from recorder.core.metrics import Metrics
 from recorder.core.sampled_log import SampledLog
+from recorder.net.connections import Connections
 from recorder.net.upgrade import RecorderDoor
 from recorder.store.contract import Query, Store
 from recorder.wire.events import without_hash
@@ -48,6 +49,11 @@ class Gateway(Protocol):
     @property
     def recorder(self) -> Recorder:
         """Return the recorder. Raises `Unavailable` while it is being loaded."""
+        ...
+
+    @property
+    def connections(self) -> Connections:
+        """Return the connections. Raises `Unavailable` while the recorder is being loaded."""
         ...
 
     def not_ready(self) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from recorder.app import Recorder
+from recorder.api.context import Gateway
 from recorder.core.session_filter import Sessions
 
 OF_NO_SESSION = (
@@ -27,14 +27,15 @@ OF_NO_SESSION = (
 """The figures that whoever may see some sessions needs to know where it stands, and that tell of no other session."""
 
 
-async def stats(recorder: Recorder, among: Sessions = None) -> dict[str, Any]:
+async def stats(gateway: Gateway, among: Sessions = None) -> dict[str, Any]:
     """Return the answer of `GET /api/stats`.
 
     Args:
-        recorder: Which.
+        gateway: Around the recorder.
         among: Only what concerns these sessions; None for all.
     """
-    figures = await _all_stats(recorder)
+    figures = await _all_stats(gateway)
+    recorder = gateway.recorder
     if among is None:
         return figures
     found = {name: figures[name] for name in OF_NO_SESSION if name in figures}
@@ -43,13 +44,14 @@ async def stats(recorder: Recorder, among: Sessions = None) -> dict[str, Any]:
     return found
 
 
-async def _all_stats(recorder: Recorder) -> dict[str, Any]:
+async def _all_stats(gateway: Gateway) -> dict[str, Any]:
+    recorder = gateway.recorder
     hub = recorder.hub
     common: dict[str, Any] = {
         "epoch": hub.epoch,
         "head": hub.head,
         "subscribers": hub.subscribers,
-        "publishers": hub.publishers,
+        "publishers": gateway.connections.publishers,
         "clockBehindMs": recorder.clock_watch.behind_ms,
     }
     if not recorder.is_recording:

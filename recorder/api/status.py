@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from recorder.api import health
-from recorder.api.context import gateway_of, grant_of, recorder_of, recording_of
+from recorder.api.context import gateway_of, grant_of, recording_of
 from recorder.api.openapi import description
 from recorder.api.params import check_names
 from recorder.api.responses import json_response
@@ -19,7 +19,7 @@ from recorder.wire.statements import signed_members
 async def stats(request: Request) -> Response:
     """Answer `GET /api/stats`."""
     check_names(request.query_params, ())
-    return json_response(await health.stats(recorder_of(request), grant_of(request).sessions))
+    return json_response(await health.stats(gateway_of(request), grant_of(request).sessions))
 
 
 async def healthz(request: Request) -> Response:

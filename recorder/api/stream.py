@@ -20,7 +20,7 @@ from recorder.api.middleware import ENDS_ITSELF
 from recorder.api.responses import head_response
 from recorder.auth.grants import Grant
 from recorder.core.errors import BadSubscription, Closed
-from recorder.engine.hub import Hub
+from recorder.net.connections import Connections
 from recorder.wire.subscribe import Subscription, narrowed, parse_query, parse_since
 
 MEDIA_TYPE = "text/event-stream"
@@ -35,7 +35,7 @@ async def stream(request: Request) -> Response:
     """Answer `GET /api/stream`: events, until the reader goes."""
     params.check_names(request.query_params, params.STREAM)
     gateway = gateway_of(request)
-    hub, door = gateway.recorder.hub, gateway.door
+    connections, door = gateway.connections, gateway.door
     if gateway.stopping:
         raise Closed("the recorder is stopping")
     grant = grant_of(request)
@@ -44,7 +44,7 @@ async def stream(request: Request) -> Response:
         return head_response(HEADERS, MEDIA_TYPE)
     # To begin one costs as much as a WebSocket does, whatever it came by.
     door.admission.upgrade(request.state.caller.address)
-    return _Stream(hub, subscription, grant)
+    return _Stream(connections, subscription, grant)
 
 
 def _asked(request: Request, max_sessions: int) -> Subscription:
@@ -64,17 +64,17 @@ def _asked(request: Request, max_sessions: int) -> Subscription:
 
 
 class _Stream(StreamingResponse):
-    """An answer that subscribes when it begins and leaves the hub when it ends, however it ends."""
+    """An answer that subscribes when it begins and is forgotten when it ends, however it ends."""
 
-    def __init__(self, hub: Hub, subscription: Subscription, grant: Grant) -> None:
+    def __init__(self, connections: Connections, subscription: Subscription, grant: Grant) -> None:
         self._grant = grant
-        self._hub = hub
+        self._connections = connections
         self._subscription = subscription
         super().__init__(iter(()), headers=HEADERS, media_type=MEDIA_TYPE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
         scope["state"][ENDS_ITSELF] = True
-        with self._hub.stream(self._subscription, self._grant) as events:
+        with self._connections.stream(self._subscription, self._grant) as events:
             self.body_iterator = events.chunks()
             await super().__call__(scope, receive, send)

@@ -1,7 +1,9 @@
-"""The hub: every connection, its subscription, and the entries on their way to it.
+"""The hub: every subscription, and the entries on their way to it.
 
-It owns the fan-out, the tail, the feeds' tasks and the keeper that enforces deadlines and sends heartbeats. `run` opens
-it; leaving that closes every connection in order.
+It owns the tail, the fan-out, the shared listings of states, the tasks of those who catch up, the announcer of signed
+heads, and the task that sends heartbeats. It knows subscribers by what it tells them (`Listener`, `Local`), and nothing
+of sockets: connections, their deadlines and their close codes are those of whoever serves them. `run` opens it; leaving
+that ends every subscription of this process.
 """
 
 from __future__ import annotations
@@ -13,10 +15,9 @@ from typing import Any, Protocol
 
 from loguru import logger
 
-from recorder.auth.grants import EVERYTHING, Grant
 from recorder.core.clock import Clock
 from recorder.core.delta import Entry
-from recorder.core.errors import Closed, NotAuthenticated, RecorderError
+from recorder.core.errors import Closed, RecorderError
 from recorder.core.metrics import Metrics
 from recorder.core.observers import report_failure
 from recorder.core.sampled_log import SampledLog
@@ -26,19 +27,13 @@ from recorder.core.timestamps import format_ms
 from recorder.engine.catchup import CHUNK_BYTES, History, Work
 from recorder.engine.fanout import Fanout
 from recorder.engine.head_announcer import HeadAnnouncer
-from recorder.engine.rate_limit import Pace
+from recorder.engine.periodic import periodically
 from recorder.engine.state_listing import Listing, Listings
 from recorder.engine.tail import Tail
-from recorder.net.event_stream import EventStream
-from recorder.net.limits import SocketLimits
-from recorder.net.publisher import Intake, Publisher
-from recorder.net.subscriber import Subscriber
-from recorder.net.websocket import WebSocket
 from recorder.wire.events import PROTOCOL_VERSION, Heartbeat, event_frame
-from recorder.wire.subscribe import Subscription
 
 SWEEP_SECONDS = 0.25
-"""How often deadlines are looked at, at least."""
+"""The longest time between two looks at whether a heartbeat or a signed head is due."""
 
 CATCHUP_BYTES = 16 << 20
 """How much is unsent, at once, of what readers that catch up are sent, roughly: each has its part of it."""
@@ -94,7 +89,7 @@ class Local(Protocol):
 
 
 class Listener(Protocol):
-    """A connection that subscribes, of whatever kind."""
+    """A subscriber at the other end of a connection, of whatever kind: what the hub asks and tells it."""
 
     position: int  # everything that matches, up to this seq, has been handed over
 
@@ -134,7 +129,7 @@ class Hub:
         states: The sessions' states as of the head.
         history: What is recorded; None where nothing is.
         durable: Tells the highest seq on disk.
-        limits: Of connections.
+        catchups: For how many subscribers at once a slice of history or of states is read and encoded.
         heartbeat_seconds: Between heartbeats.
         signed_head: Tells where the recording ends, signed, or None where nothing is signed.
         head_seconds: Between signed heads.
@@ -149,7 +144,7 @@ class Hub:
         history: History | None,
         durable: Callable[[], int],
         *,
-        limits: SocketLimits,
+        catchups: int,
         heartbeat_seconds: float,
         signed_head: Callable[[], Awaitable[Signed[Head] | None]],
         head_seconds: float,
@@ -161,17 +156,13 @@ class Hub:
         self._order = order
         self._states = states
         self._durable = durable
-        self._limits = limits
         self._heartbeat_seconds = heartbeat_seconds
         self._heartbeat_at = clock.monotonic()  # when the last one was sent
         self._announcer = HeadAnnouncer(self, signed_head, head_seconds, clock.monotonic())
         self._durability = durability  # what an ack means, in a word
         self._loss_window_ms = loss_window_ms
         self._clock = clock
-        self._sockets: set[WebSocket] = set()  # open connections, to be swept
-        self._subscribers: dict[Listener, None] = {}  # those of /ws, and streams
-        self._streams: dict[EventStream, None] = {}  # those of /api/stream
-        self._publishers: dict[Publisher, None] = {}  # those of /publish
+        self._subscribers: dict[Listener, None] = {}  # those of /ws and of /api/stream
         self._locals: dict[Local, None] = {}  # subscriptions in this process
         self._feeds: set[asyncio.Task[None]] = set()  # catching up
         self._closed = False
@@ -179,7 +170,7 @@ class Hub:
         self.log = SampledLog(clock)  # of what subscribers do
         self.history = history
         self.ahead = 0  # slices of history that feeds have read ahead
-        self.turns = asyncio.Semaphore(limits.catchups)  # whose slice is being read and encoded
+        self.turns = asyncio.Semaphore(catchups)  # whose slice is being read and encoded
         self.tail = Tail(order.head, head_hash=order.hash)
         self._listings = Listings(
             lambda sessions: states.snapshot(order.head, sessions),
@@ -190,17 +181,17 @@ class Hub:
     @classmethod
     @asynccontextmanager
     async def run(cls, *args: Any, **options: Any) -> AsyncIterator[Hub]:
-        """Run a hub that enforces its connections' deadlines until the block is left."""
+        """Run a hub that sends heartbeats and signed heads until the block is left; the arguments are the class's."""
         hub = cls(*args, **options)
-        keeper = asyncio.create_task(hub._keep(), name="hub-keeper")
+        shortest = min(hub._heartbeat_seconds, hub._announcer.seconds)
+        pause = min(SWEEP_SECONDS, max(shortest / 4, 0.005))
         try:
-            yield hub
+            async with periodically("hub-keeper", hub.sweep, pause):
+                yield hub
         finally:
-            keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
             await hub.close()
 
-    # What feeds, subscribers and publishers ask for.
+    # What those who serve subscribers and publishers ask for.
 
     @property
     def epoch(self) -> str:
@@ -216,11 +207,6 @@ class Hub:
     def subscribers(self) -> int:
         """The number of subscribing connections."""
         return len(self._subscribers)
-
-    @property
-    def publishers(self) -> int:
-        """The number of publishing connections."""
-        return len(self._publishers)
 
     @property
     def lag_bytes(self) -> int:
@@ -291,14 +277,6 @@ class Hub:
         """Forget it."""
         self._subscribers.pop(subscriber, None)
 
-    def add_publisher(self, publisher: Publisher) -> None:
-        """Count it."""
-        self._publishers[publisher] = None
-
-    def remove_publisher(self, publisher: Publisher) -> None:
-        """Forget it."""
-        self._publishers.pop(publisher, None)
-
     def add_local(self, subscription: Local) -> None:
         """Add a subscription in this process; it is told when the hub closes. Raises `Closed` after that."""
         if self._closed:
@@ -309,7 +287,7 @@ class Hub:
         """Forget it."""
         self._locals.pop(subscription, None)
 
-    # What ingest and the upgrade ask for.
+    # What ingest and erasing ask for.
 
     def publish(self, entries: Sequence[Entry]) -> None:
         """Deliver entries, at least one, to everyone whose filter they match, at the end of this tick."""
@@ -327,119 +305,34 @@ class Hub:
         self._listings.erase(session_id, through)
         everybody: list[Listener | Local] = [*self._subscribers, *self._locals]
         for listener in everybody:
-            with self._apart("subscriber"):
+            with self._apart():
                 listener.send_erased(session_id, through, count, erased_at)
 
     def recorded(self, seq: int) -> None:
         """Register that the store has recorded everything up to `seq`."""
         self.tail.recorded(seq)
 
-    def subscriber(self, socket: WebSocket, query: Any, grant: Grant = EVERYTHING) -> Subscriber:
-        """Return the handler of a subscribing connection."""
-        return Subscriber(self, socket, query, grant)
-
-    def publisher(
-        self,
-        socket: WebSocket,
-        intake: Intake,
-        *,
-        acks: bool,
-        pace: Pace | None = None,
-        sessions: Sessions = None,
-    ) -> Publisher:
-        """Return the handler of a publishing connection."""
-        return Publisher(self, intake, socket, acks=acks, pace=pace, sessions=sessions)
-
-    @contextmanager
-    def stream(self, subscription: Subscription, grant: Grant = EVERYTHING) -> Iterator[EventStream]:
-        """Open a subscription as Server-Sent Events, for the duration of the block.
-
-        Args:
-            subscription: Narrowed to what the reader may see.
-            grant: What that is.
-
-        Raises:
-            Closed: None is taken any more.
-        """
-        if self._closed:
-            raise Closed("the recorder has stopped")
-        stream = EventStream(self, subscription, self._limits, self._clock, grant=grant)
-        self._streams[stream] = None
-        try:
-            stream.start()
-            yield stream
-        finally:
-            stream.stop()
-            del self._streams[stream]
-
-    def end_streams(self) -> None:
-        """End every stream after what is queued for it: HTTP has no closing handshake to wait for."""
-        for stream in list(self._streams):
-            with self._apart("connection"):
-                stream.shutdown()
-
-    def revoke(self, holds: Callable[[Grant], bool]) -> int:
-        """Close every connection whose right to be here has ended; how many there were.
-
-        Args:
-            holds: Whether a grant still counts.
-        """
-        reason = "the token is not valid any more"
-        sockets = [socket for socket in self._sockets if not holds(socket.grant)]
-        streams = [stream for stream in self._streams if not holds(stream.grant)]
-        for socket in sockets:
-            with self._apart("connection"):
-                socket.send_away(reason)
-        for stream in streams:
-            with self._apart("connection"):
-                stream.failed(NotAuthenticated(reason))
-        return len(sockets) + len(streams)
-
-    def opened(self, socket: WebSocket) -> None:
-        """Sweep this connection from now on."""
-        self._sockets.add(socket)
-
-    def gone(self, socket: WebSocket) -> None:
-        """Sweep it no longer."""
-        self._sockets.discard(socket)
-
     # Keeping.
 
     def sweep(self) -> None:
-        """Enforce every connection's deadlines; send the heartbeat when it is due."""
+        """Send the heartbeat and the signed head where they are due."""
         now = self._clock.monotonic()
-        for socket in list(self._sockets):
-            try:
-                socket.sweep(now)
-            except Exception:
-                # The boundary of a connection: its deadlines cannot be kept, those of the others are.
-                logger.exception("the deadlines of a connection could not be checked")
-                socket.transport.abort()
-        for stream in list(self._streams):
-            with self._apart("connection"):
-                stream.sweep()
         if now - self._heartbeat_at >= self._heartbeat_seconds:
             self._heartbeat_at = now
             self._send_heartbeat()
         self._announcer.sweep(now)
 
     async def close(self) -> None:
-        """Close every connection now; what is unsent is lost to those who have not read it."""
+        """End every subscription of this process and all catching up. Harmless when it is closed."""
         self._closed = True
         self.fanout.flush()
-        for socket in list(self._sockets):
-            with self._apart("connection"):
-                socket.shutdown()
-        self.end_streams()
         for subscription in list(self._locals):
-            with self._apart("subscriber"):
+            with self._apart():
                 subscription.failed(Closed("the recorder has stopped"))
         await self._announcer.close()
         for task in list(self._feeds):
             task.cancel()
         await asyncio.gather(*self._feeds, return_exceptions=True)
-        for socket in list(self._sockets):
-            socket.transport.abort()
 
     def send_all(self, frame: bytes) -> None:
         """Send an event about the whole order to everybody who may see all of it, after the deltas of this tick.
@@ -451,16 +344,16 @@ class Hub:
         self.fanout.flush()
         for subscriber in list(self._subscribers):
             if not subscriber.is_scoped:
-                with self._apart("subscriber"):
+                with self._apart():
                     subscriber.send_notice(frame)
 
     @contextmanager
-    def _apart(self, where: str) -> Iterator[None]:
+    def _apart(self) -> Iterator[None]:
         """Keep what one of many raises from the others, who are to be served all the same."""
         try:
             yield
         except Exception:
-            report_failure(where, self.metrics)
+            report_failure("subscriber", self.metrics)
 
     def _send_heartbeat(self) -> None:
         # An event that names a head must not precede the deltas up to it.
@@ -476,28 +369,10 @@ class Hub:
             head, event_frame("heartbeat", **fields, through=head), event_frame("heartbeat", **fields)
         )
         for subscriber in list(self._subscribers):
-            with self._apart("subscriber"):
+            with self._apart():
                 subscriber.send_heartbeat(beat)
         for local in list(self._locals):
             local.note_heartbeat(head)
-
-    async def _keep(self) -> None:
-        limits = self._limits
-        shortest = min(
-            limits.soft_seconds,
-            limits.ping_interval,
-            limits.ping_timeout,
-            self._heartbeat_seconds,
-            self._announcer.seconds,
-        )
-        pause = min(SWEEP_SECONDS, max(shortest / 4, 0.005))
-        while True:
-            await asyncio.sleep(pause)
-            try:
-                self.sweep()
-            except Exception:
-                # Without the keeper no deadline would be kept any more.
-                logger.exception("the heartbeat failed")
 
     def _feed_done(self, task: asyncio.Task[None]) -> None:
         self._feeds.discard(task)

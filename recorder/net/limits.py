@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
+from recorder.config.settings import Settings
 from recorder.wire.subscribe import MAX_SESSIONS
 
 
@@ -21,7 +23,6 @@ class SocketLimits:
         close_seconds: How long closing may take, on either side.
         compression: Whether messages are compressed for those who offer it.
         sessions: How many a subscription may name.
-        catchups: For how many subscribers at once a slice of history or of states is read and encoded.
         subscribes_per_minute: How often a subscription may be replaced.
     """
 
@@ -34,5 +35,19 @@ class SocketLimits:
     close_seconds: float = 10.0
     compression: bool = False
     sessions: int = MAX_SESSIONS
-    catchups: int = 4
     subscribes_per_minute: int = 600
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return those of the settings."""
+        return cls(
+            soft_bytes=settings.slow_soft_bytes,
+            soft_seconds=settings.slow_soft_time / 1000,
+            hard_bytes=settings.slow_hard_bytes,
+            linger_seconds=settings.slow_close_grace / 1000,
+            ping_interval=settings.ping_interval / 1000,
+            ping_timeout=settings.ping_timeout / 1000,
+            compression=settings.compression,
+            sessions=settings.max_subscription_sessions,
+            subscribes_per_minute=settings.max_subscribes_per_minute,
+        )

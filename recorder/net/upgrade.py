@@ -16,13 +16,12 @@ from recorder.core.clock import Clock
 from recorder.core.errors import BadSubscription, NotAllowed, NotAuthenticated, NotFound, Unavailable
 from recorder.core.metrics import Metrics
 from recorder.core.sampled_log import SampledLog
-from recorder.engine.hub import Hub
 from recorder.engine.rate_limit import Paces, PublishRate
 from recorder.net.connection_limits import Admission, AdmissionLimits
+from recorder.net.connections import Connections
 from recorder.net.handler import Role
 from recorder.net.limits import SocketLimits
 from recorder.net.partial_messages import Unfinished
-from recorder.net.publisher import Intake
 from recorder.net.rejected import TurnedAway
 from recorder.net.websocket import WebSocket
 from recorder.wire.subscribe import Subscription, parse_query
@@ -60,12 +59,16 @@ class RecorderDoor:
         self.metrics = metrics
         self.log = log
         self._guard = guard
-        self._inside: tuple[Hub, Intake] | None = None  # from `open` on
+        self._connections: Connections | None = None  # from `open` on
         self._refusal = "loading"  # the reason why connections are rejected; "" while they are admitted
 
-    def open(self, hub: Hub, intake: Intake) -> None:
-        """Admit from now on."""
-        self._inside, self._refusal = (hub, intake), ""
+    def open(self, connections: Connections) -> None:
+        """Admit from now on.
+
+        Args:
+            connections: Where they belong.
+        """
+        self._connections, self._refusal = connections, ""
 
     def shut(self, reason: str) -> None:
         """Admit nobody any more; who is inside stays."""
@@ -86,9 +89,9 @@ class RecorderDoor:
         self.admission.upgrade(caller.address)
         guard.check(headers.get_all, socket.local, caller)
         path, query = _target(request)
-        if self._inside is None or self._refusal:
+        connections = self._connections
+        if connections is None or self._refusal:
             raise Unavailable(f"the recorder is {self._refusal}", hint="try again in a moment")
-        hub, intake = self._inside
         try:
             grant = guard.grant(headers.get_all)
             grant.require("publish" if path == "/publish" else "subscribe")
@@ -99,22 +102,23 @@ class RecorderDoor:
             return TurnedAway(socket, error, self.log)
         socket.grant = grant
         if path == "/ws":
-            return hub.subscriber(socket, _query(query, self.limits.sessions), grant)
+            return connections.subscriber(socket, _query(query, self.limits.sessions), grant)
         acks = _publish_acks(query)
         if isinstance(acks, BadSubscription):
-            return hub.subscriber(socket, acks, grant)  # it only says what was wrong, and closes with 4400
-        return hub.publisher(socket, intake, acks=acks, pace=self.paces.own(), sessions=grant.sessions)
+            # It only says what was wrong, and closes with 4400.
+            return connections.subscriber(socket, acks, grant)
+        return connections.publisher(socket, acks=acks, pace=self.paces.own(), sessions=grant.sessions)
 
     def opened(self, socket: WebSocket) -> None:
         """Register an open connection."""
-        if self._inside is not None:
-            self._inside[0].opened(socket)
+        if self._connections is not None:
+            self._connections.opened(socket)
 
     def gone(self, socket: WebSocket) -> None:
         """Register a closed connection."""
         self.admission.leave(socket.transport)
-        if self._inside is not None:
-            self._inside[0].gone(socket)
+        if self._connections is not None:
+            self._connections.gone(socket)
 
 
 def _target(request: Request) -> tuple[str, str]:

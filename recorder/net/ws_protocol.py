@@ -12,7 +12,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import cast
 
-from websockets.extensions.permessage_deflate import PerMessageDeflate
+from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import Protocol
@@ -21,7 +21,7 @@ from websockets.typing import Subprotocol
 
 from recorder.auth.static_tokens import chosen_subprotocol
 from recorder.core.errors import InvalidRequest, RecorderError
-from recorder.wire.deflate import EXTENSION, WINDOW_BITS
+from recorder.wire.deflate import WINDOW_BITS
 from recorder.wire.problems import MEDIA_TYPE, WEBSOCKET_VERSION, problem_body, problem_headers
 
 # Its messages repeat what the socket logs itself, one line per connection.
@@ -30,6 +30,9 @@ _quiet.setLevel(logging.CRITICAL)
 
 MAX_HEAD_BYTES = 1 << 16
 """The bound of a message until it is known what the connection is for."""
+
+EXTENSION = ServerPerMessageDeflateFactory(server_no_context_takeover=True, client_no_context_takeover=True)
+"""What is agreed with a client that offers it; without takeover no connection keeps a window between messages."""
 
 
 class StateMachine(ServerProtocol):

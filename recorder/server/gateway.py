@@ -8,11 +8,11 @@ signals, which are `serve`'s.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from loguru import logger
 
-from recorder.app import Loading, Recorder, prepare_recorder, socket_limits
+from recorder.app import Loading, Recorder, prepare_recorder
 from recorder.auth.origin import Access
 from recorder.auth.proxies import Proxies
 from recorder.auth.request_guard import RequestGuard
@@ -23,6 +23,8 @@ from recorder.core.errors import Closed, Unavailable
 from recorder.core.sampled_log import SampledLog
 from recorder.engine.rate_limit import PublishRate
 from recorder.net.connection_limits import AdmissionLimits
+from recorder.net.connections import Connections
+from recorder.net.limits import SocketLimits
 from recorder.net.upgrade import RecorderDoor
 
 
@@ -32,9 +34,10 @@ class Gateway:
     Args:
         loading: The recorder, not loaded yet.
         authority: Knows what tokens grant.
+        stack: Closes the connections, before the recorder is closed.
     """
 
-    def __init__(self, loading: Loading, authority: Authority) -> None:
+    def __init__(self, loading: Loading, authority: Authority, stack: AsyncExitStack) -> None:
         self.settings = settings = loading.settings
         self.clock = loading.clock
         self.metrics = loading.metrics
@@ -48,7 +51,7 @@ class Gateway:
         )
         self.door = RecorderDoor(
             self.request_guard,
-            socket_limits(settings),
+            SocketLimits.of(settings),
             AdmissionLimits(
                 settings.max_connections,
                 settings.max_connections_per_address,
@@ -61,18 +64,28 @@ class Gateway:
             self.sampled_log,
         )
         self._behind: Loading | Recorder = loading
+        self._connections: Connections | None = None  # from when it is loaded on
+        self._stack = stack
         self._offer_gauges()
 
     @property
     def recorder(self) -> Recorder:
         """Return the recorder. Raises `Unavailable` while it is being loaded."""
-        match self._behind:
-            case Recorder() as recorder:
-                return recorder
-            case Loading() if self.stopping:
-                raise Closed("the recorder is stopping")
-            case Loading() as loading:
-                raise Unavailable(f"the recorder is {loading.progress}", hint="try again in a moment")
+        if isinstance(self._behind, Recorder):
+            return self._behind
+        raise self._not_loaded()
+
+    @property
+    def connections(self) -> Connections:
+        """Return the connections. Raises `Unavailable` while the recorder is being loaded."""
+        if self._connections is None:
+            raise self._not_loaded()
+        return self._connections
+
+    def _not_loaded(self) -> Closed | Unavailable:
+        if self.stopping or isinstance(self._behind, Recorder):
+            return Closed("the recorder is stopping")
+        return Unavailable(f"the recorder is {self._behind.progress}", hint="try again in a moment")
 
     def not_ready(self) -> str | None:
         """Return why it is not ready to serve, in words; None where it is."""
@@ -81,11 +94,18 @@ class Gateway:
     async def load(self) -> None:
         """Load the recording, then admit everybody. Raises `StoreUnreadable`."""
         assert isinstance(self._behind, Loading), "it is loaded once"
-        recorder = self._behind = await self._behind.load()
+        recorder = await self._behind.load()
+        self._connections = await self._stack.enter_async_context(
+            Connections.run(recorder.hub, recorder.intake, self.door.limits, self.clock, self.metrics)
+        )
+        self._behind = recorder
+        self.metrics.gauge(
+            "recorder_publishers", "Connections that publish", lambda: self.connections.publishers
+        )
         if self.stopping:
             recorder.stop_intake()
         else:
-            self.door.open(recorder.hub, recorder.intake)
+            self.door.open(self._connections)
 
     def stop_intake(self) -> None:
         """Take nothing more and admit nobody; what was accepted is still recorded."""
@@ -105,15 +125,14 @@ class Gateway:
         """
         authority = self.request_guard.authority
         authority.renew(authority_of(self.settings, self.clock.now_ms))
-        is_loaded = isinstance(self._behind, Recorder)
-        closed = self.recorder.hub.revoke(authority.holds) if is_loaded else 0
+        closed = 0 if self._connections is None else self._connections.revoke(authority.holds)
         logger.bind(closed=closed).info("tokens and keys were reloaded")
         return closed
 
     def end_streams(self) -> None:
         """End every `/api/stream` after what is queued for it."""
-        if isinstance(self._behind, Recorder):
-            self._behind.hub.end_streams()
+        if self._connections is not None:
+            self._connections.end_streams()
 
     def _offer_gauges(self) -> None:
         gauge, door = self.metrics.gauge, self.door
@@ -144,8 +163,9 @@ async def open_gateway(settings: Settings, *, clock: Clock | None = None) -> Asy
     """
     clock = clock or SystemClock()
     authority = authority_of(settings, clock.now_ms)
-    async with prepare_recorder(settings, clock=clock) as loading:
-        gateway = Gateway(loading, authority)
+    async with prepare_recorder(settings, clock=clock) as loading, AsyncExitStack() as stack:
+        # The connections are closed before the recorder is, which still records what was accepted.
+        gateway = Gateway(loading, authority, stack)
         try:
             yield gateway
         finally:

@@ -12,8 +12,6 @@ import zlib
 from collections.abc import Iterable
 from struct import pack
 
-from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
-
 from recorder.wire.frames import payload
 
 WINDOW_BITS = 15
@@ -22,9 +20,6 @@ LEVEL = 1
 """Of zlib: the ratio rises little beyond it and the cost much."""
 SHORT = 150
 """Bytes of a payload that are not worth it."""
-
-EXTENSION = ServerPerMessageDeflateFactory(server_no_context_takeover=True, client_no_context_takeover=True)
-"""What is agreed with a client that offers it; without takeover no connection keeps a window between messages."""
 
 _SYNC_TAIL = b"\x00\x00\xff\xff"
 

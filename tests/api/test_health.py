@@ -43,7 +43,7 @@ async def test_the_figures_are_there_from_the_first_moment_on(tmp_path: Path) ->
     """Mistake 25: stats work before the first snapshot, and count nothing anew."""
     clock = FakeClock()
     async with running_app(tmp_path, clock=clock, snapshot_interval=5000) as app:
-        figures = await stats(app.recorder)
+        figures = await stats(app.gateway)
         assert figures["enabled"] is True
         assert (figures["deltaCount"], figures["sessionCount"], figures["head"], figures["oldest"]) == (
             0,
@@ -57,7 +57,7 @@ async def test_the_figures_are_there_from_the_first_moment_on(tmp_path: Path) ->
             await out.until("hello")
             await app.publish(*some(3, "a"), *some(2, "b"))
             await app.recorder.maintenance.snapshot()
-            figures = await stats(app.recorder)
+            figures = await stats(app.gateway)
         assert (figures["deltaCount"], figures["sessionCount"], figures["durable"]) == (5, 2, 5)
         assert (figures["subscribers"], figures["publishers"]) == (1, 1)
         assert figures["fileSize"] > 0
@@ -66,7 +66,7 @@ async def test_the_figures_are_there_from_the_first_moment_on(tmp_path: Path) ->
 async def test_without_a_recording_the_figures_say_so() -> None:
     async with running_app(None) as app:
         app.publish_nowait(*some(3))
-        figures = await stats(app.recorder)
+        figures = await stats(app.gateway)
         keys = {"enabled", "epoch", "head", "subscribers", "publishers"}
         assert (figures["enabled"], figures["head"], set(figures) >= keys) == (False, 3, True)
         assert "recorder_head 3.0" in app.gateway.metrics.render().decode()

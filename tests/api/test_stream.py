@@ -161,7 +161,7 @@ async def test_a_heartbeat_is_a_place_to_resume_from_for_those_whom_nothing_conc
         await reader.until("live")
         await app.publish(*some(3))
         clock.advance(16)
-        app.recorder.hub.sweep()
+        app.sweep()
         heartbeat = (await reader.until("heartbeat"))[-1]
         assert (heartbeat["head"], heartbeat["id"]) == (3, app.at(3))
 
@@ -271,7 +271,7 @@ async def test_a_heartbeat_amid_moving_on_is_no_place_to_resume_from(tmp_path: P
     ):
         await reader.until("live")
         await fall_behind(app, clock)
-        (stream,) = app.recorder.hub._streams
+        (stream,) = app.gateway.connections._streams
         hub = app.recorder.hub
         # As if all had been read; what says so to its task comes after this step of ours.
         while stream._chunks:
@@ -335,7 +335,7 @@ async def test_a_stream_says_that_its_token_has_ended_and_ends_at_that_moment(
     ):
         await reader.until("live")
         clock.advance(59)
-        app.recorder.hub.sweep()
+        app.sweep()
         assert app.recorder.hub.subscribers == 1
         clock.advance(1)
         events = await reader.rest()

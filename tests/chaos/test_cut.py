@@ -137,7 +137,7 @@ async def test_a_stalled_network_is_a_slow_reader_and_nothing_else(tmp_path: Pat
                 await app.publish(*[delta("s0", n, after={"pad": "x" * 5000}) for n in range(20)])
                 await healthy.deltas(app.head)
                 clock.advance(0.2)
-                app.recorder.hub.sweep()
+                app.sweep()
             missing = 3000 - app.head
             assert missing > 0
             await app.publish(*[delta("s0", n) for n in range(missing)])

@@ -45,7 +45,7 @@ async def fall_behind(app: App, clock: FakeClock, session: str = "s") -> None:
         app.publish_nowait(*some(20, session, size=1000))
         await turn()
         clock.advance(0.3)
-        app.recorder.hub.sweep()
+        app.sweep()
         if app.gateway.metrics.conflations:
             return
     raise AssertionError("it was not found to be slow")
@@ -98,7 +98,7 @@ async def test_it_is_told_what_it_skipped_gets_the_states_and_goes_on(tmp_path: 
 
 async def test_the_hard_limit_conflates_too_and_what_is_unsent_stays_bounded(tmp_path: Path) -> None:
     async with slow_reader(tmp_path, slow_soft_time=60_000) as (app, wire, clock):
-        (connection,) = app.recorder.hub._sockets
+        (connection,) = app.gateway.connections._sockets
         most = 0
         for _ in range(100):
             app.publish_nowait(*some(20, size=1000))
@@ -137,9 +137,9 @@ async def test_one_that_takes_nothing_at_all_is_closed_as_ever_and_resumes_witho
         await fall_behind(app, clock)
         app.publish_nowait(*some(5))
         await turn()
-        app.recorder.hub.sweep()
+        app.sweep()
         clock.advance(2)
-        app.recorder.hub.sweep()
+        app.sweep()
         assert app.recorder.hub.subscribers == 0
         wire.open_wide()
         ending = await wire.ending()
@@ -235,7 +235,7 @@ async def test_whatever_comes_and_however_it_reads_nothing_is_missed(seed: int, 
                 app.publish_nowait(*batch)
             await turn(dice.randrange(1, 30))
             clock.advance(dice.random() * 0.4)
-            app.recorder.hub.sweep()
+            app.sweep()
             if (dice.random() < 0.5 and events != []) or app.gateway.metrics.conflations:
                 events += [await wire.event() for _ in range(dice.randrange(3)) if app.head > len(events)]
         assert app.gateway.metrics.conflations > 0

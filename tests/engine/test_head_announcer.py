@@ -23,10 +23,10 @@ async def test_subscribers_get_a_signed_head_when_something_has_been_recorded(tm
         await wire.until("live")
         await app.publish(*some(3))
         clock.advance(59)
-        app.recorder.hub.sweep()
+        app.sweep()
         await app.publish(*some(2))
         clock.advance(1)
-        app.recorder.hub.sweep()
+        app.sweep()
         events = await wire.until("head")
         assert [event["event"] for event in events] == ["delta"] * 5 + ["head"]
         head = signed_of(Head, events[-1])
@@ -94,7 +94,7 @@ async def test_without_a_key_or_a_recording_nothing_is_sent(tmp_path: Path) -> N
         async with running_app(folder, clock=clock, key_file="none", **HOUR) as app, app.connect() as wire:
             await wire.until("live")
             clock.advance(61)
-            app.recorder.hub.sweep()
+            app.sweep()
             await turn()
             await app.publish(*some(1))
             assert (await wire.event())["event"] == "delta"

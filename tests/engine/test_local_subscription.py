@@ -192,5 +192,5 @@ async def test_the_position_of_a_quiet_one_moves_with_heartbeats() -> None:
         await until_live(events)
         await app.publish(*some(5, "loud"))
         clock.advance(1)
-        app.recorder.hub.sweep()
+        app.sweep()
         assert events.position == 5

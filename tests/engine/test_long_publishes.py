@@ -77,7 +77,7 @@ async def test_one_that_leaves_or_is_lost_meanwhile_takes_nothing_with_it(
                 await wire.text(LONG)
             await turn_until(lambda: app.gateway.door.unfinished.total > 2 * LARGE_BYTES)
             gone.reset()
-            await turn_until(lambda: app.recorder.hub.publishers == 1)
+            await turn_until(lambda: app.gateway.connections.publishers == 1)
             closing = asyncio.create_task(leaving.close(), name="closing")
             await turn()
             gate.set()

@@ -58,10 +58,12 @@ async def test_a_publisher_above_the_rate_is_slowed_and_loses_nothing() -> None:
         await asyncio.sleep(0)
         await turn()
         assert app.head == 11  # the burst, and one that is paid off now
-        assert not app.recorder.hub._publishers.copy().popitem()[0]._socket._reading
+        assert not app.gateway.connections._publishers.copy().popitem()[0]._socket._reading
         while app.head < 40:
             clock.advance(0.02)
-            await turn_until(lambda: app.recorder.hub._publishers.copy().popitem()[0]._ahead is not None)
+            await turn_until(
+                lambda: app.gateway.connections._publishers.copy().popitem()[0]._ahead is not None
+            )
             await turn(3)
         assert [event["seq"] for event in await wire.take(40)] == list(range(1, 41))
         assert app.gateway.metrics.slowed >= 1

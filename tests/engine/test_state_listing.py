@@ -163,7 +163,7 @@ async def test_what_is_erased_amid_the_states_is_not_sent_any_more(tmp_path: Pat
         await app.publish(*[delta(f"s{n}", n, after={"pad": "x" * 2000}) for n in range(3_000)])
         async with app.connect("/ws?since=state", receive_buffer=2048) as wire:
             app.narrow()
-            (connection,) = app.recorder.hub._sockets
+            (connection,) = app.gateway.connections._sockets
             await turn_until(lambda: not connection.is_writable)
             await app.recorder.eraser.erase("s2999")
             wire.open_wide()

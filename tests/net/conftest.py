@@ -9,6 +9,7 @@ import pytest
 import uvloop
 
 ON_BOTH = {
+    "test_connections",
     "test_uvicorn_contract",
     "test_websocket",
     "test_publisher",

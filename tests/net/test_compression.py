@@ -15,6 +15,7 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 from websockets.protocol import State
 
 from recorder.engine import fanout
+from recorder.net.ws_protocol import EXTENSION
 from recorder.wire.deflate import packed_frame
 from tests.support.app import App, delta, running_app, some
 from tests.support.wire import CONT, TEXT, frame
@@ -74,7 +75,7 @@ async def test_who_does_not_offer_it_or_wants_a_smaller_window_gets_everything_a
         async with client(app, extensions=small, compression=None) as wire, app.connect() as plain:
             await plain.until("live")
             await until(wire, "live")
-            assert not any(socket.compresses for socket in app.recorder.hub._sockets)
+            assert not any(socket.compresses for socket in app.gateway.connections._sockets)
             app.publish_nowait(*some(3, size=1000))
             assert [event["seq"] for event in await plain.take(3)] == [1, 2, 3]
             assert orjson.loads(await wire.recv())["seq"] == 1
@@ -140,3 +141,8 @@ async def test_closing_is_as_ever() -> None:
         assert wire.state is State.CLOSED
         assert wire.close_code == websockets.CloseCode.NORMAL_CLOSURE
         await app.until_gone()
+
+
+def test_no_connection_keeps_a_window() -> None:
+    assert EXTENSION.server_no_context_takeover
+    assert EXTENSION.client_no_context_takeover

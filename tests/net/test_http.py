@@ -99,7 +99,7 @@ async def test_an_open_websocket_does_not_hold_its_request_or_an_inbox_of_its_ow
             await other.send(TEXT, b'{"type":"created","sessionId":"s","after":1}')
             await other.until("ack")
             assert alive(Request) == 0
-            inboxes = {id(connection._inbox) for connection in app.recorder.hub._sockets}
+            inboxes = {id(connection._inbox) for connection in app.gateway.connections._sockets}
             assert len(inboxes) == 1
             await other.send(TEXT, b'{"type":"created","sessionId":"s","after":1}')
             assert (await other.until("ack"))[-1]["seq"] == 2

@@ -61,7 +61,7 @@ async def test_many_beginnings_come_to_no_more_than_the_limit(
         await turn_until(lambda: app.gateway.metrics.turned_away["unfinished_bytes"] == 2)
         assert (await wires[12].ending()).code == 4429
         assert unfinished(app).total <= 1024 * KIB
-        assert hub.publishers + hub.subscribers == 11
+        assert app.gateway.connections.publishers + hub.subscribers == 11
     assert unfinished(app).total == 0
 
 

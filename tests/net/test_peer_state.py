@@ -30,7 +30,7 @@ async def held_back(app: App) -> AsyncIterator[Wire]:
         await wire.text(some(1000))
         assert (await wire.event())["event"] == "ack"
         await turn()
-        (connection,) = app.recorder.hub._sockets
+        (connection,) = app.gateway.connections._sockets
         assert not connection._reading
         await wire.texts([delta("s", n) for n in range(100)])
         yield wire
@@ -67,15 +67,15 @@ async def test_while_it_is_held_back_it_is_pinged_and_need_not_answer(tmp_path: 
     clock = FakeClock()
     pings = {"ping_interval": 20_000, "ping_timeout": 20_000}
     async with running_app(tmp_path, clock=clock, **pings, **SLOW) as app, held_back(app) as wire:
-        (connection,) = app.recorder.hub._sockets
+        (connection,) = app.gateway.connections._sockets
         for _ in range(3):
             clock.advance(20)
-            app.recorder.hub.sweep()
+            app.sweep()
             assert (await wire.frame()).opcode == PING
         # Once it is read again its answers may still be on their way: not an instant later.
         connection.resume_reading()
-        app.recorder.hub.sweep()
-        assert app.recorder.hub.publishers == 1
+        app.sweep()
+        assert app.gateway.connections.publishers == 1
 
 
 async def test_the_kernel_is_asked_and_nothing_is_read() -> None:

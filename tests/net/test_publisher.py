@@ -133,7 +133,7 @@ async def test_who_half_closes_behind_a_broken_frame_still_gets_the_answers_to_t
     async with running_app(tmp_path) as app, app.connect("/publish") as wire:
         await hello(wire)
         async with recording_held_up(app):
-            (connection,) = app.recorder.hub._sockets
+            (connection,) = app.gateway.connections._sockets
             await wire.raw(frame(TEXT, orjson.dumps(delta())) + broken)
             await turn_until(lambda: connection._proto.close_sent)
             await wire.send(CLOSE, close_payload(1000))
@@ -201,7 +201,7 @@ async def test_a_full_queue_is_told_in_bytes_too_and_what_is_not_read_stays_with
             await turn(500)
             assert app.head <= 10
             assert not sending.done()
-            (connection,) = app.recorder.hub._sockets
+            (connection,) = app.gateway.connections._sockets
             assert sum(len(bytes(getattr(item, "data", item))) for item in connection._inbox) < 1 << 19
         assert [event["seq"] for event in await wire.take(2000)] == list(range(1, 2001))
         await sending
@@ -231,7 +231,7 @@ async def test_answers_that_are_owed_are_bounded_however_small_they_are(
         async with recording_held_up(app):
             await wire.texts([delta(), *[BAD] * 400])
             await turn(300)
-            (role,) = app.recorder.hub._publishers
+            (role,) = app.gateway.connections._publishers
             assert len(role._answers) == 50
         assert [event["event"] for event in await wire.take(401)] == ["ack", *["error"] * 400]
 
@@ -247,16 +247,16 @@ async def test_who_does_not_read_its_answers_is_read_from_no_more_and_then_let_g
     running = running_app(tmp_path, clock=clock, **limits)
     async with running as app, app.connect("/publish", receive_buffer=2048) as wire:
         app.narrow()
-        (connection,) = app.recorder.hub._sockets
+        (connection,) = app.gateway.connections._sockets
         sending = asyncio.create_task(wire.texts([delta(n=n) for n in range(30_000)]), name="sending")
         await turn_until(lambda: not connection._reading and not app.recorder.recording.waiting)
         await turn(200)
         taken = app.head
         assert taken < 30_000
         assert connection.unsent < publisher.MAX_OWED * 150
-        app.recorder.hub.sweep()
+        app.sweep()
         clock.advance(1.1)
-        app.recorder.hub.sweep()
+        app.sweep()
         assert connection._ended
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
@@ -276,7 +276,7 @@ async def test_who_reads_its_answers_slowly_is_not_let_go(tmp_path: Path) -> Non
     )
     async with running as app, app.connect("/publish", receive_buffer=2048) as wire:
         app.narrow()
-        (connection,) = app.recorder.hub._sockets
+        (connection,) = app.gateway.connections._sockets
         sending = asyncio.create_task(wire.texts([delta(n=n) for n in range(12_000)]), name="sending")
         await hello(wire)
         seen = 0
@@ -284,7 +284,7 @@ async def test_who_reads_its_answers_slowly_is_not_let_go(tmp_path: Path) -> Non
             seen += len(await wire.take(1500))
             await turn(5)
             clock.advance(0.7)
-            app.recorder.hub.sweep()
+            app.sweep()
         assert not connection._ended
         await sending
         assert app.head == 12_000

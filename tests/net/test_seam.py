@@ -155,7 +155,7 @@ async def test_a_reader_whom_pruning_overtakes_is_told_and_goes_on_from_the_stat
         await app.recorder.recording.snapshot()
         async with app.connect("/ws?since=earliest", receive_buffer=2048) as wire:
             app.narrow()
-            (connection,) = app.recorder.hub._sockets
+            (connection,) = app.gateway.connections._sockets
             await turn_until(lambda: not connection.is_writable)
             assert await app.recorder.recording.prune(4500, "test") == 4500
             load.some(10)

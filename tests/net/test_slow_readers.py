@@ -79,22 +79,22 @@ async def test_the_soft_limit_has_time_and_counts_only_while_it_is_exceeded(tmp_
     async with running_app(tmp_path, clock=clock, **NARROW) as app, app.connect(receive_buffer=2048) as wire:
         await wire.until("live")
         app.narrow()
-        (connection,) = app.recorder.hub._sockets
+        (connection,) = app.gateway.connections._sockets
         await app.publish(*some(100, size=1000))
         clock.advance(0.9)
-        app.recorder.hub.sweep()
+        app.sweep()
         # It reads until it is below the limit for a moment, though still far from having read all.
         while connection.unsent > 45_000:
             await wire.event()
         assert connection.unsent > 12_500
-        app.recorder.hub.sweep()
+        app.sweep()
         await app.publish(*some(100, size=1000))
         assert connection.unsent > 50_000
         clock.advance(0.9)
-        app.recorder.hub.sweep()
+        app.sweep()
         assert app.gateway.metrics.fallbacks == 0
         clock.advance(0.1)
-        app.recorder.hub.sweep()
+        app.sweep()
         assert app.gateway.metrics.fallbacks == 1
 
 
@@ -105,13 +105,13 @@ async def test_one_that_goes_on_reading_but_stays_behind_is_served_from_history_
     async with running_app(tmp_path, clock=clock, **NARROW) as app, app.connect(receive_buffer=2048) as wire:
         await wire.until("live")
         app.narrow()
-        (connection,) = app.recorder.hub._sockets
+        (connection,) = app.gateway.connections._sockets
         events: list[dict[str, Any]] = []
         while not app.gateway.metrics.fallbacks:
             await app.publish(*some(10, size=1000))
             events += await wire.take(5)
             clock.advance(0.05)
-            app.recorder.hub.sweep()
+            app.sweep()
         # From here on it is sent no more than it takes, however much is published.
         held = connection.unsent
         await app.publish(*some(1000, size=1000))
@@ -133,11 +133,11 @@ async def test_one_that_is_served_from_history_again_and_takes_nothing_is_closed
             await app.publish(*some(10, size=1000))
             await wire.take(5)
             clock.advance(0.05)
-            app.recorder.hub.sweep()
+            app.sweep()
         for _ in range(4):
             await turn()
             clock.advance(1)
-            app.recorder.hub.sweep()
+            app.sweep()
         assert app.recorder.hub.subscribers == 0
         ending = await let_go(app, wire)
         async with app.connect(f"/ws?since={ending.reason}") as again:
@@ -150,13 +150,13 @@ async def test_a_burst_beyond_the_hard_limit_closes_nobody_who_drains_it(tmp_pat
     async with running_app(tmp_path, clock=clock, **NARROW) as app, app.connect(receive_buffer=2048) as wire:
         await wire.until("live")
         app.narrow()
-        (connection,) = app.recorder.hub._sockets
+        (connection,) = app.gateway.connections._sockets
         # Several ticks one after the other, as a large array and what follows it make: no time to read between.
         for _ in range(6):
             app.publish_nowait(*some(150, size=1000))
             await turn(2)
         assert connection.unsent > 2 * 400_000
-        app.recorder.hub.sweep()
+        app.sweep()
         wire.open_wide()
         assert await wire.deltas(900) == list(range(1, 901))
         # Long ago by now: the next burst is judged by itself.
@@ -189,14 +189,14 @@ async def test_one_that_is_let_go_and_never_reads_is_cut_when_its_time_to_fetch_
         app.narrow()
         await app.publish(*some(100, size=1000))
         clock.advance(1)
-        app.recorder.hub.sweep()
-        assert app.recorder.hub._sockets
+        app.sweep()
+        assert app.gateway.connections._sockets
         clock.advance(4.9)
-        app.recorder.hub.sweep()
+        app.sweep()
         await turn()
-        assert app.recorder.hub._sockets
+        assert app.gateway.connections._sockets
         clock.advance(0.2)
-        app.recorder.hub.sweep()
+        app.sweep()
         await app.until_gone()
 
 
@@ -207,7 +207,7 @@ async def test_pongs_that_are_not_read_do_not_pile_up() -> None:
     ):
         await wire.until("live")
         app.narrow()
-        (connection,) = app.recorder.hub._sockets
+        (connection,) = app.gateway.connections._sockets
         flood = asyncio.create_task(wire.raw(frame(PING, b"p" * 125) * 80_000), name="flood")
         await flood
         await turn_until(lambda: not app.recorder.hub.subscribers)
@@ -227,7 +227,7 @@ async def test_history_follows_the_readers_pace_and_recording_goes_on(tmp_path: 
         await app.publish(*some(6000, size=500))
         async with app.connect("/ws?since=earliest", receive_buffer=2048) as wire:
             app.narrow()
-            (connection,) = app.recorder.hub._sockets
+            (connection,) = app.gateway.connections._sockets
             await turn_until(lambda: not connection.is_writable)
             most = 0
             for _ in range(5):
@@ -244,7 +244,7 @@ async def test_history_follows_the_readers_pace_and_recording_goes_on(tmp_path: 
                 while connection.unsent == before:
                     events.append(await wire.event())
                 clock.advance(1.9)
-                app.recorder.hub.sweep()
+                app.sweep()
             assert app.recorder.hub.subscribers == 1
             wire.open_wide()
             events += await wire.until("live")
@@ -262,16 +262,16 @@ async def test_one_that_takes_its_history_out_of_large_buffers_of_the_kernel_is_
         for _ in range(4):
             await app.publish(*some(6000, size=500))
         async with app.connect("/ws?since=earliest", receive_buffer=30_000) as wire:
-            (connection,) = app.recorder.hub._sockets
+            (connection,) = app.gateway.connections._sockets
             await turn_until(lambda: not connection.is_writable)
             await turn(200)
             for _ in range(5):
                 await wire.take(200)
                 clock.advance(1.9)
-                app.recorder.hub.sweep()
+                app.sweep()
             assert app.recorder.hub.subscribers == 1
             clock.advance(2)
-            app.recorder.hub.sweep()
+            app.sweep()
             assert app.recorder.hub.subscribers == 0
 
 
@@ -284,18 +284,18 @@ async def test_a_pong_is_waited_for_while_what_stands_before_it_is_taken(tmp_pat
         app.connect(receive_buffer=30_000) as wire,
     ):
         await wire.until("live")
-        (connection,) = app.recorder.hub._sockets
+        (connection,) = app.gateway.connections._sockets
         await app.publish(*some(700, size=500))
         await turn(200)
         assert connection.is_writable
         for _ in range(5):
             clock.advance(1.9)
-            app.recorder.hub.sweep()
+            app.sweep()
             await wire.take(100)
         assert app.recorder.hub.subscribers == 1
-        app.recorder.hub.sweep()
+        app.sweep()
         clock.advance(2 + 2_000_000 // SLOWEST_RATE)
-        app.recorder.hub.sweep()
+        app.sweep()
         assert app.recorder.hub.subscribers == 0
 
 
@@ -304,20 +304,20 @@ async def test_what_was_acknowledged_may_wait_to_be_read_before_a_pong_is_due() 
     pings = {"ping_interval": 1000, "ping_timeout": 1000}
     async with running_app(None, clock=clock, **pings) as app, app.connect() as wire:
         await wire.until("live")
-        (connection,) = app.recorder.hub._sockets
+        (connection,) = app.gateway.connections._sockets
         app.publish_nowait(*some(30, size=1000))
         await turn()
         clock.advance(1)
-        app.recorder.hub.sweep()
+        app.sweep()
         assert connection._pong_due
         # Two states of a kilobyte each in thirty deltas take four seconds at the slowest rate.
         await turn_until(lambda: outstanding(connection.transport) == 0)
-        app.recorder.hub.sweep()
+        app.sweep()
         clock.advance(4)
-        app.recorder.hub.sweep()
+        app.sweep()
         assert app.recorder.hub.subscribers == 1
         clock.advance(2)
-        app.recorder.hub.sweep()
+        app.sweep()
         assert app.recorder.hub.subscribers == 0
 
 
@@ -332,7 +332,7 @@ async def test_a_delta_longer_than_every_limit_arrives_at_a_slow_reader(tmp_path
             while not taking.done():
                 await turn(5)
                 clock.advance(0.3)
-                app.recorder.hub.sweep()
+                app.sweep()
             assert [event.get("seq") for event in await taking] == [None, 1, 2]
             assert app.gateway.metrics.slow_closed == 0
 
@@ -343,14 +343,14 @@ async def test_one_that_stops_reading_its_history_is_closed_with_its_position(tm
         await app.publish(*some(6000, size=500))
         async with app.connect("/ws?since=earliest", receive_buffer=2048) as wire:
             app.narrow()
-            (connection,) = app.recorder.hub._sockets
+            (connection,) = app.gateway.connections._sockets
             await turn_until(lambda: not connection.is_writable)
-            app.recorder.hub.sweep()
+            app.sweep()
             clock.advance(1.9)
-            app.recorder.hub.sweep()
+            app.sweep()
             assert app.recorder.hub.subscribers == 1
             clock.advance(0.1)
-            app.recorder.hub.sweep()
+            app.sweep()
             ending = await let_go(app, wire)
             last = seqs(ending.events)[-1]
             assert last < 6000
@@ -365,12 +365,12 @@ async def test_one_that_is_cut_among_states_begins_with_the_states_again(tmp_pat
             app.publish_nowait(*some(1, f"s{n}", size=2000))
         async with app.connect("/ws?since=other:1", receive_buffer=2048) as wire:
             app.narrow()
-            (connection,) = app.recorder.hub._sockets
+            (connection,) = app.gateway.connections._sockets
             await turn_until(lambda: not connection.is_writable)
             assert connection.unsent < 600_000
-            app.recorder.hub.sweep()
+            app.sweep()
             clock.advance(1)
-            app.recorder.hub.sweep()
+            app.sweep()
             wire.open_wide()
             ending = await wire.ending()
             assert (ending.code, ending.reason) == (4408, "state")
@@ -385,12 +385,12 @@ async def test_while_a_slow_one_catches_up_heartbeats_do_not_pile_up(tmp_path: P
         await app.publish(*some(3000, size=500))
         async with app.connect("/ws?since=earliest", receive_buffer=2048):
             app.narrow()
-            (connection,) = app.recorder.hub._sockets
+            (connection,) = app.gateway.connections._sockets
             await turn_until(lambda: not connection.is_writable)
             before = connection.unsent
             for _ in range(20):
                 clock.advance(0.2)
-                app.recorder.hub.sweep()
+                app.sweep()
             assert connection.unsent <= before
 
 

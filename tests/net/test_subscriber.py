@@ -334,12 +334,12 @@ async def test_a_heartbeat_comes_at_its_interval_and_says_how_far_all_is(tmp_pat
         await wire.until("live")
         app.publish_nowait(delta())
         clock.advance(1.9)
-        app.recorder.hub.sweep()
+        app.sweep()
         clock.advance(0.1)
-        app.recorder.hub.sweep()
-        app.recorder.hub.sweep()
+        app.sweep()
+        app.sweep()
         clock.advance(2)
-        app.recorder.hub.sweep()
+        app.sweep()
         first, second = [(await wire.until("heartbeat")) for _ in range(2)]
         # What it counts as published has been sent before it.
         assert [tell(event) for event in first[:-1]][-1] == "3"
@@ -453,7 +453,7 @@ async def test_a_heartbeat_says_through_where_nothing_is_missed_and_moves_the_po
             assert await wire.deltas(1) == [1]
             await app.publish(*some(300, "loud"))
             clock.advance(1)
-            app.recorder.hub.sweep()
+            app.sweep()
             beat = (await wire.until("heartbeat"))[-1]
             assert (beat["through"], beat["head"]) == (301, 301)
             (subscriber,) = app.recorder.hub._subscribers
@@ -472,5 +472,5 @@ async def test_a_heartbeat_amid_history_says_no_through(tmp_path: Path) -> None:
             # Its turn has not come yet.
             await turn_until(lambda: app.recorder.hub.catching_up)
             clock.advance(1)
-            app.recorder.hub.sweep()
+            app.sweep()
             assert "through" not in (await wire.until("heartbeat"))[-1]

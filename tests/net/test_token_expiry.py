@@ -160,14 +160,14 @@ async def test_a_connection_ends_with_its_token(target: str, tmp_path: Path) -> 
         async with app.connect(target, shown(token)) as wire, app.connect("/ws", shown(signed())) as other:
             await wire.event()
             clock.advance(exp - clock.now_ms() / 1000 - 0.001)
-            app.recorder.hub.sweep()
+            app.sweep()
             await turn()
             await other.until("live")
             clock.advance(0.001)
-            app.recorder.hub.sweep()
+            app.sweep()
             end = await wire.ending()
             assert (end.code, end.reason) == (4401, "the token has expired")
-            await turn_until(lambda: len(app.recorder.hub._sockets) == 1)
+            await turn_until(lambda: len(app.gateway.connections._sockets) == 1)
             await other.text({"op": "ping"})
             assert (await other.event())["event"] == "pong"
         clock.advance(app.recorder.settings.jwt_leeway / 1000)
@@ -184,7 +184,7 @@ async def test_what_a_publisher_sent_before_its_token_ended_is_answered(tmp_path
             await wire.texts([delta(n=n) for n in range(20)])
             await turn_until(lambda: app.head == 20)
             clock.advance(10)
-            app.recorder.hub.sweep()
+            app.sweep()
             end = await wire.ending()
             assert end.code == 4401
             assert [event["seq"] for event in end.events] == list(range(1, 21))

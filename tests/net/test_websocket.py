@@ -192,7 +192,7 @@ async def test_what_comes_after_a_close_frame_is_not_taken() -> None:
 async def test_closing_first_the_server_waits_for_the_answer_and_takes_nothing_meanwhile() -> None:
     async with running_app(None) as app, app.connect("/publish") as wire:
         await hello(wire)
-        (connection,) = app.recorder.hub._sockets
+        (connection,) = app.gateway.connections._sockets
         connection.close(1012, "ö" * 200)
         connection.close(1000, "twice")
         connection.write(b"nothing follows a close frame")
@@ -215,14 +215,14 @@ async def test_who_never_answers_a_close_frame_is_cut_at_the_deadline() -> None:
     clock = FakeClock()
     async with running_app(None, clock=clock) as app, app.connect() as wire:
         await wire.until("live")
-        (connection,) = app.recorder.hub._sockets
+        (connection,) = app.gateway.connections._sockets
         connection.close(1012)
         assert (await wire.frame()).payload == close_payload(1012)
         clock.advance(9.9)
-        app.recorder.hub.sweep()
-        assert app.recorder.hub._sockets
+        app.sweep()
+        assert app.gateway.connections._sockets
         clock.advance(0.2)
-        app.recorder.hub.sweep()
+        app.sweep()
         with pytest.raises((EOFError, ConnectionResetError)):
             await wire.frame()
         await app.until_gone()
@@ -304,7 +304,7 @@ async def test_a_half_open_connection_is_found_by_a_ping(tmp_path: Path) -> None
         app.connect() as wire,
     ):
         await wire.until("live")
-        sweep = app.recorder.hub.sweep
+        sweep = app.sweep
         clock.advance(2)
         sweep()
         assert await wire.frame() == (PING, True, b"")
@@ -331,7 +331,7 @@ async def test_who_answers_a_ping_or_says_anything_else_stays(answer: bytes) -> 
         await wire.until("live")
         for _ in range(5):
             clock.advance(2.5)
-            app.recorder.hub.sweep()
+            app.sweep()
             assert (await wire.frame()).opcode == PING
             await wire.raw(answer)
             await wire.text({"op": "ping"})
@@ -346,12 +346,12 @@ async def test_a_publisher_that_we_do_not_read_from_is_not_blamed_for_its_pongs(
     async with running as app, app.connect("/publish") as wire:
         await hello(wire)
         clock.advance(2)
-        app.recorder.hub.sweep()
-        (connection,) = app.recorder.hub._sockets
+        app.sweep()
+        (connection,) = app.gateway.connections._sockets
         connection.pause_reading()
         for _ in range(10):
             clock.advance(2)
-            app.recorder.hub.sweep()
+            app.sweep()
         connection.resume_reading()
         await wire.text(delta())
         assert (await wire.event())["event"] == "ack"

@@ -65,12 +65,17 @@ class App:
 
     async def until_gone(self) -> None:
         """Until no connection is left."""
-        hub = self.recorder.hub
-        await turn_until(lambda: not (hub.subscribers or hub.publishers or hub._sockets))
+        hub, connections = self.recorder.hub, self.gateway.connections
+        await turn_until(lambda: not (hub.subscribers or connections.publishers or connections._sockets))
+
+    def sweep(self) -> None:
+        """Do at once what is done several times a second: enforce deadlines, send what is due."""
+        self.gateway.connections.sweep()
+        self.recorder.hub.sweep()
 
     def narrow(self) -> None:
         """Let the kernel hold little for the connections that are open: what is not read is soon felt."""
-        for connection in self.recorder.hub._sockets:
+        for connection in self.gateway.connections._sockets:
             sock = connection.transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
 
