@@ -13,7 +13,7 @@ Left out: watching for changes (settings are read once, at start).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -341,12 +341,23 @@ def load_settings(*, config: Path | str | None = None, **flags: Any) -> Settings
     _refuse_unknown_flags(flags)
     names = [field.upper() for field in Settings.model_fields]
     given, said = gather(read_layers(flags, None if config is None else Path(config), names), names)
-    for warning in said:
+    for warning in [*said, *_persist_warnings(given)]:
         warnings.warn(warning, FutureWarning, stacklevel=2)
     try:
         return Settings.model_validate({name.lower(): found.value for name, found in given.items()})
     except ValidationError as error:
         raise _explained(error, given) from None
+
+
+def _persist_warnings(given: Mapping[str, Given]) -> list[str]:
+    """Return a warning where PERSIST has a value that was probably meant to record and does not."""
+    found = given.get("PERSIST")
+    if found is None or isinstance(found.value, bool) or str(found.value) == "1":
+        return []
+    if str(found.value).strip().lower() in ("", "0", "false", "no", "off"):
+        return []
+    where = f" ({found.where})" if found.where else ""
+    return [f"{found.name}={shown(found.value)[1:-1]} does not record; only {found.name}=1 does{where}"]
 
 
 def _refuse_unknown_flags(flags: dict[str, Any]) -> None:

@@ -115,10 +115,15 @@ def gather(layers: Iterable[Layer], names: list[str]) -> tuple[dict[str, Given],
 def _renewed(name: str, given: Given, layer: Layer) -> tuple[Given, list[str]]:
     """Return a value by the names of now, and a warning for each old one that was used."""
     warnings = []
-    if given.name != layer.spelled(name):
-        warnings.append(_place(deprecated.warning(given.name, layer.spelled(name)), layer))
+    is_renamed = given.name != layer.spelled(name)
     values = deprecated.SETTING_VALUES.get(name, {})
-    if isinstance(given.value, str) and (new := values.get(given.value.lower())) is not None:
+    new = values.get(given.value.lower()) if isinstance(given.value, str) else None
+    if is_renamed and new is not None:
+        both = f"{given.name}={given.value}: write {layer.spelled(name)}={new}"
+        return Given(new, given.name, given.where), [_place(both, layer)]
+    if is_renamed:
+        warnings.append(_place(deprecated.warning(given.name, layer.spelled(name)), layer))
+    if new is not None:
         warnings.append(_place(deprecated.warning(f"{given.name}={given.value}", f"{name}={new}"), layer))
         given = Given(new, given.name, given.where)
     return given, warnings

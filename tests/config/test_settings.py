@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +83,23 @@ def test_persist_is_on_for_the_text_1_alone_and_never_an_error(
     text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PERSIST", text)
-    assert load_settings().persist is False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        assert load_settings().persist is False
     monkeypatch.setenv("PERSIST", "1")
     assert load_settings().persist is True
+
+
+@pytest.mark.parametrize("text", ["true", "yes", "on", "2"])
+def test_a_persist_that_was_meant_to_record_and_does_not_is_warned_of(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERSIST", text)
+    with pytest.warns(FutureWarning, match=f"^PERSIST={text} does not record; only PERSIST=1 does"):
+        assert load_settings().persist is False
+    for off in ("0", "", "false", "off"):
+        monkeypatch.setenv("PERSIST", off)
+        assert load_settings().persist is False
 
 
 def test_the_flag_persist_wins_over_the_environment_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,10 +139,12 @@ def test_every_number_in_range_is_taken_as_it_is(days: int) -> None:
 @given(st.sampled_from(list(setting_rows())), st.text(max_size=20))
 def test_any_text_is_a_value_in_range_or_one_clear_line(row: SettingRow, text: str) -> None:
     message = ""
-    try:
-        load_settings(**{row.field: text})
-    except InvalidSetting as error:
-        message = str(error)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        try:
+            load_settings(**{row.field: text})
+        except InvalidSetting as error:
+            message = str(error)
     assert message == "" or message.startswith(f"{row.name}: ")
     assert "\n" not in message
 
