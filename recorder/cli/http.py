@@ -81,11 +81,14 @@ def not_a_recorder() -> ClientError:
 
 
 def checked_url(url: str) -> str:
-    """Return the base URL without a slash at its end.
+    """Return the base URL without a slash at its end; a missing scheme is http.
 
     Raises:
         InvalidSetting: It is not the URL of a server.
     """
+    given = url
+    if url and "://" not in url:
+        url = f"http://{url}"
     try:
         parts = urlsplit(url)
         is_known = parts.port != 0
@@ -98,10 +101,12 @@ def checked_url(url: str) -> str:
         not is_known
         or parts.scheme not in ("http", "https")
         or not parts.hostname
+        or not url.isprintable()
+        or " " in url
         or parts.query
         or parts.fragment
     ):
-        raise InvalidSetting(f"--url: {ascii(url)[:200]} is not of the form {DEFAULT_URL}")
+        raise InvalidSetting(f"--url: {ascii(given)[:200]} is not of the form {DEFAULT_URL}")
     return url.rstrip("/")
 
 

@@ -18,7 +18,7 @@ import typer
 from recorder.cli import console, table
 from recorder.cli.credentials import token
 from recorder.cli.history import TYPE_STYLES, change_of, pages
-from recorder.cli.http import DEFAULT_URL, NOT_RECORDING, START_HINT, Remote, UrlOption
+from recorder.cli.http import DEFAULT_URL, NOT_RECORDING, START_HINT, Remote, UrlOption, checked_url
 from recorder.cli.options import HELP, Filters, JsonOption, Sessions, Types, filters, is_ago, moment
 from recorder.core.errors import BadSubscription, InvalidQuery, Unavailable
 from recorder.core.json_changes import summarise
@@ -113,7 +113,7 @@ async def _follow(url: str, wanted: Filters, since: str, printer: _Printer, *, v
 
     sessions, types = wanted.sessions or None, wanted.types or None
     async with (
-        Client(url, token()) as client,
+        Client(checked_url(url), token()) as client,
         client.subscribe(sessions, types, since, notices=True, verify=verify) as events,
     ):
         async for event in events:

@@ -98,7 +98,7 @@ def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    "url", ["", "127.0.0.1:8765", "ftp://a", "ws://a", "http://", "http://a/?x", "http://[x", "http://a:b"]
+    "url", ["", "no url", "ftp://a", "ws://a", "http://", "http://a/?x", "http://[x", "http://a:b"]
 )
 def test_what_is_no_url_of_a_server_is_refused(url: str) -> None:
     with pytest.raises(InvalidSetting, match="--url"):
@@ -107,3 +107,8 @@ def test_what_is_no_url_of_a_server_is_refused(url: str) -> None:
 
 def test_a_slash_at_the_end_does_not_count() -> None:
     assert checked_url("https://a.example/recorder/") == "https://a.example/recorder"
+
+
+@pytest.mark.parametrize("typed", ["127.0.0.1:46883", "localhost:8765/", "[::1]:80/base"])
+def test_a_url_without_a_scheme_is_taken_as_http(typed: str) -> None:
+    assert checked_url(typed) == f"http://{typed.rstrip('/')}"
