@@ -250,10 +250,13 @@ class Steps:
         self._bar = _bar(unit) if sys.stderr.isatty() and not quiet else None  # None: plain lines
 
     def __enter__(self) -> Steps:
-        if self._bar is not None:
-            self._bar.start()
-            self._bar.add_task(self._what, total=self._total)
         return self
+
+    def _show_bar(self) -> None:
+        """Show the bar with the first step: an error before it stands alone."""
+        if self._bar is not None and not self._bar.task_ids:
+            self._bar.add_task(self._what, total=self._total)
+            self._bar.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -263,6 +266,7 @@ class Steps:
 
     def reach(self, more: int, total: int) -> None:
         """Advance by a number of steps and set the total, which may become known only on the way."""
+        self._show_bar()
         if total != self._total:
             self._total = total
             if self._bar is not None:
@@ -271,6 +275,7 @@ class Steps:
 
     def advance(self, count: int) -> None:
         """Advance by a number of steps."""
+        self._show_bar()
         self._done += count
         if self._bar is not None:
             self._bar.advance(self._bar.task_ids[0], count)

@@ -39,7 +39,8 @@ def publish(
         try:
             _publish(file, sender)
         finally:
-            console.print_status(sender.summary())
+            if sender.published or sender.known:
+                console.print_status(sender.summary())
         remote.warn_if_not_recording()
     if json:
         console.json_line({"published": sender.published, "known": sender.known, "position": sender.position})

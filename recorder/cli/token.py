@@ -30,7 +30,7 @@ from recorder.auth.grants import ROLES
 from recorder.auth.jwt import EDDSA, HS256, read_file, secret_of
 from recorder.cli import console
 from recorder.cli.options import JsonOption
-from recorder.core.errors import InvalidSetting
+from recorder.core.errors import InvalidSetting, NotAllowed
 
 TOKEN_BYTES = 32
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -147,7 +147,10 @@ def _make_key(path: Path, algorithm: str) -> None:
 
 def _write(path: Path, data: bytes, mode: int) -> None:
     # A key that is there may be in use: never over it, and never readable by others, not even at first.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError:
+        raise NotAllowed(f"{path} exists and is not overwritten", hint="choose another name") from None
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
 

@@ -194,7 +194,7 @@ def test_a_server_that_is_not_there_is_one_clear_line(invoke: Invoke, file: Path
     file.write_text(delta("e", "1"))
     code, _, err = invoke("publish", str(file), "--url", f"http://127.0.0.1:{free_port}")
     assert code == 1
-    assert err.startswith(f"0 deltas published\nrecorder: cannot reach http://127.0.0.1:{free_port}: ")
+    assert err.startswith(f"recorder: cannot reach http://127.0.0.1:{free_port}: ")
 
 
 def test_what_was_published_and_what_was_known_are_counted_apart(

@@ -52,7 +52,7 @@ def test_a_jwt_signed_with_a_new_key_is_taken_by_the_recorder(
     # A key that may be in use is never written over.
     before = key.read_bytes()
     code, _, err = invoke("token", "--new-key", str(key), "--alg", alg)
-    assert (code, "File exists" in err, key.read_bytes()) == (1, True, before)
+    assert (code, "exists and is not overwritten" in err, key.read_bytes()) == (1, True, before)
 
 
 def test_the_recorder_needs_no_private_key(invoke: Invoke, tmp_path: Path) -> None:
