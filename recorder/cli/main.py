@@ -73,10 +73,22 @@ def _message(error: Exception) -> str:
     from typer import TyperException
 
     if isinstance(error, TyperException):
-        return " ".join(error.format_message().split())
+        said = " ".join(error.format_message().split())
+        context = getattr(error, "ctx", None)
+        if said.startswith("Missing argument") and context is not None:
+            usage = " ".join(context.get_usage().split()).replace("{", "").replace("}", "")
+            return f"{said} {usage}{_example(context.command_path, usage)}"
+        return said
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error) or type(error).__name__
+
+
+def _example(command: str, usage: str) -> str:
+    """Return an example of a command whose first argument is a session or a file; "" for another."""
+    first = usage.partition("[OPTIONS] ")[2].partition(" ")[0]
+    named = {"SESSION": "my-session", "FILE|-": "deltas.ndjson", "FILE|DIR|-......": "logs/"}.get(first)
+    return f"; for example: {command} {named}" if named else ""
 
 
 def _exit_code(error: Exception) -> int | None:

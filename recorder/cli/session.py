@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -36,6 +37,7 @@ from recorder.wire.export import ExportRow
 
 Session = Annotated[str, typer.Argument(metavar="SESSION", help="The session's id.", show_default=False)]
 POINT_HELP = f"a seq, {HELP}"
+SESSIONS_HINT = "'recorder sessions' lists the sessions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,15 @@ def session_path(session: str, *more: str) -> str:
     return "/".join(("/api/sessions", name, *more))
 
 
+@contextmanager
+def _hinting() -> Iterator[None]:
+    """Add to a server's answer that there is no such session where to see which there are."""
+    try:
+        yield
+    except NotFound as error:
+        raise type(error)(error.message, hint=error.hint or SESSIONS_HINT) from None
+
+
 def state_in(conn: sqlite3.Connection, session: str, at: Point | None) -> StateOf | None:
     """Return a session's state in a file; None if the session does not exist at that point.
 
@@ -139,10 +150,10 @@ def state(
         with dbfile.opened(db) as conn:
             found = state_in(conn, session, then)
         if found is None:
-            raise NotFound(f"session {session[:80]!r} is not known then")
+            raise NotFound(f"session {session[:80]!r} is not known then", hint=SESSIONS_HINT)
         text = found.text.encode()
     else:
-        with Remote(url or DEFAULT_URL) as remote:
+        with Remote(url or DEFAULT_URL) as remote, _hinting():
             body = remote.get(session_path(session), [] if then is None else [("at", then.text)])
         text = _state_of(body)
     _write_json(text, as_json=json)
@@ -223,7 +234,7 @@ def diff(
             text = _diff_in(conn, session, (start, end), merge=merge)
     else:
         given = [(name, at.text) for name, at in (("from", start), ("to", end)) if at is not None]
-        with Remote(url or DEFAULT_URL) as remote:
+        with Remote(url or DEFAULT_URL) as remote, _hinting():
             asked = [*given, ("as", "merge" if merge else "patch")]
             text = remote.get(session_path(session, "diff"), asked)
     _write_json(text, as_json=json)
@@ -238,7 +249,7 @@ def _diff_in(
         start = Point(seq=after.seq - 1)
     before = state_in(conn, session, start)
     if before is None and after is None:
-        raise NotFound(f"session {session[:80]!r} is not known then")
+        raise NotFound(f"session {session[:80]!r} is not known then", hint=SESSIONS_HINT)
     texts = ["null" if found is None else found.text for found in (before, after)]
     try:
         return (merge_patch if merge else json_patch)(texts[0].encode(), texts[1].encode())
@@ -261,7 +272,7 @@ def blame(
         with dbfile.opened(db) as conn:
             _show(islice(_touches_in(conn, session, path), limit), as_json=json)
     else:
-        with Remote(url or DEFAULT_URL) as remote:
+        with Remote(url or DEFAULT_URL) as remote, _hinting():
             _show(islice(_touches_of(remote, session, path, limit), limit), as_json=json)
 
 
@@ -289,7 +300,7 @@ def _touches_in(conn: sqlite3.Connection, session: str, path: str) -> Iterator[b
     rows = dbfile.rows(conn, Filters((session,)), descending=True)
     yield from (touch.text for touch in walk.back(rows))
     if walk.pending is None and not walk.erased and state_in(conn, session, None) is None:
-        raise NotFound(f"nothing of session {session[:80]!r} is recorded")
+        raise NotFound(f"nothing of session {session[:80]!r} is recorded", hint=SESSIONS_HINT)
     if walk.pending is not None and not walk.erased:
         kept = state_in(conn, session, Point(seq=walk.pending - 1))
         first = walk.begun(None if kept is None else kept.text)

@@ -123,3 +123,11 @@ def test_an_argument_that_is_not_utf_8_is_one_line_and_exit_2(arguments: list[by
 def test_a_url_from_the_environment_that_is_not_utf_8_is_one_line_and_exit_2(run: Run) -> None:
     done = run("stats", env={"RECORDER_URL": os.fsdecode(b"http://127.0.0.1:1/\xff")})
     assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1)
+
+
+def test_a_missing_argument_is_said_with_the_usage_of_the_command(invoke: Invoke) -> None:
+    code, out, err = invoke("state")
+    assert (code, out, err.count("\n")) == (2, b"", 1)
+    assert err.rstrip().endswith(
+        "Usage: recorder state [OPTIONS] SESSION; for example: recorder state my-session"
+    )

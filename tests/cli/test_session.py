@@ -134,3 +134,12 @@ def test_a_session_named_like_a_directory_is_found(invoke: Invoke, server: Any, 
 def test_what_is_no_point_is_told_that_a_seq_is_one() -> None:
     with pytest.raises(InvalidQuery, match=r"^--at: 'soon' is not a seq, a time \(.*\) or how long ago"):
         point("soon", "--at")
+
+
+@pytest.mark.parametrize("command", ["state", "diff", "blame"])
+def test_an_unknown_session_is_answered_with_the_command_that_lists_them(
+    command: str, invoke: Invoke, database: Path
+) -> None:
+    code, _, err = invoke(command, "nobody", "--db", str(database))
+    assert code == 1
+    assert "'recorder sessions' lists the sessions" in err
