@@ -95,8 +95,10 @@ class Numbering:
         self, deltas: Sequence[Delta], known: dict[int, Known], now_ms: int, entries: list[Entry]
     ) -> Accepted:
         """Append deltas to the order, all or none; the resulting entries are added to `entries`."""
-        if not known and len(deltas) == 1:
-            return self._number_one(deltas[0], now_ms, entries)
+        if len(deltas) == 1:
+            seq, content = known.get(0, _UNKNOWN)
+            if seq is None:
+                return self._number_one(deltas[0], content, now_ms, entries)
         before, checkpoint = len(entries), self._sequencer.checkpoint(deltas)
         # Ids that are new in this very frame; `ids` may hold fewer than the frame has.
         fresh: dict[str, tuple[int, bytes]] = {}
@@ -116,17 +118,34 @@ class Numbering:
         self._metrics.duplicates += accepted.duplicates
         return accepted
 
-    def _number_one(self, delta: Delta, now_ms: int, entries: list[Entry]) -> Accepted:
-        """Append a single delta without a checkpoint: everything that may fail comes before it gets its seq."""
+    def _number_one(self, delta: Delta, content: bytes | None, now_ms: int, entries: list[Entry]) -> Accepted:
+        """Append a single delta without a checkpoint: everything that may fail comes before it gets its seq.
+
+        Args:
+            delta: The delta; its id, if it has one, is new.
+            content: With an id: the digest of its content.
+            now_ms, entries: As in `number`.
+        """
         seq = self._sequencer.head + 1
         accepted = Accepted(self._sequencer.epoch, seq, seq, 1, seq)
         entries.append(_NO_ENTRY)
         try:
-            entries[-1] = self._sequencer.append(delta, now_ms, None)
+            if delta.id is not None and content is not None:
+                self._ids.add(delta.id, seq, content)
+            entries[-1] = self._sequencer.append(delta, now_ms, content)
         except BaseException:
             entries.pop()
+            if delta.id is not None:
+                self._forget(delta.id)
             raise
         return accepted
+
+    def _forget(self, delta_id: str) -> None:
+        """Forget the id of a delta that got no seq; if that fails, end recording."""
+        try:
+            self._ids.forget(delta_id)
+        except BaseException as error:
+            self._on_broken(error)
 
     def _number(
         self,

@@ -279,9 +279,10 @@ def test_without_recording_too_nothing_follows_what_was_not_broadcast(
         setup.take(delta())
 
 
+@pytest.mark.parametrize("fields", [{}, {"id": "x"}], ids=["plain", "with an id"])
 @pytest.mark.parametrize("name", ["item_text", "text_frame", "Entry"])
 def test_a_single_delta_that_finds_no_memory_leaves_no_trace(
-    monkeypatch: pytest.MonkeyPatch, name: str
+    monkeypatch: pytest.MonkeyPatch, name: str, fields: dict[str, Any]
 ) -> None:
     setup = Setup()
     setup.take(delta())
@@ -289,9 +290,38 @@ def test_a_single_delta_that_finds_no_memory_leaves_no_trace(
     failing = Failing(getattr(sequencer_module, name), MemoryError())
     monkeypatch.setattr(f"recorder.engine.sequencer.{name}", failing)
     failing.left = 1
-    outcomes = setup.intake.accept_each([json.dumps(delta(after=2)).encode()] * 2)
+    outcomes = setup.intake.accept_each([json.dumps(delta(after=2, **fields)).encode()] * 2)
     assert isinstance(outcomes[0], OutOfMemory)
     assert isinstance(outcomes[1], Accepted)
-    assert outcomes[1].seq == 2
+    assert (outcomes[1].seq, outcomes[1].duplicates) == (2, 0)
     assert [entry.seq for entry in setup.queue.entries] == [1, 2]
     assert before[0][0] == 1
+
+
+def test_a_single_delta_whose_id_cannot_be_remembered_leaves_no_trace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    setup = Setup()
+    failing = Failing(setup.ids.add, MemoryError())
+    monkeypatch.setattr(setup.ids, "add", failing)
+    before = state_of(setup)
+    failing.left = 1
+    with pytest.raises(OutOfMemory):
+        setup.take(delta(id="x"))
+    assert state_of(setup) == before
+    assert setup.take(delta(id="x"))["seq"] == 1
+    assert setup.take(delta(id="x"))["duplicates"] == 1
+
+
+def test_where_the_id_of_a_failed_delta_cannot_be_forgotten_nothing_more_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    setup = Setup()
+    for target, name in ((setup.sequencer, "append"), (setup.ids, "forget")):
+        failing = Failing(getattr(target, name), MemoryError())
+        monkeypatch.setattr(target, name, failing)
+        failing.left = 1
+    with pytest.raises(OutOfMemory):
+        setup.take(delta(id="x"))
+    with pytest.raises(Unavailable, match="nothing can be recorded: MemoryError"):
+        setup.take(delta())
