@@ -330,7 +330,9 @@ async def test_a_stream_says_that_its_token_has_ended_and_ends_at_that_moment(
     token = signed("subscribe", exp=clock.now_ms() // 1000 + 60)
     keys = {"jwt_key_file": key_file(tmp_path)}
     async with (
-        running_app(tmp_path, clock=clock, heartbeat_interval=3_600_000, **keys, **LISTED) as app,
+        running_app(
+            tmp_path, clock=clock, heartbeat_interval=3_600_000, head_interval=3_600_000, **keys, **LISTED
+        ) as app,
         streaming(app, query, *bearer(token).items()) as reader,
     ):
         await reader.until("live")
