@@ -23,9 +23,8 @@ from recorder.core.errors import Closed, NotAuthenticated, RecorderError, TooSlo
 from recorder.engine.catchup import CHUNK_BYTES, Feed
 from recorder.engine.conflation import Conflation
 from recorder.engine.fanout import Batch, Skipped
-from recorder.net.limits import SocketLimits
+from recorder.net.limits import HARD_GRACE_SECONDS, SocketLimits
 from recorder.net.subscriber import SubscriberHub
-from recorder.net.websocket import HARD_GRACE_SECONDS
 from recorder.wire import sse
 from recorder.wire.events import Heartbeat, event_frame, state_frame
 from recorder.wire.frames import payload

@@ -7,6 +7,8 @@ would refuse and gives the same messages: `tests/net/test_fast_frames.py` holds 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 try:
     from websockets.speedups import apply_mask
 except ImportError:  # pragma: no cover - a build of websockets without its C extension
@@ -59,3 +61,14 @@ def may_hold(rest: bytes, max_bytes: int) -> bool:
     if length == 126 and len(rest) >= 4:
         length = rest[2] << 8 | rest[3]
     return length <= max_bytes
+
+
+def utf8_count(messages: Sequence[bytes]) -> int:
+    """Return the number of messages that are UTF-8 before the first one that is not."""
+    for count, message in enumerate(messages):
+        if not message.isascii():
+            try:
+                message.decode()
+            except UnicodeDecodeError:
+                return count
+    return len(messages)

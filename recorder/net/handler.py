@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from websockets.http11 import Request
+
+    from recorder.core.clock import Clock
+    from recorder.core.metrics import Metrics
+    from recorder.core.sampled_log import SampledLog
+    from recorder.net.limits import SocketLimits
+    from recorder.net.partial_messages import Unfinished
+    from recorder.net.websocket import WebSocket
 
 
 class Role(Protocol):
@@ -65,4 +75,26 @@ class Role(Protocol):
     @property
     def at_own_pace(self) -> bool:
         """Return whether it is being sent history: it may then be slow as long as it reads at all."""
+        ...
+
+
+class Door(Protocol):
+    """Who decides what a request gets."""
+
+    limits: SocketLimits
+    clock: Clock
+    metrics: Metrics
+    log: SampledLog
+    unfinished: Unfinished
+
+    def admit(self, socket: WebSocket, request: Request) -> Role:
+        """Return the handler for a request. Raises RecorderError to reject it before the upgrade."""
+        ...
+
+    def opened(self, socket: WebSocket) -> None:
+        """Register an open connection; its deadlines are checked from now on."""
+        ...
+
+    def gone(self, socket: WebSocket) -> None:
+        """Register a closed connection."""
         ...

@@ -8,6 +8,9 @@ from typing import Self
 from recorder.config.settings import Settings
 from recorder.wire.subscribe import MAX_SESSIONS
 
+HARD_GRACE_SECONDS = 0.25
+"""What came within this time counts as one burst, which nobody can have read yet."""
+
 
 @dataclass(frozen=True, slots=True)
 class SocketLimits:

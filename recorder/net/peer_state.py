@@ -16,6 +16,7 @@ import socket
 import struct
 import sys
 from enum import Enum, auto
+from typing import Any
 
 if sys.platform == "linux":
     import fcntl
@@ -67,3 +68,8 @@ def _unacknowledged(transport: asyncio.BaseTransport) -> int:
     except (OSError, ValueError):
         return 0  # closed meanwhile
     return found
+
+
+def host_of(address: Any) -> str:
+    """Return the host of a socket's address."""
+    return str(address[0]) if isinstance(address, tuple) else ""

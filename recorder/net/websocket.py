@@ -12,7 +12,7 @@ Invariants: nothing is written after the close frame; a message reaches the role
 connection keeps what it has read and handles it when it goes on; every wait has a deadline that `sweep` enforces; what
 happens here ends no other connection and no caller's work.
 
-uvicorn's contract for a class like this is undocumented: `tests/hub/test_uvicorn_contract.py` holds it.
+uvicorn's contract for a class like this is undocumented: `tests/net/test_uvicorn_contract.py` holds it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from loguru import logger
 from websockets.frames import CloseCode, Frame, Opcode
@@ -30,18 +30,14 @@ from websockets.protocol import OPEN
 from recorder.auth.grants import EVERYTHING
 from recorder.core.clock import Clock
 from recorder.core.errors import InvalidRequest, RecorderError, TooMany
-from recorder.core.metrics import Metrics
 from recorder.core.sampled_log import SampledLog
-from recorder.net.fast_frames import may_hold, take_messages
-from recorder.net.handler import Role
-from recorder.net.limits import SocketLimits
+from recorder.net.fast_frames import may_hold, take_messages, utf8_count
+from recorder.net.handler import Door, Role
+from recorder.net.limits import HARD_GRACE_SECONDS, SocketLimits
 from recorder.net.partial_messages import Unfinished
-from recorder.net.peer_state import End, end_of, outstanding
-from recorder.net.ws_protocol import StateMachine
+from recorder.net.peer_state import End, end_of, host_of, outstanding
+from recorder.net.ws_protocol import MAX_REASON_BYTES, StateMachine
 from recorder.wire.problems import raw_problem
-
-HARD_GRACE_SECONDS = 0.25
-"""What came within this time counts as one burst, which nobody can have read yet."""
 
 RUN_BYTES = 256 << 10
 """How much of messages a role gets at once, at most, beside the first: the loop has others to serve."""
@@ -55,9 +51,6 @@ SLOWEST_RATE = 16_000
 MAX_RECEIVED_UNREAD = 8 << 20
 """How much the other end's host may have acknowledged that was not read there: the size of a large receive buffer."""
 
-MAX_REASON_BYTES = 123
-"""A close frame's payload is at most 125 bytes (RFC 6455, section 5.5), two of them the code."""
-
 _UNREADABLE = raw_problem(
     InvalidRequest(
         "the upgrade cannot be read: it is too long, has a body, or is not a GET",
@@ -65,28 +58,6 @@ _UNREADABLE = raw_problem(
     )
 )
 """The answer to a head that the state machine does not read: a line beyond 8 KiB, more than 128 of them, a body."""
-
-
-class Door(Protocol):
-    """Who decides what a request gets."""
-
-    limits: SocketLimits
-    clock: Clock
-    metrics: Metrics
-    log: SampledLog
-    unfinished: Unfinished
-
-    def admit(self, socket: WebSocket, request: Request) -> Role:
-        """Return the handler for a request. Raises RecorderError to reject it before the upgrade."""
-        ...
-
-    def opened(self, socket: WebSocket) -> None:
-        """Register an open connection; its deadlines are checked from now on."""
-        ...
-
-    def gone(self, socket: WebSocket) -> None:
-        """Register a closed connection."""
-        ...
 
 
 class WebSocket(asyncio.Protocol):
@@ -129,12 +100,12 @@ class WebSocket(asyncio.Protocol):
     @property
     def address(self) -> str:
         """The address of the other end; empty where it is not known."""
-        return _host(self.transport.get_extra_info("peername"))
+        return host_of(self.transport.get_extra_info("peername"))
 
     @property
     def local(self) -> str:
         """The address of our end."""
-        return _host(self.transport.get_extra_info("sockname"))
+        return host_of(self.transport.get_extra_info("sockname"))
 
     @property
     def is_secure(self) -> bool:
@@ -565,7 +536,7 @@ class WebSocket(asyncio.Protocol):
         if self._unfinished:
             # They are complete: a handler that keeps one counts it itself.
             self._note_unfinished()
-        count = _utf8_count(messages)
+        count = utf8_count(messages)
         if count:
             self._role.on_texts(messages[:count] if count < len(messages) else messages)
         if count < len(messages) and not self._ended:
@@ -625,19 +596,3 @@ class WebSocket(asyncio.Protocol):
         self._reading = True
         if not self.transport.is_closing():
             self.transport.resume_reading()
-
-
-def _utf8_count(messages: Sequence[bytes]) -> int:
-    """Return the number of messages that are UTF-8 before the first one that is not."""
-    for count, message in enumerate(messages):
-        if not message.isascii():
-            try:
-                message.decode()
-            except UnicodeDecodeError:
-                return count
-    return len(messages)
-
-
-def _host(address: Any) -> str:
-    """Return the host of a socket's address."""
-    return str(address[0]) if isinstance(address, tuple) else ""

@@ -34,6 +34,9 @@ MAX_HEAD_BYTES = 1 << 16
 EXTENSION = ServerPerMessageDeflateFactory(server_no_context_takeover=True, client_no_context_takeover=True)
 """What is agreed with a client that offers it; without takeover no connection keeps a window between messages."""
 
+MAX_REASON_BYTES = 123
+"""A close frame's payload is at most 125 bytes (RFC 6455, section 5.5), two of them the code."""
+
 
 class StateMachine(ServerProtocol):
     """See the module.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from recorder.core.clock import FakeClock
-from recorder.net.websocket import MAX_REASON_BYTES
+from recorder.net.ws_protocol import MAX_REASON_BYTES
 from tests.support.app import delta, running_app
 from tests.support.wire import (
     BINARY,
