@@ -324,7 +324,9 @@ class WebSocket(asyncio.Protocol):
 
     def _sweep_unanswered(self, now: float) -> None:
         """Wait for a pong as long as what stands before it is being taken."""
-        if self._has_moved(now):
+        then = self._taken_then
+        # The ping itself is taken by the host, even where nobody reads there: only what stands before it counts.
+        if self._has_moved(now) and then is not None and then < self._before_ping:
             self._ping_at = now
             return
         # Acknowledged bytes may still be unread by the peer, and so may the ping after them.
