@@ -279,7 +279,7 @@ def test_in_text_that_is_known_to_be_json_no_depth_is_too_deep() -> None:
     text = f'{{"a" : {deep} ,"b":2}}'
     assert jsontext.members(text.encode(), trusted=True) == {"a": deep.encode(), "b": b"2"}
     assert list(jsontext.scan_members(text, trusted=True)) == [("a", deep), ("b", "2")]
-    with pytest.raises(BadJson, match="breaks off"):
+    with pytest.raises(BadJson, match="unexpected end"):
         jsontext.members(text[:-20].encode(), trusted=True)
     with pytest.raises(BadJson, match="not JSON"):
         jsontext.members(b'{"a":nul}', trusted=True)
