@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from recorder.core import json_text
-from recorder.core.delta import CREATED, DELETED
+from recorder.core.delta import DELETED
 
 MOST_CHANGES = 3
 MOST_VALUE = 48
@@ -104,7 +104,7 @@ def summarise(kind: str, before: str | None, after: str | None, *, erased: bool 
         return f"a state of {len(after or ''):,} characters, too large to compare"
     try:
         old, new = _present(before), _present(after)
-        if old is None or kind == CREATED:
+        if old is None:
             return "" if new is None else outline(new)
         return _in_words(_first(_changes((), old, new), MOST_LOOKED_AT))
     except (RecursionError, json_text.BadJson):

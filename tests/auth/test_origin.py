@@ -214,7 +214,7 @@ def test_an_allowed_origin_does_not_make_a_foreign_host_ours() -> None:
 
 
 def test_a_refusal_names_what_was_wrong_and_the_setting_that_mends_it() -> None:
-    with pytest.raises(NotAllowed, match=r"Host 'evil\.example' is not answered here \(ALLOWED_HOSTS"):
+    with pytest.raises(NotAllowed, match=r"Host 'evil\.example' is not allowed \(ALLOWED_HOSTS"):
         OWN.check("evil.example", None)
     with pytest.raises(NotAllowed, match=r"Origin 'null' may not connect \(ALLOWED_ORIGINS"):
         OWN.check("localhost", "null")

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recorder.core.delta import MAX_DEPTH, Delta
-from recorder.core.errors import DeltaTooLarge, InvalidDelta, InvalidJson, RecorderError, TooMany
+from recorder.core.errors import DeltaTooLarge, InvalidDelta, InvalidJson, RecorderError, TooManyDeltas
 from recorder.wire import decode, explain
 from recorder.wire.decode import decode_lines, decode_text
 
@@ -582,7 +582,9 @@ def test_behind_as_many_deltas_as_allowed_nothing_is_looked_at(state: str, lines
 
     assert len(decode(joined(*fits), LIMIT, 3)) == 3
     for further in (fits[:1], [b"{}"]):
-        with pytest.raises(TooMany, match=r"more than 3 deltas in one publish .*MAX_DELTAS_PER_MESSAGE"):
+        with pytest.raises(
+            TooManyDeltas, match=r"more than 3 deltas in one publish .*MAX_DELTAS_PER_MESSAGE"
+        ):
             decode(joined(*fits, *further), LIMIT, 3)
     # What is wrong in front of that is told as ever.
     with pytest.raises(InvalidDelta):
