@@ -275,7 +275,7 @@ async def test_a_token_that_expires_ends_no_client_that_can_get_another(tmp_path
         asked.append(signed(["subscribe", "publish"], exp=time.time() + 2))
         return asked[-1]
 
-    async with running_app(tmp_path, jwt_key_file=key_file(tmp_path)) as app:
+    async with running_app(tmp_path, jwt_key_file=key_file(tmp_path), jwt_leeway=0) as app:
         async with Client(app.url, token=fresh, options=NOW) as client, client.subscribe() as events:
             await anext(events)
             await client.publish(NewDelta("created", "s", after=0))

@@ -288,7 +288,7 @@ async def test_beyond_the_bound_publishing_waits_for_its_turn() -> None:
         async with Client(server.url, options=ClientOptions(**AT_ONCE, max_frames=3)) as client:
             tasks = [asyncio.ensure_future(client.publish(created(number))) for number in range(10)]
             await server.until_connected(1)
-            assert len(client._publisher._window) == 3
+            assert len(client._publisher._in_flight) == 3
             tasks[1].cancel()
             tasks[7].cancel()
             gate.set()
