@@ -196,7 +196,7 @@ def _difference(control: Content, found: Content) -> str:
         return f"{', '.join(changed)} changed"
     # An epoch that ends is told to every subscriber, and to the log: what is beside the file could not be read.
     if found.goes_on and not control.goes_on:
-        return "the epoch goes on after a crash" if found.goes_on else "the epoch does not go on"
+        return "the epoch goes on after a crash"
     return ""
 
 
