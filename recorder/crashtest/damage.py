@@ -144,6 +144,9 @@ async def _start_and_stop(recording: Recording) -> None:
         pass
 
 
+EPOCH_ENDS = "the epoch does not go on"
+
+
 def judge(recording: Recording, damage: Damage, control: Content, folder: Path) -> Outcome:
     """Return the outcome for a damaged copy of a recording.
 
@@ -154,15 +157,23 @@ def judge(recording: Recording, damage: Damage, control: Content, folder: Path) 
         folder: Where the copy is made.
     """
     copy = recording.copy(folder)
+    whole = _bytes_of(folder)
     damage.do(folder)
     before = _bytes_of(folder)
     try:
         what = _difference(control, content_of(copy))
+        # Where .tenure was damaged the epoch ends, on purpose: the log and every subscriber are told.
+        is_beside = any(name.endswith(".tenure") and before.get(name) != data for name, data in whole.items())
+        if what == EPOCH_ENDS and is_beside:
+            what = ""
     except RecorderError as error:
         changed = [name for name, data in _bytes_of(folder).items() if before.get(name) != data]
         # A crash's journal is rolled back before the signatures can be read; the database is then as SQLite recovers it.
-        changed += [name for name in before if not name.endswith("-journal") and not (folder / name).exists()]
-        if changed and not any(name.endswith("-journal") for name in before):
+        changed += [name for name in before if not (folder / name).exists()]
+        journals = [name for name in before if name.endswith("-journal")]
+        recovered = {*journals, *(name.removesuffix("-journal") for name in journals)}
+        changed = [name for name in changed if name not in recovered]
+        if changed:
             return Outcome("", f"refused ({error}), and yet it has changed {', '.join(sorted(changed))}")
         return Outcome("refused", str(error))
     except (AssertionError, sqlite3.Error, OSError) as error:
@@ -194,9 +205,8 @@ def _difference(control: Content, found: Content) -> str:
     changed = [name for name, rows in control.tables.items() if found.tables[name] != rows]
     if changed:
         return f"{', '.join(changed)} changed"
-    # An epoch that ends is told to every subscriber, and to the log: what is beside the file could not be read.
-    if found.goes_on and not control.goes_on:
-        return "the epoch goes on after a crash"
+    if found.goes_on != control.goes_on:
+        return "the epoch goes on after a crash" if found.goes_on else EPOCH_ENDS
     return ""
 
 
