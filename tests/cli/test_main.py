@@ -44,7 +44,6 @@ def test_nothing_at_all_shows_the_help_and_is_a_usage_error(invoke: Invoke) -> N
         ["export", "--format", "xml"],
         ["prune", "--older-than", "x"],
         ["stats", "--url", "ftp://x"],
-        ["stats", "--url", "127.0.0.1:8765"],
         ["serve", "--port", "abc"],
         ["serve", "--host", "0.0.0.0"],
         ["serve", "--demo-rate", "nan"],

@@ -333,7 +333,7 @@ async def test_a_certificate_that_is_replaced_in_turn_with_its_key_is_served_wit
         first = trusting(files)
         files["tls_cert"].write_bytes(new["tls_cert"].read_bytes())
         server.signal(signal.SIGHUP)
-        while "stays as it was" not in server.log:  # noqa: ASYNC110 - another process
+        while "keep their previous content" not in server.log:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.01)
         async with dial(server, "any", first) as wire:
             await wire.recv()
@@ -354,7 +354,7 @@ async def test_sighup_with_a_file_that_cannot_be_used_says_so_and_goes_on(tmp_pa
             await wire.until("live")
             tokens.unlink()
             server.signal(signal.SIGHUP)
-            while "stays as it was" not in server.log:  # noqa: ASYNC110 - another process
+            while "keep their previous content" not in server.log:  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.01)
             async with connect(server.url, "/ws", headers) as again:
                 await again.until("live")
