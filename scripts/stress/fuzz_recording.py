@@ -16,11 +16,11 @@ import httpx
 import orjson
 
 from recorder.api.app import application
-from recorder.app import Recorder, open_recorder
 from recorder.auth.signing import known_keys
 from recorder.config.settings import load_settings
 from recorder.core.clock import FakeClock
 from recorder.core.timestamps import format_ms
+from recorder.server.gateway import Gateway, open_gateway
 from recorder.store.sqlite.commit_log import segment_files
 from recorder.wire.statements import signed_members
 
@@ -67,7 +67,9 @@ async def _made(folder: Path) -> Recording:
         persist="1", db_path=path, key_file=key, durability="commit", snapshot_interval=3_600_000
     )
     clock = FakeClock()
-    async with open_recorder(settings, clock=clock) as recorder:
+    async with open_gateway(settings, clock=clock) as gateway:
+        await gateway.load()
+        recorder = gateway.recorder
         await recorder.publish(_deltas(range(10)))
         clock.advance(60)
         await recorder.publish(_deltas(range(10, IN_FILE)))
@@ -87,13 +89,13 @@ async def _made(folder: Path) -> Recording:
                     break
         # Copied while it runs: a stop would bring everything into the file.
         commits = {part.path.name: part.path.read_bytes() for part in segment_files(path)}
-        served = await _served(recorder)
+        served = await _served(gateway)
         heads = orjson.dumps(signed_members(head)) + b"\n"
         return Recording(path.read_bytes(), commits, tuple(events), heads, served, known_keys(key))
 
 
-async def _served(recorder: Recorder) -> dict[str, bytes]:
-    transport = httpx.ASGITransport(application(recorder))
+async def _served(gateway: Gateway) -> dict[str, bytes]:
+    transport = httpx.ASGITransport(application(gateway))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         return {path: (await http.get(path)).content for path in SERVED}
 

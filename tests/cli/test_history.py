@@ -153,7 +153,8 @@ def test_a_server_finds_the_same(invoke: Invoke, server: Any, monkeypatch: pytes
 
 def publish(url: str, count: int) -> None:
     deltas = [
-        {"type": "created" if n < 3 else "updated", "sessionId": f"s{n % 3}", "after": n} for n in range(count)
+        {"type": "created" if n < 3 else "updated", "sessionId": f"s{n % 3}", "after": n}
+        for n in range(count)
     ]
     assert httpx.post(f"{url}/api/deltas", json=deltas, trust_env=False).status_code == 201
 

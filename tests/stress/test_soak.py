@@ -25,7 +25,7 @@ async def test_for_a_moment_the_recorder_is_as_it_was_and_nothing_is_lost() -> N
 
 async def test_guests_and_strangers_are_seen_to_be_sent_away_or_not(tmp_path: Path) -> None:
     tokens = soak.Tokens(tmp_path)
-    async with running_app(None, jwt_key_file=tokens.key_file) as app:
+    async with running_app(None, jwt_key_file=tokens.key_file, jwt_leeway=0) as app:
         url = app.url.replace("http", "ws")
         tally = soak.Tally()
         await asyncio.gather(
@@ -41,7 +41,7 @@ async def test_guests_and_strangers_are_seen_to_be_sent_away_or_not(tmp_path: Pa
         staying = asyncio.create_task(soak.guest(url, random.Random(1), tokens, tally), name="guest")
         await turn_until(lambda: app.recorder.hub.subscribers)
         app.gateway.stop_intake()
-        await app.recorder.hub.close()
+        await app.gateway.connections.close()
         await asyncio.gather(staying, return_exceptions=True)
     assert len(tally.faults) == 2
 
