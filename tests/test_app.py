@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import orjson
@@ -17,6 +15,7 @@ from recorder.app import open_recorder, prepare_recorder
 from recorder.core.errors import Closed, InvalidDelta, NotRecording, StoreLocked
 from recorder.core.metrics import Metrics
 from tests.support.app import delta, running_app, settings_for, some, turn
+from tests.support.leaks import held, until_released
 from tests.support.wire import PATIENCE, connect
 
 
@@ -122,12 +121,6 @@ async def test_an_error_in_the_block_closes_everything_and_comes_out(tmp_path: P
         assert recorder.hub.head == 3
 
 
-def held() -> tuple[int, int]:
-    """(open files, threads) of this process."""
-    gc.collect()
-    return len(os.listdir("/proc/self/fd")), threading.active_count()
-
-
 @pytest.mark.skipif(
     not os.path.isdir("/proc/self/fd"), reason="counts open files by /proc, which is not here"
 )
@@ -144,7 +137,7 @@ async def test_fifty_recorders_opened_and_closed_leave_no_task_no_thread_and_no_
         await one()
     await turn()
     assert asyncio.all_tasks() == tasks
-    assert held() == before
+    await until_released(before)
 
 
 @pytest.mark.skipif(
@@ -175,7 +168,7 @@ async def test_two_hundred_connections_that_come_and_go_leave_nothing_behind(tmp
         await app.recorder.recording.flush()
         await turn()
         assert asyncio.all_tasks() == tasks
-        assert held() == before
+        await until_released(before)
         assert app.recorder.hub.fanout.receivers == 0
         assert app.server.server_state.connections == set()
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import gc
 import io
 import json
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from recorder.store.contract import Query
 from recorder.wire.export import row_of_item
 from tests.support.app import App, delta, running_app, some
 from tests.support.http import bare, client, get, refused, request, seqs
+from tests.support.leaks import held, until_released
 
 MiB = 1 << 20
 MUCH_ROWS = 600
@@ -196,8 +195,7 @@ async def test_an_export_goes_at_the_pace_of_its_reader_in_bounded_memory(tmp_pa
 async def test_a_reader_who_leaves_amid_an_export_leaks_nothing(tmp_path: Path) -> None:
     async with running_app(tmp_path) as app:
         await publish_much(app)
-        gc.collect()
-        tasks, threads = len(asyncio.all_tasks()), threading.active_count()
+        before, tasks = held(), asyncio.all_tasks()
         for _ in range(5):
             async with bare(app, receive_buffer=4096) as slow:
                 await slow.send(request(app, "GET /api/export?format=csv"))
@@ -205,8 +203,8 @@ async def test_a_reader_who_leaves_amid_an_export_leaks_nothing(tmp_path: Path) 
                 slow.reset()
         await settled(app)
         assert app.server.server_state.connections == set()
-        gc.collect()
-        assert (len(asyncio.all_tasks()), threading.active_count()) == (tasks, threads)
+        assert asyncio.all_tasks() == tasks
+        await until_released(before)
         # Whoever leaves is no failure of ours.
         assert app.gateway.metrics.failed_requests == 0
         async with client(app) as http:

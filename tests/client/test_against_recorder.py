@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -28,6 +27,7 @@ from recorder.client import (
     Subscription,
     TokenRefused,
 )
+from recorder.core.clock import FakeClock
 from tests.support.app import delta, running_app
 from tests.support.proxy import Proxy
 from tests.support.server import ServerProcess
@@ -268,20 +268,23 @@ async def test_a_restart_of_the_server_costs_a_publisher_nothing_but_time(tmp_pa
 
 
 async def test_a_token_that_expires_ends_no_client_that_can_get_another(tmp_path: Path) -> None:
+    clock = FakeClock()
     asked: list[str] = []
 
     async def fresh() -> str:
-        # Valid for the connection that asks for it, and at most for some seconds more.
-        asked.append(signed(["subscribe", "publish"], exp=time.time() + 2))
+        # Valid until the clock is moved: a slow machine must not let it expire on its way.
+        asked.append(signed(["subscribe", "publish"], exp=clock.now_ms() / 1000 + 2))
         return asked[-1]
 
-    async with running_app(tmp_path, jwt_key_file=key_file(tmp_path), jwt_leeway=0) as app:
+    async with running_app(tmp_path, clock=clock, jwt_key_file=key_file(tmp_path), jwt_leeway=0) as app:
         async with Client(app.url, token=fresh, options=NOW) as client, client.subscribe() as events:
             await anext(events)
             await client.publish(NewDelta("created", "s", after=0))
-            async with asyncio.timeout(60):
-                while events.reconnects < 2:  # noqa: ASYNC110 - a connection that was lost is no event
-                    await asyncio.sleep(0.01)
+            for reconnects in (1, 2):
+                clock.advance(3)
+                async with asyncio.timeout(60):
+                    while events.reconnects < reconnects:  # noqa: ASYNC110 - a connection that was lost is no event
+                        await asyncio.sleep(0.01)
             ack = await client.publish(NewDelta("updated", "s", after=1))
             assert [delta.after for delta in await deltas_until(events, ack.seq)] == [0, 1]
         assert len(asked) >= 4

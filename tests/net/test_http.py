@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,32 +74,64 @@ def without_collector() -> Iterator[None]:
         gc.enable()
 
 
-def alive(kind: type) -> int:
-    """How many of a kind there are."""
-    return sum(type(each) is kind for each in gc.get_objects())
+class Births:
+    """Objects of some kinds that came to be since this was made: others in the process are no concern of a test.
+
+    One look goes through the whole heap, which takes long where much was loaded; whether those found are still there
+    is asked of weak references.
+
+    Args:
+        kinds: Which ones; their objects can be referred to weakly.
+    """
+
+    def __init__(self, *kinds: type) -> None:
+        self._kinds = kinds
+        self._before = {id(each): weakref.ref(each) for each in self._all()}
+        self._seen: dict[int, weakref.ref[object]] = {}
+
+    def look(self) -> set[type]:
+        """Note those that are there now; their kinds."""
+        found = set()
+        for each in self._all():
+            if (old := self._before.get(id(each))) is None or old() is not each:
+                self._seen[id(each)] = weakref.ref(each)
+                found.add(type(each))
+        return found
+
+    @property
+    def living(self) -> list[type]:
+        """The kinds of those that were noted and are still there."""
+        return [type(each) for ref in self._seen.values() if (each := ref()) is not None]
+
+    def _all(self) -> list[object]:
+        kinds = self._kinds
+        return [each for each in gc.get_objects() if type(each) in kinds]
 
 
 async def test_what_answered_a_request_is_gone_with_it_and_waits_for_no_collector() -> None:
     with without_collector():
         async with running_app(None) as app:
+            births = Births(HttpConnection)
             async with app.connect() as wire:
                 await wire.until("live")
-                assert alive(HttpConnection) == 0
+                assert births.look() == set()
             async with bare(app) as wire:
-                await turn_until(lambda: alive(HttpConnection) == 1)
+                await turn_until(lambda: app.gateway.door.admission.connections == 1)
+                assert births.look() == {HttpConnection}
                 await wire.send(request(app, "GET /healthz", [("Connection", "close")]))
                 assert (await wire.head())[0] == 200
             await until_left(app)
-            await turn_until(lambda: alive(HttpConnection) == 0)
+            await turn_until(lambda: not births.living)
 
 
 async def test_an_open_websocket_does_not_hold_its_request_or_an_inbox_of_its_own() -> None:
     with without_collector():
+        births = Births(Request)
         async with running_app(None) as app, app.connect() as one, app.connect("/publish") as other:
             await one.until("live")
             await other.send(TEXT, b'{"type":"created","sessionId":"s","after":1}')
             await other.until("ack")
-            assert alive(Request) == 0
+            assert births.look() == set()
             inboxes = {id(connection._inbox) for connection in app.gateway.connections._sockets}
             assert len(inboxes) == 1
             await other.send(TEXT, b'{"type":"created","sessionId":"s","after":1}')
@@ -109,10 +142,11 @@ async def test_what_a_websocket_was_made_of_is_gone_with_it_and_waits_for_no_col
     tmp_path: Path,
 ) -> None:
     """Full collections are seldom, on purpose: each connection would leave some kilobytes behind for hours."""
-    kinds = (WebSocket, StateMachine, Subscriber, Publisher, Feed, Conflation)
+    subscribing = {WebSocket, StateMachine, Subscriber, Feed, Conflation}
     with without_collector():
         async with running_app(tmp_path) as app:
             await app.publish(*some(3))
+            births = Births(*subscribing, Publisher)
             for _ in range(3):
                 async with (
                     app.connect("/ws?since=earliest&slow=conflate") as one,
@@ -121,11 +155,13 @@ async def test_what_a_websocket_was_made_of_is_gone_with_it_and_waits_for_no_col
                     await one.until("live")
                     await other.send(TEXT, b'{"type":"created","sessionId":"s","after":1}')
                     await other.until("ack")
+                    assert births.look() == {*subscribing, Publisher}
                 async with app.connect() as closed:
                     await closed.until("live")
+                    assert births.look() >= subscribing
                     await closed.close()
             await app.until_gone()
-            await turn_until(lambda: not any(alive(kind) for kind in kinds))
+            await turn_until(lambda: not births.living)
 
 
 # Answers in the order of the requests

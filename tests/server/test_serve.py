@@ -9,7 +9,6 @@ import pty
 import signal
 import sqlite3
 import ssl
-import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from functools import partial
@@ -25,6 +24,7 @@ from recorder.core.errors import StoreLocked, StoreUnreadable
 from recorder.demo.player import play
 from recorder.server.serve import base_url, listen, serve
 from tests.support.app import running_app, settings_for, some, turn
+from tests.support.leaks import held, until_released
 from tests.support.server import ServerProcess
 from tests.support.tls import certificate, trusting
 from tests.support.wire import PATIENCE, Wire, answer, connect, open_socket
@@ -214,10 +214,10 @@ async def test_a_second_signal_in_process_hurries_too(tmp_path: Path) -> None:
 
 async def test_a_file_in_use_refuses_to_start_and_frees_the_port(tmp_path: Path) -> None:
     async with running_app(tmp_path):
-        threads = threading.active_count()
+        before = held()
         with pytest.raises(StoreLocked):
             await serve(settings_for(tmp_path))
-        assert threading.active_count() == threads
+        await until_released(before)
 
 
 async def test_it_listens_on_both_kinds_of_loopback_and_says_how_to_get_there() -> None:
