@@ -25,7 +25,6 @@ def gauge(metrics: Metrics, name: str) -> float:
 
 
 async def test_it_publishes_subscribes_and_is_there_again_after_a_clean_stop(tmp_path: Path) -> None:
-    """Mistake 19: within an epoch a position stays good; a clean stop does not end the epoch."""
     settings = settings_for(tmp_path)
     async with open_recorder(settings) as recorder:
         epoch = recorder.hub.epoch

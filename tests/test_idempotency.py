@@ -1,4 +1,4 @@
-"""An id names one delta for ever: across restarts, crashes, pruning and erasing (mistake 29)."""
+"""An id names one delta for ever: across restarts, crashes, pruning and erasing."""
 
 from __future__ import annotations
 

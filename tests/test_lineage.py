@@ -1,4 +1,4 @@
-"""`before` is compared with what was recorded last, as JSON: kept as sent, marked, counted, shown (mistake 30)."""
+"""`before` is compared with what was recorded last, as JSON: kept as sent, marked, counted, shown."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ async def test_pruning_by_a_time_removes_what_was_recorded_before_it(tmp_path: P
 
 
 @pytest.mark.parametrize("body", [b"", b"  \n", b"{}", b'{"olderThan":null}'])
-async def test_mistake_22_pruning_without_a_time_goes_by_the_settings(body: bytes, tmp_path: Path) -> None:
+async def test_pruning_without_a_time_goes_by_the_settings(body: bytes, tmp_path: Path) -> None:
     clock = FakeClock()
     async with running_app(tmp_path, clock=clock, retention_days=7) as app, client(app) as http:
         await app.publish(delta())

@@ -22,7 +22,7 @@ from tests.support.tokens import ADMIN, LISTED, PUBLISHER, SUBSCRIBER, bearer, k
 from tests.support.trouble import recording_held_up
 
 
-async def test_mistake_1_an_answer_waits_for_what_was_broadcast_before_it(tmp_path: Path) -> None:
+async def test_an_answer_waits_for_what_was_broadcast_before_it(tmp_path: Path) -> None:
     async with running_app(tmp_path) as app, client(app) as http, app.connect() as wire:
         await wire.until("live")
         async with recording_held_up(app):

@@ -59,7 +59,7 @@ def path_of(session_id: str, under: str = "/api/deltas") -> str:
 
 
 @pytest.mark.parametrize("order", ["desc", "asc"])
-async def test_mistake_4_a_walk_meets_each_entry_once_while_more_is_recorded_and_old_ones_are_pruned(
+async def test_a_walk_meets_each_entry_once_while_more_is_recorded_and_old_ones_are_pruned(
     order: str, tmp_path: Path
 ) -> None:
     clock = FakeClock()
@@ -82,7 +82,7 @@ async def test_mistake_4_a_walk_meets_each_entry_once_while_more_is_recorded_and
 
 
 @pytest.mark.parametrize("order", ["desc", "asc"])
-async def test_mistake_4_pages_of_any_size_hold_everything_once(order: str, tmp_path: Path) -> None:
+async def test_pages_of_any_size_hold_everything_once(order: str, tmp_path: Path) -> None:
     async with running(tmp_path) as (app, http):
         await app.publish(*some(30))
         expected = list(range(1, 31)) if order == "asc" else list(range(30, 0, -1))
@@ -132,7 +132,7 @@ async def test_an_entry_is_in_history_as_soon_as_a_subscriber_has_seen_it(tmp_pa
 # Filters
 
 
-async def test_mistake_2_bounds_of_time_are_exact_to_the_millisecond_with_ties(tmp_path: Path) -> None:
+async def test_bounds_of_time_are_exact_to_the_millisecond_with_ties(tmp_path: Path) -> None:
     clock = FakeClock()
     start = clock.now_ms()
     async with running(tmp_path, clock) as (app, http):
@@ -155,7 +155,7 @@ async def test_mistake_2_bounds_of_time_are_exact_to_the_millisecond_with_ties(t
             assert await seqs(http, limit=100, **asked) == expected[::-1]
 
 
-async def test_mistake_2_a_time_is_compared_as_a_time_whatever_its_form(tmp_path: Path) -> None:
+async def test_a_time_is_compared_as_a_time_whatever_its_form(tmp_path: Path) -> None:
     clock = FakeClock()
     async with running(tmp_path, clock) as (app, http):
         await app.publish(delta())
@@ -167,7 +167,7 @@ async def test_mistake_2_a_time_is_compared_as_a_time_whatever_its_form(tmp_path
             assert await seqs(http, since=since) == [2]
 
 
-async def test_mistake_3_order_is_that_of_recording_whatever_the_timestamps_say(tmp_path: Path) -> None:
+async def test_order_is_that_of_recording_whatever_the_timestamps_say(tmp_path: Path) -> None:
     clock = FakeClock()
     times = [
         "2026-01-01T00:00:00.5Z",
@@ -248,7 +248,7 @@ async def test_a_session_of_any_name_is_found_by_path_and_by_query(tmp_path: Pat
             assert state == {"sessionId": session_id, "seq": seq, "state": {"n": seq}, "deleted": False}
 
 
-async def test_mistake_7_an_empty_session_id_is_refused_everywhere(tmp_path: Path) -> None:
+async def test_an_empty_session_id_is_refused_everywhere(tmp_path: Path) -> None:
     async with running(tmp_path) as (app, http):
         await app.publish(delta())
         for target in (
@@ -261,7 +261,7 @@ async def test_mistake_7_an_empty_session_id_is_refused_everywhere(tmp_path: Pat
             await refused(await http.get(target), 400, "invalid_query")
 
 
-async def test_mistake_6_limits_are_checked_on_every_list(tmp_path: Path) -> None:
+async def test_limits_are_checked_on_every_list(tmp_path: Path) -> None:
     async with running(tmp_path) as (_, http):
         for path in ("/api/deltas", "/api/sessions", "/api/jobs"):
             for limit in ("0", "-1", "1001", "x", ""):
@@ -269,7 +269,7 @@ async def test_mistake_6_limits_are_checked_on_every_list(tmp_path: Path) -> Non
                 assert problem["place"] == "limit"
 
 
-async def test_mistake_8_falsy_states_come_back_as_they_were(tmp_path: Path) -> None:
+async def test_falsy_states_come_back_as_they_were(tmp_path: Path) -> None:
     async with running(tmp_path) as (app, http):
         for number, state in enumerate((0, "", False, {}, [])):
             await app.publish(delta(f"s{number}", type="created", after=state))
@@ -305,7 +305,7 @@ async def test_cursors_are_refused_in_words_over_http(tmp_path: Path) -> None:
             assert problem["hint"]
 
 
-async def test_mistake_19_a_cursor_does_not_outlive_its_epoch(tmp_path: Path) -> None:
+async def test_a_cursor_does_not_outlive_its_epoch(tmp_path: Path) -> None:
     async with running(tmp_path) as (app, http):
         await app.publish(*some(5))
         cursor = (await get(http, "/api/deltas", limit=2))["next"]
@@ -426,7 +426,7 @@ async def test_a_point_that_is_neither_seq_nor_time_is_refused(tmp_path: Path) -
             assert (await refused(response, 400, "invalid_query"))["place"] == "at"
 
 
-async def test_mistake_24_states_survive_pruning_and_what_was_pruned_is_said_to_be(tmp_path: Path) -> None:
+async def test_states_survive_pruning_and_what_was_pruned_is_said_to_be(tmp_path: Path) -> None:
     clock = FakeClock()
     start = clock.now_ms()
     async with running(tmp_path, clock) as (app, http):

@@ -58,7 +58,7 @@ async def settled(app: App) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 101, 2500])
-async def test_mistake_5_an_export_is_whole_in_every_format(count: int, tmp_path: Path) -> None:
+async def test_an_export_is_whole_in_every_format(count: int, tmp_path: Path) -> None:
     async with running_app(tmp_path) as app, client(app) as http:
         if count:
             await app.publish(*some(count))

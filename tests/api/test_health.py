@@ -40,7 +40,7 @@ async def test_it_is_ready_once_loaded_until_it_stops_and_not_while_snapshots_fa
 
 
 async def test_the_figures_are_there_from_the_first_moment_on(tmp_path: Path) -> None:
-    """Mistake 25: stats work before the first snapshot, and count nothing anew."""
+    """Stats work before the first snapshot, and count nothing anew."""
     clock = FakeClock()
     async with running_app(tmp_path, clock=clock, snapshot_interval=5000) as app:
         figures = await stats(app.gateway)

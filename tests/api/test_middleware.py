@@ -42,7 +42,7 @@ def log() -> Iterator[list[str]]:
     logger.disable("recorder")
 
 
-async def test_mistake_33_a_foreign_host_or_origin_is_refused_on_every_route(tmp_path: Path) -> None:
+async def test_a_foreign_host_or_origin_is_refused_on_every_route(tmp_path: Path) -> None:
     async with running_app(tmp_path) as app, client(app) as http:
         await app.publish(delta())
         own = app.url.removeprefix("http://")

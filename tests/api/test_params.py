@@ -30,7 +30,7 @@ def test_a_limit_from_1_to_1000_is_taken(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["0", "-1", "1001", "1e2", "1.0", "", " 5", "5 ", "+5", "٣", "²", "null", "all", "9" * 5000]
 )
-def test_mistake_6_any_other_limit_is_refused(text: str) -> None:
+def test_any_other_limit_is_refused(text: str) -> None:
     with pytest.raises(InvalidQuery, match=r"limit: .* is not a number from 1 to 1000") as caught:
         params.parse_limit([text])
     assert caught.value.place == "limit"
@@ -41,12 +41,12 @@ def test_without_a_limit_it_is_100() -> None:
 
 
 @pytest.mark.parametrize("query", ["session=", "session=a&session="])
-def test_mistake_7_an_empty_session_id_is_refused(query: str) -> None:
+def test_an_empty_session_id_is_refused(query: str) -> None:
     with pytest.raises(InvalidQuery, match="session"):
         page(query)
 
 
-def test_mistake_7_an_empty_session_id_in_a_path_is_refused() -> None:
+def test_an_empty_session_id_in_a_path_is_refused() -> None:
     with pytest.raises(InvalidQuery, match="session"):
         page("", "")
     with pytest.raises(InvalidQuery, match="session"):
@@ -153,7 +153,7 @@ def test_a_cursor_of_another_path_is_refused() -> None:
             page(f"cursor={query}", session_id)
 
 
-def test_mistake_19_a_cursor_of_another_epoch_is_refused() -> None:
+def test_a_cursor_of_another_epoch_is_refused() -> None:
     with pytest.raises(InvalidCursor, match="epoch '01KAGJ5FG0'"):
         page(f"cursor={page('').cursor(50)}", epoch="01KAGJ5FG1")
 

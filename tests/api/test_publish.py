@@ -85,7 +85,7 @@ async def test_a_body_in_chunks_is_taken(tmp_path: Path) -> None:
         assert app.head == 1
 
 
-async def test_mistake_31_what_is_posted_is_recorded_though_nobody_watches(tmp_path: Path) -> None:
+async def test_what_is_posted_is_recorded_though_nobody_watches(tmp_path: Path) -> None:
     async with running(tmp_path) as (app, http):
         assert app.recorder.hub.subscribers == 0
         await post(http, orjson.dumps(some(5)))
@@ -100,7 +100,7 @@ async def test_what_is_posted_reaches_subscribers_and_is_recorded_when_it_is_ans
         assert await wire.deltas(300) == list(range(1, 301))
 
 
-async def test_mistake_29_a_repeated_post_is_answered_with_the_first_seq_and_recorded_once(
+async def test_a_repeated_post_is_answered_with_the_first_seq_and_recorded_once(
     tmp_path: Path,
 ) -> None:
     async with running(tmp_path) as (app, http):

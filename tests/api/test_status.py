@@ -35,7 +35,7 @@ async def samples(http: httpx.AsyncClient) -> dict[str, float]:
     return found
 
 
-async def test_mistake_25_stats_are_there_before_the_first_snapshot(tmp_path: Path) -> None:
+async def test_stats_are_there_before_the_first_snapshot(tmp_path: Path) -> None:
     async with running_app(tmp_path) as app, client(app) as http:
         stats = await get(http, "/api/stats")
         assert stats["enabled"] is True
@@ -53,7 +53,7 @@ async def test_mistake_25_stats_are_there_before_the_first_snapshot(tmp_path: Pa
         (tmp_path / "elsewhere").rename(tmp_path / "sessions.sqlite")
 
 
-async def test_mistake_25_counters_are_right_after_every_kind_of_change(tmp_path: Path) -> None:
+async def test_counters_are_right_after_every_kind_of_change(tmp_path: Path) -> None:
     clock = FakeClock()
     async with running_app(tmp_path, clock=clock) as app, client(app) as http:
 
@@ -136,7 +136,7 @@ async def test_it_is_ready_when_it_is_loaded_and_alive_all_the_time(tmp_path: Pa
         assert (await http.get("/healthz")).status_code == 200
 
 
-async def test_mistake_13_it_is_not_ready_while_snapshots_keep_failing(tmp_path: Path) -> None:
+async def test_it_is_not_ready_while_snapshots_keep_failing(tmp_path: Path) -> None:
     async with running_app(tmp_path) as app, client(app) as http:
         await app.publish(delta())
         await refuse_writing(app)

@@ -1,4 +1,4 @@
-"""Host and Origin, by the rule and by the tricks (mistake 33: any path upgrades, no Origin check)."""
+"""Host and Origin, by the rule and by the tricks."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_who_is_no_browser_has_no_origin_and_may_connect() -> None:
         "http://localhost:8765\0",
     ],
 )
-def test_mistake_33_a_page_of_another_origin_may_not_connect(origin: str) -> None:
+def test_a_page_of_another_origin_may_not_connect(origin: str) -> None:
     assert not allows(OWN, "localhost:8765", origin)
 
 

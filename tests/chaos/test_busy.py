@@ -38,7 +38,7 @@ async def file_held_up(app: App) -> AsyncIterator[None]:
 async def test_a_snapshot_that_hangs_holds_up_neither_recording_nor_delivery_nor_history(
     tmp_path: Path,
 ) -> None:
-    """Mistake 17: rows flow while a snapshot runs."""
+    """Rows flow while a snapshot runs."""
     async with running_app(tmp_path) as app, app.connect("/publish") as out, app.connect() as live:
         await out.event()
         await live.until("live")
@@ -61,7 +61,7 @@ async def test_a_snapshot_that_hangs_holds_up_neither_recording_nor_delivery_nor
 
 
 async def test_deliveries_go_on_while_snapshots_prunes_exports_and_resumes_run(tmp_path: Path) -> None:
-    """Mistake 17: nothing of it reaches those who watch."""
+    """Nothing of it reaches those who watch."""
     total = 6000
     async with (
         running_app(tmp_path, snapshot_interval=20) as app,

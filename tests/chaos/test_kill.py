@@ -117,7 +117,7 @@ def check_disk(server: ServerProcess, before: list[tuple[int, str]], witness: Wi
     assert rows[: len(before)] == before
     sent = [(witness.head + number, state.decode()) for number, state in enumerate(witness.sent, 1)]
     assert rows[len(before) :] == sent[: len(rows) - len(before)]
-    # What was said to be on disk is there (mistake 18). How old what is lost may be is for a campaign to measure, on a
+    # What was said to be on disk is there. How old what is lost may be is for a campaign to measure, on a
     # machine that is not busy with a hundred other tests.
     assert len(rows) >= witness.durable
     return rows
@@ -127,7 +127,7 @@ def check_disk(server: ServerProcess, before: list[tuple[int, str]], witness: Wi
 async def test_killed_at_a_random_moment_the_last_snapshot_opens_and_old_positions_are_told(
     tmp_path: Path, seed: int
 ) -> None:
-    """Mistakes 1, 12 and 19: who holds a position has it recorded, or is told that the epoch has changed."""
+    """Who holds a position has it recorded, or is told that the epoch has changed."""
     dice = random.Random(seed)
     flags = ("--persist", "--snapshot-interval", str(WINDOW_MS), "--heartbeat-interval", "20")
     with ServerProcess(tmp_path, *flags) as server:

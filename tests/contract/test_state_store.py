@@ -147,7 +147,6 @@ async def test_sessions_come_in_pages_the_latest_first(open_stores: Factory, tmp
 async def test_an_idle_session_that_lives_survives_pruning_and_a_deleted_one_vanishes(
     open_stores: Factory, tmp_path: Path
 ) -> None:
-    """Mistake 24: pruning wiped the only trace of an idle live session."""
     async with open_stores(tmp_path) as stores:
         await apply(
             stores, [("idle", '{"plan":"waiting"}'), ("gone", 1), ("gone", None), ("busy", 1), ("busy", 2)]

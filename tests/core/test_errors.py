@@ -64,7 +64,7 @@ def test_the_codes_of_the_protocol_close_the_connections_it_says() -> None:
     assert closes == {1001, 1009, 1012, 4400, 4401, 4403, 4408, 4429}
 
 
-def test_mistake_32_a_reader_that_was_too_slow_may_come_back_and_one_that_is_not_allowed_may_not() -> None:
+def test_a_reader_that_was_too_slow_may_come_back_and_one_that_is_not_allowed_may_not() -> None:
     assert (TooSlow.close_code, TooSlow.retry) == (4408, True)
     assert (NotAllowed.close_code, NotAllowed.retry) == (4403, False)
 

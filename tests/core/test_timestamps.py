@@ -1,4 +1,4 @@
-"""Timestamps: RFC 3339 in, one fixed-width form out, whose text order is time order (mistakes 2 and 3)."""
+"""Timestamps: RFC 3339 in, one fixed-width form out, whose text order is time order."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_what_is_formatted_parses_back_and_has_24_characters(ms: int) -> None:
 
 
 @given(MS, MS)
-def test_mistake_2_the_order_of_texts_is_the_order_of_times(one: int, other: int) -> None:
+def test_the_order_of_texts_is_the_order_of_times(one: int, other: int) -> None:
     assert (format_ms(one) < format_ms(other)) == (one < other)
 
 
@@ -74,7 +74,7 @@ def test_any_offset_and_any_fraction_come_out_as_utc_milliseconds(
         ("2016-12-31T15:59:60.250-08:00", "2017-01-01T00:00:00.250Z"),
     ],
 )
-def test_mistake_3_every_spelling_of_a_time_becomes_the_one_form(sent: str, kept: str) -> None:
+def test_every_spelling_of_a_time_becomes_the_one_form(sent: str, kept: str) -> None:
     assert normalise(sent) == kept
 
 

@@ -39,7 +39,7 @@ def test_what_is_broadcast_and_what_is_recorded_is_the_same_in_the_same_order() 
     assert setup.metrics.accepted == 4
 
 
-def test_mistake_31_what_nobody_watches_is_recorded() -> None:
+def test_what_nobody_watches_is_recorded() -> None:
     setup = Setup()
     setup.take(delta())
     assert [entry.seq for entry in setup.queue.entries] == [1]

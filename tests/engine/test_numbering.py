@@ -21,7 +21,7 @@ from tests.support.ingest import EPOCH, Setup, delta, refused
 from tests.support.store import columns_of, verify_chain
 
 
-def test_mistake_29_the_same_id_with_the_same_content_gets_its_first_place_again() -> None:
+def test_the_same_id_with_the_same_content_gets_its_first_place_again() -> None:
     setup = Setup()
     first = setup.take(delta(id="k"))
     setup.take(delta())

@@ -81,7 +81,7 @@ def test_after_a_restart_the_time_of_recording_does_not_fall_behind_the_last_one
     assert sequence.append(created("1"), NOW_MS, None).recorded_at == "2030-01-01T00:00:00.000Z"
 
 
-def test_mistake_3_the_order_is_that_of_arrival_whatever_the_timestamps_say() -> None:
+def test_the_order_is_that_of_arrival_whatever_the_timestamps_say() -> None:
     times = ["2026-01-01T00:00:00.000Z", "2020-01-01T00:00:00.000Z", "2026-01-01T00:00:00.000Z"]
     entries = run(*[Delta("created", "a", None, "1", time, None) for time in times])
     assert [(entry.seq, entry.timestamp) for entry in entries] == list(enumerate(times, 1))
@@ -119,7 +119,7 @@ def test_states_are_kept_by_session() -> None:
 
 
 @pytest.mark.parametrize("state", ["0", '""', "false", "{}", "[]"])
-def test_mistake_8_a_falsy_state_is_a_state(state: str) -> None:
+def test_a_falsy_state_is_a_state(state: str) -> None:
     first, second = run(created(state), updated("1"))
     assert first.after == state
     assert (second.before, second.before_filled) == (state, True)
@@ -137,7 +137,7 @@ def test_a_before_that_says_what_was_recorded_last_is_no_break(before: str) -> N
 
 
 @pytest.mark.parametrize("before", ['{"a":true}', '{"a":2}', '{"a":"1"}', "{}", "1"])
-def test_mistake_30_a_before_that_says_something_else_is_kept_and_marked(before: str) -> None:
+def test_a_before_that_says_something_else_is_kept_and_marked(before: str) -> None:
     entry = run(created('{"a":1}'), updated("1", before=before))[1]
     assert (entry.before, entry.lineage) == (before, "broken")
     assert b'"lineage":"broken"' in entry.frame

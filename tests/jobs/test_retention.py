@@ -87,7 +87,6 @@ def path(tmp_path: Path) -> Path:
 
 
 async def test_what_is_exactly_as_old_as_may_be_stays_and_a_millisecond_more_goes(path: Path) -> None:
-    """Mistake 2: times compared as text in two forms, so up to a day too much was pruned."""
     async with kept(path, days=30) as it:
         for _ in range(3):
             await it.it.record(1)
@@ -101,7 +100,7 @@ async def test_what_is_exactly_as_old_as_may_be_stays_and_a_millisecond_more_goe
 
 
 async def test_at_midnight_a_day_that_is_younger_is_kept_whole(path: Path) -> None:
-    """Mistake 2, as it happened: the same day, earlier and later than the edge."""
+    """The same day, earlier and later than the edge."""
     async with kept(path, FakeClock(NOON // DAY_MS * DAY_MS), days=1) as it:
         for _ in range(24):
             await it.it.record(1)
@@ -112,7 +111,6 @@ async def test_at_midnight_a_day_that_is_younger_is_kept_whole(path: Path) -> No
 
 
 async def test_zero_days_keep_for_ever(path: Path) -> None:
-    """Mistake 22: RETENTION_DAYS was ignored."""
     async with kept(path, days=0) as it:
         await it.it.record(5)
         it.clock.advance(10_000 * DAY)
@@ -122,7 +120,6 @@ async def test_zero_days_keep_for_ever(path: Path) -> None:
 
 @pytest.mark.parametrize("bad", ["-1", "NaN", "1.5", "", "thirty", "1e9"])
 def test_retention_that_makes_no_sense_is_refused_at_start(bad: str) -> None:
-    """Mistake 22: NaN and negative numbers destroyed the recording."""
     for name in ("retention_days", "max_deltas", "max_db_bytes"):
         with pytest.raises(InvalidSetting, match=name.upper()):
             load_settings(**{name: bad})
@@ -143,7 +140,6 @@ async def test_older_than_a_time_that_is_asked_for(path: Path) -> None:
 
 
 async def test_by_count_the_oldest_go_first(path: Path) -> None:
-    """Mistake 23: only age pruned, and memory grew for ever."""
     async with kept(path, days=0, max_deltas=10) as it:
         await it.it.record(25)
         assert it.upkeep.over_count()
@@ -162,7 +158,6 @@ async def test_a_limit_has_some_headroom_so_that_not_each_entry_prunes(path: Pat
 
 
 async def test_by_bytes_the_database_is_really_bounded_in_memory_and_on_disk(path: Path) -> None:
-    """Mistake 23."""
     limit, largest, in_memory = 1_000_000, 0, 0
     async with kept(path, days=0, max_bytes=limit) as it:
         for n in range(60):
@@ -216,7 +211,6 @@ def test_policies_together_keep_what_none_of_them_removes(
 
 
 async def test_pruning_saves_first_and_shrinks_the_file(path: Path) -> None:
-    """Mistake 20: deleted rows never shrank the file."""
     async with kept(path, days=0, max_deltas=100) as it:
         await it.it.record(3000, after=f'"{"x" * 500}"')
         await it.upkeep.snapshot()
@@ -243,7 +237,6 @@ async def test_runs_by_one_limit_do_not_fill_the_table_of_receipts(path: Path) -
 
 
 async def test_a_prune_was_missed_when_midnight_passed_without_one(path: Path) -> None:
-    """Mistake 21: "00:00 UTC" was 24 h after the start; restarted daily, it never pruned."""
     clock = FakeClock(NOON)
     async with kept(path, clock) as it:
         assert not it.upkeep.missed(), "nothing is recorded"
@@ -266,7 +259,6 @@ async def test_a_prune_was_missed_when_midnight_passed_without_one(path: Path) -
 
 
 async def test_there_is_no_snapshot_and_no_run_when_nothing_changed(path: Path) -> None:
-    """Mistake 14: a snapshot every minute though nothing changed."""
     async with kept(path) as it:
         await it.it.record(3)
         assert await it.upkeep.snapshot() is not None
@@ -281,7 +273,6 @@ async def test_there_is_no_snapshot_and_no_run_when_nothing_changed(path: Path) 
 
 
 async def test_a_failure_is_noted_counted_and_told_until_one_succeeds(path: Path) -> None:
-    """Mistakes 13 and 14: a failure was unseen; a retry happens though nothing new has come."""
     async with kept(path) as it:
         await it.it.record(3)
         with locked(path):

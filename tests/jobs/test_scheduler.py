@@ -78,7 +78,6 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("offset", [-11, 0, 1, 14])
 def test_pruning_is_due_at_midnight_utc_wherever_and_whenever_it_was_started(offset: int) -> None:
-    """Mistake 21: "00:00 UTC" was 24 h after the start."""
     here = timezone(timedelta(hours=offset))
     for hour in range(0, 24, 5):
         now = datetime(2026, 3, 28, hour, 59, 59, tzinfo=UTC).astimezone(here)
@@ -91,14 +90,12 @@ def test_pruning_is_due_at_midnight_utc_wherever_and_whenever_it_was_started(off
 
 
 async def test_a_machine_that_slept_over_midnight_prunes_once_when_it_wakes(path: Path) -> None:
-    """Mistake 21."""
     async with running(path) as it:
         job = it.scheduler._scheduler.get_job("prune")
         assert (job.misfire_grace_time, job.coalesce, job.max_instances) == (None, True, 1)
 
 
 async def test_a_prune_that_was_missed_runs_at_start_and_one_that_was_not_does_not(path: Path) -> None:
-    """Mistake 21: restarted daily, it never pruned."""
     clock = FakeClock()
     async with running(path, clock=clock, days=30) as it:
         await it.it.record(10)
@@ -127,7 +124,6 @@ async def test_snapshots_come_at_the_interval_when_something_changed(path: Path)
 
 
 async def test_a_snapshot_that_failed_is_tried_again_before_its_interval(path: Path, at_once: None) -> None:
-    """Mistake 13: one failure killed the timer."""
     async with running(path) as it:
         await it.it.record(5)
         reader = sqlite3.connect(path, isolation_level=None)

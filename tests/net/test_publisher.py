@@ -85,7 +85,7 @@ async def test_who_asks_for_no_acks_gets_errors_only_and_is_recorded_all_the_sam
 
 
 async def test_an_ack_says_whether_it_is_on_disk(tmp_path: Path) -> None:
-    """Mistake 18: `durable` is in every ack."""
+    """`durable` is in every ack."""
     async with running_app(tmp_path) as app, app.connect("/publish") as wire:
         await hello(wire)
         await wire.text(delta(id="i1"))

@@ -42,7 +42,7 @@ async def let_go(app: App, wire: Wire) -> Ending:
 async def test_one_that_never_reads_is_closed_with_the_last_position_it_can_still_read(
     tmp_path: Path,
 ) -> None:
-    """Mistake 32: a slow client is closed with its position and resumes; the others notice nothing."""
+    """A slow client is closed with its position and resumes; the others notice nothing."""
     clock = FakeClock()
     async with (
         running_app(tmp_path, clock=clock, **NARROW) as app,

@@ -53,7 +53,7 @@ async def twenty(app: App, clock: FakeClock, *, pruned: int = 8) -> None:
 
 
 async def test_hello_comes_first_and_says_what_a_crash_can_lose(tmp_path: Path) -> None:
-    """Mistake 18: the loss window is said on every connection."""
+    """The loss window is said on every connection."""
     async with running_app(tmp_path, snapshot_interval=1500) as app:
         await app.publish(delta(), delta())
         await app.recorder.recording.snapshot()
@@ -249,7 +249,7 @@ async def test_the_same_in_a_message_at_any_time(tmp_path: Path) -> None:
 
 
 async def test_with_recording_off_seq_counts_and_every_since_but_latest_is_told_so() -> None:
-    """Mistake 31's other side: nobody needs a recording to watch."""
+    """Nobody needs a recording to watch."""
     async with running_app(None) as app:
         app.publish_nowait(delta("a"), delta("b"))
         for since in ("earliest", "state", "0", "2", f"{app.epoch}:1", "other:1", "2020-01-01T00:00:00Z"):
@@ -326,7 +326,7 @@ async def test_a_ping_is_answered_even_in_the_middle_of_history(tmp_path: Path) 
 
 
 async def test_a_heartbeat_comes_at_its_interval_and_says_how_far_all_is(tmp_path: Path) -> None:
-    """Mistake 18: `durable` is in every heartbeat."""
+    """`durable` is in every heartbeat."""
     clock = FakeClock()
     async with running_app(tmp_path, clock=clock, heartbeat_interval=2000) as app, app.connect() as wire:
         await app.publish(delta(), delta())
@@ -404,7 +404,7 @@ async def test_a_history_that_cannot_be_read_is_said_and_closed_to_come_back(
 
 
 async def test_recording_goes_on_when_nobody_watches(tmp_path: Path) -> None:
-    """Mistake 31: recording does not depend on subscribers."""
+    """Recording does not depend on subscribers."""
     async with running_app(tmp_path) as app:
         async with app.connect("/publish") as wire:
             await wire.event()

@@ -42,7 +42,7 @@ async def ended(server: ServerProcess) -> int:
 
 
 async def test_sigterm_says_going_away_after_all_acks_and_records_everything(tmp_path: Path) -> None:
-    """Mistake 16: SIGTERM closes in order."""
+    """SIGTERM closes in order."""
     with ServerProcess(tmp_path, "--persist") as server:
         async with (
             connect(server.url, "/publish") as out,
@@ -70,7 +70,7 @@ async def test_sigterm_says_going_away_after_all_acks_and_records_everything(tmp
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_second_signal_no_longer_waits_for_connections(tmp_path: Path, number: int) -> None:
-    """Mistake 16: a second one hurries, and still loses nothing."""
+    """A second one hurries, and still loses nothing."""
     with ServerProcess(tmp_path, "--persist") as server:
         async with connect(server.url, "/publish") as stubborn:
             await stubborn.text(some(5))
@@ -96,7 +96,7 @@ async def test_connections_that_stay_do_not_cost_the_last_snapshot(tmp_path: Pat
 
 
 async def test_a_stop_that_takes_too_long_is_ended(tmp_path: Path) -> None:
-    """Mistake 16: within a deadline. What is lost is said."""
+    """Within a deadline. What is lost is said."""
     with ServerProcess(tmp_path, "--persist", "--shutdown-timeout", "700") as server:
         async with connect(server.url, "/publish") as out:
             await out.text(some(5))
@@ -117,7 +117,7 @@ async def test_a_signal_while_it_is_starting_stops_it(tmp_path: Path) -> None:
 
 
 async def test_after_a_clean_stop_a_position_is_resumed_from(tmp_path: Path) -> None:
-    """Mistake 19's other side: a clean stop does not end the epoch."""
+    """A clean stop does not end the epoch."""
     with ServerProcess(tmp_path, "--persist") as server:
         async with connect(server.url, "/publish") as out:
             epoch = (await out.event())["epoch"]
@@ -131,7 +131,7 @@ async def test_after_a_clean_stop_a_position_is_resumed_from(tmp_path: Path) -> 
 
 
 async def test_after_kill_9_an_old_position_is_told_so(tmp_path: Path) -> None:
-    """Mistake 19: numbers may be given again, so the epoch changes and who holds a position is told."""
+    """Numbers may be given again, so the epoch changes and who holds a position is told."""
     with ServerProcess(tmp_path, "--persist") as server:
         async with connect(server.url, "/publish") as out:
             old = (await out.event())["epoch"]

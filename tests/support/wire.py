@@ -19,7 +19,7 @@ import orjson
 from websockets.utils import apply_mask
 
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which what does not come counts as missing: the failure of a test, never its pace."""
 
 

@@ -83,7 +83,7 @@ def test_states_that_fit_the_type_are_taken(kind: str, before: Any, after: Any) 
 
 @pytest.mark.parametrize("text", ["0", "-0", '""', "false", "{}", "[]", "0.0", '"null"', "[null]"])
 @pytest.mark.parametrize("name", ["before", "after"])
-def test_mistake_8_only_null_and_absent_are_none(name: str, text: str) -> None:
+def test_only_null_and_absent_are_none(name: str, text: str) -> None:
     states = {"before": "1", "after": "1"} | {name: text}
     assert getattr(one(with_states(**states)), name) == text
 
@@ -211,7 +211,7 @@ REFUSED += [({"id": f"a{char}b"}, "id", "must have no lone surrogates") for char
 
 
 @pytest.mark.parametrize(("fields", "where", "why"), REFUSED)
-def test_mistakes_7_and_9_what_breaks_a_rule_is_refused_with_its_place(
+def test_and_9_what_breaks_a_rule_is_refused_with_its_place(
     fields: dict[str, Any], where: str, why: str
 ) -> None:
     wrong, good = delta(**fields), delta()

@@ -134,7 +134,7 @@ def test_session_ids_may_be_any_that_deltas_may_have() -> None:
 
 
 @pytest.mark.parametrize("session", ["", "x" * 257, "a\0", "a\nb", "\x1f", "\x7f"])
-def test_mistake_7_a_session_id_that_no_delta_can_have_is_refused(session: str) -> None:
+def test_a_session_id_that_no_delta_can_have_is_refused(session: str) -> None:
     for ask in (
         lambda: check_sessions([session]),
         lambda: parse_op(message(sessions=["a", session])),

@@ -64,7 +64,6 @@ async def refused(path: Path, match: str) -> None:
 
 
 async def test_file_and_directory_are_made_for_us_alone(path: Path) -> None:
-    """Mistake 26: file modes claimed, never set."""
     before = os.umask(0)
     try:
         async with opened(path) as it:
@@ -78,7 +77,6 @@ async def test_file_and_directory_are_made_for_us_alone(path: Path) -> None:
 
 
 async def test_modes_that_are_wider_are_mended(path: Path) -> None:
-    """Mistake 26, for what was there before."""
     async with opened(path):
         pass
     os.chmod(path, 0o666)
@@ -172,14 +170,13 @@ def test_a_file_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     ids=["empty", "text", "torn", "zeros"],
 )
 async def test_what_is_no_database_is_refused_untouched(path: Path, content: bytes) -> None:
-    """Mistake 10: any error while loading meant "no file", and the good file was overwritten."""
     put(path, content)
     await refused(path, "is not a SQLite database .*it was left as it is")
 
 
 @pytest.mark.parametrize("wal", [False, True])
 async def test_somebody_elses_database_is_refused_untouched(path: Path, wal: bool) -> None:
-    """Mistake 10; not even its journal mode or its file mode is changed."""
+    """Not even its journal mode or its file mode is changed."""
     foreign(path, wal=wal)
     await refused(path, "is not a recorder's database")
 
@@ -200,7 +197,6 @@ async def test_a_newer_schema_is_refused_untouched(path: Path) -> None:
 
 
 async def test_a_file_of_ours_that_is_damaged_is_refused_untouched(path: Path) -> None:
-    """Mistake 10."""
     async with opened(path) as it:
         await it.record(500)
     whole = everything_in(path.parent)[path.name][0]
@@ -211,7 +207,6 @@ async def test_a_file_of_ours_that_is_damaged_is_refused_untouched(path: Path) -
 
 
 async def test_a_file_of_ours_without_its_tables_is_refused_untouched(path: Path) -> None:
-    """Mistake 10."""
     foreign(path, application_id=schema.APPLICATION_ID)
     os.chmod(path, 0o600)
     await refused(path, "has schema 0, which no recorder has written")
@@ -249,7 +244,6 @@ async def test_a_file_that_another_program_writes_to_is_refused(path: Path) -> N
 
 
 async def test_only_a_missing_file_is_a_fresh_start(path: Path) -> None:
-    """Mistake 10."""
     async with opened(path) as it:
         assert (it.loaded.head, it.loaded.meta) == (0, {})
     async with opened(path) as it:

@@ -267,7 +267,6 @@ async def test_a_slice_that_would_have_a_hole_is_refused(path: Path) -> None:
 
 
 async def test_order_is_by_seq_though_times_of_happening_are_not(path: Path) -> None:
-    """Mistake 3: order by timestamp text misordered fractions, offsets, ties and skewed clocks."""
     clock = FakeClock()
     async with opened(path, clock) as it:
         for n in range(10):

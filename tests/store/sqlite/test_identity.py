@@ -59,7 +59,6 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_second_one_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
-    """Mistake 27: two processes on one file, and the last snapshot won."""
     path = tmp_path / "x.sqlite"
     with held_by_another(path) as other:
         with pytest.raises(StoreLocked, match=f"in use by process {other.pid} "), locked(path):

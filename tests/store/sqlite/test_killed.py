@@ -61,7 +61,6 @@ def check_file(path: Path) -> int:
 
 
 async def test_killed_at_any_moment_it_leaves_the_last_snapshot_whole(tmp_path: Path) -> None:
-    """Mistakes 12 and 19: a crash destroyed the only copy; numbers were given again under the same epoch."""
     path = tmp_path / "data" / "sessions.sqlite"
     clean, head = "", 0
     for n in range(KILLS):
@@ -109,7 +108,7 @@ asyncio.run(main(Path(sys.argv[1])))
 
 
 def test_a_full_disk_fails_the_snapshot_and_nothing_else(tmp_path: Path) -> None:
-    """Mistake 13: retried, and whole afterwards."""
+    """Retried, and whole afterwards."""
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY, "files may not grow here"
     with python("-c", FULL_DISK, str(tmp_path / "data" / "sessions.sqlite")) as child:
         said, _ = child.communicate()

@@ -82,7 +82,6 @@ def test_there_is_a_step_for_every_version() -> None:
 
 @pytest.mark.parametrize("version", OLD_SCHEMAS)
 def test_a_migrated_schema_is_the_same_as_a_new_one(path: Path, version: int) -> None:
-    """Mistake 28: "migrations" were CREATE IF NOT EXISTS."""
     make_old_file(path, version)
     with closing(connect_sqlite(str(path))) as migrated, closing(connect_sqlite(":memory:")) as new:
         old = definitions(migrated)
@@ -120,7 +119,7 @@ async def test_a_file_of_every_older_schema_goes_forward_and_back_intact(
 async def test_an_older_file_is_migrated_at_start_and_recorded_into(
     path: Path, tmp_path: Path, version: int
 ) -> None:
-    """Mistake 28; the file as it was stays beside it."""
+    """The file as it was stays beside it."""
     await full_file(tmp_path / "source" / "sessions.sqlite")
     make_old_file(path, version, tmp_path / "source" / "sessions.sqlite")
     tables = [name for (name,) in file_rows(path, "SELECT name FROM sqlite_master WHERE type = 'table'")]

@@ -211,7 +211,7 @@ def test_used_bytes_leaves_out_what_is_free(conn: sqlite3.Connection) -> None:
 
 
 def test_free_pages_come_back_in_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Mistake 20. An `execute` of incremental_vacuum frees a single page, whatever it is asked for."""
+    """An `execute` of incremental_vacuum frees a single page, whatever it is asked for."""
     monkeypatch.setattr(retention, "VACUUM_PAGES", 100)
     path = tmp_path / "x.sqlite"
     conn = connect_sqlite(str(path))

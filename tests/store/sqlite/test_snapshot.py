@@ -124,7 +124,7 @@ async def test_large_states_are_copied_in_small_slices(path: Path) -> None:
 
 
 async def test_recording_goes_on_while_a_snapshot_runs(path: Path) -> None:
-    """Mistake 17: rows flow while a snapshot runs."""
+    """Rows flow while a snapshot runs."""
     async with opened(path) as it:
         await it.record(5000)
         task = asyncio.create_task(it.store.snapshot())
@@ -138,7 +138,6 @@ async def test_recording_goes_on_while_a_snapshot_runs(path: Path) -> None:
 
 
 async def test_a_file_that_is_up_to_date_is_not_touched(path: Path) -> None:
-    """Mistake 14: a snapshot every minute though nothing changed."""
     async with opened(path) as it:
         await it.record(10)
         await it.store.snapshot()
@@ -167,7 +166,6 @@ async def test_each_kind_of_change_makes_it_due(path: Path, change: str) -> None
 
 
 async def test_overlapping_snapshots_run_one_after_the_other(path: Path) -> None:
-    """Mistake 13: overlapping snapshots."""
     async with opened(path) as it:
         await it.record(3000)
         async with statements(it.store) as on_file:
@@ -217,7 +215,6 @@ async def test_the_sqlite3_program_reads_it_with_the_specified_columns_alone(pat
 
 
 async def test_file_and_memory_are_equal_value_for_value_and_type_for_type(path: Path) -> None:
-    """Mistake 8: falsy states were stored as NULL."""
     states = [
         "0",
         '""',
@@ -264,7 +261,6 @@ async def test_a_snapshot_in_the_middle_of_a_prune_and_one_after_it_agree_with_m
 
 
 async def test_a_disk_that_says_no_is_told_and_the_next_try_goes_on(path: Path) -> None:
-    """Mistake 13: one failure killed the timer, or went unseen."""
     async with opened(path) as it:
         await without_patience(it)
         await it.record(10)
@@ -420,7 +416,6 @@ async def test_what_a_cancelled_snapshot_left_unsaved_stays_due(path: Path) -> N
 
 
 async def test_compaction_gives_space_back_in_slices_and_leaves_the_data(path: Path) -> None:
-    """Mistake 20: deleted rows never shrank the file."""
     async with opened(path) as it:
         for n in range(6000):
             it.put(f"s{n % 50}", f'"{"x" * 2000}"')

@@ -37,7 +37,6 @@ async def break_recording(store: SqliteStore) -> None:
 
 
 async def test_closing_waits_for_a_snapshot_under_way_and_takes_the_last_one(path: Path) -> None:
-    """Mistake 15: close raced a running snapshot."""
     async with opened(path) as it:
         await it.record(3000)
         running = asyncio.create_task(it.store.snapshot())
@@ -51,7 +50,6 @@ async def test_closing_waits_for_a_snapshot_under_way_and_takes_the_last_one(pat
 
 
 async def test_closing_twice_and_at_once_is_fine(path: Path) -> None:
-    """Mistake 15."""
     async with opened(path) as it:
         await it.record(100)
         await asyncio.gather(it.store.close(), it.store.close())
@@ -60,7 +58,6 @@ async def test_closing_twice_and_at_once_is_fine(path: Path) -> None:
 
 
 async def test_who_leaves_while_it_is_being_closed_waits_for_that(path: Path) -> None:
-    """Mistake 15."""
     async with opened(path) as it:
         for _ in range(3000):
             it.put()
@@ -71,7 +68,6 @@ async def test_who_leaves_while_it_is_being_closed_waits_for_that(path: Path) ->
 
 
 async def test_when_the_last_snapshot_fails_everything_is_closed_and_it_is_told(path: Path) -> None:
-    """Mistake 15: the database was left open when the last snapshot failed."""
     async with opened(path):
         pass
     before, epochs = database_threads(), []
@@ -149,7 +145,6 @@ async def test_nothing_is_left_open_whatever_the_way_out(path: Path) -> None:
 
 
 async def test_before_the_first_snapshot_there_is_no_time_of_one(path: Path) -> None:
-    """Mistake 25: stats threw before the first snapshot, and counted rows each time."""
     async with opened(path) as it:
         store = it.store
         assert store.last_snapshot_at is None
@@ -167,7 +162,6 @@ async def test_before_the_first_snapshot_there_is_no_time_of_one(path: Path) -> 
 
 
 async def test_counts_are_kept_not_counted(path: Path) -> None:
-    """Mistake 25."""
     async with opened(path) as it:
         await it.record(50)
         asked: list[str] = []
@@ -177,7 +171,6 @@ async def test_counts_are_kept_not_counted(path: Path) -> None:
 
 
 async def test_ids_survive_pruning_and_restart(path: Path) -> None:
-    """Mistake 29: a retried save was a duplicate."""
     clock = FakeClock()
     async with opened(path, clock, keep_ids=30) as it:
         for n in range(40):
@@ -309,7 +302,6 @@ async def test_a_prune_that_the_database_refuses_is_a_clear_error(path: Path) ->
 
 
 async def test_it_says_what_a_crash_costs(path: Path) -> None:
-    """Mistake 18: up to 60 s of acked deltas were lost, unsaid."""
     async with opened(path, snapshot_interval_ms=1234) as it:
         guarantee = it.store.guarantee
         assert guarantee.loss_window_ms == 1234

@@ -68,7 +68,6 @@ DAMAGE = {
 
 @pytest.mark.parametrize(("statements", "match"), DAMAGE.values(), ids=DAMAGE)
 def test_damage_is_named(conn: sqlite3.Connection, statements: str, match: str) -> None:
-    """Mistake 11: a torn or corrupt file loaded, and failed later."""
     checking.check(conn)
     conn.executescript(statements)
     with pytest.raises(StoreDamaged, match=match):

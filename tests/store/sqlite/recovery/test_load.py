@@ -98,7 +98,6 @@ async def test_a_first_start_begins_an_epoch_and_a_clean_stop_keeps_it(path: Pat
 
 
 async def test_after_a_crash_a_new_epoch_goes_on_from_what_is_on_disk(path: Path) -> None:
-    """Mistake 19: numbers were given again after a crash, and old positions pointed at other data."""
     clock = FakeClock()
     await crash(path, clock, 5)
     async with opened(path, clock) as it:

@@ -84,7 +84,6 @@ def check_chain(path: Path) -> None:
 
 
 async def test_what_is_before_the_damage_is_saved_and_the_rest_is_counted(path: Path) -> None:
-    """Mistake 11: a torn or corrupt file loaded, and failed later."""
     clock = FakeClock()
     epoch = await full(path, clock)
     change(path, "UPDATE session_deltas SET after_state = '0' WHERE id = 200")
