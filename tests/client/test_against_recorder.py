@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from recorder.client import (
@@ -32,6 +33,7 @@ from tests.support.app import delta, running_app
 from tests.support.proxy import Proxy
 from tests.support.server import ServerProcess
 from tests.support.tokens import key_file, signed
+from tests.support.wire import PATIENCE
 
 NOW = ClientOptions(backoff_base_s=0.0, backoff_cap_s=0.0)
 
@@ -177,6 +179,11 @@ async def test_a_thousand_sessions_can_be_named(server: ServerProcess) -> None:
         assert event.seq == 2
 
 
+async def has_closed_a_slow_reader(server: ServerProcess) -> bool:
+    async with httpx.AsyncClient(base_url=server.url, trust_env=False) as http:
+        return "\nrecorder_slow_readers_closed_total 1" in (await http.get("/metrics")).text
+
+
 async def test_a_reader_that_was_closed_for_being_slow_misses_nothing(tmp_path: Path) -> None:
     flags = ("--slow-soft-bytes", "65536", "--slow-soft-ms", "50", "--slow-hard-bytes", "200000")
     with ServerProcess(tmp_path, "--persist", "--slow-linger-ms", "100", *flags) as server:
@@ -186,6 +193,10 @@ async def test_a_reader_that_was_closed_for_being_slow_misses_nothing(tmp_path: 
                     NewDelta("updated", "s", after={"n": number, "pad": "x" * 1000}) for number in range(100)
                 ]
                 await client.publish(batch)
+            # It reads nothing meanwhile, so it is closed in the end, however much the system took for it.
+            async with asyncio.timeout(PATIENCE):
+                while not await has_closed_a_slow_reader(server):  # noqa: ASYNC110 - another process
+                    await asyncio.sleep(0.05)
             seqs = [delta.seq for delta in await deltas_until(events, 15_000)]
             assert seqs == list(range(1, 15_001))
             assert events.reconnects > 0

@@ -219,7 +219,8 @@ async def test_a_connection_holds_nothing_of_the_last_message_that_it_has_read(c
                 assert (await wire.event())["code"] == "invalid_json"
                 await wire.raw(frame(TEXT, b" " * size, fin=False) + frame(CONT))
                 assert (await wire.event())["code"] == "invalid_json"
-            assert traced() - before < 700 * KIB
+            # The thread that looked into a message lets go of it just after the answer.
+            await turn_until(lambda: traced() - before < 700 * KIB)
 
 
 async def test_a_request_holds_nothing_of_a_body_that_was_refused() -> None:
@@ -229,7 +230,7 @@ async def test_a_request_holds_nothing_of_a_body_that_was_refused() -> None:
             before = traced()
             for _ in range(3):
                 assert (await http.post("/api/deltas", content=body)).status_code == 400
-            assert traced() - before < 700 * KIB
+            await turn_until(lambda: traced() - before < 700 * KIB)
 
 
 async def test_a_connection_that_is_gone_leaves_nothing_of_what_it_had_begun() -> None:
