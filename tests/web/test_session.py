@@ -473,7 +473,7 @@ async def test_what_is_shown_of_a_wide_state_and_of_a_long_text_is_bounded(
         for n in (1, 2):
             wide = {f"k{i}": {f"f{j}": {"x": n, "y": n} for j in range(60)} for i in range(60)}
             await app.publish({"type": "updated", "sessionId": "wide", "after": wide})
-            text = f"{n}{'word ' * 30_000}"
+            text = f"{'ab'[n - 1]}" * 150_000
             await app.publish(
                 {"type": "updated", "sessionId": "text", "after": {"text": text, "n" * 9000: n}}
             )

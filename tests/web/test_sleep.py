@@ -28,7 +28,7 @@ async def publish(url: str, count: int) -> None:
 async def shows_all(page: Page, last: int) -> None:
     """Until it is live and shows every seq up to the last, each once, the newest first."""
     await expect(page.locator("#freshness")).to_contain_text("live")
-    await expect(page.locator(".events .card-head")).to_contain_text(f"{last} delta")
+    await expect(page.locator(".events .card-head")).to_contain_text(f"{last} events")
     rows = page.locator(".events-list .row")
     await expect(rows).to_have_count(last)
     places = await rows.evaluate_all(
