@@ -41,6 +41,7 @@ export class EventLog {
     /** @type {Entry[]} */
     this.entries = []; // oldest first
     this.characters = 0; // of all texts
+    this.dropped = 0; // the seq up to which the oldest made room; 0 where none had to
     /** @type {Filter} */
     this.filter = { session: "", type: "", text: "" };
     this.accepts = accepting(this.filter);
@@ -61,6 +62,7 @@ export class EventLog {
       this.characters += entry.text.length;
     }
     const gone = this.trim();
+    if (gone) this.dropped = gone;
     if (this.held) {
       this.missed += passing.length;
       return;
@@ -78,7 +80,8 @@ export class EventLog {
     const fresh = older.filter((entry) => entry.seq < first);
     this.entries = [...fresh, ...this.entries];
     for (const entry of fresh) this.characters += entry.text.length;
-    this.trim();
+    // What was dropped before is among them, or before them.
+    this.dropped = this.trim();
     // They are shown even while the log is held: the user has scrolled down to them.
     const kept = this.held ? this.shown : this.entries.slice(fresh.length).filter(this.accepts);
     this.shown = [...fresh.filter(this.accepts), ...kept];
@@ -118,6 +121,7 @@ export class EventLog {
   clear() {
     this.entries = [];
     this.characters = 0;
+    this.dropped = 0;
     this.shown = [];
     this.missed = 0;
   }

@@ -29,7 +29,7 @@ export class LiveModel {
     this.rates = new Rates(120, 1000);
     this.loaded = false; // whether history was read
     this.problem = ""; // why it was not, in words
-    this.nothingOlder = false; // whether the events begin where history begins
+    this.hasBeginning = false; // whether the events were read back to where history begins
     this.through = 0; // everything up to this seq has been counted in
     this.knownSince = 0; // before this time, deltas are missing in the rates
     this.reading = false; // whether a page of older deltas was requested
@@ -83,7 +83,7 @@ export class LiveModel {
     this.knownSince = Date.now();
     this.through = seq;
     this.loaded = !this.source.figures.recording;
-    this.nothingOlder = this.loaded;
+    this.hasBeginning = this.loaded;
     this.problem = "";
     this.changed();
     while (!this.loaded && mine === this.loads) {
@@ -107,7 +107,7 @@ export class LiveModel {
     ]);
     if (mine !== this.generation) return;
     this.feed.addOlder(page.entries);
-    this.nothingOlder = !page.more;
+    this.hasBeginning = !page.more;
     this.sessions.list(listed.sessions, listed.next === null);
     this.recall(page.entries, page.more);
     this.loaded = true;
@@ -141,11 +141,16 @@ export class LiveModel {
       // What was the beginning may have been dropped meanwhile: then the page would leave a gap.
       if (mine !== this.generation || this.feed.entries[0] !== first) return;
       this.feed.addOlder(page.entries);
-      this.nothingOlder = !page.more;
+      this.hasBeginning = !page.more;
       this.changed();
     } finally {
       this.reading = false;
     }
+  }
+
+  /** @returns {boolean} Whether the events that are kept begin where history begins. */
+  get nothingOlder() {
+    return this.hasBeginning && !this.feed.dropped;
   }
 
   changed() {
