@@ -47,6 +47,7 @@ from recorder.verify.rows import (
     opened,
     placed,
 )
+from recorder.verify.small_tables import check_small_tables
 from recorder.verify.statements import Epoch, Ground, check_adoptions, check_seal, holds
 
 ATTEMPTS = 3
@@ -399,7 +400,8 @@ _WRONG_STATES = (
 
 
 def _cache(conn: sqlite3.Connection, report: Report) -> None:
-    """Check that the cached session states match those that the log and the kept states produce."""
+    """Check the small tables, and that the cached states match those that the log and the kept states produce."""
+    check_small_tables(conn, report)
     for sql in _WRONG_STATES:
         row = conn.execute(sql).fetchone()
         if row is not None:

@@ -291,6 +291,8 @@ CASES = [
                 "first_hash = NULL",
                 "last_recorded_at = ''",
                 "signature = zeroblob(64)",
+                "signature = NULL",
+                "key_id = NULL",
             )
         ),
     ),
@@ -311,6 +313,7 @@ CASES = [
             run_sql("UPDATE session_bases SET state = '\"a lie\"'"),
             run_sql("UPDATE session_bases SET seq = seq - 1"),
             run_sql("DELETE FROM session_bases"),
+            run_sql("UPDATE session_bases SET state_digest = zeroblob(32) WHERE state IS NOT NULL"),
             take_a_base_away,
             put_a_base_back,
         ),
@@ -329,7 +332,12 @@ CASES = [
     ),
     Case(
         "the receipt of an erasure is edited or deleted",
-        (run_sql("UPDATE erasures SET reason = 'none'"), run_sql("DELETE FROM erasures")),
+        (
+            run_sql("UPDATE erasures SET reason = 'none'"),
+            run_sql("DELETE FROM erasures"),
+            run_sql("UPDATE erasures SET key_id = NULL"),
+            run_sql("UPDATE erasures SET signature = NULL"),
+        ),
     ),
     Case(
         "the table of epochs is edited",
@@ -341,6 +349,27 @@ CASES = [
             run_sql("UPDATE epochs SET started_at = '2020' || substr(started_at, 5)"),
             run_sql("UPDATE epochs SET first_seq = 0"),
             run_sql("UPDATE meta SET value = '01AAAAAAAA' WHERE key = 'epoch'"),
+        ),
+    ),
+    Case(
+        "a small table holds what no recorder writes",
+        (
+            run_sql("INSERT INTO meta VALUES ('note', 'x')"),
+            run_sql("UPDATE meta SET value = '2' WHERE key = 'clean'"),
+            run_sql("UPDATE meta SET value = 'yes' WHERE key = 'unsigned'"),
+            run_sql("UPDATE meta SET value = 'both' WHERE key = 'durability'"),
+            run_sql("INSERT INTO counters VALUES ('deltas', 7)"),
+            run_sql("UPDATE sqlite_sequence SET seq = 59"),
+            run_sql("DELETE FROM sqlite_sequence"),
+            run_sql("INSERT INTO sqlite_sequence VALUES ('session_deltas', 60)"),
+            run_sql("INSERT INTO sqlite_sequence VALUES ('heads', 1)"),
+            run_sql("INSERT INTO job_runs VALUES (99, 'prune', 'today', 1, 'ok', '{}', NULL)"),
+            run_sql(
+                "INSERT INTO job_runs VALUES (99, 'prune', '2026-11-20T12:00:00.000Z', -1, 'ok', '{}', NULL)"
+            ),
+            run_sql(
+                "INSERT INTO job_runs VALUES (99, 'prune', '2026-11-20T12:00:00.000Z', 1, 'good', '{}', NULL)"
+            ),
         ),
     ),
     Case(

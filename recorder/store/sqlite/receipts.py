@@ -348,8 +348,9 @@ def text_of(value: Any) -> str:
 
 
 def _signature(key_id: Any, signature: Any) -> Signature | None:
-    if key_id is None or signature is None:
+    if key_id is None and signature is None:
         return None
+    # One of them without the other is a signature that does not hold.
     return Signature(text_of(key_id), signature if isinstance(signature, bytes) else b"")
 
 

@@ -137,6 +137,12 @@ SMALL_TABLES = (
 DERIVED_TABLES = ("session_states", "counters")
 """Those that are made from the others."""
 
+META_KEYS = frozenset({
+    "epoch", "clean", "durability", "segment", "last_snapshot_at", "last_loss", "last_prune_at", "clock_doubt",
+    "erasing", "adoptions", "seal", "recording", "tenure", "prior_tenure", "turn", "copied", "unsigned",
+})  # fmt: skip
+"""The keys of `meta`; a recorder writes no others."""
+
 COLUMNS = (
     "id",
     "session_id",
