@@ -178,7 +178,7 @@ class Recorder:
         """
         intake = self.intake
         await intake.room()
-        accepted = intake.accept(await intake.prepare(text, lines=lines))
+        accepted = await intake.take(await intake.prepare(text, lines=lines))
         await intake.until_recorded(accepted.through)
         return accepted
 

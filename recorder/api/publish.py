@@ -36,7 +36,7 @@ async def publish(request: Request) -> Response:
         # In a thread where it is long: it stays counted until it has its place.
         prepared = await intake.prepare(body.take(), grant_of(request).sessions, lines=are_lines)
         try:
-            accepted = intake.accept(prepared, None if pace is None else pace.take)
+            accepted = await intake.take(prepared, None if pace is None else pace.take)
         except RecorderError:
             if pace is not None:
                 pace.charge()

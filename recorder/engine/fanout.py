@@ -4,12 +4,15 @@ Subscribers with the same filter form an audience. Entries published during one 
 its end the frames that match an audience are joined into one `bytes`, and each of its subscribers writes that same
 object. So a subscriber costs one write per tick, whatever the number of deltas. A subscriber that is paused, because it
 is too slow, costs nothing: the deltas it misses are counted once for all paused members.
+
+A long publish is cut into pieces, which are delivered over several ticks: nothing else could be done while megabytes are
+joined and written. What is published behind it waits for its last piece. `flush` delivers all that waits.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
@@ -26,6 +29,12 @@ from recorder.wire.subscribe import Subscription
 
 Filter = tuple[Sessions, frozenset[str] | None, bool]
 """Sessions, types, and whether hashes are shown."""
+
+
+PIECE_BYTES = 512 << 10
+"""A publish whose frames are longer than this is delivered in pieces of about this length."""
+MOST_TICKS = 16
+"""Over about how many ticks the pieces that wait are delivered: the more wait, the more of them each tick delivers."""
 
 
 class Batch:
@@ -166,7 +175,9 @@ class Fanout:
         self._tail = tail
         self._metrics = metrics
         self._schedule = schedule or asyncio.get_running_loop().call_soon
-        self._tick: list[Entry] = []  # published since the last flush
+        self._tick: list[Entry] = []  # published since the last flush, behind the pieces
+        self._pieces: deque[list[Entry]] = deque()  # of long publishes, not delivered yet
+        self._delivering = False  # whether entries are being delivered
         self._scheduled = False  # whether a flush is on its way
         self._audiences: dict[Filter, Audience] = {}  # all of them, by filter
         self._everything: list[Audience] = []  # those that name no session
@@ -178,10 +189,21 @@ class Fanout:
         """The number of receivers that are live and not paused."""
         return sum(len(audience.members) for audience in self._audiences.values())
 
+    @property
+    def is_behind(self) -> bool:
+        """Return whether pieces of a long publish wait for the next ticks."""
+        return bool(self._pieces)
+
     def publish(self, entries: Sequence[Entry]) -> None:
-        """Queue the next entries, at least one, for delivery at the end of this tick."""
-        self._tail.extend(entries)
-        self._tick.extend(entries)
+        """Queue the next entries, at least one, for delivery at the end of this tick; a long publish in pieces."""
+        size = self._tail.extend(entries)
+        if size > PIECE_BYTES:
+            if self._tick:
+                self._pieces.append(self._tick)
+                self._tick = []
+            self._pieces.extend(_cut(entries))
+        else:
+            self._tick.extend(entries)
         if not self._scheduled:
             self._scheduled = True
             self._schedule(self._on_tick)
@@ -240,20 +262,49 @@ class Fanout:
                 audience.skipped = Skipped()
 
     def flush(self) -> None:
-        """Deliver now what the tick has collected."""
+        """Deliver now all that waits. Does nothing while something is being delivered."""
+        if self._delivering:
+            return  # what waits comes behind that
         entries, self._tick = self._tick, []
-        if not entries:
-            return
-        packs: dict[int, bytes] = {}
-        for audience in self._match(entries):
-            members = len(audience.members)
-            batch = audience.deliver(packs, self._metrics)
-            if batch is not None:
-                self._metrics.delivered(len(batch.entries) * members, len(batch.wire) * members)
+        if self._pieces:
+            entries = [entry for piece in self._pieces for entry in piece] + entries
+            self._pieces.clear()
+        self._deliver(entries)
 
     def _on_tick(self) -> None:
         self._scheduled = False
-        self.flush()
+        if not self._pieces:
+            self.flush()
+            return
+        pieces = self._pieces
+        count = -(-len(pieces) // MOST_TICKS)
+        self._deliver([entry for _ in range(count) for entry in pieces.popleft()])
+        if (pieces or self._tick) and not self._scheduled:
+            self._scheduled = True
+            self._schedule(self._on_tick)
+
+    def _deliver(self, entries: list[Entry]) -> None:
+        if not entries:
+            return
+        packs: dict[int, bytes] = {}
+        self._delivering = True
+        try:
+            for audience in self._match(entries):
+                members = len(audience.members)
+                batch = audience.deliver(packs, self._metrics)
+                if batch is not None:
+                    self._metrics.delivered(len(batch.entries) * members, len(batch.wire) * members)
+        except Exception:
+            # No memory for a batch, say. Nobody knows who has missed what: everybody is ended, and resumes.
+            report_failure("subscriber", self._metrics)
+            self._end_all()
+        finally:
+            self._delivering = False
+
+    def _end_all(self) -> None:
+        for audience in list(self._audiences.values()):
+            for receiver in [*audience.members, *audience.aside]:
+                _end(receiver, self._metrics)
 
     def _match(self, entries: list[Entry]) -> Iterable[Audience]:
         matched: dict[Audience, None] = {}
@@ -286,6 +337,20 @@ class Fanout:
                 del named[audience]
                 if not named:
                     del self._by_session[session]
+
+
+def _cut(entries: Sequence[Entry]) -> Iterable[list[Entry]]:
+    """Cut entries into pieces of about `PIECE_BYTES`, of at least one entry each."""
+    piece: list[Entry] = []
+    size = 0
+    for entry in entries:
+        piece.append(entry)
+        size += len(entry.frame)
+        if size >= PIECE_BYTES:
+            yield piece
+            piece, size = [], 0
+    if piece:
+        yield piece
 
 
 def _end(receiver: Receiver, metrics: Metrics) -> None:

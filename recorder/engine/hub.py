@@ -317,6 +317,8 @@ class Hub:
     def sweep(self) -> None:
         """Send the heartbeat and the signed head where they are due."""
         now = self._clock.monotonic()
+        if self.fanout.is_behind and now - self._heartbeat_at < 2 * self._heartbeat_seconds:
+            return  # either would first deliver the rest of a long publish, all at once
         if now - self._heartbeat_at >= self._heartbeat_seconds:
             self._heartbeat_at = now
             self._send_heartbeat()

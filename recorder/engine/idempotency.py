@@ -64,17 +64,38 @@ class RecentIds:
             self._index.remove(delta_id)
 
     def add(self, delta_id: str, seq: int, content: bytes) -> None:
-        """Remember an id."""
+        """Remember an id, and keep to the limit."""
+        self.put(delta_id, seq, content)
+        if len(self._ids) > self._limit:
+            self.trim(2)  # one more than came: what `put` added beyond the limit goes bit by bit
+
+    def put(self, delta_id: str, seq: int, content: bytes) -> None:
+        """Remember an id, even beyond the limit; `trim` is to follow."""
         if not self._limit:
             return
         ids = self._ids
         ids[delta_id] = (seq, content)
         ids.move_to_end(delta_id)
-        if len(ids) > self._limit:
-            if self._index is not None:
-                first = next(iter(ids))
-                self._index.add(first, *ids[first])
-            ids.popitem(last=False)
+
+    def trim(self, most: int) -> bool:
+        """Move the oldest ids beyond the limit to the index.
+
+        Args:
+            most: How many at most.
+
+        Returns:
+            Whether there are more to move.
+        """
+        ids, index = self._ids, self._index
+        try:
+            for _ in range(min(most, len(ids) - self._limit)):
+                if index is not None:
+                    first = next(iter(ids))
+                    index.add(first, *ids[first])
+                ids.popitem(last=False)
+        except MemoryError:
+            return False  # it stays where it is until there is memory
+        return len(ids) > self._limit
 
 
 class IdIndex:

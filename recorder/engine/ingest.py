@@ -15,6 +15,7 @@ epoch.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -26,7 +27,6 @@ from recorder.core.clock import Clock
 from recorder.core.delta import Entry
 from recorder.core.errors import (
     InternalError,
-    OutOfMemory,
     RecorderError,
     StoreError,
     Unavailable,
@@ -37,8 +37,8 @@ from recorder.core.redaction import Redactor
 from recorder.core.session_filter import Sessions
 from recorder.engine.answers import Accepted, closed, no_memory, not_known, not_on_disk, raised
 from recorder.engine.idempotency import RecentIds
-from recorder.engine.numbering import NOTHING_KNOWN, Numbering
-from recorder.engine.prepare import DEFAULT_LIMITS, Prepared, Preparer, PublishLimits
+from recorder.engine.numbering import STEP_LOOKUPS, Numbering, Spend
+from recorder.engine.prepare import DEFAULT_LIMITS, LARGE_BYTES, Prepared, Preparer, PublishLimits
 from recorder.engine.sequencer import Sequencer
 from recorder.engine.uncommitted import Uncommitted
 from recorder.engine.waiters import FutureWaiter, RecordedWaiter, RoomWaiter, Waiter
@@ -132,6 +132,8 @@ class Ingest:
         self._refusal = refusal  # asked before each publish
         self._room_waiters: dict[RoomWaiter, None] = {}  # notified, once each, when there is capacity
         self._recorded_waiters: dict[RecordedWaiter, None] = {}  # notified, once each, when more is recorded
+        self._turn = asyncio.Lock()  # held by the publish that is being taken by `take`
+        self._is_numbering = False  # whether that is being numbered, in steps
         self._closed = False  # no more deltas are accepted
         self._fatal_error: str | None = None  # the error that ended ingest, whatever the state of the log
 
@@ -144,6 +146,11 @@ class Ingest:
     def space(self) -> int:
         """The number of deltas the recording queue has capacity for."""
         return sys.maxsize if self._log is None else self._log.space
+
+    @property
+    def is_numbering(self) -> bool:
+        """Return whether a long publish is being numbered: who can wait for it by `take` should."""
+        return self._is_numbering
 
     @property
     def recorded(self) -> int:
@@ -176,6 +183,27 @@ class Ingest:
     async def prepare(self, text: bytes, sessions: Sessions = None, *, lines: bool = False) -> Prepared:
         """Look into a text before it is handed to `accept`; see `Preparer.prepare`."""
         return await self._preparer.prepare(text, sessions, lines=lines)
+
+    async def take(self, prepared: Prepared, spend: Spend | None = None) -> Accepted:
+        """Take a publish after those that are being taken, as `accept` does; a long one without holding up the loop.
+
+        It is numbered in steps. Whatever is accepted between two of them makes it begin again.
+
+        Args:
+            prepared: The publish.
+            spend: As in `accept`.
+
+        Raises:
+            RecorderError: Nothing of it was taken; the code and the place say why.
+        """
+        async with self._turn:
+            if len(prepared.text) <= LARGE_BYTES:
+                return self.accept(prepared, spend)
+            self._is_numbering = True
+            try:
+                return await self._take_in_steps(prepared, spend)
+            finally:
+                self._is_numbering = False
 
     def accept(
         self, text: bytes | Prepared, spend: Spend | None = None, sessions: Sessions = None
@@ -348,26 +376,52 @@ class Ingest:
                         if isinstance(text, Prepared)
                         else self._preparer.prepare_now(text, sessions, lines=lines)
                     )
-                    if prepared.error is not None:
-                        raise prepared.error
-                    self._metrics.redacted += prepared.redacted
-                    known = self._numbering.known(prepared) if prepared.contents else NOTHING_KNOWN
-                    if spend is not None:
-                        spend(len(prepared.deltas))
-                    outcomes[index] = self._numbering.number(prepared.deltas, known, now_ms, entries)
-                except RecorderError as error:
-                    self._metrics.refuse(error.code)
-                    # Its traceback refers to the text, in a cycle that would wait for the garbage collector.
-                    error.__traceback__ = error.__context__ = None
-                    outcomes[index] = error
-                except MemoryError:
-                    size = len(text.text if isinstance(text, Prepared) else text)
-                    outcomes[index] = no_memory(size)
-                    self._metrics.refuse(OutOfMemory.code)
+                    self._check_prepared(prepared)
+                    outcomes[index] = self._numbering.number(prepared, spend, now_ms, entries)
+                except (RecorderError, MemoryError) as error:
+                    outcomes[index] = self._refused(error, text)
         finally:
             # Whatever happens: what has a place is seen and recorded.
             self._hand_on(entries)
         return outcomes
+
+    async def _take_in_steps(self, prepared: Prepared, spend: Spend | None) -> Accepted:
+        entries: list[Entry] = []
+        try:
+            self._check_prepared(prepared)
+            steps = self._numbering.steps(prepared, spend, self._clock.now_ms(), entries)
+            while True:
+                if (refusal := self._why_nothing()) is not None:
+                    raise refusal
+                try:
+                    next(steps)
+                except StopIteration as done:
+                    accepted: Accepted = done.value
+                    break
+                await asyncio.sleep(0)
+        except (RecorderError, MemoryError) as error:
+            return raised(self._refused(error, prepared))
+        finally:
+            self._hand_on(entries)
+        while self._ids.trim(STEP_LOOKUPS):  # noqa: ASYNC110 - it does work, it waits for nothing
+            await asyncio.sleep(0)
+        return accepted
+
+    def _check_prepared(self, prepared: Prepared) -> None:
+        """Raise the error that was found in a text, if there is one."""
+        if prepared.error is not None:
+            raise prepared.error
+        self._metrics.redacted += prepared.redacted
+
+    def _refused(self, error: RecorderError | MemoryError, text: bytes | Prepared) -> RecorderError:
+        """Count a refusal, and return the error to answer with."""
+        if isinstance(error, MemoryError):
+            error = no_memory(len(text.text if isinstance(text, Prepared) else text))
+        else:
+            # Its traceback refers to the text, in a cycle that would wait for the garbage collector.
+            error.__traceback__ = error.__context__ = None
+        self._metrics.refuse(error.code)
+        return error
 
     def _why_nothing(self) -> RecorderError | None:
         """Return the reason why nothing is accepted now, or None."""
@@ -415,6 +469,5 @@ class Ingest:
             self._broadcast.publish(entries)
 
 
-Spend = Callable[[int], None]
 _NOT_TRIED = InternalError("it was not come to")
 """What stands for the answers to the texts behind one that nobody could make anything of."""

@@ -2,27 +2,41 @@
 
 Synchronous and pure but for its own state: it reads no clock and does no I/O, so two deltas can never race for a
 place. Whatever valid delta comes, `append` refuses none. It may still run out of memory: then that delta has no place
-and nothing has changed, and `roll_back` takes back the places of those before it.
+and nothing has changed.
+
+The deltas of one publish get their places all or none, and a long publish must not hold the loop: it is numbered on a
+`Branch`, beside the order, in as many steps as it needs. `Branch.merge` makes it the order in one step, which is right
+as long as nothing has changed the order since the branch began.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from recorder.core import chain
 from recorder.core.delta import CREATED, Delta, Entry
 from recorder.core.redaction import without_digests
 from recorder.core.timestamps import format_ms
-from recorder.engine.session_states import CurrentState, CurrentStates, same_json
+from recorder.engine.session_states import CurrentState, CurrentStates, StateChanges, same_json
 from recorder.wire.events import EVENT_OPENING, item_text
 from recorder.wire.frames import text_frame
 
-Checkpoint = tuple[int, bytes | None, str, dict[str, CurrentState | None]]
-"""The head, the hash and the time of recording there, and the states of the sessions that are about to change."""
+
+class States(Protocol):
+    """The current states, as far as appending needs them."""
+
+    def get(self, session_id: str) -> CurrentState | None:
+        """Return a session's state; None if it is unknown or deleted."""
+        ...
+
+    def put(self, session_id: str, seq: int, text: str | None, text_digest: bytes | None) -> None:
+        """Set a session's new state; None if it was deleted."""
+        ...
 
 
-class Sequencer:
-    """Gives out places in the order.
+class BaseSequencer:
+    """Gives out places, one after the other.
 
     Args:
         epoch: The current epoch.
@@ -33,7 +47,7 @@ class Sequencer:
     """
 
     def __init__(
-        self, epoch: str, head: int, last_hash: bytes | None, last_recorded_at: str, states: CurrentStates
+        self, epoch: str, head: int, last_hash: bytes | None, last_recorded_at: str, states: States
     ) -> None:
         self.epoch = epoch  # never changes while the process lives
         self.head = head  # the highest seq given
@@ -116,44 +130,6 @@ class Sequencer:
         self.head, self._hash, self._recorded_at = seq, link, recorded_at
         return entry
 
-    def forget(self, session_id: str, through: int) -> None:
-        """Forget a session's state, unless a delta after a seq has set it: the content was erased."""
-        self._states.forget(session_id, through)
-
-    def remember(self, session_id: str, seq: int, text: str) -> None:
-        """Restore a session's state, unless a newer one is known: it was not erased after all."""
-        if self._states.get(session_id) is None:
-            self._states.put(session_id, seq, text, None)
-
-    def checkpoint(self, deltas: Sequence[Delta]) -> Checkpoint:
-        """Return what `roll_back` needs to take back the places that these deltas are about to get."""
-        states = self._states
-        return (
-            self.head,
-            self._hash,
-            self._recorded_at,
-            {delta.session_id: states.get(delta.session_id) for delta in deltas},
-        )
-
-    def roll_back(self, checkpoint: Checkpoint) -> None:
-        """Take back every place given since a checkpoint; the sessions it names are as they were then."""
-        head, last_hash, recorded_at, states = checkpoint
-        for session_id, state in states.items():
-            self._states.restore(session_id, state)
-        self.head, self._hash, self._recorded_at = head, last_hash, recorded_at
-
-    def mark(self) -> tuple[int, bytes | None, str]:
-        """Return the position that the next entry follows: seq, hash, time of recording."""
-        return self.head, self._hash, self._recorded_at
-
-    def go_back(self, head: int, last_hash: bytes | None, recorded_at: str) -> None:
-        """Go back to a position returned by `mark`, or that of an entry: later ones were rolled back before
-        anybody saw them.
-        """
-        self.head, self._recorded_at = head, recorded_at
-        if self.chained:
-            self._hash = last_hash
-
     def _time(self, now_ms: int) -> str:
         if now_ms != self._now_ms:
             self._now_ms, self._now_text = now_ms, format_ms(now_ms)
@@ -175,6 +151,85 @@ class Sequencer:
             return last.text, last.digest if self.chained else None, False, None
         lineage = None if last is None or _is_same(before, last.text) else "broken"
         return before, chain.digest(before) if self.chained else None, False, lineage
+
+
+class Sequencer(BaseSequencer):
+    """The order itself. Made with the arguments of `BaseSequencer`.
+
+    Args:
+        states: The current states; kept up here, and read by others.
+    """
+
+    def __init__(
+        self, epoch: str, head: int, last_hash: bytes | None, last_recorded_at: str, states: CurrentStates
+    ) -> None:
+        super().__init__(epoch, head, last_hash, last_recorded_at, states)
+        self._current = states  # the same, with what only their owner may do
+        self._revision = 0  # changes with everything that changes but by `append`
+
+    def forget(self, session_id: str, through: int) -> None:
+        """Forget a session's state, unless a delta after a seq has set it: the content was erased."""
+        self._revision += 1
+        self._current.forget(session_id, through)
+
+    def remember(self, session_id: str, seq: int, text: str) -> None:
+        """Restore a session's state, unless a newer one is known: it was not erased after all."""
+        self._revision += 1
+        if self._current.get(session_id) is None:
+            self._current.put(session_id, seq, text, None)
+
+    def mark(self) -> tuple[int, bytes | None, str]:
+        """Return the position that the next entry follows: seq, hash, time of recording."""
+        return self.head, self._hash, self._recorded_at
+
+    def go_back(self, head: int, last_hash: bytes | None, recorded_at: str) -> None:
+        """Go back to a position returned by `mark`, or that of an entry: later ones were rolled back before
+        anybody saw them.
+        """
+        self._revision += 1
+        self.head, self._recorded_at = head, recorded_at
+        if self.chained:
+            self._hash = last_hash
+
+    def branch(self, deltas: Sequence[Delta]) -> Branch:
+        """Return a branch that begins here, for these deltas alone."""
+        return Branch(self, StateChanges(self._current, [delta.session_id for delta in deltas]))
+
+
+class Branch(BaseSequencer):
+    """Places beside the order, for the deltas of one publish. Made by `Sequencer.branch`.
+
+    Args:
+        order: Where it begins, and what it becomes by `merge`.
+        changes: Its changes to the states.
+    """
+
+    def __init__(self, order: Sequencer, changes: StateChanges) -> None:
+        self._began = began = order.mark()
+        super().__init__(order.epoch, *began, changes)
+        self._now_ms, self._now_text = order._now_ms, order._now_text
+        self._order = order
+        self._changes = changes
+        self._began_at = order._revision
+
+    @property
+    def is_current(self) -> bool:
+        """Return whether the order is as it was when this began: only then it may be merged."""
+        return self._order.mark() == self._began and self._order._revision == self._began_at
+
+    def merge(self) -> None:
+        """Make this the order. Where it fails, `undo` takes back what it has changed."""
+        assert self.is_current, "the order has changed since"
+        self._changes.apply()
+        order = self._order
+        order.head, order._hash, order._recorded_at = self.head, self._hash, self._recorded_at
+        order._now_ms, order._now_text = self._now_ms, self._now_text
+
+    def undo(self) -> None:
+        """Restore the order as it was before `merge`."""
+        self._changes.undo()
+        order = self._order
+        order.head, order._hash, order._recorded_at = self._began
 
 
 def _is_same(before: str, last: str) -> bool:

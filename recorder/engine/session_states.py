@@ -7,7 +7,7 @@ place in the order but is not recorded yet. Left out: sessions that were deleted
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 import msgspec
@@ -86,9 +86,15 @@ class CurrentStates:
         if state is not None and state.seq <= through:
             self._set(session_id, None)
 
-    def restore(self, session_id: str, state: CurrentState | None) -> None:
-        """Restore the state that `get` returned."""
-        self._set(session_id, state)
+    def pick(self, session_ids: Iterable[str]) -> dict[str, CurrentState | None]:
+        """Return what `get` returns of some sessions."""
+        get = self._states.get
+        return {session_id: get(session_id) for session_id in session_ids}
+
+    def restore_all(self, states: Mapping[str, CurrentState | None]) -> None:
+        """Restore states that `pick` returned, or set them to others; the first that fails ends it."""
+        for session_id, state in states.items():
+            self._set(session_id, state)
 
     def take_from(self, other: CurrentStates, session_id: str) -> None:
         """Set a session's state to the one in `other`."""
@@ -130,6 +136,33 @@ class CurrentStates:
             del self._states[session_id]
         if old is not None:
             self._characters -= len(old.text)
+
+
+class StateChanges:
+    """Changes to the current states of some sessions that are kept apart until `apply`.
+
+    Args:
+        states: What they are changes to; nothing else may change these sessions before `apply`.
+        session_ids: The only sessions that may be asked for and changed.
+    """
+
+    def __init__(self, states: CurrentStates, session_ids: Iterable[str]) -> None:
+        self._states = states
+        self._before = states.pick(session_ids)
+        self._after = self._before.copy()  # session id → its state with the changes; None where there is none
+        self.get = self._after.get  # as that of `CurrentStates`, once for each delta
+
+    def put(self, session_id: str, seq: int, text: str | None, text_digest: bytes | None) -> None:
+        """Change a session's state; None if it was deleted."""
+        self._after[session_id] = None if text is None else CurrentState(seq, text, text_digest)
+
+    def apply(self) -> None:
+        """Make the changes. Where one of them fails, `undo` takes back those before it."""
+        self._states.restore_all(self._after)
+
+    def undo(self) -> None:
+        """Restore the states as they were before `apply`, as far as it came."""
+        self._states.restore_all(self._before)
 
 
 def same_json(one: str, other: str) -> bool:

@@ -38,14 +38,16 @@ class Tail:
         """The seq of the oldest entry held; head + 1 where there is none."""
         return self._entries[0].seq if self._entries else self._head + 1
 
-    def extend(self, entries: Sequence[Entry]) -> None:
-        """Add the next entries, at least one."""
+    def extend(self, entries: Sequence[Entry]) -> int:
+        """Add the next entries, at least one, and return the bytes of their frames."""
         self._entries.extend(entries)
-        self._bytes += sum([len(entry.frame) for entry in entries])
+        size = sum([len(entry.frame) for entry in entries])
+        self._bytes += size
         self._head = entries[-1].seq
         self.head_hash = entries[-1].hash
         if self._bytes > self._max_bytes:
             self._trim()
+        return size
 
     def recorded(self, seq: int) -> None:
         """Register that the store has everything up to `seq`."""

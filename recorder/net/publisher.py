@@ -71,8 +71,17 @@ class Intake(Protocol):
         """Return whether accepted deltas may be rolled back."""
         ...
 
+    @property
+    def is_numbering(self) -> bool:
+        """Return whether a long publish is being taken: others wait for it by `take`."""
+        ...
+
     async def prepare(self, text: bytes, sessions: Sessions) -> Any:
-        """Decode a text for `accept_each`, in a thread if it is long."""
+        """Decode a text for `take`, in a thread if it is long."""
+        ...
+
+    async def take(self, prepared: Any, spend: Callable[[int], None] | None) -> Accepted:
+        """Take the deltas of a prepared text, all or none, after those that are being taken. Raises RecorderError."""
         ...
 
     def accept_each(
@@ -148,7 +157,9 @@ class Publisher:
         )  # answers to send, in order: accepted, or an error's frame
         self._waiting = False  # whether `on_recorded` is going to be called
         self._full = False  # whether `on_room` is going to be called
-        self._later: deque[bytes] = deque()  # frames from a long one on, which is being decoded in a thread
+        self._later: deque[bytes] = (
+            deque()
+        )  # frames from the one on that is being decoded and taken beside the loop
         self._preparing: asyncio.Task[None] | None = None  # while it is
         self._closing: str | None = None  # "peer" or "server": closes when nothing is owed any more
         self._goodbye = (1001, "going away")  # how the server closes
@@ -169,8 +180,9 @@ class Publisher:
 
     def on_texts(self, messages: Sequence[bytes]) -> None:
         """Take frames; pause when the queue is full, and while a long one is being looked into."""
+        is_busy = self._intake.is_numbering
         for index, message in enumerate(messages):
-            if len(message) > LARGE_BYTES:
+            if is_busy or len(message) > LARGE_BYTES:
                 self._later.extend(messages[index:])
                 messages = messages[:index]
                 break
@@ -182,30 +194,42 @@ class Publisher:
         self._regulate()
 
     def _take(self, texts: Sequence[Any]) -> None:
-        spend = None if self._pace is None else self._pace.take
+        for outcome in self._intake.accept_each(texts, self._spend, self._sessions):
+            self._owe(outcome)
+
+    @property
+    def _spend(self) -> Callable[[int], None] | None:
+        return None if self._pace is None else self._pace.take
+
+    def _owe(self, outcome: Accepted | RecorderError) -> None:
+        """Queue the answer to a frame."""
+        if isinstance(outcome, RecorderError):
+            if self._pace is not None:
+                self._pace.charge()
+            self._answers.append(error_frame(outcome))
         # A publisher without acks is still told of what is rolled back.
-        are_owed = self._acks or self._intake.may_withdraw
-        for outcome in self._intake.accept_each(texts, spend, self._sessions):
-            if isinstance(outcome, RecorderError):
-                if self._pace is not None:
-                    self._pace.charge()
-                self._answers.append(error_frame(outcome))
-            elif are_owed:
-                self._answers.append(outcome)
+        elif self._acks or self._intake.may_withdraw:
+            self._answers.append(outcome)
 
     def _begin_preparing(self) -> None:
-        """Decode the next long frame in a thread. Later ones wait: frames are accepted in order."""
+        """Decode and take the next frame that waits. Later ones wait: frames are accepted in order."""
         if self._later and self._preparing is None:
-            # A whole message waits here, as no other does: it counts as those that are not whole.
-            self._socket.partial_messages.hold(self, sum(map(len, self._later)))
+            # Whole messages wait here, as no others do: long ones count as those that are not whole.
+            self._socket.partial_messages.hold(
+                self, sum(len(message) for message in self._later if len(message) > LARGE_BYTES)
+            )
             if self._later:
                 self._preparing = asyncio.create_task(self._prepare(), name="publisher-prepare")
 
     async def _prepare(self) -> None:
+        outcome: Accepted | RecorderError
         try:
             prepared = await self._intake.prepare(self._later[0], self._sessions)
+            outcome = await self._intake.take(prepared, self._spend)
         except asyncio.CancelledError:
             raise
+        except RecorderError as error:
+            outcome = error
         except Exception as error:
             # The boundary of a connection: it must not wait for an answer that will not come.
             logger.opt(exception=error).error("a message could not be decoded")
@@ -217,7 +241,7 @@ class Publisher:
         self._later.popleft()
         rest = list(self._later)
         self._forget_later()
-        self._take([prepared])
+        self._owe(outcome)
         self.on_texts(rest)
 
     def _forget_later(self) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import given
 
 from recorder.core.delta import Entry
 from recorder.core.errors import RecorderError
 from recorder.core.metrics import Metrics
-from recorder.engine.fanout import Batch, Fanout
+from recorder.engine.fanout import MOST_TICKS, PIECE_BYTES, Batch, Fanout
 from recorder.engine.tail import Tail
 from recorder.wire.subscribe import Subscription
 
@@ -266,3 +267,108 @@ def test_a_receiver_that_raises_is_ended_and_the_others_miss_nothing() -> None:
     assert broken.seqs == [1]
     assert isinstance(broken.error, RecorderError)
     assert metrics.callback_errors == {"subscriber": 2}, "at the delivery, and when it was ended"
+
+
+# Long publishes
+
+
+def long_one(first: int, count: int) -> list[Entry]:
+    """Entries of a publish, each as long as a piece."""
+    entries = [entry(seq) for seq in range(first, first + count)]
+    for each in entries:
+        each.frame = bytes(PIECE_BYTES)
+    return entries
+
+
+def test_a_long_publish_is_delivered_in_pieces_and_what_follows_it_behind_them() -> None:
+    fanout, ticks, metrics = make()
+    member = Member()
+    fanout.join(member, wants())
+    fanout.publish([entry(1)])
+    fanout.publish(long_one(2, 3))
+    fanout.publish([entry(5)])
+    seen = []
+    while ticks.due:
+        assert fanout.is_behind == (len(seen) < 4)
+        ticks.end()
+        seen.append(member.seqs)
+        if len(seen) == 2:
+            fanout.publish([entry(6)])
+    assert seen == [[1], [1, 2], [1, 2, 3], [1, 2, 3, 4], [1, 2, 3, 4, 5, 6]]
+    assert metrics.deliveries == 6
+
+
+def test_a_flush_delivers_all_pieces_and_leaves_nothing_for_the_next_ticks() -> None:
+    fanout, ticks, _ = make()
+    member = Member()
+    fanout.join(member, wants())
+    fanout.publish(long_one(1, 5))
+    ticks.end()
+    fanout.publish([entry(6)])
+    fanout.flush()
+    assert (member.seqs, len(member.batches), fanout.is_behind) == ([1, 2, 3, 4, 5, 6], 2, False)
+    while ticks.due:
+        ticks.end()
+    assert len(member.batches) == 2
+
+
+def test_however_many_pieces_wait_they_take_a_bounded_number_of_ticks() -> None:
+    fanout, ticks, _ = make()
+    member = Member()
+    fanout.join(member, wants())
+    fanout.publish(long_one(1, 200))
+    count = 0
+    while ticks.due:
+        ticks.end()
+        count += 1
+    assert member.seqs == list(range(1, 201))
+    assert len(member.batches[0].entries) == 13
+    assert count < 4 * MOST_TICKS
+
+
+def test_a_flush_amid_a_delivery_does_not_overtake_it() -> None:
+    fanout, ticks, _ = make()
+    first, second = Member(), Member()
+    first.then = fanout.flush
+    for member in (first, second):
+        fanout.join(member, wants())
+    fanout.publish(long_one(1, 3))
+    while ticks.due:
+        ticks.end()
+    assert first.seqs == second.seqs == [1, 2, 3]
+
+
+def test_who_joins_amid_a_long_publish_after_a_flush_gets_only_what_follows() -> None:
+    fanout, ticks, _ = make()
+    early, late = Member(), Member()
+    fanout.join(early, wants())
+    fanout.publish(long_one(1, 4))
+    ticks.end()
+    fanout.flush()
+    fanout.join(late, wants())
+    fanout.publish([entry(5)])
+    while ticks.due:
+        ticks.end()
+    assert (early.seqs, late.seqs) == ([1, 2, 3, 4, 5], [5])
+
+
+def test_where_a_batch_cannot_be_made_everybody_is_ended_and_nobody_has_a_gap(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fanout, ticks, metrics = make()
+    members = [Member(), Member(), Member()]
+    for member, subscription in zip(members, (wants({"a"}), wants(), wants()), strict=True):
+        fanout.join(member, subscription)
+    fanout.pause(members[2], wants())
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    fanout.publish([entry(1, "a")])
+    with monkeypatch.context() as patch:
+        patch.setattr("recorder.engine.fanout.Batch", fail)
+        ticks.end()
+    assert [member.error is not None for member in members] == [True, True, True]
+    assert metrics.callback_errors == {"subscriber": 1}
+    fanout.publish([entry(2, "a")])
+    ticks.end()

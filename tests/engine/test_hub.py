@@ -77,3 +77,22 @@ async def test_a_subscriber_that_leaves_in_the_middle_of_history_leaves_nothing_
             await app.until_gone()
         assert app.recorder.hub._feeds == set()
         assert app.recorder.hub.fanout.receivers == 0
+
+
+async def test_a_heartbeat_waits_for_the_pieces_of_a_long_publish_but_not_for_ever() -> None:
+    clock = FakeClock()
+    async with running_app(None, clock=clock, heartbeat_interval=10_000) as app, app.connect() as wire:
+        await wire.until("live")
+        hub = app.recorder.hub
+        app.publish_nowait(*some(200, size=20_000))
+        assert hub.fanout.is_behind
+        clock.advance(11)
+        hub.sweep()
+        assert hub.fanout.is_behind
+        clock.advance(10)
+        hub.sweep()
+        assert not hub.fanout.is_behind
+        assert await wire.deltas(200) == list(range(1, 201))
+        clock.advance(10)
+        hub.sweep()
+        assert (await wire.event())["through"] == 200

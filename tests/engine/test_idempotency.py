@@ -110,3 +110,35 @@ def test_the_index_holds_no_more_than_twice_what_is_kept(monkeypatch: pytest.Mon
         oldest = seq - kept
         index.add(f"k{seq}", seq, OLD)
         assert len(index) <= 2 * kept + 1
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_was_put_beyond_the_limit_goes_bit_by_bit(kept: bool) -> None:
+    ids = RecentIds(3, (lambda: 0) if kept else None)
+    for seq in range(1, 11):
+        ids.put(f"k{seq}", seq, OLD)
+    assert len(ids._ids) == 10
+    assert ids.trim(2)
+    assert len(ids._ids) == 8
+    ids.add("k11", 11, OLD)
+    assert len(ids._ids) == 7  # one more than came
+    assert not ids.trim(100)
+    assert list(ids._ids) == ["k9", "k10", "k11"]
+    assert [ids.find(f"k{seq}", OLD) for seq in range(1, 9)] == [
+        (seq, True) if kept else None for seq in range(1, 9)
+    ]
+
+
+def test_an_id_that_finds_no_memory_in_the_index_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    ids = RecentIds(1, lambda: 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(IdIndex, "add", fail)
+        for seq in (1, 2, 3):
+            ids.add(f"k{seq}", seq, OLD)
+        assert not ids.trim(5)
+        assert list(ids._ids) == ["k1", "k2", "k3"]
+    assert not ids.trim(5)
+    assert [ids.find(f"k{seq}", OLD) for seq in (1, 2, 3)] == [(1, True), (2, True), (3, True)]

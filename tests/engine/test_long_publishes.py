@@ -103,8 +103,8 @@ async def test_where_more_waits_than_may_be_held_the_largest_gives_way(
         await turn_until(lambda: app.gateway.door.unfinished.total > 9 << 20)
         await turn()
         await small.text(some(40, "small", size=200_000))
-        gate.set()
         assert (await large.ending()).code == TooMany.close_code
+        gate.set()
         assert ((await small.event())["seq"], app.head) == (40, 40)
 
 
@@ -157,3 +157,88 @@ async def test_redaction_of_a_long_one_leaves_the_loop_to_others(monkeypatch: py
         assert (await publishing).first_seq == 2
         await watching
         assert (len(on_loop), len(beside), app.recorder.metrics.redacted) == (1, 5000, 5000)
+
+
+async def test_while_a_long_one_is_numbered_the_loop_serves_others_who_see_nothing_of_it(
+    tmp_path: Path,
+) -> None:
+    async with running_app(tmp_path) as app, app.connect() as wire:
+        await wire.until("live")
+        await app.publish(delta("long"))
+        heads: list[int] = []
+        publishing = asyncio.create_task(app.recorder.publish(orjson.dumps(some(3000, "long", size=1000))))
+        while not publishing.done():
+            if app.recorder.intake.is_numbering:
+                heads.append(app.head)
+                assert [state[0] for state in app.recorder.hub.states(None)] == [1]
+            await asyncio.sleep(0)
+        assert len(heads) >= 10
+        assert set(heads) == {1}
+        assert (await publishing).first_seq == 2
+        assert await wire.deltas(3001) == list(range(1, 3002))
+
+
+async def test_frames_that_come_while_a_long_one_is_numbered_wait_for_it_and_keep_their_order(
+    tmp_path: Path,
+) -> None:
+    async with running_app(tmp_path) as app, app.connect("/publish") as out:
+        await out.event()
+        intake = app.recorder.intake
+        publishing = asyncio.create_task(app.recorder.publish(orjson.dumps(some(3000, "long", size=1000))))
+        await turn_until(lambda: intake.is_numbering)
+        await out.texts([delta("s", 1), {"bad": 1}, delta("s", 2)])
+        (publisher,) = app.gateway.connections._publishers
+        await turn_until(lambda: publisher._preparing or not intake.is_numbering)
+        assert (len(publisher._later), app.gateway.door.unfinished.total) == (3, 0)
+        assert (await publishing).seq == 3000
+        answers = [await out.event() for _ in range(3)]
+        assert [(answer["event"], answer.get("seq")) for answer in answers] == [
+            ("ack", 3001),
+            ("error", None),
+            ("ack", 3002),
+        ]
+        assert app.gateway.door.unfinished.total == 0
+        await out.text(delta("s", 3))
+        assert (await out.event())["seq"] == 3003
+
+
+async def test_what_is_accepted_amid_a_long_one_gets_its_place_before_it(tmp_path: Path) -> None:
+    async with running_app(tmp_path) as app, app.connect() as wire:
+        await wire.until("live")
+        publishing = asyncio.create_task(app.recorder.publish(orjson.dumps(some(3000, "long", size=1000))))
+        others = 0
+        for _ in range(2):
+            await turn_until(lambda: app.recorder.intake.is_numbering)
+            others = app.publish_nowait(delta("other"))
+            await turn(3)
+        accepted = await publishing
+        assert (accepted.first_seq, accepted.count) == (others + 1, 3000)
+        assert await wire.deltas(others + 3000) == list(range(1, others + 3001))
+
+
+@pytest.mark.parametrize("end", ["cancel", "close"])
+async def test_one_that_is_broken_off_while_it_is_numbered_leaves_nothing(tmp_path: Path, end: str) -> None:
+    async with running_app(tmp_path) as app:
+        intake = app.recorder.intake
+        publishing = asyncio.create_task(app.recorder.publish(orjson.dumps(some(3000, "long", size=1000))))
+        await turn_until(lambda: intake.is_numbering)
+        error: type[BaseException] = asyncio.CancelledError
+        if end == "cancel":
+            publishing.cancel()
+        else:
+            error = Closed
+            app.recorder.stop_intake()
+        with pytest.raises(error):
+            await publishing
+        assert (app.head, intake.is_numbering, app.recorder.hub.states(None)) == (0, False, [])
+        if end == "cancel":
+            assert (await app.publish(delta())) == 1
+
+
+async def test_the_ids_of_a_long_one_are_known_beyond_the_window(tmp_path: Path) -> None:
+    many = [delta("s", n, id=f"k{n}") for n in range(2000)]
+    async with running_app(tmp_path, dedupe_ids=100) as app:
+        assert (await app.recorder.publish(orjson.dumps(many))).duplicates == 0
+        assert len(app.recorder.intake._ids._ids) == 100
+        again = await app.recorder.publish(orjson.dumps(many))
+        assert (again.duplicates, app.head) == (2000, 2000)

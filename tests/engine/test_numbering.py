@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
 
 from recorder.core import chain
 from recorder.core.chain import GENESIS
+from recorder.core.delta import Entry
 from recorder.core.errors import (
     Conflict,
     OutOfMemory,
@@ -17,6 +18,7 @@ from recorder.core.errors import (
 )
 from recorder.engine import sequencer as sequencer_module
 from recorder.engine.answers import Accepted
+from recorder.engine.numbering import finish
 from tests.support.ingest import EPOCH, Setup, delta, refused
 from tests.support.store import columns_of, verify_chain
 
@@ -325,3 +327,140 @@ def test_where_the_id_of_a_failed_delta_cannot_be_forgotten_nothing_more_is_take
         setup.take(delta(id="x"))
     with pytest.raises(Unavailable, match="nothing can be recorded: MemoryError"):
         setup.take(delta())
+
+
+# In steps
+
+
+FRAME = [delta(sessionId=f"s{n % 3}", after=n, **({"id": f"k{n % 7}"} if n % 2 else {})) for n in range(7)]
+Steps = Generator[None, None, Accepted]
+
+
+def stepped(setup: Setup, deltas: list[dict[str, Any]], entries: list[Entry]) -> Steps:
+    """Number a publish in steps, each of one delta."""
+    prepared = setup.intake._preparer.prepare_now(json.dumps(deltas).encode(), None, lines=False)
+    return setup.intake._numbering.steps(prepared, None, setup.clock.now_ms(), entries)
+
+
+@pytest.fixture
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every step number one delta."""
+    for name in ("STEP_BYTES", "STEP_LOOKUPS", "CHUNK"):
+        monkeypatch.setattr(f"recorder.engine.numbering.{name}", 1)
+
+
+@pytest.mark.usefixtures("small_steps")
+@pytest.mark.parametrize("deltas", [FRAME, [delta(after=n) for n in range(5)], [*FRAME, FRAME[1]]])
+def test_a_publish_numbered_in_steps_gets_what_it_would_get_in_one(deltas: list[dict[str, Any]]) -> None:
+    one, other = Setup(), Setup()
+    for setup in (one, other):
+        setup.take(delta(sessionId="s1", after="before"), delta(id="k1", sessionId="s1", after=1))
+    whole: list[Entry] = []
+    steps = stepped(other, deltas, whole)
+    turns = 0
+    try:
+        while True:
+            assert (other.sequencer.head, other.states.listing(), whole) == (2, one.states.listing(), [])
+            next(steps)
+            turns += 1
+    except StopIteration as done:
+        ack = done.value.fields(0)
+    assert turns >= len(deltas) - 1
+    assert ack == one.take(*deltas)
+    assert [columns_of(entry) for entry in whole] == [columns_of(entry) for entry in one.queue.entries[2:]]
+    assert other.sequencer.mark() == one.sequencer.mark()
+    assert other.states.listing() == one.states.listing()
+    assert other.ids._ids == one.ids._ids
+    assert other.metrics.duplicates == one.metrics.duplicates
+
+
+@pytest.mark.usefixtures("small_steps")
+@pytest.mark.parametrize("change", ["append", "forget", "remember", "go_back"])
+def test_a_publish_in_steps_begins_again_where_the_order_has_changed(change: str) -> None:
+    setup = Setup()
+    setup.take(delta(after="old"))
+    entries: list[Entry] = []
+    steps = stepped(setup, [delta(after=n) for n in range(3)], entries)
+    next(steps)
+    if change == "append":
+        setup.take(delta(after="between"))
+    elif change == "go_back":
+        setup.states.put("a", 0, None, None)
+        setup.sequencer.go_back(0, GENESIS, "")
+    elif change == "forget":
+        setup.intake.forget("a")
+    else:
+        setup.states.put("a", 0, None, None)
+        setup.intake.remember("a", 1, '"known"')
+    accepted = finish(steps)
+    first, before = {
+        "append": (3, '"between"'),
+        "go_back": (1, None),
+        "forget": (2, None),
+        "remember": (2, '"known"'),
+    }[change]
+    assert (accepted.first_seq, accepted.seq) == (first, first + 2)
+    assert [entry.seq for entry in entries] == [first, first + 1, first + 2]
+    assert [entry.before for entry in entries] == [before, "0", "1"]
+    kept = setup.queue.entries[: first - 1]
+    verify_chain([columns_of(entry) for entry in [*kept, *entries]], GENESIS)
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_a_publish_in_steps_ends_however_often_the_order_changes() -> None:
+    setup, entries, spent = Setup(), [], []
+    prepared = setup.intake._preparer.prepare_now(
+        json.dumps([delta() for _ in range(5)]).encode(), None, lines=False
+    )
+    steps = setup.intake._numbering.steps(prepared, spent.append, setup.clock.now_ms(), entries)
+    others = 0
+    for _ in steps:
+        setup.take(delta(sessionId="other"))
+        others += 1
+    assert [entry.seq for entry in entries] == list(range(others + 1, others + 6))
+    assert spent == [5]
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_an_id_that_is_taken_between_two_steps_is_known_to_the_publish() -> None:
+    setup, entries = Setup(), []
+    steps = stepped(setup, [delta(id="x"), delta(id="y"), delta(id="z")], entries)
+    next(steps)
+    setup.take(delta(id="y"))
+    accepted = finish(steps)
+    assert [(entry.seq, entry.id) for entry in entries] == [(2, "x"), (3, "z")]
+    assert (accepted.first_seq, accepted.seq, accepted.through, accepted.duplicates) == (2, 3, 3, 1)
+    setup, entries = Setup(), []
+    steps = stepped(setup, [delta(id="x"), delta(id="y"), delta(id="z")], entries)
+    next(steps)
+    setup.take(delta(id="y", after="other"))
+    with pytest.raises(Conflict, match="used at seq 1"):
+        finish(steps)
+    assert (entries, setup.sequencer.head) == ([], 1)
+
+
+@pytest.mark.usefixtures("small_steps")
+@pytest.mark.parametrize("where", ["recorder.engine.sequencer.item_text", "put", "restore_all"])
+@pytest.mark.parametrize("call", [1, 2, 3])
+def test_a_publish_in_steps_that_finds_no_memory_leaves_no_trace(
+    monkeypatch: pytest.MonkeyPatch, where: str, call: int
+) -> None:
+    setup, entries = Setup(), []
+    setup.take(delta(sessionId="s0", after="kept"))
+    before = state_of(setup), dict(setup.ids._ids)
+    steps = stepped(setup, [delta(sessionId=f"s{n}", after=n, id=f"k{n}") for n in range(4)], entries)
+    if where == "put":
+        failing = Failing(setup.ids.put, MemoryError())
+        monkeypatch.setattr(setup.ids, "put", failing)
+    elif where == "restore_all":
+        failing = Failing(setup.states._set, MemoryError())
+        monkeypatch.setattr(setup.states, "_set", failing)
+    else:
+        failing = Failing(sequencer_module.item_text, MemoryError())
+        monkeypatch.setattr(where, failing)
+    failing.left = call
+    with pytest.raises(MemoryError):
+        finish(steps)
+    assert (state_of(setup), dict(setup.ids._ids), entries) == (*before, [])
+    assert setup.take(delta(after=2, id="k0"))["seq"] == 2
+    assert setup.queue.fatal_error is None
