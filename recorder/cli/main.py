@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from recorder import __version__
 from recorder.cli import console
-from recorder.core.errors import InvalidQuery, InvalidSetting, RecorderError
+from recorder.core.errors import InvalidQuery, InvalidSetting, RecorderError, lack_of
 
 FAILED, MISUSED, INTERRUPTED, OUTPUT_CLOSED = 1, 2, 130, 141
 
@@ -36,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return OUTPUT_CLOSED
     except KeyboardInterrupt:
         return INTERRUPTED
-    except Exception as error:
+    except Exception as caught:
+        error = lack_of(caught) or caught
         if (failed := _exit_code(error)) is None:
             raise
         if failed != INTERRUPTED:
@@ -70,6 +71,8 @@ def _refuse_undecodable(given: Sequence[str]) -> None:
 
 
 def _message(error: Exception) -> str:
+    if isinstance(error, RecorderError):
+        return str(error)
     from typer import TyperException
 
     if isinstance(error, TyperException):
@@ -93,6 +96,11 @@ def _example(command: str, usage: str) -> str:
 
 def _exit_code(error: Exception) -> int | None:
     """Return what a failure ends with; None where it is a bug of the recorder."""
+    if isinstance(error, InvalidSetting | InvalidQuery):
+        return MISUSED
+    if isinstance(error, RecorderError | OSError):
+        return FAILED
+    # Only now: to import them takes memory, which may be what is missing.
     import sqlite3
 
     import typer
@@ -101,6 +109,4 @@ def _exit_code(error: Exception) -> int | None:
         return INTERRUPTED
     if isinstance(error, typer.TyperException):
         return error.exit_code
-    if isinstance(error, InvalidSetting | InvalidQuery):
-        return MISUSED
-    return FAILED if isinstance(error, RecorderError | OSError | sqlite3.Error) else None
+    return FAILED if isinstance(error, sqlite3.Error) else None

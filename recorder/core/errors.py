@@ -46,6 +46,7 @@ A code is never reused for another meaning. `place` says where in the input ("[2
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
 
@@ -300,6 +301,24 @@ class InternalError(RecorderError):
     """A bug of the recorder. The HTTP answer has no details, the log has all of them."""
 
     code = "internal_error"
+
+
+def lack_of(error: BaseException) -> OutOfMemory | None:
+    """Return what to say of an error that comes from a lack of memory or of threads; None for any other error.
+
+    Python tells of both in its own ways: a MemoryError has no text, a thread that cannot be started is a RuntimeError,
+    and a library that finds no room is an ImportError.
+    """
+    text = str(error)
+    is_memory = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+    if is_memory or (isinstance(error, ImportError) and "failed to map segment" in text):
+        return OutOfMemory(
+            "there is not enough memory",
+            hint="give the process more; MAX_MEMORY bounds what a recording takes",
+        )
+    if isinstance(error, RuntimeError) and "can't start new thread" in text:
+        return OutOfMemory("no thread can be started", hint="raise the limit of memory or of tasks")
+    return None
 
 
 def _all_subclasses(cls: type[RecorderError]) -> list[type[RecorderError]]:

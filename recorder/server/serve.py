@@ -30,7 +30,7 @@ from recorder.api.app import application
 from recorder.app import Recorder
 from recorder.config.settings import Settings
 from recorder.config.validators import is_loopback
-from recorder.core.errors import RecorderError
+from recorder.core.errors import RecorderError, lack_of
 from recorder.net.connection_limits import MAX_TURNED_AWAY, max_turned_away
 from recorder.net.http import HttpConnection, HttpLimits
 from recorder.net.tls import ServerTls, server_tls
@@ -266,9 +266,13 @@ class _Run:
         except RecorderError as error:
             logger.critical("the recording cannot be loaded: {}", str(error))
             self._fail()
-        except Exception:
+        except Exception as error:
             # The boundary of the program: it ends with a code that says so.
-            logger.exception("the recording cannot be loaded")
+            lack = lack_of(error)
+            if lack is None:
+                logger.exception("the recording cannot be loaded")
+            else:
+                logger.critical("the recording cannot be loaded: {}", str(lack))
             self._fail()
 
     async def _once_loaded(

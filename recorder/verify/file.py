@@ -282,7 +282,8 @@ def _read_facts(conn: sqlite3.Connection) -> _Facts:
             read_adoptions(conn),
         )
     finally:
-        if not nested:
+        # SQLite has rolled back by itself where it found no memory.
+        if not nested and conn.in_transaction:
             conn.execute("COMMIT")
 
 

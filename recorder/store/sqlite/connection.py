@@ -22,7 +22,7 @@ CACHED_STATEMENTS = 256
 FILE_CACHE_KIB = 16_384
 """Pages of the file kept in memory: with the default of 2 MiB, pruning a large file takes three times as long."""
 
-_FREE_MEMORY = "try again later; MAX_MEMORY bounds what the recording may take"
+_FREE_MEMORY = "give the process more, or try again later; MAX_MEMORY bounds what the recording may take"
 _OVERWRITE = "PRAGMA secure_delete = ON"
 """What is deleted is overwritten with zeros, in memory and on disk."""
 
