@@ -12,7 +12,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import compress
 from struct import Struct
 
@@ -65,17 +65,22 @@ class RecentIds:
 
     def add(self, delta_id: str, seq: int, content: bytes) -> None:
         """Remember an id, and keep to the limit."""
-        self.put(delta_id, seq, content)
-        if len(self._ids) > self._limit:
-            self.trim(2)  # one more than came: what `put` added beyond the limit goes bit by bit
-
-    def put(self, delta_id: str, seq: int, content: bytes) -> None:
-        """Remember an id, even beyond the limit; `trim` is to follow."""
         if not self._limit:
             return
         ids = self._ids
         ids[delta_id] = (seq, content)
         ids.move_to_end(delta_id)
+        if len(ids) > self._limit:
+            self.trim(2)  # one more than came: what `add_all` added beyond the limit goes bit by bit
+
+    def add_all(self, ids: Mapping[str, tuple[int, bytes]]) -> None:
+        """Remember ids that are not known, even beyond the limit; `trim` is to follow.
+
+        Args:
+            ids: Of each its seq and the digest of its content.
+        """
+        if self._limit:
+            self._ids.update(ids)
 
     def trim(self, most: int) -> bool:
         """Move the oldest ids beyond the limit to the index.

@@ -196,8 +196,7 @@ class Numbering:
     def _keep(self, draft: Draft, entries: list[Entry]) -> None:
         """Add the entries of a draft to others, and remember their ids."""
         entries += draft.entries
-        for delta_id, (seq, content) in draft.fresh.items():
-            self._ids.put(delta_id, seq, content)
+        self._ids.add_all(draft.fresh)
 
     def _roll_back(self, branch: Branch, draft: Draft | None, entries: list[Entry], before: int) -> None:
         """Restore everything as it was before a publish; if that fails, end recording.

@@ -113,10 +113,9 @@ def test_the_index_holds_no_more_than_twice_what_is_kept(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_what_was_put_beyond_the_limit_goes_bit_by_bit(kept: bool) -> None:
+def test_what_was_added_beyond_the_limit_goes_bit_by_bit(kept: bool) -> None:
     ids = RecentIds(3, (lambda: 0) if kept else None)
-    for seq in range(1, 11):
-        ids.put(f"k{seq}", seq, OLD)
+    ids.add_all({f"k{seq}": (seq, OLD) for seq in range(1, 11)})
     assert len(ids._ids) == 10
     assert ids.trim(2)
     assert len(ids._ids) == 8

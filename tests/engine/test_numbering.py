@@ -440,8 +440,10 @@ def test_an_id_that_is_taken_between_two_steps_is_known_to_the_publish() -> None
 
 
 @pytest.mark.usefixtures("small_steps")
-@pytest.mark.parametrize("where", ["recorder.engine.sequencer.item_text", "put", "restore_all"])
-@pytest.mark.parametrize("call", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("where", "call"),
+    [("ids", 1), *[(where, call) for where in ("deltas", "states") for call in (1, 2, 3)]],
+)
 def test_a_publish_in_steps_that_finds_no_memory_leaves_no_trace(
     monkeypatch: pytest.MonkeyPatch, where: str, call: int
 ) -> None:
@@ -449,15 +451,13 @@ def test_a_publish_in_steps_that_finds_no_memory_leaves_no_trace(
     setup.take(delta(sessionId="s0", after="kept"))
     before = state_of(setup), dict(setup.ids._ids)
     steps = stepped(setup, [delta(sessionId=f"s{n}", after=n, id=f"k{n}") for n in range(4)], entries)
-    if where == "put":
-        failing = Failing(setup.ids.put, MemoryError())
-        monkeypatch.setattr(setup.ids, "put", failing)
-    elif where == "restore_all":
-        failing = Failing(setup.states._set, MemoryError())
-        monkeypatch.setattr(setup.states, "_set", failing)
-    else:
-        failing = Failing(sequencer_module.item_text, MemoryError())
-        monkeypatch.setattr(where, failing)
+    target, name = {
+        "ids": (setup.ids, "add_all"),
+        "states": (setup.states, "_set"),
+        "deltas": (sequencer_module, "item_text"),
+    }[where]
+    failing = Failing(getattr(target, name), MemoryError())
+    monkeypatch.setattr(target, name, failing)
     failing.left = call
     with pytest.raises(MemoryError):
         finish(steps)
