@@ -37,6 +37,7 @@ from recorder.engine.hub import Hub
 from recorder.engine.idempotency import RecentIds
 from recorder.engine.ingest import Ingest
 from recorder.engine.local_subscription import Subscription as EmbeddedSubscription
+from recorder.engine.loop_guard import LoopGuard, one_loop
 from recorder.engine.prepare import PublishLimits
 from recorder.engine.sequencer import Sequencer
 from recorder.engine.session_states import CurrentStates
@@ -106,6 +107,7 @@ class Recorder:
         self.metrics = metrics
         self.stopping = False  # nothing is taken any more
         self._recording = recording
+        self._guard = LoopGuard("recorder")  # whose parts are used in one thread
         _offer_gauges(self)
 
     @property
@@ -135,7 +137,13 @@ class Recorder:
 
     @property
     def parts(self) -> Recording:
-        """All that records. Raises `NotRecording` where recording is off."""
+        """All that records.
+
+        Raises:
+            NotRecording: Recording is off.
+            WrongEventLoop: It is asked for in another thread than the recorder's.
+        """
+        self._guard.check_thread()
         if self._recording is None:
             raise NotRecording("recording is off", hint="PERSIST=1 switches it on")
         return self._recording
@@ -175,6 +183,7 @@ class Recorder:
 
         Raises:
             RecorderError: Nothing of it was taken.
+            WrongEventLoop: It is called on another event loop than that on which the recorder was opened.
         """
         intake = self.intake
         await intake.room()
@@ -521,6 +530,7 @@ def publish_limits(settings: Settings) -> PublishLimits:
     )
 
 
+@one_loop("recorder")
 @asynccontextmanager
 async def prepare_recorder(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Loading]:
     """Open a recorder as far as it goes fast: its file is taken and checked, and not loaded.
@@ -556,9 +566,13 @@ async def prepare_recorder(settings: Settings, *, clock: Clock | None = None) ->
         yield Loading(settings, store, clock, metrics, parts)
 
 
+@one_loop("recorder")
 @asynccontextmanager
 async def open_recorder(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Recorder]:
     """Open a recorder in one's own program: `async with open_recorder(load_settings(persist="1")) as recorder:`.
+
+    It belongs to the event loop on which it is opened: what is called on another one, or in another thread, raises
+    WrongEventLoop, and so does closing it there.
 
     Args:
         settings: Its settings; HOST, PORT and what concerns connections have no effect.

@@ -39,6 +39,7 @@ The wire, HTTP and the command line all derive their codes from here; there is n
     │  └─ StoreLocked             store_locked        503    -    no
     ├─ SourceError                source_error        422    -    no
     ├─ ClientError                client_error          -    -    no
+    ├─ WrongEventLoop             wrong_event_loop    500    -    no
     └─ InternalError              internal_error      500    -    no
 
 A code is never reused for another meaning. `place` says where in the input ("[2].after", "line 7").
@@ -295,6 +296,12 @@ class ClientError(RecorderError):
     """The client was rejected for good, or used wrongly."""
 
     code = "client_error"
+
+
+class WrongEventLoop(RecorderError):
+    """Something was called on another event loop, or in another thread, than the one it belongs to."""
+
+    code, http_status = "wrong_event_loop", 500
 
 
 class InternalError(RecorderError):

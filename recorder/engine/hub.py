@@ -27,6 +27,7 @@ from recorder.core.timestamps import format_ms
 from recorder.engine.catchup import CHUNK_BYTES, History, Work
 from recorder.engine.fanout import Fanout
 from recorder.engine.head_announcer import HeadAnnouncer
+from recorder.engine.loop_guard import LoopGuard
 from recorder.engine.periodic import periodically
 from recorder.engine.state_listing import Listing, Listings
 from recorder.engine.tail import Tail
@@ -162,6 +163,7 @@ class Hub:
         self._durability = durability  # what an ack means, in a word
         self._loss_window_ms = loss_window_ms
         self._clock = clock
+        self.guard = LoopGuard("recorder")  # asked by the subscriptions of this process
         self._subscribers: dict[Listener, None] = {}  # those of /ws and of /api/stream
         self._locals: dict[Local, None] = {}  # subscriptions in this process
         self._feeds: set[asyncio.Task[None]] = set()  # catching up

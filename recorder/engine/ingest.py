@@ -37,6 +37,7 @@ from recorder.core.redaction import Redactor
 from recorder.core.session_filter import Sessions
 from recorder.engine.answers import Accepted, closed, no_memory, not_known, not_on_disk, raised
 from recorder.engine.idempotency import RecentIds
+from recorder.engine.loop_guard import LoopGuard
 from recorder.engine.numbering import STEP_LOOKUPS, Numbering, Spend
 from recorder.engine.prepare import DEFAULT_LIMITS, LARGE_BYTES, Prepared, Preparer, PublishLimits
 from recorder.engine.sequencer import Sequencer
@@ -132,6 +133,7 @@ class Ingest:
         self._refusal = refusal  # asked before each publish
         self._room_waiters: dict[RoomWaiter, None] = {}  # notified, once each, when there is capacity
         self._recorded_waiters: dict[RecordedWaiter, None] = {}  # notified, once each, when more is recorded
+        self._guard = LoopGuard("recorder")  # places in the order are given by one thread
         self._turn = asyncio.Lock()  # held by the publish that is being taken by `take`
         self._is_numbering = False  # whether that is being numbered, in steps
         self._closed = False  # no more deltas are accepted
@@ -196,6 +198,7 @@ class Ingest:
         Raises:
             RecorderError: Nothing of it was taken; the code and the place say why.
         """
+        self._guard.check()
         async with self._turn:
             if len(prepared.text) <= LARGE_BYTES:
                 return self.accept(prepared, spend)
@@ -255,6 +258,7 @@ class Ingest:
 
     async def room(self) -> None:
         """Wait until it is not full, or recording has failed (which `accept` then says)."""
+        self._guard.check()
         while self.is_full and self.fatal_error is None:
             future = FutureWaiter()
             self.wait_for_room(future)
@@ -269,6 +273,7 @@ class Ingest:
         Raises:
             OutcomeUnknown: Recording has failed meanwhile. What was accepted may be on disk.
         """
+        self._guard.check()
         while self.recorded < seq:
             if self.fatal_error is not None:
                 raise not_known(self.fatal_error)
@@ -361,6 +366,7 @@ class Ingest:
     def _take(
         self, texts: Sequence[bytes | Prepared], spend: Spend | None, sessions: Sessions, *, lines: bool
     ) -> list[Accepted | RecorderError]:
+        self._guard.check_thread()
         now_ms = self._clock.now_ms()
         # Filled in place: an answer to what has its place already must not fail for want of memory.
         outcomes: list[Accepted | RecorderError] = [_NOT_TRIED] * len(texts)

@@ -52,20 +52,22 @@ class Subscription:
         self._arrived = asyncio.Event()  # set when there is an event, or the end
         self._taken = asyncio.Event()  # set when few events are left
         self._error: RecorderError | None = _NOT_OPEN  # why nothing more will come
-        self._loop: asyncio.AbstractEventLoop | None = None  # where it was opened
+        self._was_opened = False  # for good: it is opened once
         self.position = source.head  # everything that matches, up to here, has been queued
 
     async def __aenter__(self) -> Self:
-        if self._loop is not None:
+        self._source.guard.check()
+        if self._was_opened:
             raise Closed("this subscription was opened before", hint="call subscribe() again for another one")
         self._source.add_local(self)
-        self._loop, self._error = asyncio.get_running_loop(), None
+        self._was_opened, self._error = True, None
         self._feed.start(self._wanted)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._source.guard.check()
         self._source.remove_local(self)
         self.failed(self._error or Closed("this subscription is closed", hint="call subscribe() again"))
 
@@ -73,7 +75,7 @@ class Subscription:
         return self
 
     async def __anext__(self) -> dict[str, Any]:
-        self._check_loop()
+        self._source.guard.check()
         while not self._events:
             if self._error is not None:
                 # Its traceback would grow with each call, and holds the caller's frames.
@@ -85,14 +87,6 @@ class Subscription:
         if self._is_nearly_read:
             self._taken.set()
         return _decode(event)
-
-    def _check_loop(self) -> None:
-        """Raise Closed in another event loop than that it was opened in: nothing there would ever wake its reader."""
-        if self._loop is not None and asyncio.get_running_loop() is not self._loop:
-            raise Closed(
-                "this subscription belongs to another event loop",
-                hint="read it in the loop, and the thread, in which it was opened",
-            )
 
     # Sink
 

@@ -11,7 +11,7 @@ import pytest
 
 from recorder.app import open_recorder
 from recorder.core.clock import FakeClock
-from recorder.core.errors import BadSubscription, Closed, TooSlow, Unavailable
+from recorder.core.errors import BadSubscription, Closed, TooSlow, Unavailable, WrongEventLoop
 from recorder.engine import local_subscription as embedded
 from tests.support.app import delta, running_app, settings_for, some, turn
 
@@ -177,7 +177,7 @@ async def test_reading_in_another_event_loop_is_an_error_at_once() -> None:
         await until_live(events)
 
         async def read() -> None:
-            with pytest.raises(Closed, match="another event loop"):
+            with pytest.raises(WrongEventLoop, match="another thread"):
                 await anext(events)
 
         await asyncio.to_thread(asyncio.run, read())
