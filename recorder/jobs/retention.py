@@ -289,8 +289,13 @@ class Maintenance:
             return None
         return doubt
 
+    async def check_clock(self) -> None:
+        """Note and log whether pruning by age has to wait, where no prune is due that would find it."""
+        if self._retention.days:
+            await self._withhold()
+
     async def _withhold(self) -> bool:
-        """Return whether pruning by age has to wait; log it also if that is found after a restart."""
+        """Return whether pruning by age has to wait; log it if so."""
         self.withheld, watch = await self._doubt(), self._clock_watch
         since = watch.believed_until if watch is not None and self.withheld is not None else ""
         if watch is not None and (since or watch.doubted_since):

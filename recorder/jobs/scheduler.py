@@ -115,6 +115,7 @@ class Scheduler:
     async def _run_prunes(self) -> None:
         upkeep = self._maintenance
         again: float | None = None  # seconds until the next try after a failure
+        is_first = True
         while True:
             if not await _wait(self._prune_due, again):
                 self._prune_anyway = True
@@ -123,12 +124,14 @@ class Scheduler:
             try:
                 if anyway or upkeep.over_count() or await upkeep.over_bytes():
                     await upkeep.prune()
+                elif is_first:
+                    await upkeep.check_clock()
             except Exception:
                 # As above. Tomorrow would be late: a full disk needs it most.
                 self._prune_failures += 1
                 again = pause_after(self._prune_failures)
             else:
-                self._prune_failures, again = 0, None
+                self._prune_failures, again, is_first = 0, None, False
 
 
 async def _wait(event: asyncio.Event, seconds: float | None) -> bool:

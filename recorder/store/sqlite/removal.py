@@ -8,6 +8,7 @@ disk does then.
 from __future__ import annotations
 
 import asyncio
+import errno
 import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -20,6 +21,12 @@ from recorder.store.sqlite import erasure, retention
 from recorder.store.sqlite.config import StoreConfig
 from recorder.store.sqlite.connection import Database
 from recorder.store.sqlite.snapshot import Snapshotter
+
+DISK_HINT = "is the disk full, read-only or locked?"
+REPLACED_HINT = (
+    "put the right file back, or move this one away and the recording is written anew; until then everything new is in"
+    " memory only, and lost if the recorder stops"
+)
 
 
 class Removal:
@@ -150,4 +157,5 @@ class Removal:
 def disk_failed(path: Path, error: sqlite3.Error | OSError) -> StoreError:
     """Return the error of a statement or a write to the database file that failed."""
     reason = error.strerror if isinstance(error, OSError) else error
-    return StoreError(f"{path}: {reason}", hint="is the disk full, read-only or locked?")
+    is_replaced = isinstance(error, OSError) and error.errno == errno.ESTALE
+    return StoreError(f"{path}: {reason}", hint=REPLACED_HINT if is_replaced else DISK_HINT)
