@@ -66,6 +66,9 @@ REPLACED = (
     " another program has changed it"
 )
 
+NOT_STOPPED = "the last stop was not clean"
+"""Why a new epoch begins where what was acknowledged after the last snapshot may be lost."""
+
 FileId = tuple[int, int]
 """Device and inode: which file it is, whatever its name."""
 
@@ -309,7 +312,7 @@ def reason_for_new_epoch(
     if meta.get("clean") == "1":
         return None
     if meta.get("durability") != "commit":
-        return "the last stop was not clean"
+        return NOT_STOPPED
     named = meta.get("segment")
     if named is None and segments:
         return None  # an older release named none; what is there joins, or the start is refused

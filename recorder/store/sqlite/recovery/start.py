@@ -17,11 +17,12 @@ from recorder.core.errors import StoreDamaged
 from recorder.core.statements import Adoption
 from recorder.core.timestamps import format_ms
 from recorder.store.contract import Loaded
-from recorder.store.sqlite import erasure, files
+from recorder.store.sqlite import erasure, files, span
 from recorder.store.sqlite.commit_log import CommitLog, segment_files
 from recorder.store.sqlite.config import StoreConfig
 from recorder.store.sqlite.connection import Database
 from recorder.store.sqlite.identity import (
+    NOT_STOPPED,
     FileIdentity,
     beside,
     place_of,
@@ -179,9 +180,16 @@ class Start:
         if self._config.new_epoch and reason != "first start":
             reason = "asked for"
         if reason is not None and "epoch" in meta:
-            logger.bind(db_path=str(path), beside=beside(path).name, reason=reason).warning(
-                "a new epoch begins: subscribers that resume receive a reset"
-            )
+            log = logger.bind(db_path=str(path), beside=beside(path).name, reason=reason)
+            if reason == NOT_STOPPED:
+                at, last = (
+                    meta.get("last_snapshot_at"),
+                    await self._memory.run(lambda conn: span.end(conn)[0]),
+                )
+                log.bind(last_snapshot_at=at, seq=last).warning(
+                    "the last run was not stopped in order: what it acknowledged after its last snapshot is lost"
+                )
+            log.warning("a new epoch begins: subscribers that resume receive a reset")
         return reason
 
     async def _replay(self, now_ms: int) -> None:
