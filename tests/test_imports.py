@@ -23,8 +23,9 @@ HEAVY = {
     "starlette",
     "typer",
     "uvicorn",
+    "websockets",
 }
-"""What the server, the command line and reading over HTTP need, and a client that publishes or subscribes does not."""
+"""What the server, the command line and reading over HTTP need, and a client that has not connected yet does not."""
 
 
 def loaded(program: str) -> set[str]:
@@ -51,6 +52,22 @@ def test_the_package_alone_loads_nothing() -> None:
 )
 def test_the_client_loads_nothing_of_the_server(program: str) -> None:
     assert loaded(program) & HEAVY == set()
+
+
+def test_the_client_loads_what_it_connects_with_at_its_first_connection() -> None:
+    program = """
+import asyncio, recorder
+
+async def main():
+    async with recorder.Client("http://127.0.0.1:9", options=recorder.ClientOptions(open_timeout_s=1)) as client:
+        reading = asyncio.create_task(anext(client.subscribe("s")))
+        while "websockets.asyncio.client" not in __import__("sys").modules:
+            await asyncio.sleep(0.01)
+        reading.cancel()
+
+asyncio.run(main())
+"""
+    assert loaded(program) & HEAVY == {"websockets"}
 
 
 def test_every_name_can_be_imported() -> None:

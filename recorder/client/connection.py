@@ -1,6 +1,7 @@
 """Where a recorder is; opening and closing a WebSocket connection to it; saying why one could not be opened.
 
-The only place that knows the errors of the websockets library. Whether to try again is decided here for what
+The only place that knows the errors of the websockets library, and the one that loads it: at the first connection, since
+it takes as long as all the rest of the client. Whether to try again is decided here for what
 happens before the upgrade: an answer that would be the same next time is final, the rest is not. A refused token is
 final where it is a text; where it is a function, the next connection asks for another one.
 """
@@ -13,22 +14,16 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlencode, urlsplit
-
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import (
-    ConnectionClosed,
-    InvalidHandshake,
-    InvalidProxy,
-    InvalidStatus,
-    InvalidURI,
-    SecurityError,
-)
 
 from recorder.client.events import TokenRefused
 from recorder.client.options import ClientOptions
 from recorder.core.errors import ClientError
+
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection
+    from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 _SCHEMES = {"http": "ws", "ws": "ws", "https": "wss", "wss": "wss"}
 _LOCAL = ("localhost", "::1")
@@ -214,6 +209,15 @@ class Dialer:
             Unreachable: Not now.
             ClientError: Never like this.
         """
+        from websockets.asyncio.client import connect
+        from websockets.exceptions import (
+            InvalidHandshake,
+            InvalidProxy,
+            InvalidStatus,
+            InvalidURI,
+            SecurityError,
+        )
+
         options = self._options
         headers = await self.headers()
         extra: dict[str, Any] = {}
@@ -304,6 +308,13 @@ class ConnectionLog:
         self._is_greeted = self._works = False
 
 
+def connection_closed() -> type[ConnectionClosed]:
+    """Return the error of a closed connection, for `except`: it is asked for where something was raised."""
+    from websockets.exceptions import ConnectionClosed
+
+    return ConnectionClosed
+
+
 def close_code(closed: ConnectionClosed) -> tuple[int, str]:
     """Return the close code and the reason of a closed connection.
 
@@ -341,5 +352,5 @@ async def _discard(socket: ClientConnection) -> None:
     try:
         while True:
             await socket.recv(decode=False)
-    except ConnectionClosed:
+    except connection_closed():
         return

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-
-from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed
+from typing import TYPE_CHECKING
 
 from recorder.client.connection import (
     ConnectionLog,
     Dialer,
     Unreachable,
     close_code,
+    connection_closed,
     hang_up,
 )
 from recorder.client.decode import AckWire, ErrorWire, HelloWire, Violation, decode
@@ -38,6 +37,9 @@ from recorder.client.resume import (
     final_error,
 )
 from recorder.core.errors import BY_CODE, ClientError, Closed, RateLimited, RecorderError, Unavailable
+
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection
 
 PING_S = 20.0
 """Interval of pings. A pong may take three times that: a server with a full queue reads nothing."""
@@ -211,7 +213,7 @@ class Publisher:
                 sending = group.create_task(self._send(socket), name="client-publish-send")
                 while True:
                     self._answer(await socket.recv(decode=False))
-            except ConnectionClosed as closed:
+            except connection_closed() as closed:
                 return self._closed(*close_code(closed))
             except Violation as violation:
                 return self._strike(str(violation))
@@ -258,7 +260,7 @@ class Publisher:
                     await self._work.wait()
                 else:
                     await socket.send(entry.frame.text, text=True)
-        except ConnectionClosed:
+        except connection_closed():
             return  # the reading side says why
 
     def _answer(self, data: bytes) -> None:

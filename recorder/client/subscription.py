@@ -16,14 +16,19 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import orjson
-from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed
 
 from recorder.client.bounded_queue import BoundedQueue
-from recorder.client.connection import ConnectionLog, Dialer, Unreachable, close_code, hang_up
+from recorder.client.connection import (
+    ConnectionLog,
+    Dialer,
+    Unreachable,
+    close_code,
+    connection_closed,
+    hang_up,
+)
 from recorder.client.decode import LiveWire, Violation, decode
 from recorder.client.events import (
     STALE_INTERVALS,
@@ -44,6 +49,9 @@ from recorder.client.resume import Fail, Phase, Resume, Retry, Verdict
 from recorder.core.errors import ClientError
 from recorder.core.position import Position
 from recorder.wire.subscribe import Since
+
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection
 
 DEAD_INTERVALS = 2.5
 """After this many heartbeat intervals of silence a connection is cut and made anew."""
@@ -293,7 +301,7 @@ class Subscription:
                     await self._ask(socket, message)
                 while True:
                     await self._receive(await socket.recv(decode=False))
-            except ConnectionClosed as closed:
+            except connection_closed() as closed:
                 if self._is_silent:
                     return self._resume.disconnected(1006, "nothing was heard for too long")
                 return self._judged(self._resume.disconnected(*close_code(closed)))
@@ -360,7 +368,7 @@ class Subscription:
             heard = self._heard
             try:
                 await socket.send(_PING, text=True)
-            except ConnectionClosed:
+            except connection_closed():
                 return  # the reading side says why
             await self._options.sleep(DEAD_INTERVALS * self._options.heartbeat_s - patience)
             if self._heard == heard and not self._held:
