@@ -242,7 +242,7 @@ class Steps:
         self._what = what  # the work
         self._unit = unit  # what is counted
         self._total = total  # how many there will be, if known
-        self._done = 0  # how many there were
+        self.done = 0  # how many there were
         self._clock = clock or SystemClock()  # for the intervals
         self._said = self._clock.monotonic()  # when the last plain line was written
         # With data on the same terminal a bar would be written over it, and lines in between.
@@ -276,13 +276,13 @@ class Steps:
     def advance(self, count: int) -> None:
         """Advance by a number of steps."""
         self._show_bar()
-        self._done += count
+        self.done += count
         if self._bar is not None:
             self._bar.advance(self._bar.task_ids[0], count)
         elif not self._silent and self._clock.monotonic() - self._said >= PLAIN_EVERY_SECONDS:
             self._said = self._clock.monotonic()
             of = f" of {self._total:,}" if self._total is not None else ""
-            print_status(f"{self._what}: {self._done:,}{of} {self._unit}")
+            print_status(f"{self._what}: {self.done:,}{of} {self._unit}")
 
 
 def _bar(unit: str) -> Progress:

@@ -23,7 +23,7 @@ from recorder.core.clock import SystemClock
 from recorder.core.errors import InvalidQuery, RecorderError
 from recorder.core.statements import Head, Signed
 from recorder.verify.file import verify_file
-from recorder.verify.report import Finding, Level, Report
+from recorder.verify.report import Finding, Level, Report, Verdict
 from recorder.verify.server import verify_server
 from recorder.verify.statements import holds
 
@@ -77,7 +77,11 @@ def doctor(
     heads = None if expect is None else _expected(expect)
     trusted = _trusted(settings.key_file, key or [], heads)
     begin = SystemClock().monotonic()
-    report = _examine(url, db or settings.db_path, trusted, heads)
+    path = db or settings.db_path
+    if url is None and not path.exists() and not json:
+        console.print_error(f"{path}: no such file (--db names another, --url a server)")
+        return Verdict.CANNOT_TELL.value
+    report = _examine(url, path, trusted, heads)
     seconds = SystemClock().monotonic() - begin
     if json:
         console.out(orjson.dumps({**as_json(report), "seconds": round(seconds, 3)}) + b"\n")

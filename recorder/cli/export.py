@@ -80,25 +80,29 @@ def export(
     quiet = _is_stdout(output) and console.stdout_is_terminal()
     with _target(output) as write:
         if db is not None:
-            _from_file(db, format, wanted, write, quiet=quiet)
+            amount = _from_file(db, format, wanted, write, quiet=quiet)
         else:
-            _from_server(url or DEFAULT_URL, format, wanted, write, quiet=quiet)
+            amount = _from_server(url or DEFAULT_URL, format, wanted, write, quiet=quiet)
     if not _is_stdout(output):
-        console.print_status(f"wrote {output}")
+        console.print_status(f"wrote {amount} to {output}")
 
 
 def _is_stdout(output: Path | None) -> bool:
     return output is None or str(output) == "-"
 
 
-def _from_file(
-    db: Path, form: str, wanted: Filters, write: Callable[[bytes], object], *, quiet: bool
-) -> None:
+def _from_file(db: Path, form: str, wanted: Filters, write: Callable[[bytes], object], *, quiet: bool) -> str:
+    """Write what a file has; return how much that was, in words."""
     with dbfile.opened(db) as conn:
         wanted = dbfile.until_now(conn, wanted)
         with console.Steps("exporting", "deltas", dbfile.count(conn, wanted), quiet=quiet) as steps:
             for piece in encoded(form, _counted(dbfile.rows(conn, wanted), steps)):
                 write(piece)
+        return _several(steps.done, "delta")
+
+
+def _several(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def _counted(rows: Iterable[ExportRow], steps: console.Steps) -> Iterator[ExportRow]:
@@ -133,11 +137,16 @@ def encoded(form: str, rows: Iterable[ExportRow]) -> Iterator[bytes]:
 
 def _from_server(
     url: str, form: str, wanted: Filters, write: Callable[[bytes], object], *, quiet: bool
-) -> None:
+) -> str:
+    """Write what a server sends; return how much that was, in words."""
+    lines = 0
     with Remote(url) as remote, console.Steps("exporting", "bytes", quiet=quiet) as steps:
         for piece in remote.stream("/api/export", [("format", form), *wanted.params()]):
             write(piece)
+            lines += piece.count(b"\n")
             steps.advance(len(piece))
+        # In the other formats a line is not a delta: a state may have line breaks.
+        return _several(lines, "delta") if form == "ndjson" else _several(steps.done, "byte")
 
 
 @contextmanager

@@ -109,8 +109,12 @@ def _show_last(remote: Remote, wanted: Filters, count: int, show: Callable[[Expo
 
 async def _follow(url: str, wanted: Filters, since: str, printer: _Printer, *, verify: bool) -> None:
     # Not at the top: the command's help should not wait for it.
+    import logging
+
     from recorder.client import Client
 
+    # What the client would log is printed here, from its events.
+    logging.getLogger("recorder.client").setLevel(logging.CRITICAL)
     sessions, types = wanted.sessions or None, wanted.types or None
     async with (
         Client(checked_url(url), token()) as client,

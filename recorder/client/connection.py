@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import os
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -40,6 +41,11 @@ class Address:
 
     base: str
     is_loopback: bool
+
+    @property
+    def shown(self) -> str:
+        """The address as people know it: the one that a browser opens."""
+        return self.base.replace("ws", "http", 1)
 
     def subscribe_url(
         self, sessions: Iterable[str], types: Iterable[str], since: str, *, conflate: bool = False
@@ -243,7 +249,7 @@ class Dialer:
         except (InvalidURI, InvalidProxy, SecurityError, ssl.SSLCertVerificationError) as error:
             raise ClientError(f"{self.address.base} cannot be connected to: {error}") from error
         except (OSError, InvalidHandshake) as error:
-            raise Unreachable(f"{self.address.base} cannot be reached: {error}") from error
+            raise Unreachable(f"{self.address.shown} cannot be reached: {_why(error)}") from error
 
     def _judge(self, error: InvalidStatus) -> Exception:
         status = error.response.status_code
@@ -256,6 +262,13 @@ class Dialer:
         if status == 403:
             return ClientError(what, hint="the token's role, the Origin or the Host does not permit it")
         return ClientError(what, hint="is this the URL of a recorder?")
+
+
+def _why(error: Exception) -> str:
+    """Return what went wrong; of an error of the system only its meaning, since the address is named already."""
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)
+    return str(error) or type(error).__name__
 
 
 class ConnectionLog:

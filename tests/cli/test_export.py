@@ -61,7 +61,9 @@ def test_what_was_exported_can_be_imported_byte_for_byte(
     invoke: Invoke, database: Path, rows: list[ExportRow], tmp_path: Path
 ) -> None:
     target = tmp_path / "out.ndjson"
-    assert invoke("export", "--db", str(database), "-o", str(target))[:2] == (0, b"")
+    told = f"wrote {len(rows)} deltas to {target}"
+    code, out, err = invoke("export", "--db", str(database), "-o", str(target))
+    assert (code, out, told in " ".join(err.split())) == (0, b"", True)
     items = list(open_source("ndjson", str(target)))
     for item, row in zip(items, rows, strict=True):
         assert isinstance(item, SourceDelta)

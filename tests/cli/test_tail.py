@@ -263,7 +263,7 @@ def test_a_recorder_that_is_not_there_is_one_line(invoke: Invoke, free_port: int
     code, out, err = invoke("tail", "--url", f"http://127.0.0.1:{free_port}")
     assert (code, out) == (1, b"")
     assert err.count("\n") == 1
-    assert "cannot be reached" in err
+    assert f"http://127.0.0.1:{free_port} cannot be reached: Connection refused" in err
 
 
 @pytest.mark.parametrize("arguments", [["--since", "yesterday"], ["--since", "1", "-n", "1"], ["-n", "0"]])

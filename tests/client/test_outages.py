@@ -41,7 +41,7 @@ async def test_the_first_connection_that_cannot_be_made_is_warned_of_with_the_ad
         assert levels(caplog) == ["WARNING"]
         text = caplog.records[0].getMessage()
         assert text.startswith(f"cannot {purpose} at {url.replace('http', 'ws')}: ")
-        assert "Connect call failed" in text
+        assert f"{url} cannot be reached: Connection refused; " in text
         assert text.endswith(
             "next try in 0.1 s, and so on until it works. Is a recorder running there ('recorder serve' starts one), "
             "and is the address right?"
