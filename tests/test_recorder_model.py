@@ -260,7 +260,7 @@ class RecorderMachine(RuleBasedStateMachine):
         for _, entry in taken:
             entry.erased = True
         told = (session, self.head, len(taken))
-        assert done.receipt.said.count == len(taken)
+        assert done.receipt.payload.count == len(taken)
         self.erasures.append((self.head, *told))
         for reader in self.readers:
             if reader.wire is not None and reader.wants(session):

@@ -67,7 +67,7 @@ async def erase(request: Request) -> Response:
     return json_response(
         {
             "sessionId": session_id,
-            "count": 0 if done.receipt is None else done.receipt.said.count,
+            "count": 0 if done.receipt is None else done.receipt.payload.count,
             "receipt": None if done.receipt is None else signed_members(done.receipt),
             "copies": done.copies,
             "remains": REMAINS,

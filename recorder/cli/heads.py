@@ -107,12 +107,12 @@ def _take(remote: Remote, append: Path | None, *, as_json: bool) -> None:
     if not holds(head):
         raise ClientError(f"the head that {remote.url} gives is not what its key has signed")
     if append is None:
-        said = head.said
+        said = head.payload
         told = f"{said.epoch}:{said.seq}  {said.time}  {'-' if said.hash is None else said.hash.hex()}"
         console.answer(orjson.loads(line), [told], as_json=as_json)
         return
     _append(append, line + b"\n")
-    console.print_status(f"{append}: head {head.said.epoch}:{head.said.seq} of {head.said.time}")
+    console.print_status(f"{append}: head {head.payload.epoch}:{head.payload.seq} of {head.payload.time}")
 
 
 def _append(path: Path, line: bytes) -> None:

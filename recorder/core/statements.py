@@ -172,14 +172,14 @@ class Signature:
     signature: bytes
 
 
-Said = TypeVar("Said", bound=Statement, covariant=True)
+Payload = TypeVar("Payload", bound=Statement, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Signed(Generic[Said]):
+class Signed(Generic[Payload]):
     """A statement, and who has signed it; None where nobody has."""
 
-    said: Said
+    payload: Payload
     by: Signature | None
 
 

@@ -130,7 +130,7 @@ def _take(name: str, server: ServerProcess, folder: Path, mode: str, head: Signe
         shutil.copy2(file, kept)
     database = kept / "data" / server.database.name
     now = format_ms(SystemClock().now_ms())
-    return Recording(name, kept, database, kept / server.key.name, mode, head.said.epoch, now, head)
+    return Recording(name, kept, database, kept / server.key.name, mode, head.payload.epoch, now, head)
 
 
 async def _publish(server: ServerProcess, first: int, last: int) -> None:

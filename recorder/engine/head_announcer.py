@@ -74,9 +74,9 @@ class HeadAnnouncer:
         except RecorderError as error:
             logger.bind(error=str(error)).warning("no head could be signed")
             return
-        if signed is None or self._is_old(signed.said):
+        if signed is None or self._is_old(signed.payload):
             return
-        head = signed.said
+        head = signed.payload
         self._said = (head.seq, head.count, head.durable)
         self._hub.send_all(event_frame("head", **signed_members(signed)))
 

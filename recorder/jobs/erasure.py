@@ -143,7 +143,7 @@ class Eraser:
             receipt = await self._store.erase(
                 session_id, reason, lambda: self._intake.forget(session_id), self._erased
             )
-            count = 0 if receipt is None else receipt.said.count
+            count = 0 if receipt is None else receipt.payload.count
         except RecorderError as error:
             outcome, error_text = "failed", str(error)
             logger.bind(error=error_text).error("erasing failed")

@@ -88,7 +88,7 @@ class MaintainedStore(Protocol):
         """Return the bytes of the database in memory."""
         ...
 
-    async def remember(self, **values: str) -> None:
+    async def set_metadata(self, **values: str) -> None:
         """Keep small facts."""
         ...
 
@@ -270,7 +270,7 @@ class Maintenance:
                 # It has been pruned, whether or not an observer fails.
                 report_failure("pruned", self._metrics)
         self.last_prune_at = format_ms(self._clock.now_ms())
-        await store.remember(last_prune_at=self.last_prune_at)
+        await store.set_metadata(last_prune_at=self.last_prune_at)
         await self._save()
         if removed:
             await store.compact()
@@ -300,7 +300,7 @@ class Maintenance:
         since = watch.believed_until if watch is not None and self.withheld is not None else ""
         if watch is not None and (since or watch.doubted_since):
             watch.doubted_since = since
-            await self._store.remember(clock_doubt=since)
+            await self._store.set_metadata(clock_doubt=since)
         if self.withheld is not None:
             logger.bind(reason=self.withheld).warning(
                 "pruning by age waits for confirmation: TRUST_CLOCK=on or `recorder prune --trust-clock`"

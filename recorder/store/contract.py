@@ -494,7 +494,7 @@ class Store(EventStore, Protocol):
         """Release the disk space that pruning has freed."""
         ...
 
-    async def remember(self, **values: str) -> None:
+    async def set_metadata(self, **values: str) -> None:
         """Keep small facts beside the data, until the next snapshot in memory only; `load` gives them back."""
         ...
 

@@ -48,7 +48,7 @@ from recorder.verify.rows import (
     placed,
 )
 from recorder.verify.small_tables import check_small_tables
-from recorder.verify.statements import Epoch, Ground, check_adoptions, check_seal, holds
+from recorder.verify.statements import Epoch, Evidence, check_adoptions, check_seal, holds
 
 ATTEMPTS = 3
 """How often a file that changes meanwhile is looked at; the last time it is held still."""
@@ -208,14 +208,14 @@ def _verify_entries(
     path: Path,
     conn: sqlite3.Connection,
     facts: _Facts,
-    said: Claims,
+    claimed: Claims,
     trusted: frozenset[str],
     on_progress: Progress,
 ) -> None:
     last_receipt = facts.receipts[-1] if facts.receipts else None
-    pruned = last_receipt.said.last_seq if last_receipt else 0
+    pruned = last_receipt.payload.last_seq if last_receipt else 0
     believed = last_receipt is None or last_receipt.by is None or holds(last_receipt)
-    last_hash = last_receipt.said.last_hash if last_receipt else None
+    last_hash = last_receipt.payload.last_hash if last_receipt else None
     first = pruned + 1 if facts.first is None else facts.first
     start = starting_point(first, pruned, last_hash, known=believed)
     tally = Tally(*start)
@@ -227,12 +227,12 @@ def _verify_entries(
     if facts.first is None:
         first = min(beyond, default=first)
     last = max(beyond, default=first - 1 if facts.last is None else facts.last)
-    ground = Ground(first, last, entries.hash_at, facts.receipts, facts.epochs, trusted)
-    judge(report, tally, entries, ground, said)
+    evidence = Evidence(first, last, entries.hash_at, facts.receipts, facts.epochs, trusted)
+    judge(report, tally, entries, evidence, claimed)
     _check_bases(report, conn, last_receipt, facts.bases)
     if facts.heads or facts.seal is not None:
         check_seal(report, facts.seal, facts.sealed, trusted)
-    check_adoptions(report, ground, facts.adoptions)
+    check_adoptions(report, evidence, facts.adoptions)
     _check_current_epoch(report, facts)
 
 
@@ -247,9 +247,9 @@ def _check_bases(
     report: Report, conn: sqlite3.Connection, last_receipt: Signed[PruneReceipt] | None, found: bytes
 ) -> None:
     """Check that the states kept of pruned entries match the digest in the last receipt."""
-    if last_receipt is not None and holds(last_receipt) and last_receipt.said.bases_digest is None:
+    if last_receipt is not None and holds(last_receipt) and last_receipt.payload.bases_digest is None:
         report.note("base", "a prune was under way: the states and ids it kept are not sealed yet")
-    elif last_receipt is not None and holds(last_receipt) and last_receipt.said.bases_digest != found:
+    elif last_receipt is not None and holds(last_receipt) and last_receipt.payload.bases_digest != found:
         report.broken(
             "base", "the states or ids kept of what was pruned are not those that the last receipt sealed"
         )
@@ -265,7 +265,7 @@ def _read_facts(conn: sqlite3.Connection) -> _Facts:
         span = conn.execute("SELECT min(id), max(id) FROM session_deltas").fetchone()
         given = conn.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'session_deltas'").fetchone()
         found = read_all(conn)
-        pruned = found.prunes[-1].said.last_seq if found.prunes else 0
+        pruned = found.prunes[-1].payload.last_seq if found.prunes else 0
         return _Facts(
             span[0],
             span[1],
@@ -342,9 +342,9 @@ def _on_own_connection(path: Path, work: Callable[[sqlite3.Connection, Report], 
 
 
 def _structure(conn: sqlite3.Connection, report: Report) -> None:
-    for (said,) in conn.execute("PRAGMA integrity_check(10)"):
-        if said != b"ok":
-            report.broken("structure", f"SQLite says: {' '.join(text_of(said).split())}")
+    for (line,) in conn.execute("PRAGMA integrity_check(10)"):
+        if line != b"ok":
+            report.broken("structure", f"SQLite says: {' '.join(text_of(line).split())}")
     version = schema.version(conn)
     if version < schema.OLDEST_VERSION:
         report.broken("structure", f"it has schema {version}, which no recorder has written")

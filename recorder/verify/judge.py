@@ -15,7 +15,7 @@ from recorder.verify import statements as claims
 from recorder.verify.chain import Tally
 from recorder.verify.diagnosis import Entries, Fault, diagnose, diagnose_gap, diagnose_unhashed
 from recorder.verify.report import Report
-from recorder.verify.statements import Ground
+from recorder.verify.statements import Evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,54 +55,54 @@ def starting_point(
     return pruned, (last_hash or GENESIS) if known else None
 
 
-def judge(report: Report, tally: Tally, entries: Entries, ground: Ground, said: Claims) -> None:
+def judge(report: Report, tally: Tally, entries: Entries, evidence: Evidence, claimed: Claims) -> None:
     """Write down everything that follows from the links and the claims."""
-    report.checked, report.first, report.last = tally.checked, ground.first, ground.last
-    _judge_links(report, tally, entries, ground)
-    claims.check_receipts(report, ground)
-    claims.check_erasures(report, ground, said.erasures, said.erased)
-    claims.check_heads(report, ground, said.heads)
-    if said.expected is not None:
-        claims.check_expected(report, ground, said.expected, len(said.heads))
-    at_stop = said.clean and bool(said.heads) and claims.holds(said.heads[-1])
-    last_head = said.heads[-1].said if at_stop else None
-    claims.check_end(report, ground, said.given, last_head)
+    report.checked, report.first, report.last = tally.checked, evidence.first, evidence.last
+    _judge_links(report, tally, entries, evidence)
+    claims.check_receipts(report, evidence)
+    claims.check_erasures(report, evidence, claimed.erasures, claimed.erased)
+    claims.check_heads(report, evidence, claimed.heads)
+    if claimed.expected is not None:
+        claims.check_expected(report, evidence, claimed.expected, len(claimed.heads))
+    at_stop = claimed.clean and bool(claimed.heads) and claims.holds(claimed.heads[-1])
+    last_head = claimed.heads[-1].payload if at_stop else None
+    claims.check_end(report, evidence, claimed.given, last_head)
     for first, last in tally.off:
         report.unknown("chain", f"entries {first} to {last} have no hash: the chain was off", first, last)
-    if ground.last < ground.first and not said.given:
+    if evidence.last < evidence.first and not claimed.given:
         report.unknown("chain", "nothing is recorded")
 
 
-def _judge_links(report: Report, tally: Tally, entries: Entries, ground: Ground) -> None:
+def _judge_links(report: Report, tally: Tally, entries: Entries, evidence: Evidence) -> None:
     if tally.unreadable is not None:
         seq = tally.unreadable
         report.broken("structure", f"the database is damaged: entry {seq} cannot be read", seq)
     bad = tally.bad[0] if tally.bad else None
     gap = tally.gaps[0] if tally.gaps else None
     if gap is not None and (bad is None or gap[0] < bad):
-        _write(report, diagnose_gap(entries, *gap, _hash_before(entries, ground, gap[0])))
+        _write(report, diagnose_gap(entries, *gap, _hash_before(entries, evidence, gap[0])))
     elif bad is not None:
-        _write(report, _diagnose(tally, entries, ground, bad))
+        _write(report, _diagnose(tally, entries, evidence, bad))
     others = tally.bad_count + len(tally.gaps) - 1
     if others > 0:
         report.note("chain", f"{others:,} more hashes do not match")
 
 
-def _diagnose(tally: Tally, entries: Entries, ground: Ground, bad: int) -> Fault:
+def _diagnose(tally: Tally, entries: Entries, evidence: Evidence, bad: int) -> Fault:
     for first, last in tally.off:
         if last == bad - 1:
-            fault = diagnose_unhashed(entries, first, bad, _hash_before(entries, ground, first) or GENESIS)
+            fault = diagnose_unhashed(entries, first, bad, _hash_before(entries, evidence, first) or GENESIS)
             if fault is not None:
                 return fault
-    return diagnose(entries, bad, _hash_before(entries, ground, bad) or GENESIS)
+    return diagnose(entries, bad, _hash_before(entries, evidence, bad) or GENESIS)
 
 
-def _hash_before(entries: Entries, ground: Ground, seq: int) -> bytes | None:
-    if ground.first <= seq - 1 <= ground.last:
-        return ground.hash_at(seq - 1)
+def _hash_before(entries: Entries, evidence: Evidence, seq: int) -> bytes | None:
+    if evidence.first <= seq - 1 <= evidence.last:
+        return evidence.hash_at(seq - 1)
     if seq == 1:
         return GENESIS
-    return ground.known_hash(seq - 1) if ground.knows(seq - 1) else None
+    return evidence.known_hash(seq - 1) if evidence.knows(seq - 1) else None
 
 
 def _write(report: Report, fault: Fault) -> None:

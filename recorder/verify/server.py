@@ -22,7 +22,7 @@ from recorder.verify.chain import Erased, Stored, Tally, check, content_of
 from recorder.verify.diagnosis import Placed
 from recorder.verify.judge import Claims, judge, starting_point
 from recorder.verify.report import Report, Verdict
-from recorder.verify.statements import Epoch, Ground, holds
+from recorder.verify.statements import Epoch, Evidence, holds
 from recorder.wire.export import ExportRow, row_of_item
 from recorder.wire.statements import signed_of
 
@@ -130,7 +130,7 @@ def _facts(remote: Served) -> _Facts:
         head = None
     told = remote.get_json("/api/receipts")
     try:
-        end = head.said.seq if head is not None else int(remote.get_json("/api/stats").get("recorded", 0))
+        end = head.payload.seq if head is not None else int(remote.get_json("/api/stats").get("recorded", 0))
         epochs = [Epoch(str(epoch["epoch"]), int(epoch["firstSeq"])) for epoch in told["epochs"]]
         receipts = [_statement(PruneReceipt, item) for item in told["prunes"]]
         erasures = [_statement(ErasureReceipt, item) for item in told["erasures"]]
@@ -159,9 +159,9 @@ def _verify(
 ) -> Report:
     report, log = Report(remote.url), _Log()
     last_receipt = served.receipts[-1] if served.receipts else None
-    pruned = last_receipt.said.last_seq if last_receipt else 0
+    pruned = last_receipt.payload.last_seq if last_receipt else 0
     believed = last_receipt is None or last_receipt.by is None or holds(last_receipt)
-    last_hash = last_receipt.said.last_hash if last_receipt else None
+    last_hash = last_receipt.payload.last_hash if last_receipt else None
     tally: Tally | None = None
     for rows, erased in _pages(remote, 0, served.end):
         if tally is None:
@@ -172,10 +172,10 @@ def _verify(
         on_progress(len(rows), served.end - pruned)
     first = min(log.hashes, default=pruned + 1)
     last = max(log.hashes, default=first - 1)
-    ground = Ground(first, last, log.hashes.__getitem__, served.receipts, served.epochs, trusted)
+    evidence = Evidence(first, last, log.hashes.__getitem__, served.receipts, served.epochs, trusted)
     heads = [] if served.head is None else [served.head]
-    said = Claims(heads, expected, served.erasures, dict.fromkeys(e.said.id for e in served.erasures))
-    judge(report, tally or Tally(pruned, None), _Entries(remote, log.hashes, served.end), ground, said)
+    claimed = Claims(heads, expected, served.erasures, dict.fromkeys(e.payload.id for e in served.erasures))
+    judge(report, tally or Tally(pruned, None), _Entries(remote, log.hashes, served.end), evidence, claimed)
     _check_sessions(report, remote, log, served.end)
     report.note(
         "structure", "only its file shows whether the database itself, and what was kept of pruned, is sound"

@@ -24,7 +24,7 @@ from recorder.core.statements import (
 )
 from recorder.verify.report import Level, Report
 
-Said = TypeVar("Said", Head, PruneReceipt, ErasureReceipt)
+Payload = TypeVar("Payload", Head, PruneReceipt, ErasureReceipt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ class Epoch:
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
-    """The entries that are there, and what they are judged with.
+class Evidence:
+    """The entries that are there, and what else they are judged by.
 
     Args:
         first, last: The first and the last seq that is there; `last` is `first - 1` where none is.
@@ -57,7 +57,7 @@ class Ground:
     @property
     def pruned(self) -> int:
         """The highest seq that a receipt says was pruned."""
-        return max((receipt.said.last_seq for receipt in self.receipts), default=0)
+        return max((receipt.payload.last_seq for receipt in self.receipts), default=0)
 
     @property
     def end(self) -> int:
@@ -73,22 +73,22 @@ class Ground:
         return self.hash_at(seq) if self.first <= seq <= self.last else self._cuts()[seq]
 
     def _cuts(self) -> dict[int, bytes | None]:
-        return {receipt.said.last_seq: receipt.said.last_hash for receipt in self.receipts}
+        return {receipt.payload.last_seq: receipt.payload.last_hash for receipt in self.receipts}
 
 
 def holds(statement: Signed[Statement]) -> bool:
     """Return whether the signature is valid, whichever key made it."""
     by = statement.by
-    return by is not None and is_signed(by.key_id, statement_bytes(statement.said), by.signature)
+    return by is not None and is_signed(by.key_id, statement_bytes(statement.payload), by.signature)
 
 
-def check_receipts(report: Report, ground: Ground) -> None:
+def check_receipts(report: Report, evidence: Evidence) -> None:
     """Check that signed receipts account for everything before the first entry."""
-    named = [(_receipt_name(receipt.said), receipt) for receipt in ground.receipts]
-    check_signatures(report, named, "receipt", ground.trusted)
+    named = [(_receipt_name(receipt.payload), receipt) for receipt in evidence.receipts]
+    check_signatures(report, named, "receipt", evidence.trusted)
     expected = 1
     for name, receipt in named:
-        said = receipt.said
+        said = receipt.payload
         if said.first_seq > expected:
             report.broken(
                 "deleted",
@@ -100,13 +100,13 @@ def check_receipts(report: Report, ground: Ground) -> None:
             report.broken("receipt", f"{name} does not agree with the one before it, or with itself")
         report.pruned.append((said.count, said.policy))
         expected = said.last_seq + 1
-    if ground.first < expected <= ground.last + 1 and ground.first <= ground.last:
+    if evidence.first < expected <= evidence.last + 1 and evidence.first <= evidence.last:
         report.broken(
             "inserted",
-            f"entries {ground.first} to {min(expected - 1, ground.last)} are there, though they were pruned, or never"
-            " recorded: they were inserted",
-            ground.first,
-            min(expected - 1, ground.last),
+            f"entries {evidence.first} to {min(expected - 1, evidence.last)} are there, though they were pruned, or"
+            " never recorded: they were inserted",
+            evidence.first,
+            min(expected - 1, evidence.last),
         )
 
 
@@ -115,8 +115,8 @@ def _receipt_name(said: PruneReceipt) -> str:
 
 
 def check_signatures(
-    report: Report, statements: Sequence[tuple[str, Signed[Said]]], kind: str, trusted: frozenset[str]
-) -> list[tuple[str, Said]]:
+    report: Report, statements: Sequence[tuple[str, Signed[Payload]]], kind: str, trusted: frozenset[str]
+) -> list[tuple[str, Payload]]:
     """Return the statements signed by a known key; of the others report one, and their number.
 
     Args:
@@ -135,7 +135,7 @@ def check_signatures(
         elif statement.by.key_id not in trusted:
             strangers.setdefault(statement.by.key_id, []).append(name)
         else:
-            believed.append((name, statement.said))
+            believed.append((name, statement.payload))
     if forged:
         report.broken(kind, f"{_some(forged)} not what was signed: edited or forged")
     if unsigned:
@@ -149,39 +149,39 @@ def _some(names: Sequence[str]) -> str:
     return f"{names[0]} is" if len(names) == 1 else f"{names[0]} and {len(names) - 1:,} more are"
 
 
-def check_heads(report: Report, ground: Ground, heads: Sequence[Signed[Head]]) -> None:
+def check_heads(report: Report, evidence: Evidence, heads: Sequence[Signed[Head]]) -> None:
     """Check that the recording's own heads agree with its entries."""
-    named = [(f"the signed head of {head.said.time} (seq {head.said.seq})", head) for head in heads]
-    believed = check_signatures(report, named, "head", ground.trusted)
+    named = [(f"the signed head of {head.payload.time} (seq {head.payload.seq})", head) for head in heads]
+    believed = check_signatures(report, named, "head", evidence.trusted)
     for name, said in believed:
-        _check_epoch(report, ground, said, name)
-    agreeing = _compare(report, ground, [said for _, said in believed], "the signed head of")
+        _check_epoch(report, evidence, said, name)
+    agreeing = _compare(report, evidence, [said for _, said in believed], "the signed head of")
     report.heads = len(agreeing)
     report.signed_through = max([report.signed_through, *(head.seq for head in agreeing)])
     if not heads:
         report.unknown("head", "there is no signed head: a cut tail, or another history, would not show")
-    elif believed and not agreeing and ground.first <= ground.last and not report.of(Level.BROKEN):
+    elif believed and not agreeing and evidence.first <= evidence.last and not report.of(Level.BROKEN):
         # Heads of what has been pruned since, or of the very beginning, vouch for nothing that is there.
         report.unknown("head", "no signed head speaks of what is there: another history would not show")
 
 
-def check_expected(report: Report, ground: Ground, heads: Sequence[Signed[Head]], own: int) -> None:
+def check_expected(report: Report, evidence: Evidence, heads: Sequence[Signed[Head]], own: int) -> None:
     """Check that heads kept elsewhere agree with the entries.
 
     Args:
         report: Where it is written down.
-        ground: The entries.
+        evidence: The entries.
         heads: The heads; whoever keeps them believes them.
         own: How many heads the recording itself has.
     """
     asked = []
     for head in heads:
-        name = f"the expected head of {head.said.time} (seq {head.said.seq})"
+        name = f"the expected head of {head.payload.time} (seq {head.payload.seq})"
         if not holds(head):
             report.unknown("expected", f"{name} is not what was signed: it cannot be expected")
-        elif _was_kept(report, ground, head.said, name):
-            asked.append(head.said)
-    agreeing = _compare(report, ground, asked, "the expected head of")
+        elif _was_kept(report, evidence, head.payload, name):
+            asked.append(head.payload)
+    agreeing = _compare(report, evidence, asked, "the expected head of")
     report.expected = len(agreeing)
     report.signed_through = max([report.signed_through, *(head.seq for head in agreeing)])
     if not agreeing and not report.of(Level.BROKEN):
@@ -192,9 +192,9 @@ def check_expected(report: Report, ground: Ground, heads: Sequence[Signed[Head]]
         )
 
 
-def _was_kept(report: Report, ground: Ground, head: Head, name: str) -> bool:
+def _was_kept(report: Report, evidence: Evidence, head: Head, name: str) -> bool:
     """Return whether an expected head can be compared; report it if what it says was on disk is missing."""
-    ends = _end_of_epoch(ground, head.epoch)
+    ends = _end_of_epoch(evidence, head.epoch)
     if any(finding.kind == "epoch" for finding in report.of(Level.BROKEN)):
         return False  # nothing can be judged by a table of epochs that was edited
     if ends is None:
@@ -213,7 +213,7 @@ def _was_kept(report: Report, ground: Ground, head: Head, name: str) -> bool:
             head.durable,
         )
         return False
-    ends = min(ends, ground.end)
+    ends = min(ends, evidence.end)
     if head.seq > ends >= head.durable:
         report.note(
             "expected", f"of what {name} speaks of, {ends + 1} and on was not yet on disk, and is not here"
@@ -222,58 +222,62 @@ def _was_kept(report: Report, ground: Ground, head: Head, name: str) -> bool:
     return True
 
 
-def check_end(report: Report, ground: Ground, given: int, last_head: Head | None) -> None:
+def check_end(report: Report, evidence: Evidence, given: int, last_head: Head | None) -> None:
     """Check that the recording ends where it should.
 
     Args:
         report: Where it is written down; its heads have been checked.
-        ground: The entries.
+        evidence: The entries.
         given: The highest number that was ever given, as the recording itself says.
         last_head: Its own last head, where it says that it was stopped in order: then nothing can have changed since.
     """
-    if given > ground.end:
-        text = f"it ends at {ground.end}, and numbers up to {given} were given"
-        report.broken("cut", text, ground.end + 1, given)
-    if last_head is not None and ground.pruned > last_head.seq - last_head.count:
+    if given > evidence.end:
+        text = f"it ends at {evidence.end}, and numbers up to {given} were given"
+        report.broken("cut", text, evidence.end + 1, given)
+    if last_head is not None and evidence.pruned > last_head.seq - last_head.count:
         first = last_head.seq - last_head.count + 1
         report.broken(
             "deleted",
-            f"entries {first} to {ground.pruned} were there when it was stopped in order: what says that they were"
+            f"entries {first} to {evidence.pruned} were there when it was stopped in order: what says that they were"
             " pruned was made up",
             first,
-            ground.pruned,
+            evidence.pruned,
         )
-    if last_head is not None and ground.last > last_head.seq:
+    if last_head is not None and evidence.last > last_head.seq:
         first = last_head.seq + 1
-        text = f"entries {first} to {ground.last} were added after it was stopped"
-        report.broken("inserted", text, first, ground.last)
+        text = f"entries {first} to {evidence.last} were added after it was stopped"
+        report.broken("inserted", text, first, evidence.last)
         return
-    beyond = ground.last - max(report.signed_through, ground.first - 1)
+    beyond = evidence.last - max(report.signed_through, evidence.first - 1)
     if beyond > 0 and report.heads + report.expected:
-        first = ground.last - beyond + 1
+        first = evidence.last - beyond + 1
         report.note(
-            "head", f"the last {beyond:,} entries are newer than the last signed head", first, ground.last
+            "head", f"the last {beyond:,} entries are newer than the last signed head", first, evidence.last
         )
 
 
 def check_erasures(
-    report: Report, ground: Ground, erasures: Sequence[Signed[ErasureReceipt]], taken: dict[int, bytes | None]
+    report: Report,
+    evidence: Evidence,
+    erasures: Sequence[Signed[ErasureReceipt]],
+    taken: dict[int, bytes | None],
 ) -> None:
     """Check that every erasure has a receipt.
 
     Args:
         report: Where it is written down.
-        ground: The entries.
+        evidence: The entries.
         erasures: The receipts.
         taken: `statements.erased_digest` of the kept digests, by the number of the receipt that they name; None where
             that cannot be known: some have been pruned since, or are not shown.
     """
     named = [
-        (f"the receipt of the erasure of {e.said.session_id!r} at {e.said.erased_at}", e) for e in erasures
+        (f"the receipt of the erasure of {e.payload.session_id!r} at {e.payload.erased_at}", e)
+        for e in erasures
     ]
-    check_signatures(report, named, "erasure", ground.trusted)
+    check_signatures(report, named, "erasure", evidence.trusted)
     for name, erasure in named:
-        said = erasure.said
+        said = erasure.payload
         digest = taken.pop(said.id, None)
         if digest is not None and digest != said.digest:
             report.broken("erasure", f"{name} does not agree with the digests that were kept", said.first_seq)
@@ -298,7 +302,7 @@ def check_seal(report: Report, seal: Signed[Seal] | None, now: Seal | None, trus
     if not holds(seal):
         report.broken("head", "the seal of the file is not what was signed: edited or forged")
         return
-    if seal.said.recording != now.recording:
+    if seal.payload.recording != now.recording:
         report.broken("head", "the seal is that of another recording")
     if seal.by is not None and seal.by.key_id not in trusted:
         text = f"the seal is signed by a key that is not known here ({seal.by.key_id[:16]}…)"
@@ -309,48 +313,48 @@ def check_seal(report: Report, seal: Signed[Seal] | None, now: Seal | None, trus
         ("receipts", "receipt", "receipts of prunes or erasures"),
         ("adoptions", "head", "statements of what was taken over unverified"),
     ):
-        if getattr(seal.said, name) != getattr(now, name):
+        if getattr(seal.payload, name) != getattr(now, name):
             report.broken(kind, f"the {what} are not those that were sealed: edited, added or deleted")
 
 
-def check_adoptions(report: Report, ground: Ground, adoptions: Sequence[Signed[Adoption]]) -> None:
+def check_adoptions(report: Report, evidence: Evidence, adoptions: Sequence[Signed[Adoption]]) -> None:
     """Report entries that a start took over and signed although nothing verified them."""
     for adoption in adoptions:
-        said = adoption.said
+        said = adoption.payload
         if not holds(adoption):
             report.broken("head", "a statement of what was taken over unverified is not what was signed")
             continue
         text = (
             f"entries {said.first_seq} to {said.seq} were taken over unverified at {said.at} ({said.reason})"
         )
-        if ground.first <= said.seq and ground.first <= ground.last:
-            report.unknown("head", text, max(said.first_seq, ground.first), said.seq)
+        if evidence.first <= said.seq and evidence.first <= evidence.last:
+            report.unknown("head", text, max(said.first_seq, evidence.first), said.seq)
         else:
             report.note("head", text)
 
 
-def _compare(report: Report, ground: Ground, heads: Sequence[Head], whose: str) -> list[Head]:
+def _compare(report: Report, evidence: Evidence, heads: Sequence[Head], whose: str) -> list[Head]:
     """Return the heads that agree with the entries; report the first that does not."""
     agreeing: list[Head] = []
     for head in sorted(heads, key=lambda head: (head.seq, head.time)):
-        if head.seq > ground.end:
-            text = f"it ends at {ground.end}; {whose} {head.time} says {head.seq}"
-            report.broken("cut", text, ground.end + 1, head.seq)
+        if head.seq > evidence.end:
+            text = f"it ends at {evidence.end}; {whose} {head.time} says {head.seq}"
+            report.broken("cut", text, evidence.end + 1, head.seq)
             break
-        if head.seq - head.count > ground.pruned:
+        if head.seq - head.count > evidence.pruned:
             report.broken(
                 "inserted",
                 f"{whose} {head.time} says that everything up to {head.seq - head.count} had been pruned, and it is"
                 " there: an older file was put back",
-                ground.first,
+                evidence.first,
                 head.seq - head.count,
             )
             break
-        if head.seq and ground.knows(head.seq):
-            if ground.known_hash(head.seq) != head.hash:
+        if head.seq and evidence.knows(head.seq):
+            if evidence.known_hash(head.seq) != head.hash:
                 if report.names_entry_up_to(head.seq):
                     break  # what is wrong is known better already
-                first = max([ground.first, *(good.seq + 1 for good in agreeing)])
+                first = max([evidence.first, *(good.seq + 1 for good in agreeing)])
                 report.broken(
                     "rewritten",
                     f"{whose} {head.time} has another hash at {head.seq}: something from {first} on was rewritten, with"
@@ -363,16 +367,16 @@ def _compare(report: Report, ground: Ground, heads: Sequence[Head], whose: str) 
     return agreeing
 
 
-def _check_epoch(report: Report, ground: Ground, head: Head, name: str) -> None:
-    ends = _end_of_epoch(ground, head.epoch)
+def _check_epoch(report: Report, evidence: Evidence, head: Head, name: str) -> None:
+    ends = _end_of_epoch(evidence, head.epoch)
     if ends is None or head.seq > ends:
         report.broken("epoch", f"{name} is of epoch {head.epoch}, which the table of epochs does not confirm")
 
 
-def _end_of_epoch(ground: Ground, name: str) -> int | None:
+def _end_of_epoch(evidence: Evidence, name: str) -> int | None:
     """Return the last seq that an epoch can have; None if the epoch is unknown."""
-    for place, epoch in enumerate(ground.epochs):
+    for place, epoch in enumerate(evidence.epochs):
         if epoch.name == name:
-            following = ground.epochs[place + 1 :]
+            following = evidence.epochs[place + 1 :]
             return following[0].first_seq - 1 if following else 2**63 - 1
     return None

@@ -12,13 +12,14 @@ from typing import Any, TypeVar
 
 from recorder.core.statements import ErasureReceipt, Head, PruneReceipt, Signature, Signed
 
-Said = TypeVar("Said", Head, PruneReceipt, ErasureReceipt)
+Payload = TypeVar("Payload", Head, PruneReceipt, ErasureReceipt)
 
 
 def signed_members(signed: Signed[Any]) -> dict[str, Any]:
     """Return the members of the JSON object; `key` and `signature` are null if it is not signed."""
     members = {
-        _camel(field.name): _plain(getattr(signed.said, field.name)) for field in fields(type(signed.said))
+        _camel(field.name): _plain(getattr(signed.payload, field.name))
+        for field in fields(type(signed.payload))
     }
     by = signed.by
     return {
@@ -28,7 +29,7 @@ def signed_members(signed: Signed[Any]) -> dict[str, Any]:
     }
 
 
-def signed_of(kind: type[Said], members: Any) -> Signed[Said]:
+def signed_of(kind: type[Payload], members: Any) -> Signed[Payload]:
     """Return the statement that a JSON object carries; unknown members are ignored.
 
     Args:

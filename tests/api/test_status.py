@@ -234,14 +234,24 @@ async def test_probes_may_add_what_they_like(tmp_path: Path) -> None:
 async def test_the_head_is_where_the_recording_ends_and_says_what_is_on_disk(tmp_path: Path) -> None:
     async with running_app(tmp_path, key_file=tmp_path / "k") as app, client(app) as http:
         empty = signed_of(Head, await get(http, "/api/head"))
-        assert (empty.said.seq, empty.said.count, empty.said.hash, empty.said.durable) == (0, 0, None, 0)
+        assert (empty.payload.seq, empty.payload.count, empty.payload.hash, empty.payload.durable) == (
+            0,
+            0,
+            None,
+            0,
+        )
         await app.publish(*some(2))
         await http.post("/api/admin/snapshot")
         await app.publish(*some(3))
         head = signed_of(Head, await get(http, "/api/head"))
         (last,) = (await get(http, "/api/deltas", limit=1))["deltas"]
-        assert (head.said.epoch, head.said.seq, head.said.count, head.said.durable) == (app.epoch, 5, 5, 2)
-        assert head.said.hash == bytes.fromhex(last["hash"])
+        assert (head.payload.epoch, head.payload.seq, head.payload.count, head.payload.durable) == (
+            app.epoch,
+            5,
+            5,
+            2,
+        )
+        assert head.payload.hash == bytes.fromhex(last["hash"])
         assert holds(head)
         assert head.by is not None
         assert {head.by.key_id} == known_keys(tmp_path / "k")

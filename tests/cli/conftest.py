@@ -184,9 +184,9 @@ class Server:
                 stderr=stderr,
             )
         assert self.process.stdout is not None
-        self.said = self.process.stdout.readline().decode()
-        assert self.said.startswith("listening on "), self.errors.read_text()
-        self.url = self.said.removeprefix("listening on ").strip()
+        self.payload = self.process.stdout.readline().decode()
+        assert self.payload.startswith("listening on "), self.errors.read_text()
+        self.url = self.payload.removeprefix("listening on ").strip()
         while httpx.get(f"{self.url}/readyz", trust_env=False).status_code != 200:
             assert self.process.poll() is None, self.errors.read_text()
 

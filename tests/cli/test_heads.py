@@ -23,7 +23,7 @@ def test_the_head_is_one_line_of_json(invoke: Invoke, server: Any) -> None:
     assert code == 0
     (head,) = parse_heads(out, "stdout")
     assert holds(head)
-    assert (head.said.seq, json.loads(out)["epoch"]) == (0, head.said.epoch)
+    assert (head.payload.seq, json.loads(out)["epoch"]) == (0, head.payload.epoch)
 
 
 def test_a_log_grows_by_a_line_each_time_and_can_be_expected(
@@ -39,8 +39,8 @@ def test_a_log_grows_by_a_line_each_time_and_can_be_expected(
         code, out, err = invoke("heads", "--url", server.url, "--append", str(log))
         assert (code, out) == (0, b"")
         assert str(log) in err
-    assert [head.said.seq for head in expected_heads(str(log))] == [1, 2]
-    assert [head.said.seq for head in expected_heads(server.url)] == [2]
+    assert [head.payload.seq for head in expected_heads(str(log))] == [1, 2]
+    assert [head.payload.seq for head in expected_heads(server.url)] == [2]
     assert all(map(holds, expected_heads(str(log))))
 
 

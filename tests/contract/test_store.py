@@ -85,7 +85,7 @@ async def test_what_does_not_follow_is_taken_neither_whole_nor_in_part(
 async def test_small_facts_and_runs_are_there_again(open_stores: Factory, tmp_path: Path) -> None:
     run = JobRun("prune", "2026-11-20T12:00:00.000000Z", 5, "ok", {"deleted": 3})
     async with open_stores(tmp_path) as stores:
-        await stores.store.remember(last_prune_at="then")
+        await stores.store.set_metadata(last_prune_at="then")
         assert stores.store.is_dirty
         await stores.store.runs.add(run)
         await stores.store.runs.add(JobRun("snapshot", run.started_at, 1, "failed", {}, "no"))

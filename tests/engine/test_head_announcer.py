@@ -31,9 +31,9 @@ async def test_subscribers_get_a_signed_head_when_something_has_been_recorded(tm
         assert [event["event"] for event in events] == ["delta"] * 5 + ["head"]
         head = signed_of(Head, events[-1])
         assert holds(head)
-        assert (head.said.epoch, head.said.seq, head.said.count) == (app.epoch, 5, 5)
-        assert head.said.hash is not None
-        assert head.said.hash.hex() == events[-2]["hash"]
+        assert (head.payload.epoch, head.payload.seq, head.payload.count) == (app.epoch, 5, 5)
+        assert head.payload.hash is not None
+        assert head.payload.hash.hex() == events[-2]["hash"]
 
 
 class Audience:

@@ -86,7 +86,7 @@ async def make_recording(folder: Path) -> Recording:
         heads.append(await run.store.head())
     _erase(path, sign)
     kept = [head for head in heads if head is not None]
-    assert [(head.said.seq, head.said.durable) for head in kept] == [(50, 50), (60, 60)]
+    assert [(head.payload.seq, head.payload.durable) for head in kept] == [(50, 50), (60, 60)]
     return Recording(
         path, folder / "yesterday.sqlite", kept, known_keys(folder / "keys" / "signing.key"), sign
     )
@@ -202,7 +202,7 @@ def sign_heads(recording: Recording, sign: Sign) -> None:
     with writing(recording.path) as conn:
         hashes = {entry["id"]: entry["hash"] for entry in rows(conn)}
         for number, head in enumerate(read_heads(conn), 1):
-            said = replace(head.said, hash=hashes.get(head.said.seq, head.said.hash))
+            said = replace(head.payload, hash=hashes.get(head.payload.seq, head.payload.hash))
             by = sign(said)
             conn.execute(
                 "UPDATE heads SET hash = ?, key_id = ?, signature = ? WHERE id = ?",

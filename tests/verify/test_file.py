@@ -107,14 +107,14 @@ def test_an_expected_head_of_another_epoch_or_a_pruned_place_or_a_wrong_signatur
     assert "none of the expected heads can be compared" in pruned.summary()
     at_cut = verify_file(recording.path, recording.keys, [_signed(recording, seq=15, count=5, durable=15)])
     assert "rewritten" in at_cut.summary()
-    forged = Signed(replace(recording.heads[0].said, seq=1), recording.heads[0].by)
+    forged = Signed(replace(recording.heads[0].payload, seq=1), recording.heads[0].by)
     assert "is not what was signed" in verify_file(recording.path, recording.keys, [forged]).summary()
     back = _signed(recording, count=10)
     assert "an older file was put back" in texts(verify_file(recording.path, recording.keys, [back]))
 
 
 def _signed(recording: Recording, **changes: object) -> Signed[Head]:
-    said = replace(recording.heads[-1].said, **changes)  # type: ignore[arg-type]
+    said = replace(recording.heads[-1].payload, **changes)  # type: ignore[arg-type]
     return Signed(said, recording.sign(said))
 
 
@@ -130,16 +130,16 @@ async def test_what_a_crash_lost_is_no_tampering_and_what_was_on_disk_must_be_th
     path = tmp_path / "crashed.sqlite"
     async with opened(path, sign=sign) as run:
         assert heads[0] is not None
-        assert run.loaded.epoch != heads[0].said.epoch
+        assert run.loaded.epoch != heads[0].payload.epoch
         await run.record(9)
         heads.append(await run.store.head())
     asked = [head for head in heads if head is not None]
     keys = frozenset(head.by.key_id for head in asked if head.by is not None)
-    assert [head.said.durable for head in asked] == [5, 5]
+    assert [head.payload.durable for head in asked] == [5, 5]
     first = verify_file(path, keys, asked[:1])
     assert "of what the expected head" in texts(first)
     assert first.verdict is Verdict.CANNOT_TELL
-    said = replace(asked[0].said, durable=8)
+    said = replace(asked[0].payload, durable=8)
     report = verify_file(path, keys, [Signed(said, sign(said))])
     assert report.verdict is Verdict.BROKEN
     assert report.first_bad is not None

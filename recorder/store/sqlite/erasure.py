@@ -108,7 +108,7 @@ def is_unclean(conn: sqlite3.Connection) -> bool:
     return MARK in get_meta(conn)
 
 
-def write_anew(conn: sqlite3.Connection, path: Path, lock: Callable[[Path], None] = lambda new: None) -> None:
+def rewrite(conn: sqlite3.Connection, path: Path, lock: Callable[[Path], None] = lambda new: None) -> None:
     """Rewrite a file without its old pages; the new file replaces it, and must be opened.
 
     Args:

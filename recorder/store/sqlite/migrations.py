@@ -187,7 +187,7 @@ _BASES_COLUMNS = "session_id, seq, recorded_at, state"
 _PRUNES_COLUMNS = "id, first_seq, last_seq, count, first_hash, last_hash, last_recorded_at, policy, pruned_at"
 
 
-def _remake(conn: sqlite3.Connection, table: str, text: str, columns: str) -> None:
+def _recreate(conn: sqlite3.Connection, table: str, text: str, columns: str) -> None:
     """Recreate a table with a new definition, keeping the content of these columns."""
     conn.execute(f"ALTER TABLE {table} RENAME TO old_{table}")
     conn.execute(text)
@@ -196,8 +196,8 @@ def _remake(conn: sqlite3.Connection, table: str, text: str, columns: str) -> No
 
 
 def _up_2(conn: sqlite3.Connection) -> None:
-    _remake(conn, "session_bases", _BASES_2, _BASES_COLUMNS)
-    _remake(conn, "prunes", _PRUNES_2, _PRUNES_COLUMNS)
+    _recreate(conn, "session_bases", _BASES_2, _BASES_COLUMNS)
+    _recreate(conn, "prunes", _PRUNES_2, _PRUNES_COLUMNS)
     for statement in _NEW_2.split(";"):
         conn.execute(statement)
 
@@ -214,8 +214,8 @@ def _check_down_2(conn: sqlite3.Connection) -> None:
 def _down_2(conn: sqlite3.Connection) -> None:
     for table in ("heads", "erased_states", "erasures"):
         conn.execute(f"DROP TABLE {table}")
-    _remake(conn, "prunes", _PRUNES_1, _PRUNES_COLUMNS)
-    _remake(conn, "session_bases", _BASES_1, _BASES_COLUMNS)
+    _recreate(conn, "prunes", _PRUNES_1, _PRUNES_COLUMNS)
+    _recreate(conn, "session_bases", _BASES_1, _BASES_COLUMNS)
 
 
 # 2 <-> 3: what is not an update is found by an index.

@@ -115,7 +115,7 @@ class Removal:
             if self._snapshotter.durable < head:
                 raise StoreError(f"seq {head} is not on disk", hint="try again when /readyz is green")
             try:
-                async with self._snapshotter.still():
+                async with self._snapshotter.exclusive():
                     return await self._erase(session_id, head, reason, tell)
             except (sqlite3.Error, OSError) as error:
                 raise disk_failed(self._config.path, error) from error
@@ -145,12 +145,12 @@ class Removal:
         if receipt is None and not await self._file.run(erasure.is_unclean):
             return None
         try:
-            await self._snapshotter.write_anew()
+            await self._snapshotter.rewrite()
         finally:
             # Whatever the disk says, nobody shall read it any more.
             await erasure.refill(self._memory, self._file)
             if receipt is not None:
-                tell(receipt.said)
+                tell(receipt.payload)
         return receipt
 
 

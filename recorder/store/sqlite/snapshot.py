@@ -31,7 +31,7 @@ from recorder.store.sqlite.files import is_gone
 from recorder.store.sqlite.identity import KEYS, FileIdentity
 from recorder.store.sqlite.job_log import trim_runs
 from recorder.store.sqlite.receipts import Sign, signed_receipts, take_signatures, unsigned_from
-from recorder.store.sqlite.recovery.recreate import remake, small_tables
+from recorder.store.sqlite.recovery.recreate import recreate, small_tables
 from recorder.store.sqlite.retention import FILE_SLICE, prune_slice, receipts_after, vacuum_slice
 from recorder.store.sqlite.rows import Transaction, get_meta, set_meta
 
@@ -94,8 +94,8 @@ class Snapshotter:
         """
         async with self._turn:
             if is_gone(self._path):
-                await self._remake()
-            await self.settle()
+                await self._recreate()
+            await self.refresh()
             try:
                 return await self._bring_up(target, facts, on_durable)
             except OSError as error:
@@ -119,7 +119,7 @@ class Snapshotter:
         self.is_lost = False
         return SnapshotResult(rows, self.durable, self._path.stat().st_size)
 
-    async def settle(self) -> None:
+    async def refresh(self) -> None:
         """Read the state of the file again: a call that was cancelled may have been carried out all the
         same.
 
@@ -152,19 +152,19 @@ class Snapshotter:
         """
         self.is_lost, self.durable = True, self.pruned
 
-    async def _remake(self) -> None:
+    async def _recreate(self) -> None:
         """Put a new file where ours was removed."""
         self._note_lost()
         tables = await small_tables(self._memory)
-        await self._file.run(_settle)
+        await self._file.run(_end_transaction)
         meta = await self._memory.run(get_meta)
-        await self._file.run(lambda conn: remake(self._path, tables, meta, self._identity))
-        await self.adopt()
+        await self._file.run(lambda conn: recreate(self._path, tables, meta, self._identity))
+        await self.switch_file()
         logger.bind(db_path=str(self._path)).warning(
             "the database file was removed; a new one is made from memory"
         )
 
-    async def adopt(self) -> None:
+    async def switch_file(self) -> None:
         """Switch to the file that is at the path now.
 
         Raises:
@@ -188,20 +188,20 @@ class Snapshotter:
                     break  # somebody has rewritten the file without auto_vacuum
 
     @asynccontextmanager
-    async def still(self) -> AsyncIterator[None]:
+    async def exclusive(self) -> AsyncIterator[None]:
         """Exclude all other writers of the file for the duration of the block."""
         async with self._turn:
-            await self.settle()
+            await self.refresh()
             yield
 
-    async def write_anew(self) -> None:
-        """Rewrite the file without the former content of its pages. Inside `still`.
+    async def rewrite(self) -> None:
+        """Rewrite the file without the former content of its pages. Inside `exclusive`.
 
         Raises:
             sqlite3.Error, OSError: The disk said no; the old file is still there.
         """
         self._identity.check_place()
-        await self._file.run(lambda conn: erasure.write_anew(conn, self._path, self._identity.lock.take))
+        await self._file.run(lambda conn: erasure.rewrite(conn, self._path, self._identity.lock.take))
         # In this order: a connection that is still the old file's is never written to, whatever happens in between.
         await self._file.reopen()
         self._identity.switch()
@@ -219,14 +219,14 @@ class Snapshotter:
         return run
 
     def _verified(self, conn: sqlite3.Connection) -> tuple[int, int]:
-        """Return what `_settle` does, of a file that is verified to be ours."""
+        """Return what `_end_transaction` does, of a file that is verified to be ours."""
         if conn.in_transaction:
             conn.execute("ROLLBACK")
         self._identity.verify(conn)
-        return _settle(conn)
+        return _end_transaction(conn)
 
     async def erase(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Run `work` in a transaction on the file. Inside `still`.
+        """Run `work` in a transaction on the file. Inside `exclusive`.
 
         Raises:
             sqlite3.Error, OSError: The disk said no, or the file is not ours any more.
@@ -251,7 +251,7 @@ class Snapshotter:
         except BaseException:
             # The file must not stay locked until somebody tries again.
             with contextlib.suppress(OSError):  # noted, and what is raised here says more
-                await self.settle()
+                await self.refresh()
             raise
         self.durable = cursor
         return rows
@@ -288,7 +288,7 @@ class Snapshotter:
             await self._memory.run(lambda conn: take_signatures(conn, signed))
 
 
-def _settle(conn: sqlite3.Connection) -> tuple[int, int]:
+def _end_transaction(conn: sqlite3.Connection) -> tuple[int, int]:
     """End a transaction that was left open; the highest seqs that the file has had, and has removed."""
     if conn.in_transaction:
         conn.execute("ROLLBACK")

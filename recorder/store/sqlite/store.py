@@ -367,7 +367,7 @@ class SqliteStore:
         Raises:
             StoreError: The disk said no. What is on disk is as after the last success.
         """
-        await self._settle()
+        await self._end_transaction()
         at = format_ms(self._clock.now_ms())
         is_clean = clean and self.fatal_error is None
         facts = {"last_snapshot_at": at, "clean": "1" if is_clean else "0"}
@@ -390,7 +390,7 @@ class SqliteStore:
         self.last_snapshot_at, self._saved_facts = at, changed
         return result
 
-    async def _settle(self) -> None:
+    async def _end_transaction(self) -> None:
         """Wait until everything waiting is recorded or rolled back; afterwards all of the log is in closed
         segments.
         """
@@ -414,7 +414,7 @@ class SqliteStore:
         except (sqlite3.Error, OSError) as error:
             raise disk_failed(self._config.path, error) from error
 
-    async def remember(self, **values: str) -> None:
+    async def set_metadata(self, **values: str) -> None:
         """Keep small facts beside the data, until the next snapshot in memory only."""
         await self._memory.run(lambda conn: set_meta(conn, **values))
         self._facts += 1
@@ -510,7 +510,7 @@ class SqliteStore:
     async def _note(self, loss: Loss) -> None:
         """Keep what was lost where it will be looked for: in the small facts and among the runs of jobs."""
         self.last_loss = orjson.dumps(loss.as_json()).decode()
-        await self.remember(last_loss=self.last_loss)
+        await self.set_metadata(last_loss=self.last_loss)
         counts = {"saved": loss.saved, "lost": loss.count, "readable": loss.readable}
         await self.runs.add(JobRun("salvage", loss.at, 0, "ok", counts, f"{loss.reason} (now {loss.file})"))
 

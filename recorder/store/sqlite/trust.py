@@ -72,9 +72,9 @@ def unverified(
     damage = _head_damage(conn, head, (seq, found)) or _receipt_damage(conn, trusted)
     if damage is not None:
         return Unverified(first, seq, found, damage, False)
-    after = max(first, head.said.seq + 1)
-    if (head.said.seq, head.said.seq - head.said.count) != (seq, seq - count):
-        says = f"the last signed head says {head.said.seq}, with {head.said.count} kept"
+    after = max(first, head.payload.seq + 1)
+    if (head.payload.seq, head.payload.seq - head.payload.count) != (seq, seq - count):
+        says = f"the last signed head says {head.payload.seq}, with {head.payload.count} kept"
         reason = f"{says}; it ends at {seq}, with {count}"
         return Unverified(min(after, seq), seq, found, reason, is_lenient)
     unsealed = _unsealed(conn, trusted, is_older=is_older)
@@ -84,7 +84,7 @@ def unverified(
 def _epochs(conn: sqlite3.Connection) -> set[str]:
     """Return the epochs that the file names, in its table and in its heads."""
     named = {str(epoch) for (epoch,) in conn.execute("SELECT epoch FROM epochs")}
-    return named | {head.said.epoch for head in read_heads(conn)}
+    return named | {head.payload.epoch for head in read_heads(conn)}
 
 
 def _last_own_head(conn: sqlite3.Connection, trusted: frozenset[str]) -> Signed[Head] | None:
@@ -96,7 +96,7 @@ def _last_own_head(conn: sqlite3.Connection, trusted: frozenset[str]) -> Signed[
 
 def _head_damage(conn: sqlite3.Connection, head: Signed[Head], end: tuple[int, bytes | None]) -> str | None:
     """Return how the last head of ours does not hold, or contradicts the entries."""
-    by, said = head.by, head.said
+    by, said = head.by, head.payload
     if by is None or not is_signed(by.key_id, statement_bytes(said), by.signature):
         return f"the last signed head (seq {said.seq}) is not what was signed"
     if said.seq > end[0]:
@@ -122,16 +122,16 @@ def _receipt_damage(conn: sqlite3.Connection, trusted: frozenset[str]) -> str | 
     last = receipts[-1]
     if last.by is not None:
         if last.by.key_id in trusted and not is_signed(
-            last.by.key_id, statement_bytes(last.said), last.by.signature
+            last.by.key_id, statement_bytes(last.payload), last.by.signature
         ):
             return "the last receipt of a prune is not what was signed"
-        if last.said.bases_digest is not None and last.said.bases_digest != digest_of_bases(conn):
+        if last.payload.bases_digest is not None and last.payload.bases_digest != digest_of_bases(conn):
             return "the states or ids kept of what was pruned are not those that the last receipt sealed"
     row = span.rows(conn, 0, 1).fetchone()
     if row is None:
         return None
-    erased = erased_digests(conn, last.said.last_seq)
-    return break_in((row,), last.said.last_seq, last.said.last_hash or GENESIS, erased)
+    erased = erased_digests(conn, last.payload.last_seq)
+    return break_in((row,), last.payload.last_seq, last.payload.last_hash or GENESIS, erased)
 
 
 def _unsealed(conn: sqlite3.Connection, trusted: frozenset[str], *, is_older: bool) -> str | None:
@@ -146,11 +146,11 @@ def _unsealed(conn: sqlite3.Connection, trusted: frozenset[str], *, is_older: bo
     if (
         by is None
         or by.key_id not in trusted
-        or not is_signed(by.key_id, statement_bytes(seal.said), by.signature)
+        or not is_signed(by.key_id, statement_bytes(seal.payload), by.signature)
     ):
         return "the seal of the file is not what was signed"
     now = seal_of(conn)
     for name in ("recording", "epochs", "heads", "receipts", "adoptions"):
-        if getattr(now, name) != getattr(seal.said, name):
+        if getattr(now, name) != getattr(seal.payload, name):
             return f"the {name} in the file are not those that were sealed"
     return None

@@ -82,7 +82,7 @@ def head_of(it: Opened) -> int:
 
 async def erase(it: Opened, reason: str = "asked to") -> ErasureReceipt | None:
     signed = await it.store.erase(TAKEN, reason, lambda: head_of(it))
-    return None if signed is None else signed.said
+    return None if signed is None else signed.payload
 
 
 async def assert_verifies(it: Opened) -> None:
@@ -198,17 +198,17 @@ async def test_what_is_recorded_meanwhile_is_in_the_memory_that_takes_over(tmp_p
                 it.put("late", str(number))
             await it.store.flush()
 
-        write_anew = it.store._snapshotter.write_anew
+        rewrite = it.store._snapshotter.rewrite
         with pytest.MonkeyPatch.context() as patch:
 
             async def slow() -> None:
-                await write_anew()
+                await rewrite()
                 await publish()
 
-            patch.setattr(it.store._snapshotter, "write_anew", slow)
+            patch.setattr(it.store._snapshotter, "rewrite", slow)
             await erase(it)
         assert it.store.recorded == 1240
-        await it.store.remember(fact="kept")
+        await it.store.set_metadata(fact="kept")
         await assert_gone(it, marks)
         await assert_verifies(it)
         assert len(file_rows(it.path)) == 1240
@@ -233,7 +233,7 @@ async def test_where_the_disk_is_full_it_is_erased_and_cleaned_up_at_the_next_tr
     async with opened(tmp_path / "d.sqlite") as it:
         await fill(it, marks, 20, 100)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(erasure, "write_anew", _raise(OSError(28, "No space left on device")))
+            patch.setattr(erasure, "rewrite", _raise(OSError(28, "No space left on device")))
             with pytest.raises(StoreError, match="No space left"):
                 await erase(it)
         assert file_rows(it.path, "SELECT count(*) FROM erasures") == [(1,)]
@@ -350,7 +350,7 @@ def test_a_file_written_anew_has_no_copies_that_pages_kept_of_cells_that_moved(t
                 pruned = retention.prune_slice(conn, seq - 30, receipt, 100, retention.Slice(7, 1 << 20))[1]
         assert erasure.erase(conn, "s0", seq, "r", "t", None) is not None
         survived = [mark for mark in marks if mark.encode() in path.read_bytes()]
-        erasure.write_anew(conn, path)
+        erasure.rewrite(conn, path)
     data = path.read_bytes()
     assert [mark for mark in marks if mark.encode() in data] == []
     if not survived:

@@ -48,10 +48,10 @@ async def test_every_snapshot_ends_with_a_signed_head_of_the_file(tmp_path: Path
         heads = read_heads(conn)
     assert all(map(holds, heads))
     # The first one is that of the start, the last one that of the orderly stop.
-    assert [(h.said.epoch, h.said.seq, h.said.count, h.said.durable) for h in heads] == [
+    assert [(h.payload.epoch, h.payload.seq, h.payload.count, h.payload.durable) for h in heads] == [
         (epoch, 0, 0, 0), (epoch, 3, 3, 3), (epoch, 5, 5, 5), (epoch, 5, 5, 5),
     ]  # fmt: skip
-    assert heads[-1].said.hash == file_rows(path)[-1][-1]
+    assert heads[-1].payload.hash == file_rows(path)[-1][-1]
 
 
 async def test_a_file_whose_entries_are_all_pruned_has_a_head_at_the_cut(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ async def test_a_file_whose_entries_are_all_pruned_has_a_head_at_the_cut(tmp_pat
         await it.store.prune(3, "all")
     with closing(sqlite3.connect(path)) as conn:
         head, receipts = read_heads(conn)[-1], read_receipts(conn)
-    assert (head.said.seq, head.said.count, head.said.hash) == (3, 0, it.feeder.entries[-1].hash)
+    assert (head.payload.seq, head.payload.count, head.payload.hash) == (3, 0, it.feeder.entries[-1].hash)
     assert [holds(receipt) for receipt in receipts] == [True]
     # The session lives: its state is kept, and sealed.
     assert file_rows(path, "SELECT count(*) FROM session_bases") == [(1,)]
@@ -93,7 +93,7 @@ async def test_a_receipt_is_signed_and_seals_the_bases_with_each_slice(tmp_path:
         while prune_slice(conn, 25, receipt, 0, Slice(10, 1 << 30), sign)[0]:
             (signed,) = read_receipts(conn)
             assert holds(signed)
-            seals.append((signed.said.last_seq, signed.said.bases_digest))
+            seals.append((signed.payload.last_seq, signed.payload.bases_digest))
             sealed.append(digest_of_bases(conn))
         assert [last for last, _ in seals] == [10, 20, 25]
         assert [seal for _, seal in seals] == sealed
@@ -110,12 +110,12 @@ async def test_bases_that_change_are_sealed_again(tmp_path: Path) -> None:
     with closing(connect_sqlite(str(path))) as conn:
         before = read_receipts(conn)[-1]
         conn.execute("UPDATE session_bases SET state_digest = ?, state = NULL", (_digest(b"1"),))
-        assert digest_of_bases(conn) == before.said.bases_digest
+        assert digest_of_bases(conn) == before.payload.bases_digest
         conn.execute("UPDATE session_bases SET seq = 2")
         seal_bases(conn, sign)
         after = read_receipts(conn)[-1]
         assert holds(after)
-        assert after.said.bases_digest == digest_of_bases(conn) != before.said.bases_digest
+        assert after.payload.bases_digest == digest_of_bases(conn) != before.payload.bases_digest
 
 
 async def test_memory_learns_the_signatures_and_both_say_the_same_after_a_restart(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ async def test_memory_learns_the_signatures_and_both_say_the_same_after_a_restar
         found = await it.store.receipts()
         with closing(sqlite3.connect(path)) as conn:
             assert read_all(conn) == found
-        assert [(r.said.first_seq, r.said.last_seq, holds(r)) for r in found.prunes] == [
+        assert [(r.payload.first_seq, r.payload.last_seq, holds(r)) for r in found.prunes] == [
             (1, 2, True),
             (3, 5, True),
         ]

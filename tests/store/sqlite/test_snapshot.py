@@ -159,7 +159,7 @@ async def test_each_kind_of_change_makes_it_due(path: Path, change: str) -> None
         elif change == "prune":
             await it.store.prune(3, "count")
         else:
-            await it.store.remember(last_prune_at="now")
+            await it.store.set_metadata(last_prune_at="now")
         assert it.store.is_dirty
         await it.store.snapshot()
         assert not it.store.is_dirty
@@ -407,7 +407,7 @@ async def test_what_a_cancelled_snapshot_left_unsaved_stays_due(path: Path) -> N
         await it.record(10)
         await it.store.snapshot()
         await it.store.prune(5, "count")
-        await it.store.remember(last_prune_at="now")
+        await it.store.set_metadata(last_prune_at="now")
         task = asyncio.create_task(it.store.snapshot())
         await asyncio.sleep(0)
         task.cancel()

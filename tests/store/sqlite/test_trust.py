@@ -178,7 +178,7 @@ async def test_a_file_without_a_head_of_ours_is_adopted_and_never_said_to_be_int
     assert "entries 11 to 40 were taken over unverified" in report.summary()
     with closing(sqlite3.connect(path)) as conn:
         (adoption,) = read_adoptions(conn)
-    assert (adoption.said.kind, adoption.said.first_seq, adoption.said.seq) == ("adopt", 11, 40)
+    assert (adoption.payload.kind, adoption.payload.first_seq, adoption.payload.seq) == ("adopt", 11, 40)
     async with opened(path, sign=sign) as it:
         await it.record(5)
         await it.store.snapshot()
@@ -257,7 +257,7 @@ async def test_no_prune_goes_on_with_a_receipt_that_was_not_signed_at_the_start(
         await it.store.prune(20, "30 days")
         await it.store.snapshot()
         receipts = (await it.store.receipts()).prunes
-    assert [(r.said.first_seq, r.said.last_seq) for r in receipts] == [(1, 10), (11, 20)]
+    assert [(r.payload.first_seq, r.payload.last_seq) for r in receipts] == [(1, 10), (11, 20)]
 
 
 def bytes_of(path: Path) -> bytes:

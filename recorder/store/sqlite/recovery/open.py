@@ -73,7 +73,7 @@ class Opening:
         file: Database,
         memory: Database,
         on_progress: Callable[[int, int], None],
-        adopt: Callable[[], Awaitable[None]],
+        switch_file: Callable[[], Awaitable[None]],
     ) -> None:
         """Load the memory from the file, verified and migrated to the current schema; the file is not written to.
 
@@ -81,7 +81,7 @@ class Opening:
             file: From here.
             memory: To here; used by nobody else meanwhile.
             on_progress: Gets pages left and pages in all, on the file's thread.
-            adopt: Called when another file has taken the place of a damaged one.
+            switch_file: Called when another file has taken the place of a damaged one.
 
         Raises:
             StoreUnreadable: It can't be used; it is left as it is.
@@ -90,7 +90,7 @@ class Opening:
             await self._read_in(file, memory, on_progress)
         except StoreDamaged as error:
             await self._salvage(error)
-            await adopt()
+            await switch_file()
             await self._read_in(file, memory, on_progress)
 
     async def bring_up(self, file: Database) -> None:

@@ -41,7 +41,7 @@ async def small_tables(memory: Database) -> Tables:
     return found
 
 
-def remake(path: Path, tables: Tables, meta: dict[str, str], identity: FileIdentity) -> None:
+def recreate(path: Path, tables: Tables, meta: dict[str, str], identity: FileIdentity) -> None:
     """Create the file, on the file's thread.
 
     Args:

@@ -213,7 +213,7 @@ class _Saving:
         if self._first > self._pruned + 1:
             self._give_up_first(target)
         with Transaction(target):
-            self._settle(target)
+            self._end_transaction(target)
 
     def count(self) -> int:
         """Return the number of entries that could be saved."""
@@ -304,7 +304,7 @@ class _Saving:
             (first, through - first + 1, number),
         )
 
-    def _settle(self, target: sqlite3.Connection) -> None:
+    def _end_transaction(self, target: sqlite3.Connection) -> None:
         """Delete statements about entries that are gone; the next epoch is a new one."""
         for table in ("heads", "erased_states"):
             target.execute(f"DELETE FROM {table} WHERE seq > ?", (self._last,))

@@ -94,7 +94,7 @@ class Start:
         """
         now, mode = self._clock.now_ms(), "commit" if self._config.commit else "snapshot"
         try:
-            await self._opening.read_in(self._file, self._memory, on_progress, self._snapshotter.adopt)
+            await self._opening.read_in(self._file, self._memory, on_progress, self._snapshotter.switch_file)
             gap = await self._unverified()
             # Not before: a file that is refused is left as it is.
             await self._opening.bring_up(self._file)
@@ -112,7 +112,7 @@ class Start:
             await self._memory.run(lambda conn: loading.begin(conn, begin))
             if adoptions is not None:
                 await self._memory.run(lambda conn: set_meta(conn, adoptions=adoptions))
-            await self._snapshotter.settle()
+            await self._snapshotter.refresh()
             self._note_sealed(loaded.epoch)
         except (sqlite3.Error, OSError) as error:
             refused = files.unreadable(self._config.path, error)
@@ -138,7 +138,7 @@ class Start:
         """Clean up after an erasure that a crash has cut off: what was loaded may still hold it, as the file may."""
         if await self._file.run(erasure.is_unclean):
             logger.info("finishing an erasure")
-            await self._snapshotter.write_anew()
+            await self._snapshotter.rewrite()
             await erasure.refill(self._memory, self._file)
 
     async def _unverified(self) -> Unverified | None:
