@@ -18,9 +18,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from recorder.core.errors import Closed, RecorderError, TooSlow
-from recorder.engine.catchup import Feed
 from recorder.engine.fanout import Batch
 from recorder.engine.hub import Hub
+from recorder.engine.sink import BaseSink
 from recorder.wire.events import delta_event, event_frame, state_frame
 from recorder.wire.frames import payload
 from recorder.wire.subscribe import Subscription as Wanted
@@ -35,7 +35,7 @@ _NOT_OPEN = Closed(
 )
 
 
-class Subscription:
+class Subscription(BaseSink):
     """Events of a recorder in this process: `async with recorder.subscribe() as events: async for event in events:`.
 
     Args:
@@ -44,16 +44,15 @@ class Subscription:
     """
 
     def __init__(self, source: Hub, wanted: Wanted) -> None:
+        super().__init__(source)
         self._source = source
         self._wanted = wanted
-        self._feed = Feed(source, self)
         self._events: deque[bytes] = deque()  # not read yet, as JSON text
         self._bytes = 0  # their size
         self._arrived = asyncio.Event()  # set when there is an event, or the end
         self._taken = asyncio.Event()  # set when few events are left
         self._error: RecorderError | None = _NOT_OPEN  # why nothing more will come
         self._was_opened = False  # for good: it is opened once
-        self.position = source.head  # everything that matches, up to here, has been queued
 
     async def __aenter__(self) -> Self:
         self._source.guard.check()
@@ -90,15 +89,15 @@ class Subscription:
 
     # Sink
 
-    def deliver(self, batch: Batch) -> None:
-        """Queue live entries."""
+    def send_batch(self, batch: Batch) -> bool:
+        """Queue live entries; return whether they were queued."""
         if len(self._events) > MAX_WAITING or self._bytes > MAX_WAITING_BYTES:
             self.failed(
                 TooSlow(f"{len(self._events)} events are unread", hint=f"since={self._feed.resume_from}")
             )
-            return
-        self.position = batch.last_seq
+            return False
         self._put([payload(entry.frame) for entry in batch.entries])
+        return True
 
     def send_items(self, items: Sequence[bytes]) -> None:
         """Queue deltas from history."""
@@ -114,12 +113,8 @@ class Subscription:
 
     def note_heartbeat(self, head: int) -> None:
         """Move the position to the head, if it is live; nothing is queued."""
-        if self._feed.is_live:
+        if self.is_live:
             self.position = head
-
-    def send_erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
-        """Queue an `erased` event."""
-        self._feed.tell_erased(session_id, through, count, erased_at)
 
     async def wait_writable(self) -> None:
         """Wait until few events are left unread."""
@@ -132,9 +127,6 @@ class Subscription:
         self._error = error
         self._feed.stop()
         self._arrived.set()
-
-    def catching_up(self, yes: bool) -> None:
-        """Do nothing: a local subscription needs no preparation."""
 
     @property
     def _is_nearly_read(self) -> bool:

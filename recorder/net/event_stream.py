@@ -20,11 +20,11 @@ from loguru import logger
 from recorder.auth.grants import EVERYTHING, Grant
 from recorder.core.clock import Clock
 from recorder.core.errors import Closed, NotAuthenticated, RecorderError, TooSlow
-from recorder.engine.catchup import CHUNK_BYTES, Feed
-from recorder.engine.conflation import Conflation
-from recorder.engine.fanout import Batch, Skipped
+from recorder.engine.catchup import CHUNK_BYTES
+from recorder.engine.fanout import Batch
+from recorder.engine.hub import Hub
+from recorder.engine.sink import BaseSink
 from recorder.net.limits import HARD_GRACE_SECONDS, SocketLimits
-from recorder.net.subscriber import SubscriberHub
 from recorder.wire import sse
 from recorder.wire.events import Heartbeat, event_frame, state_frame
 from recorder.wire.frames import payload
@@ -34,7 +34,7 @@ RETRY_MS = (1000, 4000)
 """How long readers wait before they come back: not all the same, or a restart would bring all of them at once."""
 
 
-class EventStream:
+class EventStream(BaseSink):
     """One reader's events as messages. `start` begins, `stop` ends; iterate `chunks` in between.
 
     Args:
@@ -47,29 +47,26 @@ class EventStream:
 
     def __init__(
         self,
-        hub: SubscriberHub,
+        hub: Hub,
         subscription: Subscription,
         limits: SocketLimits,
         clock: Clock,
         *,
         grant: Grant = EVERYTHING,
     ) -> None:
+        super().__init__(hub)
         self._hub = hub
         self._subscription = subscription
         self._limits = limits
         self._clock = clock
         self.grant = grant
-        self._feed = Feed(hub, self)
-        self._conflation = Conflation(hub, self)
         self._chunks: deque[bytes] = deque()  # not taken yet
         self._bytes = 0  # their size
         self._over_since: float | None = None  # since when they are above the soft limit
         self._moved_at: float | None = None  # when any of them were last taken
         self._arrived = asyncio.Event()  # set when there is a chunk, or the end
         self._taken = asyncio.Event()  # set when the last chunk was taken
-        self._catching_up = False  # whether history is being sent, at the reader's own pace
         self._over = False  # no more events are accepted
-        self.position = hub.head  # everything that matches, up to here, has been queued
 
     def start(self) -> None:
         """Send `hello`, then start the feed."""
@@ -81,6 +78,7 @@ class EventStream:
     def stop(self) -> None:
         """Leave the hub. Does nothing if it has left already."""
         self._end()
+        self.release()
         self._hub.remove_subscriber(self)
 
     def shutdown(self) -> None:
@@ -106,11 +104,6 @@ class EventStream:
     # What the hub asks
 
     @property
-    def at_own_pace(self) -> bool:
-        """Return whether it is catching up, with history or states."""
-        return self._catching_up or self._conflation.is_active
-
-    @property
     def is_scoped(self) -> bool:
         """Return whether its reader's token is restricted to some sessions."""
         return self.grant.sessions is not None
@@ -120,29 +113,6 @@ class EventStream:
         """Bytes queued and not yet taken."""
         return self._bytes
 
-    def send_erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
-        """Send an `erased` event; a conflated reader receives it in order."""
-        if self._conflation.is_active:
-            self._conflation.erased(session_id, through, count, erased_at)
-        else:
-            self.send_erased_now(session_id, through, count, erased_at)
-
-    def send_erased_now(self, session_id: str, through: int, count: int, erased_at: str) -> None:
-        """Send an `erased` event at once, whatever is in progress."""
-        self._feed.tell_erased(session_id, through, count, erased_at)
-
-    def pause(self) -> Skipped | None:
-        """Pause delivery."""
-        return self._feed.pause()
-
-    def resume(self) -> None:
-        """Resume delivery."""
-        self._feed.resume()
-
-    def send_live(self, seq: int) -> None:
-        """Send `live` after conflation."""
-        self._feed.tell_live(seq)
-
     def send_notice(self, frame: bytes) -> None:
         """Send an event, unless there is something unread."""
         if not self._chunks:
@@ -150,7 +120,7 @@ class EventStream:
 
     def send_heartbeat(self, beat: Heartbeat) -> None:
         """Send a heartbeat, unless there is something unread; live, it is a place to resume from."""
-        is_live = self._feed.is_live and not self._conflation.is_active
+        is_live = self.is_live
         if is_live:
             self.position = beat.head
         if not self._chunks:
@@ -159,16 +129,13 @@ class EventStream:
 
     # Sink
 
-    def deliver(self, batch: Batch) -> None:
-        """Queue live entries, encoded once for the whole audience."""
-        if self._conflation.is_active:
-            self._conflation.skip(batch)
-            return
+    def send_batch(self, batch: Batch) -> bool:
+        """Queue live entries, encoded once for the whole audience; return whether they were queued."""
         if self._is_too_slow(self._clock.monotonic()):
-            self._move_on(batch)
-            return
+            self._move_on()
+            return False
         self._put(batch.messages(self._hub.epoch))
-        self.position = batch.last_seq
+        return True
 
     def send_items(self, items: Sequence[bytes]) -> None:
         """Queue deltas from history."""
@@ -196,10 +163,6 @@ class EventStream:
         if not isinstance(error, Closed):
             self.send_event("error", code=error.code, message=str(error))
         self._end()
-
-    def catching_up(self, yes: bool) -> None:
-        """Register that history is being sent: the reader may then be slow."""
-        self._catching_up = yes
 
     # Inside
 
@@ -235,13 +198,12 @@ class EventStream:
         allowed = HARD_GRACE_SECONDS if self._bytes > limits.hard_bytes else limits.soft_seconds
         return now - self._over_since > allowed
 
-    def _move_on(self, batch: Batch) -> None:
-        """Skip a batch: the reader has left too much unread. Conflate or close it."""
+    def _move_on(self) -> None:
+        """Conflate a reader that has left too much unread, serve it from history, or close it."""
         if self._subscription.conflate:
             logger.bind(unread=self._bytes, head=self._hub.head).info("slow stream conflated")
             self._over_since = None
             self._conflation.start()
-            self._conflation.skip(batch)
         elif self._is_moving and self._feed.fall_back():
             logger.bind(unread=self._bytes, head=self._hub.head).info("slow stream served from history")
             self._over_since = None

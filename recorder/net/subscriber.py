@@ -4,39 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from loguru import logger
 
 from recorder.auth.grants import EVERYTHING, Grant
 from recorder.core.errors import BadSubscription, NotAllowed, RateLimited, RecorderError
 from recorder.core.token_bucket import TokenBucket
-from recorder.engine.catchup import Feed, Source
-from recorder.engine.conflation import Conflation
-from recorder.engine.fanout import Batch, Skipped
+from recorder.engine.fanout import Batch
+from recorder.engine.hub import Hub
+from recorder.engine.sink import BaseSink
 from recorder.net.websocket import WebSocket
 from recorder.wire.deflate import packed_frames
 from recorder.wire.events import Heartbeat, delta_frame, delta_frames, event_frame, state_frame
 from recorder.wire.subscribe import Subscription, narrowed, parse_op
 
 
-class SubscriberHub(Source, Protocol):
-    """What a subscriber asks of its hub."""
-
-    def hello(self, *, is_scoped: bool = False) -> bytes:
-        """Return a `hello` frame with the current head."""
-        ...
-
-    def add_subscriber(self, subscriber: Any) -> None:
-        """Count it, and send it heartbeats."""
-        ...
-
-    def remove_subscriber(self, subscriber: Any) -> None:
-        """Forget it."""
-        ...
-
-
-class Subscriber:
+class Subscriber(BaseSink):
     """A subscriber's connection.
 
     Args:
@@ -51,23 +35,20 @@ class Subscriber:
 
     def __init__(
         self,
-        hub: SubscriberHub,
+        hub: Hub,
         socket: WebSocket,
         subscription: Subscription | BadSubscription,
         grant: Grant = EVERYTHING,
     ) -> None:
+        super().__init__(hub)
         self._hub = hub
         self._socket = socket
         self._subscription = subscription
         self._grant = grant
-        self._feed = Feed(hub, self)
-        self._conflation = Conflation(hub, self)
         self._drained: asyncio.Future[None] | None = None  # set by the feed while it waits
         self._conflates = False  # whether it is moved on where it is too slow
-        self._catching_up = False  # whether history is being sent, at the reader's own pace
         per_minute = socket.limits.subscribes_per_minute
         self._subscribes = TokenBucket(per_minute / 60, per_minute, socket.clock.monotonic())  # one for each
-        self.position = hub.head  # everything that matches, up to here, has been written
 
     # Role
 
@@ -124,12 +105,8 @@ class Subscriber:
 
     def on_lost(self) -> None:
         """Leave the hub."""
-        self._feed.stop()
-        self._conflation.stop()
+        self.release()
         self._hub.remove_subscriber(self)
-        # A reference cycle: without this all of it would wait for the garbage collector.
-        self._feed.end()
-        self._conflation.end()
 
     def on_shutdown(self, code: int = 1001, reason: str = "going away") -> None:
         """Close after what was written."""
@@ -161,26 +138,15 @@ class Subscriber:
         return self._grant.sessions is not None
 
     @property
-    def at_own_pace(self) -> bool:
-        """Return whether it is catching up, with history or states."""
-        return self._catching_up or self._conflation.is_active
-
-    @property
     def lag_bytes(self) -> int:
         """Bytes written and not yet taken."""
         return self._socket.unsent
 
     # Sink
 
-    def deliver(self, batch: Batch) -> None:
-        """Write the whole batch at once."""
-        # Written first: where that is too much, the position in the close reason must not count it.
-        if not self._conflation.is_active and self._socket.write(
-            batch.packed if self._socket.compresses else batch.wire
-        ):
-            self.position = batch.last_seq
-        elif self._conflation.is_active:
-            self._conflation.skip(batch)
+    def send_batch(self, batch: Batch) -> bool:
+        """Write the whole batch at once; return whether it was written."""
+        return self._socket.write(batch.packed if self._socket.compresses else batch.wire)
 
     def send_items(self, items: Sequence[bytes]) -> None:
         """Send deltas from history."""
@@ -203,29 +169,6 @@ class Subscriber:
         """Send any other event."""
         self._socket.write(event_frame(event, **fields))
 
-    def send_erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
-        """Send an `erased` event; a conflated reader receives it in order."""
-        if self._conflation.is_active:
-            self._conflation.erased(session_id, through, count, erased_at)
-        else:
-            self.send_erased_now(session_id, through, count, erased_at)
-
-    def send_erased_now(self, session_id: str, through: int, count: int, erased_at: str) -> None:
-        """Send an `erased` event at once, whatever is in progress."""
-        self._feed.tell_erased(session_id, through, count, erased_at)
-
-    def pause(self) -> Skipped | None:
-        """Pause delivery."""
-        return self._feed.pause()
-
-    def resume(self) -> None:
-        """Resume delivery."""
-        self._feed.resume()
-
-    def send_live(self, seq: int) -> None:
-        """Send `live` after conflation."""
-        self._feed.tell_live(seq)
-
     def send_notice(self, frame: bytes) -> None:
         """Send an event, unless there is more unsent than it would be worth."""
         if self._socket.is_writable:
@@ -233,7 +176,7 @@ class Subscriber:
 
     def send_heartbeat(self, beat: Heartbeat) -> None:
         """Send a heartbeat, unless there is more unsent than it would be worth; live, it moves the position."""
-        is_live = self._feed.is_live and not self._conflation.is_active
+        is_live = self.is_live
         if is_live:
             self.position = beat.head
         self.send_notice(beat.live if is_live else beat.plain)
@@ -251,5 +194,5 @@ class Subscriber:
 
     def catching_up(self, yes: bool) -> None:
         """Keep little unsent while history follows the reader's pace; the full allowance when live."""
-        self._catching_up = yes
+        super().catching_up(yes)
         self._socket.set_high_water(self._hub.chunk_bytes if yes else self._socket.limits.soft_bytes)
