@@ -38,6 +38,7 @@ from recorder.engine.idempotency import RecentIds
 from recorder.engine.ingest import Ingest
 from recorder.engine.local_subscription import Subscription as EmbeddedSubscription
 from recorder.engine.loop_guard import LoopGuard, one_loop
+from recorder.engine.periodic import periodically
 from recorder.engine.prepare import PublishLimits
 from recorder.engine.sequencer import Sequencer
 from recorder.engine.session_states import CurrentStates
@@ -47,7 +48,7 @@ from recorder.jobs.erasure import Eraser
 from recorder.jobs.memory_guard import MemoryGuard, available_memory
 from recorder.jobs.retention import Maintenance, Retention
 from recorder.jobs.scheduler import Scheduler
-from recorder.jobs.watchdog import Watchdog, looking
+from recorder.jobs.watchdog import LOOK_SECONDS, Watchdog
 from recorder.store.contract import Store
 from recorder.store.sqlite.config import StoreConfig
 from recorder.store.sqlite.receipts import Sign, signer
@@ -307,7 +308,7 @@ class Loading:
             is_trusted=self.settings.trust_clock,
         )
         watch.look()
-        await self._stack.enter_async_context(looking("jobs-clock", watch.look))
+        await self._stack.enter_async_context(periodically("jobs-clock", watch.look, LOOK_SECONDS))
         return watch
 
     def _intake(

@@ -9,7 +9,8 @@ Left out: a callback whose failure must stop the work. That is a step of the wor
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Generic, TypeVarTuple, Unpack
 
 from loguru import logger
@@ -28,6 +29,19 @@ def report_failure(where: str, metrics: Metrics) -> None:
     """
     metrics.count_callback_error(where)
     logger.bind(where=where).exception("a callback failed")
+
+
+@contextmanager
+def isolated(where: str, metrics: Metrics) -> Iterator[None]:
+    """Report what the block raises instead of raising it, so that others are still served.
+
+    Args:
+        where, metrics: As of `report_failure`.
+    """
+    try:
+        yield
+    except Exception:
+        report_failure(where, metrics)
 
 
 class Observers(Generic[*Args]):

@@ -9,8 +9,8 @@ that ends every subscription of this process.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from loguru import logger
@@ -19,7 +19,7 @@ from recorder.core.clock import Clock
 from recorder.core.delta import Entry
 from recorder.core.errors import Closed, RecorderError
 from recorder.core.metrics import Metrics
-from recorder.core.observers import report_failure
+from recorder.core.observers import isolated
 from recorder.core.sampled_log import SampledLog
 from recorder.core.session_filter import Sessions
 from recorder.core.statements import Head, Signed
@@ -28,13 +28,10 @@ from recorder.engine.catchup import CHUNK_BYTES, History, Work
 from recorder.engine.fanout import Fanout
 from recorder.engine.head_announcer import HeadAnnouncer
 from recorder.engine.loop_guard import LoopGuard
-from recorder.engine.periodic import periodically
+from recorder.engine.periodic import periodically, sweep_pause
 from recorder.engine.state_listing import Listing, Listings
 from recorder.engine.tail import Tail
 from recorder.wire.events import PROTOCOL_VERSION, Heartbeat, event_frame
-
-SWEEP_SECONDS = 0.25
-"""The longest time between two looks at whether a heartbeat or a signed head is due."""
 
 CATCHUP_BYTES = 16 << 20
 """How much is unsent, at once, of what readers that catch up are sent, roughly: each has its part of it."""
@@ -186,7 +183,7 @@ class Hub:
         """Run a hub that sends heartbeats and signed heads until the block is left; the arguments are the class's."""
         hub = cls(*args, **options)
         shortest = min(hub._heartbeat_seconds, hub._announcer.seconds)
-        pause = min(SWEEP_SECONDS, max(shortest / 4, 0.005))
+        pause = sweep_pause(shortest)
         try:
             async with periodically("hub-keeper", hub.sweep, pause):
                 yield hub
@@ -307,7 +304,7 @@ class Hub:
         self._listings.erase(session_id, through)
         everybody: list[Listener | Local] = [*self._subscribers, *self._locals]
         for listener in everybody:
-            with self._apart():
+            with isolated("subscriber", self.metrics):
                 listener.send_erased(session_id, through, count, erased_at)
 
     def recorded(self, seq: int) -> None:
@@ -331,7 +328,7 @@ class Hub:
         self._closed = True
         self.fanout.flush()
         for subscription in list(self._locals):
-            with self._apart():
+            with isolated("subscriber", self.metrics):
                 subscription.failed(Closed("the recorder has stopped"))
         await self._announcer.close()
         for task in list(self._feeds):
@@ -348,16 +345,8 @@ class Hub:
         self.fanout.flush()
         for subscriber in list(self._subscribers):
             if not subscriber.is_scoped:
-                with self._apart():
+                with isolated("subscriber", self.metrics):
                     subscriber.send_notice(frame)
-
-    @contextmanager
-    def _apart(self) -> Iterator[None]:
-        """Keep what one of many raises from the others, who are to be served all the same."""
-        try:
-            yield
-        except Exception:
-            report_failure("subscriber", self.metrics)
 
     def _send_heartbeat(self) -> None:
         # An event that names a head must not precede the deltas up to it.
@@ -373,7 +362,7 @@ class Hub:
             head, event_frame("heartbeat", **fields, through=head), event_frame("heartbeat", **fields)
         )
         for subscriber in list(self._subscribers):
-            with self._apart():
+            with isolated("subscriber", self.metrics):
                 subscriber.send_heartbeat(beat)
         for local in list(self._locals):
             local.note_heartbeat(head)

@@ -8,6 +8,14 @@ from contextlib import asynccontextmanager
 
 from loguru import logger
 
+SWEEP_SECONDS = 0.25
+"""The longest time between two looks at what is due."""
+
+
+def sweep_pause(shortest: float) -> float:
+    """Return how many seconds to wait between two looks at what is due after `shortest` seconds at the earliest."""
+    return min(SWEEP_SECONDS, max(shortest / 4, 0.005))
+
 
 @asynccontextmanager
 async def periodically(

@@ -7,13 +7,12 @@ the wall clock hides anything. `overdue` says what is missing, and makes /readyz
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from loguru import logger
-
 from recorder.core.clock import Clock
+from recorder.engine.periodic import periodically
 
 LOOK_SECONDS = 1.0
 """How often it looks."""
@@ -98,7 +97,7 @@ class Watchdog:
     ) -> AsyncIterator[Watchdog]:
         """Watch until the block is left."""
         dog = cls(store, upkeep, clock, interval_ms, tasks)
-        async with looking("jobs-watchdog", dog.look) as task:
+        async with periodically("jobs-watchdog", dog.look, LOOK_SECONDS) as task:
             dog._tasks.append(task)
             yield dog
 
@@ -135,23 +134,3 @@ class Watchdog:
             self._due = (recorded, now)
         if not self._store.waiting or recorded != self._moved[0]:
             self._moved = (recorded, now)
-
-
-@asynccontextmanager
-async def looking(name: str, look: Callable[[], None]) -> AsyncIterator[asyncio.Task[None]]:
-    """Call `look` every `LOOK_SECONDS` until the block is left, whatever it raises; the task that does it."""
-
-    async def keep_looking() -> None:
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            try:
-                look()
-            except Exception:
-                logger.bind(task=name).exception("a check of the recorder failed")
-
-    task = asyncio.create_task(keep_looking(), name=name)
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

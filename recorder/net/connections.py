@@ -21,20 +21,18 @@ from recorder.auth.grants import EVERYTHING, Grant
 from recorder.core.clock import Clock
 from recorder.core.errors import BadSubscription, Closed, NotAuthenticated
 from recorder.core.metrics import Metrics
-from recorder.core.observers import report_failure
+from recorder.core.observers import isolated
 from recorder.core.session_filter import Sessions
 from recorder.engine.hub import Hub
-from recorder.engine.periodic import periodically
+from recorder.engine.ingest import Ingest
+from recorder.engine.periodic import periodically, sweep_pause
 from recorder.engine.rate_limit import Pace
 from recorder.net.event_stream import EventStream
 from recorder.net.limits import SocketLimits
-from recorder.net.publisher import Intake, Publisher
+from recorder.net.publisher import Publisher
 from recorder.net.subscriber import Subscriber
 from recorder.net.websocket import WebSocket
 from recorder.wire.subscribe import Subscription
-
-SWEEP_SECONDS = 0.25
-"""The longest time between two looks at the connections' deadlines."""
 
 
 class Connections:
@@ -48,7 +46,7 @@ class Connections:
     """
 
     def __init__(
-        self, hub: Hub, intake: Intake, limits: SocketLimits, clock: Clock, metrics: Metrics
+        self, hub: Hub, intake: Ingest, limits: SocketLimits, clock: Clock, metrics: Metrics
     ) -> None:
         self._hub = hub
         self._intake = intake
@@ -63,7 +61,7 @@ class Connections:
     @classmethod
     @asynccontextmanager
     async def run(
-        cls, hub: Hub, intake: Intake, limits: SocketLimits, clock: Clock, metrics: Metrics
+        cls, hub: Hub, intake: Ingest, limits: SocketLimits, clock: Clock, metrics: Metrics
     ) -> AsyncIterator[Self]:
         """Enforce deadlines until the block is left, and close every connection then.
 
@@ -72,7 +70,7 @@ class Connections:
         """
         connections = cls(hub, intake, limits, clock, metrics)
         shortest = min(limits.soft_seconds, limits.ping_interval, limits.ping_timeout)
-        pause = min(SWEEP_SECONDS, max(shortest / 4, 0.005))
+        pause = sweep_pause(shortest)
         try:
             async with periodically("connections-keeper", connections.sweep, pause):
                 yield connections
@@ -173,7 +171,7 @@ class Connections:
                 logger.exception("the deadlines of a connection could not be checked")
                 socket.transport.abort()
         for stream in list(self._streams):
-            with self._apart():
+            with isolated("connection", self._metrics):
                 stream.sweep()
 
     def revoke(self, holds: Callable[[Grant], bool]) -> int:
@@ -189,17 +187,17 @@ class Connections:
         sockets = [socket for socket in self._sockets if not holds(socket.grant)]
         streams = [stream for stream in self._streams if not holds(stream.grant)]
         for socket in sockets:
-            with self._apart():
+            with isolated("connection", self._metrics):
                 socket.send_away(reason)
         for stream in streams:
-            with self._apart():
+            with isolated("connection", self._metrics):
                 stream.failed(NotAuthenticated(reason))
         return len(sockets) + len(streams)
 
     def end_streams(self) -> None:
         """Let every stream end behind what is queued for it: HTTP has no close frame to wait for."""
         for stream in list(self._streams):
-            with self._apart():
+            with isolated("connection", self._metrics):
                 stream.shutdown()
 
     async def close(self) -> None:
@@ -207,18 +205,10 @@ class Connections:
         self._closed = True
         self._hub.fanout.flush()
         for socket in list(self._sockets):
-            with self._apart():
+            with isolated("connection", self._metrics):
                 socket.shutdown()
         self.end_streams()
         # uvloop hands to the kernel at the end of a turn what was written in it: the close frames go out before the cut.
         await asyncio.sleep(0)
         for socket in list(self._sockets):
             socket.transport.abort()
-
-    @contextmanager
-    def _apart(self) -> Iterator[None]:
-        """Catch, log and count what one connection raises, so that the others are still served."""
-        try:
-            yield
-        except Exception:
-            report_failure("connection", self._metrics)

@@ -17,6 +17,8 @@ from loguru import logger
 
 from recorder.core.errors import RecorderError, TooMany
 from recorder.core.session_filter import Sessions
+from recorder.engine.answers import Accepted
+from recorder.engine.ingest import Ingest
 from recorder.engine.prepare import LARGE_BYTES
 from recorder.engine.rate_limit import Pace
 from recorder.net.websocket import WebSocket
@@ -26,83 +28,6 @@ MAX_AT_ONCE = 256
 """Frames that are taken in one go, before the others on the loop have their turn."""
 MAX_OWED = 10_000
 """Frames that may wait for their answers before no more are read; it bounds what is kept for one connection."""
-
-
-class Accepted(Protocol):
-    """What the intake says of a frame it took."""
-
-    @property
-    def through(self) -> int:
-        """The answer is true once this much is recorded."""
-        ...
-
-    def ack(self, durable: int) -> bytes:
-        """Return the `ack` event as JSON text, given the highest seq known to be on disk."""
-        ...
-
-
-class Intake(Protocol):
-    """What a publisher's connection asks of the intake."""
-
-    max_message_bytes: int
-
-    @property
-    def space(self) -> int:
-        """The number of deltas that can be accepted now."""
-        ...
-
-    @property
-    def recorded(self) -> int:
-        """Answers for everything up to this seq are true."""
-        ...
-
-    @property
-    def durable(self) -> int:
-        """The highest seq known to be on disk."""
-        ...
-
-    @property
-    def fatal_error(self) -> str | None:
-        """The error that ended recording; None while it works."""
-        ...
-
-    @property
-    def may_withdraw(self) -> bool:
-        """Return whether accepted deltas may be rolled back."""
-        ...
-
-    @property
-    def is_numbering(self) -> bool:
-        """Return whether a long publish is being taken: others wait for it by `take`."""
-        ...
-
-    async def prepare(self, text: bytes, sessions: Sessions) -> Any:
-        """Decode a text for `take`, in a thread if it is long."""
-        ...
-
-    async def take(self, prepared: Any, spend: Callable[[int], None] | None) -> Accepted:
-        """Take the deltas of a prepared text, all or none, after those that are being taken. Raises RecorderError."""
-        ...
-
-    def accept_each(
-        self, texts: Sequence[Any], spend: Callable[[int], None] | None, sessions: Sessions
-    ) -> Sequence[Accepted | RecorderError]:
-        """Take the deltas of JSON texts, all or none of each; what came of each.
-
-        Args:
-            texts: What came.
-            spend: Gets the number of a text's deltas before they are taken.
-            sessions: The only ones that they may be of; None for all.
-        """
-        ...
-
-    def wait_for_room(self, publisher: Publisher) -> None:
-        """Call `on_room` when there is capacity again."""
-        ...
-
-    def wait_recorded(self, publisher: Publisher) -> None:
-        """Call `on_recorded`, once, when more is recorded."""
-        ...
 
 
 class PublisherHub(Protocol):
@@ -138,7 +63,7 @@ class Publisher:
     def __init__(
         self,
         hub: PublisherHub,
-        intake: Intake,
+        intake: Ingest,
         socket: WebSocket,
         *,
         acks: bool,
@@ -229,7 +154,8 @@ class Publisher:
         except asyncio.CancelledError:
             raise
         except RecorderError as error:
-            outcome = error
+            # Its traceback refers to this frame, and this to it: the message would wait for the garbage collector.
+            outcome = error.with_traceback(None)
         except Exception as error:
             # The boundary of a connection: it must not wait for an answer that will not come.
             logger.opt(exception=error).error("a message could not be decoded")

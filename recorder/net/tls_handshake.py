@@ -1,8 +1,8 @@
 """A TLS handshake: counted in before it begins, with a time to be done by, and counted where it fails.
 
 asyncio's own server does handshakes before anybody is told of the connection: those that are never finished would be
-counted nowhere, and cut after a minute. Here a connection is inside (`hub.admission`) from the moment it is accepted,
-and HTTP's from the moment that it is secured.
+counted nowhere, and cut after a minute. Here a connection counts (`connection_limits`) from the moment it is accepted,
+and is HTTP's from the moment that it is secured.
 """
 
 from __future__ import annotations

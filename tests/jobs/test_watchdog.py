@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from recorder.core.clock import FakeClock
-from recorder.jobs import watchdog as module
-from recorder.jobs.watchdog import Watchdog, looking
-from tests.support.app import delta, running_app, some, turn_until
+from recorder.jobs.watchdog import Watchdog
+from tests.support.app import delta, running_app, some
 from tests.support.http import client, get, refused
 from tests.support.trouble import recording_held_up
 
@@ -98,19 +97,6 @@ async def test_a_task_that_has_ended_is_told_by_name() -> None:
     async with Watchdog.run(watched, watched, FakeClock(), 1000, [ended]) as dog:
         await ended
         assert dog.overdue() == "the task jobs-prune has ended"
-
-
-async def test_a_look_that_raises_does_not_end_the_looking(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LOOK_SECONDS", 0)
-    looks: list[int] = []
-
-    def look() -> None:
-        looks.append(1)
-        raise ZeroDivisionError("by accident")
-
-    async with looking("test", look) as task:
-        await turn_until(lambda: len(looks) > 3)
-        assert not task.done()
 
 
 async def test_readyz_is_red_when_snapshots_do_not_come_though_none_has_failed(
