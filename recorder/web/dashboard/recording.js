@@ -4,7 +4,7 @@
  * It follows what the server says at each connection and with each heartbeat, so it needs no request of its own.
  */
 
-import { announce, fill } from "./dom.js";
+import { announce, el, fill } from "./dom.js";
 import { duration } from "./format.js";
 
 const TICK_MS = 1000;
@@ -38,7 +38,7 @@ export class RecordingMark {
     this.text = text + more;
     this.parent.dataset.kind = kind;
     this.parent.title = title;
-    fill(this.parent, text, more && ` · ${more}`);
+    fill(this.parent, text, more && el("span", { class: "where-wide" }, ` · ${more}`));
     if (kind !== this.kind && (kind === "off" || kind === "late")) announce(text);
     this.kind = kind;
   }
