@@ -8,8 +8,8 @@ ends it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import orjson
@@ -109,19 +109,33 @@ def _show_last(remote: Remote, wanted: Filters, count: int, show: Callable[[Expo
 
 async def _follow(url: str, wanted: Filters, since: str, printer: _Printer, *, verify: bool) -> None:
     # Not at the top: the command's help should not wait for it.
-    import logging
-
     from recorder.client import Client
 
-    # What the client would log is printed here, from its events.
-    logging.getLogger("recorder.client").setLevel(logging.CRITICAL)
     sessions, types = wanted.sessions or None, wanted.types or None
-    async with (
-        Client(checked_url(url), token()) as client,
-        client.subscribe(sessions, types, since, notices=True, verify=verify) as events,
-    ):
-        async for event in events:
-            printer.event(event)
+    with _client_log_off():
+        async with (
+            Client(checked_url(url), token()) as client,
+            client.subscribe(sessions, types, since, notices=True, verify=verify) as events,
+        ):
+            async for event in events:
+                printer.event(event)
+
+
+@contextmanager
+def _client_log_off() -> Iterator[None]:
+    """Keep the client's log quiet: what it would say is printed here, from its events."""
+    import logging
+
+    log = logging.getLogger("recorder.client")
+    log.addFilter(_nothing)
+    try:
+        yield
+    finally:
+        log.removeFilter(_nothing)
+
+
+def _nothing(record: object) -> bool:
+    return False
 
 
 class _Printer:
