@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from websockets.http11 import Request
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from recorder.core.sampled_log import SampledLog
     from recorder.net.limits import SocketLimits
     from recorder.net.partial_messages import Unfinished
-    from recorder.net.websocket import WebSocket
+
+Socket = TypeVar("Socket", contravariant=True)
+"""The connection that a door admits: a `WebSocket`, whose module stands above this one."""
 
 
 class Role(Protocol):
@@ -78,7 +80,7 @@ class Role(Protocol):
         ...
 
 
-class Door(Protocol):
+class Door(Protocol[Socket]):
     """Who decides what a request gets."""
 
     limits: SocketLimits
@@ -87,14 +89,14 @@ class Door(Protocol):
     log: SampledLog
     unfinished: Unfinished
 
-    def admit(self, socket: WebSocket, request: Request) -> Role:
+    def admit(self, socket: Socket, request: Request) -> Role:
         """Return the handler for a request. Raises RecorderError to reject it before the upgrade."""
         ...
 
-    def opened(self, socket: WebSocket) -> None:
+    def opened(self, socket: Socket) -> None:
         """Register an open connection; its deadlines are checked from now on."""
         ...
 
-    def gone(self, socket: WebSocket) -> None:
+    def gone(self, socket: Socket) -> None:
         """Register a closed connection."""
         ...

@@ -68,7 +68,7 @@ class WebSocket(asyncio.Protocol):
         door: Decides what the request gets.
     """
 
-    def __init__(self, config: Any, server_state: Any, app_state: Any, *, door: Door) -> None:
+    def __init__(self, config: Any, server_state: Any, app_state: Any, *, door: Door[WebSocket]) -> None:
         self._connections: set[Any] = server_state.connections  # uvicorn's: what it shuts down
         self._door = door  # admits connections, and keeps the list of open ones
         self._limits = door.limits  # bounds and deadlines
