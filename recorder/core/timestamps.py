@@ -60,6 +60,15 @@ def parse_ms(text: str) -> int:
 
 # Who publishes fast publishes many deltas in one millisecond.
 @lru_cache(maxsize=256)
+def is_time(text: str) -> bool:
+    """Return whether a text is a time that `parse_ms` reads."""
+    try:
+        parse_ms(text)
+    except ValueError:
+        return False
+    return True
+
+
 def normalise(text: str) -> str:
     """Return the fixed-width UTC form of an RFC 3339 time.
 

@@ -6,23 +6,33 @@ the marks in `meta`) can be edited to another value that a recorder might have w
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from hashlib import sha256
 
-from recorder.core.timestamps import parse_ms
+from recorder.core.timestamps import is_time
 from recorder.store.sqlite.receipts import text_of
 from recorder.store.sqlite.schema import META_KEYS
 from recorder.verify.report import Report
 
-_MARKS = {
-    "clean": ("0", "1"),
-    "unsigned": ("0", "1"),
-    "copied": ("1",),
-    "erasing": ("1",),
-    "durability": ("snapshot", "commit"),
+_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+_FORMS = {
+    "clean": "[01]",
+    "unsigned": "[01]",
+    "copied": "1",
+    "erasing": "1",
+    "durability": "snapshot|commit",
+    "turn": r"\d+",
+    "segment": r"\d+",
+    "tenure": "[0-9a-f]{32}",
+    "prior_tenure": "([0-9a-f]{32})?",
+    "last_snapshot_at": _TIME,
+    "last_prune_at": _TIME,
+    "clock_doubt": f"({_TIME})?",
+    "last_loss": r"\{.*\}",
 }
-"""The values that these keys of `meta` may have."""
+"""What the values of these keys of `meta` look like."""
 
 
 def check_small_tables(conn: sqlite3.Connection, report: Report) -> None:
@@ -44,7 +54,7 @@ def _meta(conn: sqlite3.Connection) -> Iterator[str]:
         key, value = text_of(raw_key), text_of(raw_value)
         if key not in META_KEYS:
             yield f"the table meta has the key {key[:80]!r}, which no recorder writes"
-        elif value not in _MARKS.get(key, (value,)):
+        elif key in _FORMS and not re.fullmatch(_FORMS[key], value, re.DOTALL):
             yield f"the table meta says {key} = {value[:80]!r}, which no recorder writes"
 
 
@@ -74,7 +84,7 @@ def _job_runs(conn: sqlite3.Connection) -> Iterator[str]:
         "SELECT id, started_at, duration_ms, outcome FROM job_runs ORDER BY id"
     ):
         is_known = text_of(outcome) in ("ok", "failed") and isinstance(duration, int) and duration >= 0
-        if not is_known or not _is_time(text_of(at)):
+        if not is_known or not is_time(text_of(at)):
             yield f"run {number} in the table job_runs has a value that no recorder writes"
             return
 
@@ -93,11 +103,3 @@ def _kept_states(conn: sqlite3.Connection) -> Iterator[str]:
             name = text_of(session)[:80]
             yield f"the state kept of session {name!r}, whose entries were pruned, does not match its digest"
             return
-
-
-def _is_time(text: str) -> bool:
-    try:
-        parse_ms(text)
-    except ValueError:
-        return False
-    return True

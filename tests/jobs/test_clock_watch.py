@@ -73,6 +73,13 @@ def test_a_clock_is_believed_for_a_week_without_a_record_and_not_for_more() -> N
     assert watch(clock).doubt() is None, "nothing is recorded, so nothing speaks against it"
 
 
+def test_a_doubt_that_is_no_time_is_none() -> None:
+    clock = FakeClock()
+    newest = format_ms(clock.now_ms())
+    it = ClockWatch(clock, Metrics(), lambda: newest, doubted_since="other")
+    assert (it.doubted_since, it.doubt()) == ("", None)
+
+
 def test_time_that_passes_while_it_runs_is_believed_and_a_jump_is_not() -> None:
     clock = FakeClock()
     it = watch(clock, format_ms(clock.now_ms()))

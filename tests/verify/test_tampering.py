@@ -358,6 +358,18 @@ CASES = [
             run_sql("UPDATE meta SET value = '2' WHERE key = 'clean'"),
             run_sql("UPDATE meta SET value = 'yes' WHERE key = 'unsigned'"),
             run_sql("UPDATE meta SET value = 'both' WHERE key = 'durability'"),
+            *(
+                run_sql(f"INSERT OR REPLACE INTO meta VALUES ('{key}', 'other')")
+                for key in (
+                    "turn",
+                    "tenure",
+                    "segment",
+                    "last_snapshot_at",
+                    "last_prune_at",
+                    "clock_doubt",
+                    "last_loss",
+                )
+            ),
             run_sql("INSERT INTO counters VALUES ('deltas', 7)"),
             run_sql("UPDATE sqlite_sequence SET seq = 59"),
             run_sql("DELETE FROM sqlite_sequence"),

@@ -24,8 +24,8 @@ from recorder.store.sqlite.snapshot import Snapshotter
 
 DISK_HINT = "is the disk full, read-only or locked?"
 REPLACED_HINT = (
-    "put the right file back, or move this one away and the recording is written anew; until then everything new is in"
-    " memory only, and lost if the recorder stops"
+    "put the right file back, or move this one away and the recording is written anew; until then all that is"
+    " recorded is in memory only, and lost if the recorder stops"
 )
 
 

@@ -187,7 +187,7 @@ class Start:
                     await self._memory.run(lambda conn: span.end(conn)[0]),
                 )
                 log.bind(last_snapshot_at=at, seq=last).warning(
-                    "the last run was not stopped in order: what it acknowledged after its last snapshot is lost"
+                    "the last run was not stopped in order: what it acknowledged after its last snapshot may be lost"
                 )
             log.warning("a new epoch begins: subscribers that resume receive a reset")
         return reason
