@@ -98,11 +98,7 @@ def _from_file(db: Path, form: str, wanted: Filters, write: Callable[[bytes], ob
         with console.Steps("exporting", "deltas", dbfile.count(conn, wanted), quiet=quiet) as steps:
             for piece in encoded(form, _counted(dbfile.rows(conn, wanted), steps)):
                 write(piece)
-        return _several(steps.done, "delta")
-
-
-def _several(count: int, word: str) -> str:
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
+        return console.several(steps.done, "delta")
 
 
 def _counted(rows: Iterable[ExportRow], steps: console.Steps) -> Iterator[ExportRow]:
@@ -146,7 +142,7 @@ def _from_server(
             lines += piece.count(b"\n")
             steps.advance(len(piece))
         # In the other formats a line is not a delta: a state may have line breaks.
-        return _several(lines, "delta") if form == "ndjson" else _several(steps.done, "byte")
+        return console.several(lines, "delta") if form == "ndjson" else console.several(steps.done, "byte")
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """Where a recorder is; opening and closing a WebSocket connection to it; saying why one could not be opened.
 
 The only place that knows the errors of the websockets library, and the one that loads it: at the first connection, since
-it takes as long as all the rest of the client. Whether to try again is decided here for what
-happens before the upgrade: an answer that would be the same next time is final, the rest is not. A refused token is
-final where it is a text; where it is a function, the next connection asks for another one.
+it takes as long as all the rest of the client. Whether to try again is decided here for what happens before the
+upgrade: an answer that would be the same next time is final, the rest is not. A refused token is final where it is a
+text; where it is a function, the next connection asks for another one.
 """
 
 from __future__ import annotations

@@ -60,15 +60,6 @@ def parse_ms(text: str) -> int:
 
 # Who publishes fast publishes many deltas in one millisecond.
 @lru_cache(maxsize=256)
-def is_time(text: str) -> bool:
-    """Return whether a text is a time that `parse_ms` reads."""
-    try:
-        parse_ms(text)
-    except ValueError:
-        return False
-    return True
-
-
 def normalise(text: str) -> str:
     """Return the fixed-width UTC form of an RFC 3339 time.
 
@@ -84,3 +75,11 @@ def normalise(text: str) -> str:
         else:
             return text
     return format_ms(parse_ms(text))
+
+
+def is_fixed(text: str) -> bool:
+    """Return whether a text is a time in the fixed-width form."""
+    try:
+        return normalise(text) == text
+    except ValueError:
+        return False

@@ -19,7 +19,7 @@ from loguru import logger
 
 from recorder.core.clock import Clock
 from recorder.core.metrics import Metrics
-from recorder.core.timestamps import format_ms, is_time, parse_ms
+from recorder.core.timestamps import format_ms, is_fixed, parse_ms
 
 DAY_MS = 86_400_000
 TOLERANCE_MS = 7 * DAY_MS
@@ -58,7 +58,7 @@ class ClockWatch:
         self._is_trusted = is_trusted
         self._is_behind = False  # whether that was logged
         self._offset_ms = self._read_offset()  # between the two clocks, at the last look
-        if not is_time(doubted_since):
+        if not is_fixed(doubted_since):
             doubted_since = ""  # none, or the file was edited
         vouched = doubted_since or newest()
         # The latest wall time that something vouches for, and the monotonic time at which it did.

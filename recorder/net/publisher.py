@@ -84,7 +84,7 @@ class Publisher:
         self._full = False  # whether `on_room` is going to be called
         self._later: deque[bytes] = (
             deque()
-        )  # frames from the one on that is being decoded and taken beside the loop
+        )  # the frame that is being taken by `_prepare`, and those behind it
         self._preparing: asyncio.Task[None] | None = None  # while it is
         self._closing: str | None = None  # "peer" or "server": closes when nothing is owed any more
         self._goodbye = (1001, "going away")  # how the server closes

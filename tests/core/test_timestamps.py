@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from recorder.core.timestamps import format_ms, normalise, parse_ms
+from recorder.core.timestamps import format_ms, is_fixed, normalise, parse_ms
 
 FIRST_MS = -62_135_596_800_000  # 0001-01-01T00:00:00.000Z
 LAST_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
@@ -134,3 +134,18 @@ def test_any_text_gives_the_fixed_form_or_a_value_error(text: str) -> None:
     except ValueError:
         return
     assert format_ms(parse_ms(kept)) == kept
+
+
+@pytest.mark.parametrize(
+    "text", ["", "today", "2026-11-20T12:00:00Z", "2026-99-20T12:00:00.000Z", "2026-11-20T13:00:00.000+01:00"]
+)
+def test_only_the_fixed_width_form_is_fixed(text: str) -> None:
+    assert is_fixed("2026-11-20T12:00:00.000Z")
+    assert not is_fixed(text)
+
+
+def test_times_of_one_millisecond_are_normalised_once() -> None:
+    normalise("2026-11-20T12:00:00.123+00:00")
+    before = normalise.cache_info().hits
+    normalise("2026-11-20T12:00:00.123+00:00")
+    assert normalise.cache_info().hits == before + 1

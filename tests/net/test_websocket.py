@@ -289,7 +289,7 @@ async def test_a_mistake_in_handling_a_message_ends_its_connection_and_no_other(
         with monkeypatch.context() as patch:
             patch.setattr(app.recorder.intake, "accept_each", fail)
             await wire.text(delta())
-            assert (await wire.close()).code == 1011
+            assert (await wire.ending()).code == 1011
         await other.text(delta())
         assert (await other.event())["event"] == "ack"
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from recorder.core.errors import StoreDamaged, StoreUnreadable
+from recorder.core.errors import StoreDamaged, StoreError, StoreUnreadable
 from recorder.store.sqlite import schema
 from recorder.store.sqlite.connection import connect_sqlite
 from recorder.store.sqlite.identity import FILE_MODE, FileId, file_id
@@ -27,6 +27,11 @@ _USER_VERSION, _APPLICATION_ID = slice(60, 64), slice(68, 72)
 """Where a SQLite file's header has them, big endian."""
 
 WAYS_ON = "it was left as it is; put back a copy of it, or start with --allow-data-loss to go on with what can be saved"
+DISK_HINT = "is the disk full, read-only or locked?"
+REPLACED_HINT = (
+    "put the right file back, or move this one away and the recording is written anew; until then all that is"
+    " recorded is in memory only, and lost if the recorder stops"
+)
 
 
 def prepare_directory(path: Path) -> None:
@@ -64,6 +69,13 @@ def unreadable(path: Path, error: Exception) -> StoreUnreadable:
         return StoreDamaged(f"{path}: {error}", hint=WAYS_ON)
     reason = error.strerror if isinstance(error, OSError) else error
     return StoreUnreadable(f"{path}: {reason}", hint="it was left as it is")
+
+
+def disk_failed(path: Path, error: sqlite3.Error | OSError) -> StoreError:
+    """Return the error of a statement or a write to the database file that failed."""
+    reason = error.strerror if isinstance(error, OSError) else error
+    is_replaced = isinstance(error, OSError) and error.errno == errno.ESTALE
+    return StoreError(f"{path}: {reason}", hint=REPLACED_HINT if is_replaced else DISK_HINT)
 
 
 def create_if_missing(path: Path, lock: Callable[[Path], None] = lambda new: None) -> bool:

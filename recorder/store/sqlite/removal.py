@@ -8,25 +8,17 @@ disk does then.
 from __future__ import annotations
 
 import asyncio
-import errno
 import sqlite3
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 from recorder.core.clock import Clock
 from recorder.core.errors import StoreError
 from recorder.core.statements import ErasureReceipt, Signed
 from recorder.core.timestamps import format_ms
-from recorder.store.sqlite import erasure, retention
+from recorder.store.sqlite import erasure, files, retention
 from recorder.store.sqlite.config import StoreConfig
 from recorder.store.sqlite.connection import Database
 from recorder.store.sqlite.snapshot import Snapshotter
-
-DISK_HINT = "is the disk full, read-only or locked?"
-REPLACED_HINT = (
-    "put the right file back, or move this one away and the recording is written anew; until then all that is"
-    " recorded is in memory only, and lost if the recorder stops"
-)
 
 
 class Removal:
@@ -118,7 +110,7 @@ class Removal:
                 async with self._snapshotter.exclusive():
                     return await self._erase(session_id, head, reason, tell)
             except (sqlite3.Error, OSError) as error:
-                raise disk_failed(self._config.path, error) from error
+                raise files.disk_failed(self._config.path, error) from error
 
     async def _prune(self, bound: int, receipt: retention.Receipt) -> int:
         def work(conn: sqlite3.Connection) -> int:
@@ -152,10 +144,3 @@ class Removal:
             if receipt is not None:
                 tell(receipt.payload)
         return receipt
-
-
-def disk_failed(path: Path, error: sqlite3.Error | OSError) -> StoreError:
-    """Return the error of a statement or a write to the database file that failed."""
-    reason = error.strerror if isinstance(error, OSError) else error
-    is_replaced = isinstance(error, OSError) and error.errno == errno.ESTALE
-    return StoreError(f"{path}: {reason}", hint=REPLACED_HINT if is_replaced else DISK_HINT)

@@ -141,7 +141,7 @@ META_KEYS = frozenset({
     "epoch", "clean", "durability", "segment", "last_snapshot_at", "last_loss", "last_prune_at", "clock_doubt",
     "erasing", "adoptions", "seal", "recording", "tenure", "prior_tenure", "turn", "copied", "unsigned",
 })  # fmt: skip
-"""The keys of `meta`; a recorder writes no others."""
+"""The keys of `meta`; a recorder writes no others. A new one needs a new schema, or an older doctor reports it."""
 
 COLUMNS = (
     "id",

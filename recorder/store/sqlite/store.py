@@ -50,7 +50,7 @@ from recorder.store.sqlite.receipts import (
 from recorder.store.sqlite.recovery.open import Opening
 from recorder.store.sqlite.recovery.salvage import Loss
 from recorder.store.sqlite.recovery.start import Start
-from recorder.store.sqlite.removal import Removal, disk_failed
+from recorder.store.sqlite.removal import Removal
 from recorder.store.sqlite.rows import get_meta, set_meta
 from recorder.store.sqlite.snapshot import Snapshotter
 from recorder.store.sqlite.states import LOAD_ROWS, SqliteStateStore
@@ -178,7 +178,7 @@ class SqliteStore:
         self._writer.resume(loaded.head)
         self._removal.pruned = loaded.pruned
         self.last_snapshot_at = loaded.meta.get("last_snapshot_at")
-        self.last_loss = loaded.meta.get("last_loss")
+        self.last_loss = _json_or_none(loaded.meta.get("last_loss"))
         for loss in self._opening.losses:
             await self._note(loss)
         if self._opening.losses:
@@ -367,7 +367,7 @@ class SqliteStore:
         Raises:
             StoreError: The disk said no. What is on disk is as after the last success.
         """
-        await self._end_transaction()
+        await self._drain()
         at = format_ms(self._clock.now_ms())
         is_clean = clean and self.fatal_error is None
         facts = {"last_snapshot_at": at, "clean": "1" if is_clean else "0"}
@@ -386,11 +386,11 @@ class SqliteStore:
                 str(error), hint="restart the recorder: it continues from what is on disk"
             ) from error
         except (sqlite3.Error, OSError) as error:
-            raise disk_failed(self._config.path, error) from error
+            raise files.disk_failed(self._config.path, error) from error
         self.last_snapshot_at, self._saved_facts = at, changed
         return result
 
-    async def _end_transaction(self) -> None:
+    async def _drain(self) -> None:
         """Wait until everything waiting is recorded or rolled back; afterwards all of the log is in closed
         segments.
         """
@@ -412,7 +412,7 @@ class SqliteStore:
         try:
             await self._snapshotter.compact()
         except (sqlite3.Error, OSError) as error:
-            raise disk_failed(self._config.path, error) from error
+            raise files.disk_failed(self._config.path, error) from error
 
     async def set_metadata(self, **values: str) -> None:
         """Keep small facts beside the data, until the next snapshot in memory only."""
@@ -542,3 +542,12 @@ class SqliteStore:
             ).fetchone()
         )
         return last is not None and last[0] >= time
+
+
+def _json_or_none(text: str | None) -> str | None:
+    """Return a JSON text as it is; None where it is none: nothing signs it, and the file may have been edited."""
+    try:
+        orjson.loads(text or "")
+    except orjson.JSONDecodeError:
+        return None
+    return text

@@ -363,3 +363,12 @@ async def test_a_file_that_an_older_release_stopped_in_order_goes_on_in_its_epoc
         assert (it.loaded.head, it.loaded.epoch) == (3, epoch)
     async with opened(path, new_epoch=True) as it:
         assert it.loaded.epoch > epoch
+
+
+async def test_a_note_of_a_loss_that_is_no_json_is_none(path: Path) -> None:
+    async with opened(path) as it:
+        await it.record(1)
+        await it.store.set_metadata(last_loss="other")
+        await it.store.snapshot()
+    async with opened(path) as it:
+        assert it.store.last_loss is None

@@ -118,7 +118,7 @@ class Start:
             refused = files.unreadable(self._config.path, error)
             if not isinstance(refused, StoreDamaged):
                 # It may have been opened for recording by now: less is true than that it was left as it is.
-                refused.hint = "nothing recorded in it was changed; is the disk full, read-only or locked?"
+                refused.hint = f"nothing recorded in it was changed; {files.DISK_HINT}"
             raise refused from error
         return loaded
 
@@ -182,11 +182,8 @@ class Start:
         if reason is not None and "epoch" in meta:
             log = logger.bind(db_path=str(path), beside=beside(path).name, reason=reason)
             if reason == NOT_STOPPED:
-                at, last = (
-                    meta.get("last_snapshot_at"),
-                    await self._memory.run(lambda conn: span.end(conn)[0]),
-                )
-                log.bind(last_snapshot_at=at, seq=last).warning(
+                last = await self._memory.run(lambda conn: span.end(conn)[0])
+                log.bind(last_snapshot_at=meta.get("last_snapshot_at"), seq=last).warning(
                     "the last run was not stopped in order: what it acknowledged after its last snapshot may be lost"
                 )
             log.warning("a new epoch begins: subscribers that resume receive a reset")
