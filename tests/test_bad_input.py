@@ -180,7 +180,7 @@ async def test_after_all_kinds_of_nonsense_nothing_is_left_of_it(tmp_path: Path)
         files, head = len(os.listdir("/proc/self/fd")), app.head
         for n in range(60):
             await nonsense(app, n)
-        await turn_until(lambda: app.gateway.door.admission.connections == 0)
+        await turn_until(lambda: app.gateway.upgrades.admission.connections == 0)
         await app.until_gone()
         assert app.server.server_state.connections == set()
         assert (app.head, len(os.listdir("/proc/self/fd"))) == (head, files)

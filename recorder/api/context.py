@@ -29,7 +29,7 @@ from recorder.core.errors import NotAllowed, NotAuthenticated, Unavailable
 from recorder.core.metrics import Metrics
 from recorder.core.sampled_log import SampledLog
 from recorder.net.connections import Connections
-from recorder.net.upgrade import RecorderDoor
+from recorder.net.upgrade import UpgradeHandler
 from recorder.store.contract import Query, Store
 from recorder.wire.events import without_hash
 
@@ -41,7 +41,7 @@ class Gateway(Protocol):
     clock: Clock
     metrics: Metrics
     request_guard: RequestGuard
-    door: RecorderDoor
+    upgrades: UpgradeHandler
     sampled_log: SampledLog
     is_recording: bool
     stopping: bool

@@ -17,20 +17,20 @@ from recorder.api.responses import json_response
 from recorder.core.errors import MessageTooLarge, RecorderError, TooMany, UnsupportedMediaType
 from recorder.engine.rate_limit import Pace
 from recorder.net.connection_limits import network_of
-from recorder.net.partial_messages import Unfinished
+from recorder.net.partial_messages import PartialMessages
 
 
 async def publish(request: Request) -> Response:
     """Take one delta, an array or lines of them, all or none; 201 once they are recorded."""
     check_names(request.query_params, ())
-    intake, door = recorder_of(request).intake, gateway_of(request).door
+    intake, upgrades = recorder_of(request).intake, gateway_of(request).upgrades
     are_lines = _are_lines(request.headers)
-    pace = door.paces.shared(network_of(request.state.caller.address))
+    pace = upgrades.paces.shared(network_of(request.state.caller.address))
     # Also wait before reading the body: delayed data stays at the publisher, not in our memory.
     await intake.room()
     await _keep(pace)
     # It also counts as incomplete while it waits for capacity.
-    with Body(door.unfinished) as body:
+    with Body(upgrades.partial_messages) as body:
         await body.read(request, intake.max_message_bytes)
         await intake.room()
         # In a thread where it is long: it stays counted until it has its place.
@@ -52,14 +52,14 @@ async def _keep(pace: Pace | None) -> None:
 
 
 class Body:
-    """The body of a request while it comes, counted as unfinished until the block is left.
+    """The body of a request while it comes, counted as a partial message until the block is left.
 
     Args:
-        unfinished: Bounds what all of them hold.
+        partial_messages: Bounds what all of them hold.
     """
 
-    def __init__(self, unfinished: Unfinished) -> None:
-        self._unfinished = unfinished
+    def __init__(self, partial_messages: PartialMessages) -> None:
+        self._partial_messages = partial_messages
         self._parts: list[bytes] = []  # what has come
         self._refusal: TooMany | None = None  # why it was given up
 
@@ -67,7 +67,7 @@ class Body:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._unfinished.hold(self, 0)
+        self._partial_messages.hold(self, 0)
 
     async def read(self, request: Request, max_bytes: int) -> None:
         """Read the whole body. Raises as `read_body`, and TooMany if it was dropped to free memory."""
@@ -85,7 +85,7 @@ class Body:
 
     def _note(self, size: int) -> None:
         self._check()
-        self._unfinished.hold(self, size)
+        self._partial_messages.hold(self, size)
         self._check()
 
     def _check(self) -> None:

@@ -35,15 +35,15 @@ async def stream(request: Request) -> Response:
     """Answer `GET /api/stream`: events, until the reader goes."""
     params.check_names(request.query_params, params.STREAM)
     gateway = gateway_of(request)
-    connections, door = gateway.connections, gateway.door
+    connections, upgrades = gateway.connections, gateway.upgrades
     if gateway.stopping:
         raise Closed("the recorder is stopping")
     grant = grant_of(request)
-    subscription = narrowed(_asked(request, door.limits.sessions), grant)
+    subscription = narrowed(_asked(request, upgrades.limits.sessions), grant)
     if request.method == "HEAD":
         return head_response(HEADERS, MEDIA_TYPE)
     # To begin one costs as much as a WebSocket does, whatever it came by.
-    door.admission.upgrade(request.state.caller.address)
+    upgrades.admission.upgrade(request.state.caller.address)
     return _Stream(connections, subscription, grant)
 
 

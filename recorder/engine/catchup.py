@@ -161,7 +161,7 @@ class Sink(Protocol):
         ...
 
 
-class Nobody:
+class NullSink:
     """A sink, or a reader that is being moved on, in the place of one that is gone: nothing reaches it."""
 
     position = 0
@@ -201,7 +201,7 @@ class Nobody:
         """Do nothing."""
 
 
-NOBODY = Nobody()
+NULL_SINK = NullSink()
 
 
 class Feed:
@@ -260,7 +260,7 @@ class Feed:
 
     def end(self) -> None:
         """Release the sink for good, after `stop`."""
-        self._sink = NOBODY
+        self._sink = NULL_SINK
 
     def fall_back(self) -> bool:
         """Return from live to history, at the sink's own pace, from its position on.

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from recorder.core.errors import RecorderError, Unavailable
-from recorder.engine.catchup import MAX_STATES, NOBODY, Source, states_at_once
+from recorder.engine.catchup import MAX_STATES, NULL_SINK, Source, states_at_once
 from recorder.engine.fanout import Batch, Skipped
 
 State = tuple[int, str, str]
@@ -108,7 +108,7 @@ class Conflation:
 
     def end(self) -> None:
         """Release the reader for good, after `stop`."""
-        self._reader = NOBODY
+        self._reader = NULL_SINK
 
     def skip(self, batch: Batch) -> None:
         """Count what it was handed and is not written."""

@@ -1,4 +1,4 @@
-"""What a connection is for: subscribing, publishing, or being turned away. Given by the door, called by the socket."""
+"""What a connection is for: subscribing, publishing, or being rejected. Chosen at the upgrade, called by the socket."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from recorder.core.metrics import Metrics
     from recorder.core.sampled_log import SampledLog
     from recorder.net.limits import SocketLimits
-    from recorder.net.partial_messages import Unfinished
+    from recorder.net.partial_messages import PartialMessages
 
 Socket = TypeVar("Socket", contravariant=True)
-"""The connection that a door admits: a `WebSocket`, whose module stands above this one."""
+"""The connection that is admitted: a `WebSocket`, whose module stands above this one."""
 
 
-class Role(Protocol):
+class Handler(Protocol):
     """What a connection is for. Called by its socket, never after `on_lost`."""
 
     max_message_bytes: int
@@ -80,16 +80,16 @@ class Role(Protocol):
         ...
 
 
-class Door(Protocol[Socket]):
+class Upgrades(Protocol[Socket]):
     """Who decides what a request gets."""
 
     limits: SocketLimits
     clock: Clock
     metrics: Metrics
     log: SampledLog
-    unfinished: Unfinished
+    partial_messages: PartialMessages
 
-    def admit(self, socket: Socket, request: Request) -> Role:
+    def admit(self, socket: Socket, request: Request) -> Handler:
         """Return the handler for a request. Raises RecorderError to reject it before the upgrade."""
         ...
 

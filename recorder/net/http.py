@@ -25,7 +25,7 @@ from recorder.core.errors import InvalidRequest, RecorderError, RequestTimeout, 
 from recorder.core.metrics import Metrics
 from recorder.core.sampled_log import SampledLog
 from recorder.net.connection_limits import Admission
-from recorder.net.partial_messages import Unfinished
+from recorder.net.partial_messages import PartialMessages
 from recorder.net.peer_state import outstanding
 from recorder.wire.problems import explain_failure, raw_problem
 
@@ -74,7 +74,7 @@ class HttpConnection(HttpToolsProtocol):
     Args:
         args, options: uvicorn's.
         admission: Counts it in and out.
-        unfinished: Bounds what all of them hold of heads that are not whole.
+        partial_messages: Bounds what all of them hold of heads that are not whole.
         limits: Of each request.
         metrics: Counts those that are refused.
         log: Writes some of them down.
@@ -84,7 +84,7 @@ class HttpConnection(HttpToolsProtocol):
         self,
         *args: Any,
         admission: Admission,
-        unfinished: Unfinished,
+        partial_messages: PartialMessages,
         limits: HttpLimits,
         metrics: Metrics,
         log: SampledLog,
@@ -92,7 +92,7 @@ class HttpConnection(HttpToolsProtocol):
     ) -> None:
         super().__init__(*args, **options)
         self._admission = admission
-        self._unfinished = unfinished
+        self._partial_messages = partial_messages
         self._limits = limits
         self._metrics = metrics
         self._log = log
@@ -106,7 +106,7 @@ class HttpConnection(HttpToolsProtocol):
         self._answers_due = 0  # requests whose head was read, and that are not answered
         self._body_is_due = False  # whether the last of them is not whole yet
         self._ended_a_request = False  # whether one became whole with what was read last
-        self._is_held = False  # whether the beginning of one counts as unfinished
+        self._is_held = False  # whether the beginning of one counts as a partial message
         self._body_timer = _Timer(self.loop)  # while more of a body is due
         self._unread_timer = _Timer(self.loop)  # while the answer is not being read
         self._unread_then = 0  # how many bytes of it were unread when that was set
@@ -196,7 +196,7 @@ class HttpConnection(HttpToolsProtocol):
             self._refuse(self._head_too_long())
             return
         self._is_held = True
-        self._unfinished.hold(self, self._head_read)
+        self._partial_messages.hold(self, self._head_read)
 
     def on_url(self, url: bytes) -> None:
         """Take a piece of the request's target."""
@@ -395,7 +395,7 @@ class HttpConnection(HttpToolsProtocol):
     def _release_head(self) -> None:
         if self._is_held:
             self._is_held = False
-            self._unfinished.hold(self, 0)
+            self._partial_messages.hold(self, 0)
 
     def _stop_timers(self) -> None:
         for timer in (self._head_timer, self._body_timer, self._unread_timer, self._linger_timer):

@@ -24,7 +24,7 @@ class Holder(Protocol):
         ...
 
 
-class Unfinished:
+class PartialMessages:
     """Counts what is held.
 
     Args:

@@ -1,4 +1,4 @@
-"""The role of a connection to `/publish`: each frame gets one answer, in order, once it is true.
+"""The handler of a connection to `/publish`: each frame gets one answer, in order, once it is true.
 
 A frame's answer waits until the deltas it speaks of are recorded. While the recording queue is full, while many answers
 are owed, or while they are not being read, no further frame is handled and nothing more is read, so that TCP slows the

@@ -11,7 +11,7 @@ from recorder.net.websocket import WebSocket
 from recorder.wire.events import event_frame
 
 
-class TurnedAway:
+class RejectedHandler:
     """A connection that is closed as soon as it is open.
 
     Args:

@@ -1,4 +1,4 @@
-"""The role of a connection to `/ws`: it is sent `hello`, then what its subscription asks for."""
+"""The handler of a connection to `/ws`: it is sent `hello`, then what its subscription asks for."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Subscriber(BaseSink):
         per_minute = socket.limits.subscribes_per_minute
         self._subscribes = TokenBucket(per_minute / 60, per_minute, socket.clock.monotonic())  # one for each
 
-    # Role
+    # Handler
 
     def on_open(self) -> None:
         """Send `hello`, then start the feed."""

@@ -19,15 +19,15 @@ from recorder.core.sampled_log import SampledLog
 from recorder.engine.rate_limit import Paces, PublishRate
 from recorder.net.connection_limits import Admission, AdmissionLimits
 from recorder.net.connections import Connections
-from recorder.net.handler import Role
+from recorder.net.handler import Handler
 from recorder.net.limits import SocketLimits
-from recorder.net.partial_messages import Unfinished
-from recorder.net.rejected import TurnedAway
+from recorder.net.partial_messages import PartialMessages
+from recorder.net.rejected import RejectedHandler
 from recorder.net.websocket import WebSocket
 from recorder.wire.subscribe import Subscription, parse_query
 
 
-class RecorderDoor:
+class UpgradeHandler:
     """Admits WebSocket connections.
 
     Args:
@@ -35,7 +35,7 @@ class RecorderDoor:
         limits: Of connections.
         admission: How many of them.
         rate: How fast a publisher may go.
-        unfinished: The limit for incomplete messages, in bytes.
+        partial_messages: The limit for incomplete messages, in bytes.
         clock, metrics: As everywhere.
         log: Writes some of what is refused.
     """
@@ -46,7 +46,7 @@ class RecorderDoor:
         limits: SocketLimits,
         admission: AdmissionLimits,
         rate: PublishRate,
-        unfinished: int,
+        partial_messages: int,
         clock: Clock,
         metrics: Metrics,
         log: SampledLog,
@@ -54,7 +54,7 @@ class RecorderDoor:
         self.limits = limits
         self.admission = Admission(admission, clock, metrics, guard.is_proxy)
         self.paces = Paces(rate, clock, metrics)  # of those who publish
-        self.unfinished = Unfinished(unfinished, metrics)  # of WebSockets and of HTTP
+        self.partial_messages = PartialMessages(partial_messages, metrics)  # of WebSockets and of HTTP
         self.clock = clock
         self.metrics = metrics
         self.log = log
@@ -74,7 +74,7 @@ class RecorderDoor:
         """Admit nobody any more; who is inside stays."""
         self._refusal = reason
 
-    def admit(self, socket: WebSocket, request: Request) -> Role:
+    def admit(self, socket: WebSocket, request: Request) -> Handler:
         """Return the handler for a request.
 
         Raises:
@@ -99,7 +99,7 @@ class RecorderDoor:
             if "Origin" not in headers:
                 raise
             self.metrics.turn_away(error.code)
-            return TurnedAway(socket, error, self.log)
+            return RejectedHandler(socket, error, self.log)
         socket.grant = grant
         if path == "/ws":
             return connections.subscriber(socket, _query(query, self.limits.sessions), grant)

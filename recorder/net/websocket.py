@@ -1,14 +1,14 @@
 """One WebSocket connection inside uvicorn: handshake, messages, pings, closing, and what happens to slow readers.
 
 The protocol itself is websockets' Sans-I/O state machine; uvicorn hands over the socket after the request's head.
-What a connection is for (subscribing, publishing) is a `Role` that the `Door` gives it by the request's path.
+What a connection is for (subscribing, publishing) is a `Handler` that `Upgrades` chooses by the request's path.
 
-How it closes. The role is told once that it is over (`_end`); from then on nothing it says is written, nothing that
+How it closes. The handler is told once that it is over (`_end`); from then on nothing it says is written, nothing that
 comes is handled, and a deadline runs. That happens when we close (`close`: our close frame leaves first, everything
 written before stays ahead of it); when the other side has closed or broken a rule and is owed nothing any more (the
 state machine's answer is held back until then); and when the connection is lost.
 
-Invariants: nothing is written after the close frame; a message reaches the role whole, as UTF-8, in order; a paused
+Invariants: nothing is written after the close frame; a message reaches the handler whole, as UTF-8, in order; a paused
 connection keeps what it has read and handles it when it goes on; every wait has a deadline that `sweep` enforces; what
 happens here ends no other connection and no caller's work.
 
@@ -32,15 +32,15 @@ from recorder.core.clock import Clock
 from recorder.core.errors import InvalidRequest, RecorderError, TooMany
 from recorder.core.sampled_log import SampledLog
 from recorder.net.fast_frames import may_hold, take_messages, utf8_count
-from recorder.net.handler import Door, Role
+from recorder.net.handler import Handler, Upgrades
 from recorder.net.limits import HARD_GRACE_SECONDS, SocketLimits
-from recorder.net.partial_messages import Unfinished
+from recorder.net.partial_messages import PartialMessages
 from recorder.net.peer_state import End, end_of, host_of, outstanding
 from recorder.net.ws_protocol import MAX_REASON_BYTES, StateMachine
 from recorder.wire.problems import raw_problem
 
 RUN_BYTES = 256 << 10
-"""How much of messages a role gets at once, at most, beside the first: the loop has others to serve."""
+"""How much of messages a handler gets at once, at most, beside the first: the loop has others to serve."""
 
 _NOTHING: deque[Frame | bytes] = deque(maxlen=0)
 """The inbox of a connection that has nothing in it: an empty one of its own would take 760 bytes of each."""
@@ -65,35 +65,35 @@ class WebSocket(asyncio.Protocol):
 
     Args:
         config, server_state, app_state: uvicorn's.
-        door: Decides what the request gets.
+        upgrades: Decides what the request gets.
     """
 
-    def __init__(self, config: Any, server_state: Any, app_state: Any, *, door: Door[WebSocket]) -> None:
+    def __init__(self, config: Any, server_state: Any, app_state: Any, *, upgrades: Upgrades[WebSocket]) -> None:
         self._connections: set[Any] = server_state.connections  # uvicorn's: what it shuts down
-        self._door = door  # admits connections, and keeps the list of open ones
-        self._limits = door.limits  # bounds and deadlines
-        self._proto = StateMachine(compression=door.limits.compression)  # Sans-I/O
+        self._upgrades = upgrades  # admits connections, and keeps the list of open ones
+        self._limits = upgrades.limits  # bounds and deadlines
+        self._proto = StateMachine(compression=upgrades.limits.compression)  # Sans-I/O
         self.compresses = False  # whether the other side takes frames that are compressed for all
-        self._role: Role | None = None  # what the connection is for, once admitted
+        self._handler: Handler | None = None  # what the connection is for, once admitted
         self._inbox = _NOTHING  # read, not handled yet: frames, or whole messages
         self._held = b""  # the beginning of a plain frame, not given to the state machine yet
         self._partial: bytearray | None = None  # the message whose fragments are coming
-        self._unfinished = 0  # bytes of incomplete messages
+        self._partial_bytes = 0  # bytes of incomplete messages
         self._is_deaf = False  # whether what comes is thrown away
-        self._reading = True  # False while the role has paused it
+        self._reading = True  # False while the handler has paused it
         self._paused_at: float | None = None  # since when unsent bytes are above the mark
         self._written = 0  # bytes given to the transport since the handshake
         self._taken_then: int | None = None  # bytes acknowledged at the last check
         self._moved_at: float | None = None  # when it was last seen to move
         self._eased = False  # the handler sends less until the unsent bytes are sent
         self._over_at: float | None = None  # since when unsent bytes are beyond the hard limit
-        self._ping_at = door.clock.monotonic()  # when the last ping was sent
+        self._ping_at = upgrades.clock.monotonic()  # when the last ping was sent
         self._pong_due = False  # whether nothing has been heard since
         self._before_ping = 0  # bytes written before it
         self._surely_read = 0  # bytes written before the last ping that was answered
         self.grant = EVERYTHING  # the permissions, from the upgrade
         self._deadline: float | None = None  # when a closing connection is cut
-        self._ended = False  # whether it is over for the role
+        self._ended = False  # whether it is over for the handler
         self._said_goodbye = False  # the close frame is written
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)  # set in connection_made
 
@@ -121,7 +121,7 @@ class WebSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Process received bytes: first the head of the request, then frames."""
-        if self._role is None:
+        if self._handler is None:
             try:
                 self._take_head(data)
             except Exception:
@@ -142,27 +142,27 @@ class WebSocket(asyncio.Protocol):
             self._flush_protocol()
         self._handle_inbox()
         self._flush_protocol()
-        self._note_unfinished()
+        self._note_partial()
 
     def give_up(self, error: TooMany) -> None:
         """Drop incomplete messages to free memory, answer the complete ones before them, and close."""
         self._is_deaf = True
-        self._forget_unfinished()
-        self._door.log.write(
+        self._drop_partial()
+        self._upgrades.log.write(
             "WARNING", "connection closed: its incomplete message is one too many", address=self.address
         )
-        if self._role is not None and not self._ended:
-            self._role.on_shutdown(cast(int, error.close_code), f"unfinished message: {error.hint}")
+        if self._handler is not None and not self._ended:
+            self._handler.on_shutdown(cast(int, error.close_code), f"partial message: {error.hint}")
 
-    def _forget_unfinished(self) -> None:
-        self._held, self._partial, self._unfinished = b"", None, 0
+    def _drop_partial(self) -> None:
+        self._held, self._partial, self._partial_bytes = b"", None, 0
         self._proto.forget_unread()
 
-    def _note_unfinished(self) -> None:
+    def _note_partial(self) -> None:
         size = len(self._held) + len(self._proto.reader.buffer) + len(self._partial or b"")
-        if size != self._unfinished:
-            self._unfinished = size
-            self._door.unfinished.hold(self, size)
+        if size != self._partial_bytes:
+            self._partial_bytes = size
+            self._upgrades.partial_messages.hold(self, size)
 
     def eof_received(self) -> bool:
         """Process the end of input; return True to keep our side open for what is still to be sent."""
@@ -179,7 +179,7 @@ class WebSocket(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Register that the unsent bytes are above the high-water mark."""
-        self._paused_at = self._door.clock.monotonic()
+        self._paused_at = self._upgrades.clock.monotonic()
         # The first look comes later: what the kernel had room for until then was taken by nobody.
         self._taken_then = self._moved_at = None
 
@@ -187,26 +187,26 @@ class WebSocket(asyncio.Protocol):
         """Register that the unsent bytes are below the low-water mark."""
         self._paused_at = self._over_at = None
         self._eased = False
-        if self._role is not None and not self._ended:
-            self._role.on_writable()
+        if self._handler is not None and not self._ended:
+            self._handler.on_writable()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Release everything: the connection is closed."""
         self._connections.discard(self)
-        self._door.unfinished.hold(self, 0)
-        self._forget_unfinished()
-        self._door.gone(self)
+        self._upgrades.partial_messages.hold(self, 0)
+        self._drop_partial()
+        self._upgrades.gone(self)
         self._end()
         # Also release what refers to us: cycles would wait for the garbage collector, which rarely runs.
         self._proto.end()
-        self._role = None
+        self._handler = None
 
     def shutdown(self) -> None:
         """Close in order: the server stops."""
-        if self._role is not None and not self._ended:
-            self._role.on_shutdown()
+        if self._handler is not None and not self._ended:
+            self._handler.on_shutdown()
 
-    # The role calls these.
+    # The handler calls these.
 
     @property
     def limits(self) -> SocketLimits:
@@ -216,17 +216,17 @@ class WebSocket(asyncio.Protocol):
     @property
     def clock(self) -> Clock:
         """Its time."""
-        return self._door.clock
+        return self._upgrades.clock
 
     @property
     def log(self) -> SampledLog:
         """The log for events that the peer causes."""
-        return self._door.log
+        return self._upgrades.log
 
     @property
-    def partial_messages(self) -> Unfinished:
+    def partial_messages(self) -> PartialMessages:
         """The budget for incomplete and waiting messages, shared by all connections."""
-        return self._door.unfinished
+        return self._upgrades.partial_messages
 
     @property
     def unsent(self) -> int:
@@ -258,7 +258,7 @@ class WebSocket(asyncio.Protocol):
         return True
 
     def set_high_water(self, size: int) -> None:
-        """Set the mark of unsent bytes from which on the role is asked to wait."""
+        """Set the mark of unsent bytes from which on the handler is asked to wait."""
         if not self._ended:
             self.transport.set_write_buffer_limits(high=size)
 
@@ -273,7 +273,7 @@ class WebSocket(asyncio.Protocol):
         if not self._reading and not self._ended:
             self._reading = True
             # What it was asked meanwhile it may have answered: that is still to be read.
-            self._ping_at, self._pong_due = self._door.clock.monotonic(), False
+            self._ping_at, self._pong_due = self._upgrades.clock.monotonic(), False
             self._handle_inbox()
             self._flush_protocol()
             if self._reading and not self.transport.is_closing():
@@ -308,7 +308,7 @@ class WebSocket(asyncio.Protocol):
         Args:
             now: The clock's monotonic seconds.
         """
-        if self.grant.expires_ms is not None and self.grant.is_over(self._door.clock.now_ms()):
+        if self.grant.expires_ms is not None and self.grant.is_over(self._upgrades.clock.now_ms()):
             self.send_away("the token has expired")
         if self._deadline is not None:
             if now >= self._deadline:
@@ -332,7 +332,7 @@ class WebSocket(asyncio.Protocol):
         # Acknowledged bytes may still be unread by the peer, and so may the ping after them.
         unread = min(self._before_ping - self._surely_read, MAX_RECEIVED_UNREAD)
         if now - self._ping_at >= self._limits.ping_timeout + unread // SLOWEST_RATE:
-            self._door.log.write("INFO", "connection closed: no answer to a ping")
+            self._upgrades.log.write("INFO", "connection closed: no answer to a ping")
             self.close(CloseCode.GOING_AWAY, "no answer to a ping")
 
     def _has_moved(self, now: float) -> bool:
@@ -368,16 +368,16 @@ class WebSocket(asyncio.Protocol):
     def send_away(self, reason: str) -> None:
         """Close with 4401 after answering what was accepted: the permission has ended."""
         self.grant = EVERYTHING  # said once
-        if self._role is not None and not self._ended:
+        if self._handler is not None and not self._ended:
             logger.bind(reason=reason).info("connection closed: its token is no longer valid")
-            self._role.on_shutdown(4401, reason)
+            self._handler.on_shutdown(4401, reason)
 
     def _sweep_paused(self, now: float) -> None:
         assert self._paused_at is not None
         # A pong cannot come through before what is unsent: only reading counts meanwhile.
         self._ping_at, self._pong_due = now, False
         moved = self._has_moved(now)
-        if self._role is not None and self._role.at_own_pace:
+        if self._handler is not None and self._handler.at_own_pace:
             # It is throttled to what it reads. Reading nothing for this long counts like a missing pong.
             if moved:
                 self._paused_at = now
@@ -399,31 +399,31 @@ class WebSocket(asyncio.Protocol):
         if self.unsent <= self._limits.hard_bytes * (1 + self._eased):
             self._over_at = None
             return False
-        now = self._door.clock.monotonic()
+        now = self._upgrades.clock.monotonic()
         if self._over_at is None:
             self._over_at = now
         return now - self._over_at >= HARD_GRACE_SECONDS
 
     def _too_slow(self) -> None:
-        now = self._door.clock.monotonic()
+        now = self._upgrades.clock.monotonic()
         self._has_moved(now)
         is_moving = self._moved_at is not None and now - self._moved_at < self._patience
-        if not self._eased and self._role is not None and self._role.on_slow(is_moving=is_moving):
+        if not self._eased and self._handler is not None and self._handler.on_slow(is_moving=is_moving):
             self._eased, self._paused_at = True, now
         else:
             self._close_slow()
 
     def _close_slow(self) -> None:
-        position = self._role.position_text() if self._role is not None else ""
-        self._door.log.write("WARNING", "slow reader closed", position=position, unsent=self.unsent)
-        self._door.metrics.slow_closed += 1
+        position = self._handler.position_text() if self._handler is not None else ""
+        self._upgrades.log.write("WARNING", "slow reader closed", position=position, unsent=self.unsent)
+        self._upgrades.metrics.slow_closed += 1
         self.close(4408, position, seconds=self._limits.linger_seconds)
 
     def _take_plain(self, data: bytes) -> bytes:
         """Take plain messages off the front of what was read; what is for the state machine is returned."""
         proto = self._proto
         if (
-            self._role is None
+            self._handler is None
             or proto.state is not OPEN
             or proto.reader.buffer
             or proto.current_size is not None
@@ -433,10 +433,10 @@ class WebSocket(asyncio.Protocol):
             return held + data if held else data
         if self._held:
             data, self._held = self._held + data, b""
-        messages, taken = take_messages(data, self._role.max_message_bytes)
+        messages, taken = take_messages(data, self._handler.max_message_bytes)
         self._keep(messages)
         rest = data[taken:]
-        if may_hold(rest, self._role.max_message_bytes):
+        if may_hold(rest, self._handler.max_message_bytes):
             self._held = rest
             return b""
         return rest
@@ -465,13 +465,13 @@ class WebSocket(asyncio.Protocol):
             return
         request = cast(Request, requests[0])
         try:
-            role = self._door.admit(self, request)
+            handler = self._upgrades.admit(self, request)
         except RecorderError as error:
-            self._door.log.write(
+            self._upgrades.log.write(
                 "INFO", "connection refused", code=error.code, reason=str(error), address=self.address
             )
             if not isinstance(error, TooMany):  # which counts itself, by its limit
-                self._door.metrics.turn_away(error.code)
+                self._upgrades.metrics.turn_away(error.code)
             response = self._proto.refuse(error)
         else:
             response = self._proto.accept(request)
@@ -480,15 +480,15 @@ class WebSocket(asyncio.Protocol):
         if self._proto.state is OPEN:
             if data.find(b"\r\n\r\n") == len(data) - 4:
                 self._proto.forget_request()
-            self._open(role)
+            self._open(handler)
 
-    def _open(self, role: Role) -> None:
-        self._proto.max_message_size = role.max_message_bytes
+    def _open(self, handler: Handler) -> None:
+        self._proto.max_message_size = handler.max_message_bytes
         self.set_high_water(self._limits.soft_bytes)
-        self._role = role
+        self._handler = handler
         self.compresses = self._proto.compresses
-        self._door.opened(self)
-        role.on_open()
+        self._upgrades.opened(self)
+        handler.on_open()
 
     def _handle_inbox(self) -> None:
         inbox = self._inbox
@@ -508,9 +508,9 @@ class WebSocket(asyncio.Protocol):
 
     def _run(self, first: bytes) -> list[bytes]:
         """Take a message and the complete ones that follow it."""
-        assert self._role is not None
+        assert self._handler is not None
         inbox, messages = self._inbox, [first]
-        most, room = self._role.at_once, RUN_BYTES
+        most, room = self._handler.at_once, RUN_BYTES
         while inbox and len(messages) < most and isinstance(message := inbox[0], bytes):
             room -= len(message)
             if room < 0:
@@ -534,13 +534,13 @@ class WebSocket(asyncio.Protocol):
                 self._messages([message])
 
     def _messages(self, messages: list[bytes]) -> None:
-        assert self._role is not None
-        if self._unfinished:
+        assert self._handler is not None
+        if self._partial_bytes:
             # They are complete: a handler that keeps one counts it itself.
-            self._note_unfinished()
+            self._note_partial()
         count = utf8_count(messages)
         if count:
-            self._role.on_texts(messages[:count] if count < len(messages) else messages)
+            self._handler.on_texts(messages[:count] if count < len(messages) else messages)
         if count < len(messages) and not self._ended:
             self._fail(CloseCode.INVALID_DATA, "not UTF-8")
 
@@ -552,18 +552,18 @@ class WebSocket(asyncio.Protocol):
 
     def _flush_protocol(self) -> None:
         """Write what the state machine has to say: answers to pings, close frames, the end of the stream."""
-        if self._role is not None and not self._ended and self._proto.state is not OPEN:
+        if self._handler is not None and not self._ended and self._proto.state is not OPEN:
             # The other side has said its last. What it said before is handled and answered first.
             if self._deadline is None:
-                self._deadline = self._door.clock.monotonic() + self._limits.close_seconds
-            if self._inbox or not self._role.on_closing():
+                self._deadline = self._upgrades.clock.monotonic() + self._limits.close_seconds
+            if self._inbox or not self._handler.on_closing():
                 return
             self._end()
         chunks = self._proto.data_to_send()
         said = b"".join(chunks)
         if said and not self._said_goodbye:
             self._said_goodbye = self._proto.close_sent is not None
-            if self._ended or self._role is None or self.unsent <= self._limits.hard_bytes:
+            if self._ended or self._handler is None or self.unsent <= self._limits.hard_bytes:
                 self._written += len(said)
                 self.transport.write(said)
             else:
@@ -573,7 +573,7 @@ class WebSocket(asyncio.Protocol):
             self._end_stream()
 
     def _end_stream(self) -> None:
-        if self._role is None or self._proto.close_rcvd is not None or self._proto.reader.eof:
+        if self._handler is None or self._proto.close_rcvd is not None or self._proto.reader.eof:
             self.transport.close()
             return
         if not self.transport.can_write_eof():  # TLS has no half of an end
@@ -591,10 +591,10 @@ class WebSocket(asyncio.Protocol):
         self._ended = True
         self._inbox.clear()
         wait = self._limits.close_seconds if seconds is None else seconds
-        self._deadline = self._door.clock.monotonic() + wait
-        if self._role is not None:
-            self._role.on_lost()
-        # The answer to our close frame must be read even if the role had paused reading.
+        self._deadline = self._upgrades.clock.monotonic() + wait
+        if self._handler is not None:
+            self._handler.on_lost()
+        # The answer to our close frame must be read even if the handler had paused reading.
         self._reading = True
         if not self.transport.is_closing():
             self.transport.resume_reading()

@@ -25,7 +25,7 @@ from recorder.engine.rate_limit import PublishRate
 from recorder.net.connection_limits import AdmissionLimits
 from recorder.net.connections import Connections
 from recorder.net.limits import SocketLimits
-from recorder.net.upgrade import RecorderDoor
+from recorder.net.upgrade import UpgradeHandler
 
 
 class Gateway:
@@ -49,7 +49,7 @@ class Gateway:
             Proxies(settings.trusted_proxies),
             authority,
         )
-        self.door = RecorderDoor(
+        self.upgrades = UpgradeHandler(
             self.request_guard,
             SocketLimits.of(settings),
             AdmissionLimits(
@@ -96,7 +96,7 @@ class Gateway:
         assert isinstance(self._behind, Loading), "it is loaded once"
         recorder = await self._behind.load()
         self._connections = await self._stack.enter_async_context(
-            Connections.run(recorder.hub, recorder.intake, self.door.limits, self.clock, self.metrics)
+            Connections.run(recorder.hub, recorder.intake, self.upgrades.limits, self.clock, self.metrics)
         )
         self._behind = recorder
         self.metrics.gauge(
@@ -105,12 +105,12 @@ class Gateway:
         if self.stopping:
             recorder.stop_intake()
         else:
-            self.door.open(self._connections)
+            self.upgrades.open(self._connections)
 
     def stop_intake(self) -> None:
         """Take nothing more and admit nobody; what was accepted is still recorded."""
         self.stopping = True
-        self.door.shut("stopping")
+        self.upgrades.shut("stopping")
         if isinstance(self._behind, Recorder):
             self._behind.stop_intake()
 
@@ -135,12 +135,12 @@ class Gateway:
             self._connections.end_streams()
 
     def _offer_gauges(self) -> None:
-        gauge, door = self.metrics.gauge, self.door
-        gauge("recorder_connections", "Connections open", lambda: door.admission.connections)
+        gauge, upgrades = self.metrics.gauge, self.upgrades
+        gauge("recorder_connections", "Connections open", lambda: upgrades.admission.connections)
         gauge(
             "recorder_partial_message_bytes",
             "Memory taken by incomplete messages and requests",
-            lambda: door.unfinished.total,
+            lambda: upgrades.partial_messages.total,
         )
 
 

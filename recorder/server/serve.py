@@ -109,8 +109,8 @@ class UvicornServer(uvicorn.Server):
         # Any callable with the contract of a protocol class will do.
         http: Callable[..., Any] = partial(
             HttpConnection,
-            admission=gateway.door.admission,
-            unfinished=gateway.door.unfinished,
+            admission=gateway.upgrades.admission,
+            partial_messages=gateway.upgrades.partial_messages,
             limits=HttpLimits.of(gateway.settings),
             metrics=gateway.metrics,
             log=gateway.sampled_log,
@@ -121,13 +121,13 @@ class UvicornServer(uvicorn.Server):
                 http,
                 tls,
                 gateway.settings.request_head_timeout / 1000,
-                gateway.door.admission,
+                gateway.upgrades.admission,
                 gateway.metrics,
             )
         super().__init__(
             uvicorn.Config(
                 application(gateway),
-                ws=partial(WebSocket, door=gateway.door),  # type: ignore[arg-type]
+                ws=partial(WebSocket, upgrades=gateway.upgrades),  # type: ignore[arg-type]
                 http=http,  # type: ignore[arg-type]
                 lifespan="off",
                 log_config=None,

@@ -20,7 +20,7 @@ from websockets.http11 import Request
 from recorder.core.clock import SystemClock
 from recorder.core.metrics import Metrics
 from recorder.net.limits import SocketLimits
-from recorder.net.partial_messages import Unfinished
+from recorder.net.partial_messages import PartialMessages
 from recorder.net.websocket import WebSocket
 from recorder.server.serve import base_url, listen
 from recorder.wire.deflate import packed_frame
@@ -109,7 +109,7 @@ class EchoDoor:
         self.limits = SocketLimits(soft_bytes=MAX_MESSAGE, hard_bytes=4 * MAX_MESSAGE, compression=True)
         self.clock = SystemClock()
         self.metrics = Metrics()
-        self.unfinished = Unfinished(4 * MAX_MESSAGE, self.metrics)
+        self.partial_messages = PartialMessages(4 * MAX_MESSAGE, self.metrics)
         self.sockets: set[WebSocket] = set()
 
     def admit(self, socket: WebSocket, request: Request) -> Echo:
@@ -139,7 +139,7 @@ async def echo_server() -> AsyncIterator[str]:
     server = uvicorn.Server(
         uvicorn.Config(
             _no_http,
-            ws=partial(EchoSocket, door=door),  # type: ignore[arg-type]
+            ws=partial(EchoSocket, upgrades=door),  # type: ignore[arg-type]
             lifespan="off",
             log_config=None,
             timeout_graceful_shutdown=1,

@@ -55,7 +55,7 @@ async def test_while_a_long_one_is_looked_into_others_publish_and_its_own_frames
             (None, None, "error"),
             (204, 204, "ack"),
         ]
-        assert app.gateway.door.unfinished.total == 0
+        assert app.gateway.upgrades.partial_messages.total == 0
 
 
 async def test_a_long_one_over_http_and_in_process_waits_alone(tmp_path: Path, gate: threading.Event) -> None:
@@ -76,7 +76,7 @@ async def test_one_that_leaves_or_is_lost_meanwhile_takes_nothing_with_it(
             await leaving.event()
             for wire in (gone, leaving):
                 await wire.text(LONG)
-            await turn_until(lambda: app.gateway.door.unfinished.total > 2 * LARGE_BYTES)
+            await turn_until(lambda: app.gateway.upgrades.partial_messages.total > 2 * LARGE_BYTES)
             gone.reset()
             await turn_until(lambda: app.gateway.connections.publishers == 1)
             closing = asyncio.create_task(leaving.close(), name="closing")
@@ -85,7 +85,7 @@ async def test_one_that_leaves_or_is_lost_meanwhile_takes_nothing_with_it(
             ending = await closing
             assert [event["event"] for event in ending.events] == ["ack"]
         await app.until_gone()
-        assert (app.head, app.gateway.door.unfinished.total) == (100, 0)
+        assert (app.head, app.gateway.upgrades.partial_messages.total) == (100, 0)
 
 
 async def test_where_more_waits_than_may_be_held_the_largest_gives_way(
@@ -100,7 +100,7 @@ async def test_where_more_waits_than_may_be_held_the_largest_gives_way(
         await large.event()
         await small.event()
         await large.text(some(50, "large", size=200_000))
-        await turn_until(lambda: app.gateway.door.unfinished.total > 9 << 20)
+        await turn_until(lambda: app.gateway.upgrades.partial_messages.total > 9 << 20)
         await turn()
         await small.text(some(40, "small", size=200_000))
         assert (await large.ending()).code == TooMany.close_code
@@ -189,7 +189,7 @@ async def test_frames_that_come_while_a_long_one_is_numbered_wait_for_it_and_kee
         await out.texts([delta("s", 1), {"bad": 1}, delta("s", 2)])
         (publisher,) = app.gateway.connections._publishers
         await turn_until(lambda: publisher._preparing or not intake.is_numbering)
-        assert (len(publisher._later), app.gateway.door.unfinished.total) == (3, 0)
+        assert (len(publisher._later), app.gateway.upgrades.partial_messages.total) == (3, 0)
         assert (await publishing).seq == 3000
         answers = [await out.event() for _ in range(3)]
         assert [(answer["event"], answer.get("seq")) for answer in answers] == [
@@ -197,7 +197,7 @@ async def test_frames_that_come_while_a_long_one_is_numbered_wait_for_it_and_kee
             ("error", None),
             ("ack", 3002),
         ]
-        assert app.gateway.door.unfinished.total == 0
+        assert app.gateway.upgrades.partial_messages.total == 0
         await out.text(delta("s", 3))
         assert (await out.event())["seq"] == 3003
 

@@ -128,19 +128,19 @@ async def test_a_connection_too_many_is_told_so_over_http_and_before_an_upgrade(
         with pytest.raises(Refused, match="429"):
             async with app.connect():
                 pass
-        await turn_until(lambda: not app.gateway.door.admission._turned_away)
+        await turn_until(lambda: not app.gateway.upgrades.admission._turned_away)
         reason = limit.removeprefix("max_")
         assert app.gateway.metrics.turned_away == {reason: 2}
-        assert app.gateway.door.admission.connections == 2
+        assert app.gateway.upgrades.admission.connections == 2
         await other.close()
-        await turn_until(lambda: app.gateway.door.admission.connections == 1)
+        await turn_until(lambda: app.gateway.upgrades.admission.connections == 1)
         async with app.connect() as again:
             await again.until("live")
 
 
 async def test_every_kind_of_connection_is_counted_out_when_it_has_gone() -> None:
     async with running_app(None) as app:
-        door = app.gateway.door.admission
+        door = app.gateway.upgrades.admission
         async with app.connect(), app.connect("/publish"), client(app) as http, bare(app) as raw:
             await http.get("/healthz")
             await raw.send(
@@ -173,14 +173,14 @@ async def test_a_full_recorder_still_says_that_it_is_alive_and_ready() -> None:
             for path, status in (("/healthz", 200), ("/readyz?from=probe", 200), ("/api/stats", 429)):
                 answer = await http.get(path)
                 assert (answer.status_code, answer.headers["connection"]) == (status, "close")
-        await turn_until(lambda: not app.gateway.door.admission._turned_away)
+        await turn_until(lambda: not app.gateway.upgrades.admission._turned_away)
 
 
 async def test_one_too_many_that_asks_for_nothing_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recorder.net.http.ONE_TOO_MANY_SECONDS", 0.05)
     async with running_app(None, max_connections=1) as app, app.connect(), bare(app) as silent:
         assert (await silent.answer())[2]["code"] == "too_many"
-        await turn_until(lambda: not app.gateway.door.admission._turned_away)
+        await turn_until(lambda: not app.gateway.upgrades.admission._turned_away)
 
 
 def test_few_connections_leave_room_for_few_that_are_too_many() -> None:

@@ -26,7 +26,7 @@ STILL = {"http_stall_timeout": 60}
 
 
 async def until_left(app: App) -> None:
-    await turn_until(lambda: app.gateway.door.admission.connections == 0)
+    await turn_until(lambda: app.gateway.upgrades.admission.connections == 0)
     assert app.server.server_state.connections == set()
     await turn_until(lambda: not app.server.server_state.tasks)
 
@@ -116,7 +116,7 @@ async def test_what_answered_a_request_is_gone_with_it_and_waits_for_no_collecto
                 await wire.until("live")
                 assert births.look() == set()
             async with bare(app) as wire:
-                await turn_until(lambda: app.gateway.door.admission.connections == 1)
+                await turn_until(lambda: app.gateway.upgrades.admission.connections == 1)
                 assert births.look() == {HttpConnection}
                 await wire.send(request(app, "GET /healthz", [("Connection", "close")]))
                 assert (await wire.head())[0] == 200

@@ -15,7 +15,7 @@ import pytest
 from recorder.config.settings import load_settings
 from recorder.core.errors import InvalidSetting, TooMany
 from recorder.core.metrics import Metrics
-from recorder.net.partial_messages import Unfinished
+from recorder.net.partial_messages import PartialMessages
 from tests.support.app import App, delta, running_app, turn_until
 from tests.support.http import bare, request
 from tests.support.wire import CONT, TEXT, Wire, frame
@@ -24,8 +24,8 @@ KIB = 1024
 FEW = {"max_message_bytes": 256 * KIB, "max_partial_message_bytes": 1024 * KIB}
 
 
-def unfinished(app: App) -> Unfinished:
-    return app.gateway.door.unfinished
+def unfinished(app: App) -> PartialMessages:
+    return app.gateway.upgrades.partial_messages
 
 
 async def begin(app: App, wire: Wire, size: int, *, fragmented: bool) -> None:
@@ -169,7 +169,7 @@ def test_the_largest_go_until_the_rest_has_room() -> None:
             self.gone = True
 
     held, metrics = [Holder() for _ in range(5)], Metrics()
-    account = Unfinished(100, metrics)
+    account = PartialMessages(100, metrics)
     for holder, size in zip(held, (20, 30, 40, 5, 5), strict=True):
         account.hold(holder, size)
     assert account.total == 100

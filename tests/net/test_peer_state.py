@@ -40,7 +40,7 @@ async def test_one_that_resets_its_connection_is_gone_at_once(tmp_path: Path) ->
     async with running_app(tmp_path, clock=FakeClock(), **SLOW) as app, held_back(app) as wire:
         wire.reset()
         await app.until_gone()
-        assert app.gateway.door.admission.connections == 0
+        assert app.gateway.upgrades.admission.connections == 0
 
 
 @linux_only

@@ -36,18 +36,18 @@ async def test_many_at_once_are_done_and_what_comes_right_behind_them_is_read(tm
             posted = await asyncio.gather(*[http.post("/api/deltas", json=delta()) for _ in range(20)])
             assert {answer.status_code for answer in posted} == {201}
         assert app.gateway.metrics.turned_away == {}
-        await turn_until(lambda: app.gateway.door.admission.connections == 0)
+        await turn_until(lambda: app.gateway.upgrades.admission.connections == 0)
 
 
 async def test_a_handshake_that_is_never_finished_is_counted_in_and_ended(tmp_path: Path) -> None:
     async with running_app(None, **certificate(tmp_path), request_head_timeout=300) as app:
         silent = await open_socket(app.url)
         with silent:
-            await turn_until(lambda: app.gateway.door.admission.connections == 1)
+            await turn_until(lambda: app.gateway.upgrades.admission.connections == 1)
             async with asyncio.timeout(PATIENCE):
                 with contextlib.suppress(ConnectionResetError):
                     assert await asyncio.get_running_loop().sock_recv(silent, 100) == b""
-        await turn_until(lambda: app.gateway.door.admission.connections == 0)
+        await turn_until(lambda: app.gateway.upgrades.admission.connections == 0)
         assert app.gateway.metrics.turned_away == {"handshake_timeout": 1}
         assert not app.server.server_state.connections
 
@@ -62,7 +62,7 @@ async def test_a_handshake_that_fails_or_is_left_is_counted(sent: bytes, tmp_pat
                 sock.shutdown(socket.SHUT_WR)
             await turn_until(lambda: app.gateway.metrics.turned_away)
         assert app.gateway.metrics.turned_away == {"tls_handshake": 1}
-        await turn_until(lambda: app.gateway.door.admission.connections == 0)
+        await turn_until(lambda: app.gateway.upgrades.admission.connections == 0)
         async with httpx.AsyncClient(verify=trusting(files), base_url=app.url, trust_env=False) as http:
             assert (await http.get("/healthz")).status_code == 200
             assert 'reason="tls_handshake"} 1.0' in (await http.get("/metrics")).text
@@ -74,24 +74,24 @@ async def test_handshakes_under_way_count_among_the_connections_and_one_too_many
     files = certificate(tmp_path)
     async with running_app(None, **files, max_connections=2) as app:
         with await open_socket(app.url), await open_socket(app.url):
-            await turn_until(lambda: app.gateway.door.admission.connections == 2)
+            await turn_until(lambda: app.gateway.upgrades.admission.connections == 2)
             async with httpx.AsyncClient(verify=trusting(files), base_url=app.url, trust_env=False) as http:
                 assert (await http.get("/api/stats")).status_code == 429
             assert app.gateway.metrics.turned_away == {"connections": 1}
-        await turn_until(lambda: app.gateway.door.admission.connections == 0)
+        await turn_until(lambda: app.gateway.upgrades.admission.connections == 0)
         async with httpx.AsyncClient(verify=trusting(files), base_url=app.url, trust_env=False) as http:
             assert (await http.get("/healthz")).status_code == 200
-            assert app.gateway.door.admission.connections == 1
-        await turn_until(lambda: app.gateway.door.admission.connections == 0)
+            assert app.gateway.upgrades.admission.connections == 1
+        await turn_until(lambda: app.gateway.upgrades.admission.connections == 0)
 
 
 async def test_stopping_does_not_wait_for_handshakes(tmp_path: Path) -> None:
     async with running_app(None, **certificate(tmp_path)) as app:
         with await open_socket(app.url):
-            await turn_until(lambda: app.gateway.door.admission.connections == 1)
+            await turn_until(lambda: app.gateway.upgrades.admission.connections == 1)
             async with asyncio.timeout(PATIENCE):
                 await app.server.shutdown()
-        await turn_until(lambda: app.gateway.door.admission.connections == 0)
+        await turn_until(lambda: app.gateway.upgrades.admission.connections == 0)
         # Nobody failed: it was we who ended it.
         assert app.gateway.metrics.turned_away == {}
 
@@ -117,6 +117,6 @@ async def test_a_client_that_goes_in_the_middle_of_a_handshake_leaves_no_traceba
                 # A reset, at once or when it has been heard.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 if number % 2:
-                    await turn_until(lambda: app.gateway.door.admission.connections > 0)
-        await turn_until(lambda: app.gateway.door.admission.connections == 0)
+                    await turn_until(lambda: app.gateway.upgrades.admission.connections > 0)
+        await turn_until(lambda: app.gateway.upgrades.admission.connections == 0)
     assert caught == []
