@@ -2,9 +2,9 @@
 
     settings ─▶ open_recorder ─▶ store ◀─ maintenance ◀─ scheduler
                                    ▲
-        publish ─▶ intake ─▶ sequencer ─▶ hub ─▶ subscribers
+        publish ─▶ ingest ─▶ sequencer ─▶ hub ─▶ subscribers
 
-Each part is entered on one `AsyncExitStack` and left in reverse order: the intake refuses first, then the jobs stop,
+Each part is entered on one `AsyncExitStack` and left in reverse order: the ingest refuses first, then the jobs stop,
 then every subscription ends, and last the store records what is queued, takes a last snapshot and lets the file go.
 
 A `Recorder` is built loaded: it has no part that comes later. Taking and checking the file comes first and fails fast;
@@ -81,7 +81,7 @@ class Recorder:
     Args:
         settings: Its settings.
         hub: Has the subscriptions.
-        intake: Takes what is published.
+        ingest: Takes what is published.
         clock_watch: Watches the wall clock.
         memory_guard: Watches how much memory the recording takes.
         recording: What records; None where recording is off.
@@ -92,7 +92,7 @@ class Recorder:
         self,
         settings: Settings,
         hub: Hub,
-        intake: Ingest,
+        ingest: Ingest,
         clock_watch: ClockWatch,
         memory_guard: MemoryGuard,
         recording: Recording | None,
@@ -101,7 +101,7 @@ class Recorder:
     ) -> None:
         self.settings = settings
         self.hub = hub
-        self.intake = intake
+        self.ingest = ingest
         self.clock_watch = clock_watch
         self.memory_guard = memory_guard
         self.clock = clock
@@ -167,10 +167,10 @@ class Recorder:
             return f"the memory limit is reached: {rejection.message}"
         return None if self._recording is None else _not_kept_up(self._recording)
 
-    def stop_intake(self) -> None:
+    def stop_ingest(self) -> None:
         """Take nothing more; what was accepted is still recorded."""
         self.stopping = True
-        self.intake.close()
+        self.ingest.close()
 
     async def publish(self, text: bytes, *, lines: bool = False) -> Accepted:
         """Record and broadcast the deltas of a JSON text, all or none.
@@ -186,10 +186,10 @@ class Recorder:
             RecorderError: Nothing of it was taken.
             WrongEventLoop: It is called on another event loop than that on which the recorder was opened.
         """
-        intake = self.intake
-        await intake.room()
-        accepted = await intake.take(await intake.prepare(text, lines=lines))
-        await intake.until_recorded(accepted.through)
+        ingest = self.ingest
+        await ingest.until_capacity()
+        accepted = await ingest.take(await ingest.prepare(text, lines=lines))
+        await ingest.until_recorded(accepted.highest_seq)
         return accepted
 
     def subscribe(
@@ -272,12 +272,12 @@ class Loading:
         guard = await self._stack.enter_async_context(
             MemoryGuard.watch(self._store or states, self._memory_limit, prunes=self._prunes_memory)
         )
-        intake = self._intake(sequencer, ids, hub, guard, held)
+        ingest = self._ingest(sequencer, ids, hub, guard, held)
         recording = None
         if self._store is not None:
-            recording = await self._start_recording(self._store, hub, intake, watch, guard, facts)
-        recorder = Recorder(self.settings, hub, intake, watch, guard, recording, self.clock, self.metrics)
-        self._stack.callback(recorder.stop_intake)
+            recording = await self._start_recording(self._store, hub, ingest, watch, guard, facts)
+        recorder = Recorder(self.settings, hub, ingest, watch, guard, recording, self.clock, self.metrics)
+        self._stack.callback(recorder.stop_ingest)
         return recorder
 
     async def _open_hub(self, order: Sequencer | Uncommitted, states: CurrentStates) -> Hub:
@@ -311,7 +311,7 @@ class Loading:
         await self._stack.enter_async_context(periodically("jobs-clock", watch.look, LOOK_SECONDS))
         return watch
 
-    def _intake(
+    def _ingest(
         self, sequencer: Sequencer, ids: RecentIds, hub: Hub, guard: MemoryGuard, held: Uncommitted | None
     ) -> Ingest:
         return Ingest(
@@ -331,14 +331,14 @@ class Loading:
         self,
         store: Store,
         hub: Hub,
-        intake: Ingest,
+        ingest: Ingest,
         watch: ClockWatch,
         guard: MemoryGuard,
         facts: dict[str, str],
     ) -> Recording:
         settings, enter = self.settings, self._stack.enter_async_context
-        store.on_withdrawn(intake.withdraw)
-        for callback in (lambda: hub.recorded(store.recorded), intake.on_progress, guard.on_progress):
+        store.on_rolled_back(ingest.roll_back)
+        for callback in (lambda: hub.recorded(store.recorded), ingest.on_progress, guard.on_progress):
             store.on_progress(callback)
         maintenance = Maintenance(
             store,
@@ -356,7 +356,7 @@ class Loading:
         watchdog = await enter(
             Watchdog.run(store, maintenance, self.clock, settings.snapshot_interval, tasks)
         )
-        eraser = await enter(Eraser.run(store, intake, hub, self.clock))
+        eraser = await enter(Eraser.run(store, ingest, hub, self.clock))
         return Recording(store, maintenance, eraser, watchdog)
 
     @property

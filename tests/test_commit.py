@@ -61,7 +61,7 @@ async def test_nobody_sees_a_delta_before_it_is_on_disk(tmp_path: Path) -> None:
         assert (await live.event())["seq"] == 1
         app.publish_nowait(delta("a", 2), delta("b", 1))
         # They have their numbers; what may be seen, the head, the states, is as before.
-        assert (app.head, app.recorder.intake._sequencer.head) == (1, 3)
+        assert (app.head, app.recorder.ingest._sequencer.head) == (1, 3)
         assert app.recorder.hub.states(None) == [(1, "a", '{"n":1}')]
         assert await live.deltas(3) == [2, 3]
         assert app.recorder.recording.durable == 3
@@ -93,7 +93,7 @@ async def test_what_the_disk_refuses_is_answered_with_an_error_and_was_never_the
                 assert (answer.status_code, "File too large" in answer.text) == (503, True)
                 posted = await client.post("/api/deltas", json=delta())
                 assert (posted.status_code, posted.json()["code"]) == (503, "store_error")
-            assert (app.head, app.recorder.intake._sequencer.head) == (1, 1)
+            assert (app.head, app.recorder.ingest._sequencer.head) == (1, 1)
             assert app.recorder.hub.states(None) == [(1, "a", '{"n":1}')]
         # It recovers by itself, and the same numbers, ids and states are free.
         await turn_until(lambda: app.recorder.not_ready() is None)
@@ -105,7 +105,7 @@ async def test_what_the_disk_refuses_is_answered_with_an_error_and_was_never_the
     assert [(row[0], row[7]) for row in rows] == [(1, "one"), (2, "two")]
 
 
-async def test_an_id_of_before_stays_known_when_what_came_after_is_withdrawn(tmp_path: Path) -> None:
+async def test_an_id_of_before_stays_known_when_what_came_after_is_rolled_back(tmp_path: Path) -> None:
     async with running_app(tmp_path, durability="commit") as app:
         await app.publish(delta("a", 1, id="one"))
         with full_disk(app), pytest.raises(StoreError):
@@ -253,7 +253,7 @@ async def test_stopping_in_order_answers_what_was_sent_first(tmp_path: Path) -> 
         await wire.event()
         await wire.texts([delta(n=n) for n in range(100)])
         assert [event["seq"] for event in await wire.take(100)] == list(range(1, 101))
-        app.gateway.stop_intake()
+        app.gateway.stop_ingest()
         for connection in list(app.gateway.connections._sockets):
             connection.shutdown()
         assert (await wire.ending()).code == CloseCode.GOING_AWAY

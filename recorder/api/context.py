@@ -106,7 +106,7 @@ async def recording_of(request: Request) -> Store:
     store = recorder.recording
     # Where recording has failed for good, what was recorded before is still there to be read.
     with suppress(Unavailable):
-        await recorder.intake.until_recorded(recorder.hub.head)
+        await recorder.ingest.until_recorded(recorder.hub.head)
     return store
 
 

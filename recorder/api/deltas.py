@@ -125,8 +125,8 @@ async def collect(
         if piece.done:
             return items, None
         if size > max_bytes or clock.monotonic() >= deadline:
-            return items, piece.through
-        query = following(query, piece.through)
+            return items, piece.last_seq
+        query = following(query, piece.last_seq)
 
 
 def following(query: Query, through: int) -> Query:

@@ -99,7 +99,7 @@ async def pieces(store: Store, query: Query) -> AsyncIterator[list[bytes]]:
             yield list(piece.items)
         if piece.done:
             return
-        query = following(query, piece.through)
+        query = following(query, piece.last_seq)
 
 
 async def _shown(request: Request, found: Pieces) -> Pieces:

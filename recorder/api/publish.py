@@ -1,4 +1,4 @@
-"""`POST /api/deltas`: deltas over HTTP, through the same intake as those of WebSockets."""
+"""`POST /api/deltas`: deltas over HTTP, through the same ingest as those of WebSockets."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from recorder.net.partial_messages import PartialMessages
 async def publish(request: Request) -> Response:
     """Take one delta, an array or lines of them, all or none; 201 once they are recorded."""
     check_names(request.query_params, ())
-    intake, upgrades = recorder_of(request).intake, gateway_of(request).upgrades
+    ingest, upgrades = recorder_of(request).ingest, gateway_of(request).upgrades
     are_lines = _are_lines(request.headers)
     pace = upgrades.paces.shared(network_of(request.state.caller.address))
     # Also wait before reading the body: delayed data stays at the publisher, not in our memory.
-    await intake.room()
+    await ingest.until_capacity()
     await _keep(pace)
     # It also counts as incomplete while it waits for capacity.
     with Body(upgrades.partial_messages) as body:
-        await body.read(request, intake.max_message_bytes)
-        await intake.room()
+        await body.read(request, ingest.max_message_bytes)
+        await ingest.until_capacity()
         # In a thread where it is long: it stays counted until it has its place.
-        prepared = await intake.prepare(body.take(), grant_of(request).sessions, lines=are_lines)
+        prepared = await ingest.prepare(body.take(), grant_of(request).sessions, lines=are_lines)
         try:
-            accepted = await intake.take(prepared, None if pace is None else pace.take)
+            accepted = await ingest.take(prepared, None if pace is None else pace.take)
         except RecorderError:
             if pace is not None:
                 pace.charge()
             raise
-    await intake.until_recorded(accepted.through)
-    return json_response(accepted.fields(intake.durable), 201)
+    await ingest.until_recorded(accepted.highest_seq)
+    return json_response(accepted.fields(ingest.durable), 201)
 
 
 async def _keep(pace: Pace | None) -> None:

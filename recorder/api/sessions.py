@@ -124,7 +124,7 @@ async def _walk_back(
         if rows > 1 and (rows >= LOOK_ROWS or size >= LOOK_BYTES) and walk.pending is not None:
             # The oldest one is judged by what lies before it: the next request begins with it.
             return touches, walk.pending + 1
-        query = following(query, piece.through)
+        query = following(query, piece.last_seq)
 
 
 def _touches(walk: Blame[ExportRow], items: Sequence[bytes], limit: int) -> list[Touch[ExportRow]]:

@@ -196,7 +196,7 @@ async def _judge_order(recorder: Recorder, head: int) -> list[str]:
     while not done:
         piece = await recorder.recording.read(Query(after=after), 1000)
         entries += [orjson.loads(item) for item in piece.items]
-        after, done = piece.through, piece.done
+        after, done = piece.last_seq, piece.done
     found = []
     if [entry["seq"] for entry in entries] != list(range(1, head + 1)):
         found.append(f"not everything from 1 to {head} is there once and in order")

@@ -27,14 +27,14 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
         seq: The number of the last delta.
         count: How many deltas there were.
         duplicates: How many of them were known already, by their id.
-        through: The highest number among them: the ack is true once this much is recorded.
+        highest_seq: The highest number among them: the ack is true once this much is recorded.
     """
 
     epoch: str
     first_seq: int
     seq: int
     count: int
-    through: int
+    highest_seq: int
     duplicates: int = 0
 
     def ack(self, durable: int) -> bytes:
@@ -46,7 +46,7 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
         # By hand: there is one for every frame of every publisher.
         return (
             f'{{"event":"ack","epoch":"{self.epoch}","firstSeq":{self.first_seq},"seq":{self.seq}'
-            f',"count":{self.count},"durable":{"true" if self.through <= durable else "false"}'
+            f',"count":{self.count},"durable":{"true" if self.highest_seq <= durable else "false"}'
             + (f',"duplicates":{self.duplicates}}}' if self.duplicates else "}")
         ).encode()
 
@@ -57,7 +57,7 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
             "firstSeq": self.first_seq,
             "seq": self.seq,
             "count": self.count,
-            "durable": self.through <= durable,
+            "durable": self.highest_seq <= durable,
         }
         if self.duplicates:
             fields["duplicates"] = self.duplicates

@@ -48,7 +48,7 @@ class Slice(Protocol):
         ...
 
     @property
-    def through(self) -> int:
+    def last_seq(self) -> int:
         """Everything up to this seq has been looked at."""
         ...
 
@@ -454,13 +454,13 @@ class Feed:
     async def _send_history(self, history: History) -> None:
         """Send the next slice out of the store; begin to read the one behind it."""
         piece = await self._next(history)
-        if piece.through < self._source.tail.first_seq - 1:
+        if piece.last_seq < self._source.tail.first_seq - 1:
             # What follows comes from history, too: it is read while this is written.
-            self._read_ahead(history, piece.through)
+            self._read_ahead(history, piece.last_seq)
         if piece.items:
             shown = self._subscription.with_hashes
             self._sink.send_items(piece.items if shown else [without_hash(item) for item in piece.items])
-        self._sink.position = piece.through
+        self._sink.position = piece.last_seq
 
     def _read_ahead(self, history: History, after: int) -> None:
         if self._source.ahead >= MAX_AHEAD:

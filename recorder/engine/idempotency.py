@@ -59,7 +59,7 @@ class RecentIds:
         return None if self._index is None else self._index.find(delta_id, content)
 
     def forget(self, delta_id: str) -> None:
-        """Forget an id: what it was used for was withdrawn."""
+        """Forget an id: what it was used for was rolled back."""
         if self._ids.pop(delta_id, None) is None and self._index is not None:
             self._index.remove(delta_id)
 

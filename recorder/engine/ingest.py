@@ -6,7 +6,7 @@ between, so that the order of the numbers, of the wire and of the database is on
 The answers to publishers are made in `answers`; those who wait for them are in `waiters`.
 
 Where an ack means "on disk", entries are held back until the log says so, and only then broadcast. What the disk does
-not take is withdrawn, and its publishers are told, before anybody has seen it.
+not take is rolled back, and its publishers are told, before any subscriber has seen it.
 
 Whatever goes wrong while a publish gets its places, be it a lack of memory: it gets none, and everything is as it was.
 Where that can't be had, since others may have seen some of it, nothing is taken any more: the next start begins a new
@@ -42,7 +42,7 @@ from recorder.engine.numbering import STEP_LOOKUPS, Numbering, Spend
 from recorder.engine.prepare import DEFAULT_LIMITS, LARGE_BYTES, Prepared, Preparer, PublishLimits
 from recorder.engine.sequencer import Sequencer
 from recorder.engine.uncommitted import Uncommitted
-from recorder.engine.waiters import FutureWaiter, RecordedWaiter, RoomWaiter, Waiter
+from recorder.engine.waiters import CapacityWaiter, FutureWaiter, RecordedWaiter, Waiter
 
 
 class Broadcast(Protocol):
@@ -57,7 +57,7 @@ class Log(Protocol):
     """Who records entries. Where nothing is recorded, `None` stands in its place."""
 
     @property
-    def space(self) -> int:
+    def capacity(self) -> int:
         """The number of entries the queue has capacity for."""
         ...
 
@@ -122,7 +122,7 @@ class Ingest:
     ) -> None:
         self.max_message_bytes = limits.max_message_bytes  # for those who read messages for it
         self._sequencer = sequencer  # has the head, and the states to fill in
-        self._ids = ids  # forgets those that are withdrawn
+        self._ids = ids  # forgets those that are rolled back
         self._broadcast = broadcast  # gets every entry: at once, or when it is on disk
         self._held = held  # has those that are not on disk
         self._log = log  # gets every entry then
@@ -131,7 +131,7 @@ class Ingest:
         self._preparer = Preparer(limits, redactor)  # looks into texts
         self._numbering = Numbering(sequencer, ids, metrics, self._fail)  # gives deltas their places
         self._refusal = refusal  # asked before each publish
-        self._room_waiters: dict[RoomWaiter, None] = {}  # notified, once each, when there is capacity
+        self._capacity_waiters: dict[CapacityWaiter, None] = {}  # notified, once each, when there is capacity
         self._recorded_waiters: dict[RecordedWaiter, None] = {}  # notified, once each, when more is recorded
         self._guard = LoopGuard("recorder")  # places in the order are given by one thread
         self._turn = asyncio.Lock()  # held by the publish that is being taken by `take`
@@ -142,12 +142,12 @@ class Ingest:
     @property
     def is_full(self) -> bool:
         """Return whether the recording queue is at its limit."""
-        return self.space == 0
+        return self.capacity == 0
 
     @property
-    def space(self) -> int:
+    def capacity(self) -> int:
         """The number of deltas the recording queue has capacity for."""
-        return sys.maxsize if self._log is None else self._log.space
+        return sys.maxsize if self._log is None else self._log.capacity
 
     @property
     def is_numbering(self) -> bool:
@@ -168,7 +168,7 @@ class Ingest:
         """
         if self._log is None:
             return 0
-        return self._log.recorded if self.may_withdraw else self._log.durable
+        return self._log.recorded if self.may_roll_back else self._log.durable
 
     @property
     def fatal_error(self) -> str | None:
@@ -176,7 +176,7 @@ class Ingest:
         return self._fatal_error or (None if self._log is None else self._log.fatal_error)
 
     @property
-    def may_withdraw(self) -> bool:
+    def may_roll_back(self) -> bool:
         """Return whether accepted deltas may be rolled back: in the durability mode that holds them until
         they are on disk.
         """
@@ -248,24 +248,24 @@ class Ingest:
         self._closed = True
         self._preparer.close()
 
-    def wait_for_room(self, waiter: RoomWaiter) -> None:
+    def wait_for_capacity(self, waiter: CapacityWaiter) -> None:
         """Notify `waiter` once when there is capacity again."""
-        self._room_waiters[waiter] = None
+        self._capacity_waiters[waiter] = None
 
     def wait_recorded(self, waiter: RecordedWaiter) -> None:
         """Notify `waiter` once when more is recorded."""
         self._recorded_waiters[waiter] = None
 
-    async def room(self) -> None:
+    async def until_capacity(self) -> None:
         """Wait until it is not full, or recording has failed (which `accept` then says)."""
         self._guard.check()
         while self.is_full and self.fatal_error is None:
             future = FutureWaiter()
-            self.wait_for_room(future)
+            self.wait_for_capacity(future)
             try:
                 await future.future
             finally:
-                self._room_waiters.pop(future, None)
+                self._capacity_waiters.pop(future, None)
 
     async def until_recorded(self, seq: int) -> None:
         """Wait until everything up to `seq` is recorded.
@@ -293,26 +293,26 @@ class Ingest:
         for waiter in waiters:
             self._tell(waiter, waiter.on_recorded)
         # After recording has failed there is never capacity again: let waiting publishers publish, and get the error.
-        while self._room_waiters and (not self.is_full or self.fatal_error is not None):
-            room_waiter = next(iter(self._room_waiters))
-            del self._room_waiters[room_waiter]
-            self._tell(room_waiter, room_waiter.on_room)
+        while self._capacity_waiters and (not self.is_full or self.fatal_error is not None):
+            capacity_waiter = next(iter(self._capacity_waiters))
+            del self._capacity_waiters[capacity_waiter]
+            self._tell(capacity_waiter, capacity_waiter.on_capacity)
 
-    def withdraw(self, reason: str, unknown: bool = False) -> None:
+    def roll_back(self, reason: str, unknown: bool = False) -> None:
         """Take back what is not recorded yet: the log calls this when the disk did not take it.
 
         Args:
             reason: What the disk said.
             unknown: Whether nobody knows if some of it is on disk all the same.
         """
-        assert self._held is not None, "what was broadcast cannot be withdrawn"
-        for entry in self._held.withdraw():
+        assert self._held is not None, "what was broadcast cannot be rolled back"
+        for entry in self._held.roll_back():
             if entry.id is not None:
                 self._ids.forget(entry.id)
         waiters, self._recorded_waiters = self._recorded_waiters, {}
         for waiter in waiters:
             self._tell(
-                waiter, partial(waiter.on_withdrawn, not_known(reason) if unknown else not_on_disk(reason))
+                waiter, partial(waiter.on_rolled_back, not_known(reason) if unknown else not_on_disk(reason))
             )
 
     def forget(self, session_id: str, through: int | None = None) -> int:

@@ -53,7 +53,7 @@ class Uncommitted:
         if not released:
             return released
         for entry in released:
-            # The digest is asked for only when something is withdrawn: it is computed then.
+            # The digest is asked for only when something is rolled back: it is computed then.
             self.states.put(entry.session_id, entry.seq, entry.after, None)
         mark = (entry.seq, entry.hash, entry.recorded_at)
         # Up to here a failure can be retried; an entry removed but not handed out would be a gap.
@@ -62,7 +62,7 @@ class Uncommitted:
         self.head, self._mark = entry.seq, mark
         return released
 
-    def withdraw(self) -> list[Entry]:
+    def roll_back(self) -> list[Entry]:
         """Take back all that is not released, as if it had never been accepted; what that was."""
         entries = list(self._entries)
         self._entries.clear()

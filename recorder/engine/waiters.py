@@ -23,10 +23,10 @@ class Waiter(Protocol):
         ...
 
 
-class RoomWaiter(Waiter, Protocol):
+class CapacityWaiter(Waiter, Protocol):
     """Who is told when there is room."""
 
-    def on_room(self) -> None:
+    def on_capacity(self) -> None:
         """Register that the queue has capacity again."""
         ...
 
@@ -38,7 +38,7 @@ class RecordedWaiter(Waiter, Protocol):
         """Register that more is recorded than before."""
         ...
 
-    def on_withdrawn(self, error: RecorderError) -> None:
+    def on_rolled_back(self, error: RecorderError) -> None:
         """Register that what is not recorded now never will be."""
         ...
 
@@ -49,15 +49,15 @@ class FutureWaiter:
     def __init__(self) -> None:
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def on_room(self) -> None:
+    def on_capacity(self) -> None:
         if not self.future.done():
             self.future.set_result(None)
 
-    on_recorded = on_room
+    on_recorded = on_capacity
 
     def abort(self) -> None:
-        self.on_withdrawn(Unavailable("its outcome is unknown", hint="publish again with the same id"))
+        self.on_rolled_back(Unavailable("its outcome is unknown", hint="publish again with the same id"))
 
-    def on_withdrawn(self, error: RecorderError) -> None:
+    def on_rolled_back(self, error: RecorderError) -> None:
         if not self.future.done():
             self.future.set_exception(error)

@@ -97,22 +97,22 @@ class Eraser:
     """Erases. Made by `run`.
 
     Args:
-        store, intake, hub: From where.
+        store, ingest, hub: From where.
         clock: As everywhere.
     """
 
-    def __init__(self, store: ErasingStore, intake: Intake, hub: Hub, clock: Clock) -> None:
+    def __init__(self, store: ErasingStore, ingest: Intake, hub: Hub, clock: Clock) -> None:
         self._store = store
-        self._intake = intake
+        self._ingest = ingest
         self._hub = hub
         self._clock = clock
         self._running: set[asyncio.Task[Erasure]] = set()  # begun, and carried through
 
     @classmethod
     @asynccontextmanager
-    async def run(cls, store: ErasingStore, intake: Intake, hub: Hub, clock: Clock) -> AsyncIterator[Eraser]:
+    async def run(cls, store: ErasingStore, ingest: Intake, hub: Hub, clock: Clock) -> AsyncIterator[Eraser]:
         """Open an eraser; at the end of the block, wait for what it has begun."""
-        eraser = cls(store, intake, hub, clock)
+        eraser = cls(store, ingest, hub, clock)
         try:
             yield eraser
         finally:
@@ -141,7 +141,7 @@ class Eraser:
         outcome, count, error_text = "ok", 0, None
         try:
             receipt = await self._store.erase(
-                session_id, reason, lambda: self._intake.forget(session_id), self._erased
+                session_id, reason, lambda: self._ingest.forget(session_id), self._erased
             )
             count = 0 if receipt is None else receipt.payload.count
         except RecorderError as error:
@@ -160,11 +160,11 @@ class Eraser:
         it.
         """
         # Again: what was held back until it was on disk has been let go since.
-        self._intake.forget(receipt.session_id, receipt.head_seq)
+        self._ingest.forget(receipt.session_id, receipt.head_seq)
         self._hub.erased(receipt.session_id, receipt.head_seq, receipt.count, receipt.erased_at)
         logger.bind(count=receipt.count, through=receipt.head_seq).info("content erased")
 
     async def _remember(self, session_id: str) -> None:
         row = await self._store.states.state(session_id)
         if row is not None and row.state is not None:
-            self._intake.remember(session_id, row.seq, row.state)
+            self._ingest.remember(session_id, row.seq, row.state)

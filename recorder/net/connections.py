@@ -40,16 +40,16 @@ class Connections:
 
     Args:
         hub: Whom subscribers and streams subscribe to.
-        intake: Takes what publishers send.
+        ingest: Takes what publishers send.
         limits: What a connection may do, and for how long.
         clock, metrics: As everywhere.
     """
 
     def __init__(
-        self, hub: Hub, intake: Ingest, limits: SocketLimits, clock: Clock, metrics: Metrics
+        self, hub: Hub, ingest: Ingest, limits: SocketLimits, clock: Clock, metrics: Metrics
     ) -> None:
         self._hub = hub
-        self._intake = intake
+        self._ingest = ingest
         self._limits = limits
         self._clock = clock
         self._metrics = metrics
@@ -61,14 +61,14 @@ class Connections:
     @classmethod
     @asynccontextmanager
     async def run(
-        cls, hub: Hub, intake: Ingest, limits: SocketLimits, clock: Clock, metrics: Metrics
+        cls, hub: Hub, ingest: Ingest, limits: SocketLimits, clock: Clock, metrics: Metrics
     ) -> AsyncIterator[Self]:
         """Enforce deadlines until the block is left, and close every connection then.
 
         Args:
-            hub, intake, limits, clock, metrics: As of the class.
+            hub, ingest, limits, clock, metrics: As of the class.
         """
-        connections = cls(hub, intake, limits, clock, metrics)
+        connections = cls(hub, ingest, limits, clock, metrics)
         shortest = min(limits.soft_seconds, limits.ping_interval, limits.ping_timeout)
         pause = sweep_pause(shortest)
         try:
@@ -107,7 +107,7 @@ class Connections:
             pace: How fast it may go; None for as fast as recording goes.
             sessions: The only ones that it may write; None for all.
         """
-        return Publisher(self, self._intake, socket, acks=acks, pace=pace, sessions=sessions)
+        return Publisher(self, self._ingest, socket, acks=acks, pace=pace, sessions=sessions)
 
     @contextmanager
     def stream(self, subscription: Subscription, grant: Grant = EVERYTHING) -> Iterator[EventStream]:

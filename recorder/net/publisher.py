@@ -51,7 +51,7 @@ class Publisher:
 
     Args:
         hub: Where it is counted.
-        intake: Where its deltas go.
+        ingest: Where its deltas go.
         socket: Its connection.
         acks: False where only errors are asked for (`?ack=none`).
         pace: How fast it may go; None for as fast as recording goes.
@@ -63,7 +63,7 @@ class Publisher:
     def __init__(
         self,
         hub: PublisherHub,
-        intake: Ingest,
+        ingest: Ingest,
         socket: WebSocket,
         *,
         acks: bool,
@@ -71,7 +71,7 @@ class Publisher:
         sessions: Sessions = None,
     ) -> None:
         self._hub = hub
-        self._intake = intake
+        self._ingest = ingest
         self._socket = socket
         self._acks = acks
         self._pace = pace
@@ -81,14 +81,14 @@ class Publisher:
             deque()
         )  # answers to send, in order: accepted, or an error's frame
         self._waiting = False  # whether `on_recorded` is going to be called
-        self._full = False  # whether `on_room` is going to be called
+        self._full = False  # whether `on_capacity` is going to be called
         self._later: deque[bytes] = (
             deque()
         )  # the frame that is being taken by `_prepare`, and those behind it
         self._preparing: asyncio.Task[None] | None = None  # while it is
         self._closing: str | None = None  # "peer" or "server": closes when nothing is owed any more
         self._goodbye = (1001, "going away")  # how the server closes
-        self.max_message_bytes = intake.max_message_bytes
+        self.max_message_bytes = ingest.max_message_bytes
 
     @property
     def at_once(self) -> int:
@@ -96,7 +96,7 @@ class Publisher:
         # A publisher with a rate limit may have to wait after each frame.
         if self._pace is not None:
             return 1
-        return max(1, min(MAX_AT_ONCE, self._intake.space, MAX_OWED - len(self._answers)))
+        return max(1, min(MAX_AT_ONCE, self._ingest.capacity, MAX_OWED - len(self._answers)))
 
     def on_open(self) -> None:
         """Register with the hub and send `hello`."""
@@ -105,7 +105,7 @@ class Publisher:
 
     def on_texts(self, messages: Sequence[bytes]) -> None:
         """Take frames; pause when the queue is full, and while a long one is being looked into."""
-        is_busy = self._intake.is_numbering
+        is_busy = self._ingest.is_numbering
         for index, message in enumerate(messages):
             if is_busy or len(message) > LARGE_BYTES:
                 self._later.extend(messages[index:])
@@ -119,7 +119,7 @@ class Publisher:
         self._regulate()
 
     def _take(self, texts: Sequence[Any]) -> None:
-        for outcome in self._intake.accept_each(texts, self._spend, self._sessions):
+        for outcome in self._ingest.accept_each(texts, self._spend, self._sessions):
             self._owe(outcome)
 
     @property
@@ -133,7 +133,7 @@ class Publisher:
                 self._pace.charge()
             self._answers.append(error_frame(outcome))
         # A publisher without acks is still told of what is rolled back.
-        elif self._acks or self._intake.may_withdraw:
+        elif self._acks or self._ingest.may_roll_back:
             self._answers.append(outcome)
 
     def _begin_preparing(self) -> None:
@@ -149,8 +149,8 @@ class Publisher:
     async def _prepare(self) -> None:
         outcome: Accepted | RecorderError
         try:
-            prepared = await self._intake.prepare(self._later[0], self._sessions)
-            outcome = await self._intake.take(prepared, self._spend)
+            prepared = await self._ingest.prepare(self._later[0], self._sessions)
+            outcome = await self._ingest.take(prepared, self._spend)
         except asyncio.CancelledError:
             raise
         except RecorderError as error:
@@ -185,7 +185,7 @@ class Publisher:
         )
         self.on_shutdown(cast(int, error.close_code), f"waiting message: {error.hint}")
 
-    def on_room(self) -> None:
+    def on_capacity(self) -> None:
         """Resume reading: the queue has capacity again."""
         self._full = False
         self._regulate()
@@ -196,12 +196,12 @@ class Publisher:
         self._answer()
         self._regulate()
 
-    def on_withdrawn(self, error: RecorderError) -> None:
+    def on_rolled_back(self, error: RecorderError) -> None:
         """Answer every frame that is not recorded with an error: it never will be."""
         self._waiting = False
-        recorded, refusal = self._intake.recorded, error_frame(error)
+        recorded, refusal = self._ingest.recorded, error_frame(error)
         self._answers = deque(
-            answer if isinstance(answer, bytes) or answer.through <= recorded else refusal
+            answer if isinstance(answer, bytes) or answer.highest_seq <= recorded else refusal
             for answer in self._answers
         )
         self._answer()
@@ -260,9 +260,9 @@ class Publisher:
 
     def _regulate(self) -> None:
         """Read on, or not: as the queue, what is owed, and the reading of it allow."""
-        if self._intake.space == 0 and not self._full:
+        if self._ingest.capacity == 0 and not self._full:
             self._full = True
-            self._intake.wait_for_room(self)
+            self._ingest.wait_for_capacity(self)
         much_owed = len(self._answers) >= MAX_OWED
         waits = self._full or much_owed or self._ahead is not None or self._preparing is not None
         if waits or self._closing is not None or not self._socket.is_writable:
@@ -272,27 +272,27 @@ class Publisher:
 
     def _answer(self) -> None:
         """Write the answers that are true, in one write; wait for the rest."""
-        recorded, durable = self._intake.recorded, self._intake.durable
+        recorded, durable = self._ingest.recorded, self._ingest.durable
         frames: list[bytes] = []
         while self._answers:
             answer = self._answers[0]
             if isinstance(answer, bytes):
                 frames.append(answer)
-            elif answer.through > recorded:
+            elif answer.highest_seq > recorded:
                 break
             elif self._acks:
                 frames.append(text_frame(answer.ack(durable)))
             self._answers.popleft()
         if frames:
             self._socket.write(b"".join(frames))
-        if self._answers and self._intake.fatal_error is not None:
+        if self._answers and self._ingest.fatal_error is not None:
             # These answers can never become true. Publishers with ids send again after the recorder restarts.
             self._answers.clear()
-            self._socket.close(1012, f"recording failed: {self._intake.fatal_error}")
+            self._socket.close(1012, f"recording failed: {self._ingest.fatal_error}")
             return
         if self._answers and not self._waiting:
             self._waiting = True
-            self._intake.wait_recorded(self)
+            self._ingest.wait_recorded(self)
         self._close_if_done()
 
     def _close_if_done(self) -> None:

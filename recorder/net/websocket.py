@@ -9,8 +9,7 @@ written before stays ahead of it); when the other side has closed or broken a ru
 state machine's answer is held back until then); and when the connection is lost.
 
 Invariants: nothing is written after the close frame; a message reaches the handler whole, as UTF-8, in order; a paused
-connection keeps what it has read and handles it when it goes on; every wait has a deadline that `sweep` enforces; what
-happens here ends no other connection and no caller's work.
+connection keeps what it has read; every wait has a deadline that `sweep` enforces; no fault ends another connection.
 
 uvicorn's contract for a class like this is undocumented: `tests/net/test_uvicorn_contract.py` holds it.
 """
@@ -61,24 +60,25 @@ _UNREADABLE = raw_problem(
 
 
 class WebSocket(asyncio.Protocol):
-    """See the module. Made by uvicorn, one for each upgrade request.
+    """A WebSocket connection, created by uvicorn for each upgrade request.
 
     Args:
-        config, server_state, app_state: uvicorn's.
-        upgrades: Decides what the request gets.
+        config, server_state, app_state: uvicorn's. Its set of connections is what it shuts down.
+        upgrades: Decides what the request gets, and keeps the list of open connections.
     """
 
-    def __init__(self, config: Any, server_state: Any, app_state: Any, *, upgrades: Upgrades[WebSocket]) -> None:
-        self._connections: set[Any] = server_state.connections  # uvicorn's: what it shuts down
-        self._upgrades = upgrades  # admits connections, and keeps the list of open ones
-        self._limits = upgrades.limits  # bounds and deadlines
+    def __init__(
+        self, config: Any, server_state: Any, app_state: Any, *, upgrades: Upgrades[WebSocket]
+    ) -> None:
+        self._connections: set[Any] = server_state.connections
+        self._upgrades, self._limits = upgrades, upgrades.limits
         self._proto = StateMachine(compression=upgrades.limits.compression)  # Sans-I/O
         self.compresses = False  # whether the other side takes frames that are compressed for all
         self._handler: Handler | None = None  # what the connection is for, once admitted
         self._inbox = _NOTHING  # read, not handled yet: frames, or whole messages
         self._held = b""  # the beginning of a plain frame, not given to the state machine yet
         self._partial: bytearray | None = None  # the message whose fragments are coming
-        self._partial_bytes = 0  # bytes of incomplete messages
+        self._partial_bytes = 0  # of incomplete messages
         self._is_deaf = False  # whether what comes is thrown away
         self._reading = True  # False while the handler has paused it
         self._paused_at: float | None = None  # since when unsent bytes are above the mark

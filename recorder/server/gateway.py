@@ -96,23 +96,23 @@ class Gateway:
         assert isinstance(self._behind, Loading), "it is loaded once"
         recorder = await self._behind.load()
         self._connections = await self._stack.enter_async_context(
-            Connections.run(recorder.hub, recorder.intake, self.upgrades.limits, self.clock, self.metrics)
+            Connections.run(recorder.hub, recorder.ingest, self.upgrades.limits, self.clock, self.metrics)
         )
         self._behind = recorder
         self.metrics.gauge(
             "recorder_publishers", "Connections that publish", lambda: self.connections.publishers
         )
         if self.stopping:
-            recorder.stop_intake()
+            recorder.stop_ingest()
         else:
             self.upgrades.open(self._connections)
 
-    def stop_intake(self) -> None:
+    def stop_ingest(self) -> None:
         """Take nothing more and admit nobody; what was accepted is still recorded."""
         self.stopping = True
         self.upgrades.shut("stopping")
         if isinstance(self._behind, Recorder):
-            self._behind.stop_intake()
+            self._behind.stop_ingest()
 
     def renew_tokens(self) -> int:
         """Read the files of tokens and of keys again. What was granted by one that is gone ends, with 4401.
@@ -169,4 +169,4 @@ async def open_gateway(settings: Settings, *, clock: Clock | None = None) -> Asy
         try:
             yield gateway
         finally:
-            gateway.stop_intake()
+            gateway.stop_ingest()

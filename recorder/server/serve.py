@@ -1,7 +1,7 @@
 """The server: a recorder behind one port, from the first signal to the last snapshot.
 
 uvicorn carries HTTP (Starlette) and hands WebSocket upgrades to `net.websocket.WebSocket`. It listens before the
-recording is loaded, so that /healthz and /readyz can tell. SIGTERM and SIGINT stop in order: no more intake,
+recording is loaded, so that /healthz and /readyz can tell. SIGTERM and SIGINT stop in order: no more ingest,
 every connection closed with what it is owed, the queue recorded, a last snapshot; a second signal no longer
 waits for connections, and a stop that takes longer than SHUTDOWN_TIMEOUT is ended. SIGHUP reads the files of tokens,
 keys and certificates again; from a terminal that is gone it stops.
@@ -287,7 +287,7 @@ class _Run:
         self._server.should_exit = True
 
     def _stop(self) -> None:
-        self._gateway.stop_intake()
+        self._gateway.stop_ingest()
         self._server.should_exit = True
 
     def _hurry(self) -> None:

@@ -91,12 +91,12 @@ class Piece:
 
     Args:
         items: Item texts (`protocol.events.item_text`) as UTF-8, in the query's order.
-        through: The seq up to which everything has been looked at, in the query's direction.
+        last_seq: The seq up to which everything has been looked at, in the query's direction.
         done: Whether that was all.
     """
 
     items: Sequence[bytes]
-    through: int
+    last_seq: int
     done: bool
 
 
@@ -241,7 +241,7 @@ class EventStore(Protocol):
         ...
 
     @property
-    def space(self) -> int:
+    def capacity(self) -> int:
         """The number of entries that may be appended before the queue is full; 0 when it is. Not enforced."""
         ...
 
@@ -286,7 +286,7 @@ class EventStore(Protocol):
         ...
 
     async def read(self, query: Query, limit: int) -> Piece:
-        """Return at most `limit` (1 to 1000) matches, in bounded time; go on from `through` until `done`.
+        """Return at most `limit` (1 to 1000) matches, in bounded time; go on from `last_seq` until `done`.
 
         Fewer than the limit, and none, mean the end only where `done` says so.
         """
@@ -361,7 +361,7 @@ class EventStore(Protocol):
         """Call `callback` when more is recorded or durable, and when `fatal_error` or `disk_error` changes."""
         ...
 
-    def on_withdrawn(self, callback: Callable[[str, bool], None]) -> None:
+    def on_rolled_back(self, callback: Callable[[str, bool], None]) -> None:
         """Call `callback` when everything that is not recorded yet was rolled back.
 
         The next `extend` then goes on behind `recorded`. Only where recorded means on disk.

@@ -38,7 +38,7 @@ async def test_an_answer_waits_for_what_was_broadcast_before_it(tmp_path: Path) 
                     "/api/sessions/s?at=1",
                 )
             ]
-            while len(app.recorder.intake._recorded_waiters) < len(asked):
+            while len(app.recorder.ingest._recorded_waiters) < len(asked):
                 assert (await http.get("/healthz")).status_code == 200
             assert app.recorder.recording.recorded == 0
         page, of_session, sessions, now, then = await asyncio.gather(*asked)

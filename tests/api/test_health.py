@@ -35,7 +35,7 @@ async def test_it_is_ready_once_loaded_until_it_stops_and_not_while_snapshots_fa
         await refuse_writing(app, yes=False)
         await app.recorder.maintenance.snapshot()
         assert app.gateway.not_ready() is None
-        app.gateway.stop_intake()
+        app.gateway.stop_ingest()
         assert app.gateway.not_ready() == "stopping"
 
 

@@ -227,7 +227,7 @@ async def test_it_is_refused_while_loading_and_while_stopping(tmp_path: Path) ->
         assert response.headers["retry-after"] == "1"
         await app.gateway.load()
         assert (await post(http, GOOD)).status_code == 201
-        app.gateway.stop_intake()
+        app.gateway.stop_ingest()
         await refused(await post(http, GOOD), 503, "closed")
         # What was taken can still be read.
         assert await seqs(http) == [1]
@@ -253,10 +253,10 @@ async def test_while_the_queue_is_full_no_body_is_read(tmp_path: Path) -> None:
     async with running(tmp_path, queue_max_deltas=5) as (app, http), bare(app) as wire:
         async with recording_held_up(app):
             app.publish_nowait(*some(5))
-            assert app.recorder.intake.is_full
+            assert app.recorder.ingest.is_full
             head = [("Content-Length", str(len(GOOD))), ("Expect", "100-continue")]
             await wire.send(request(app, "POST /api/deltas", head))
-            while not app.recorder.intake._room_waiters:
+            while not app.recorder.ingest._capacity_waiters:
                 # An answer of another route, so that a while passes.
                 assert (await http.get("/healthz")).status_code == 200
             assert wire.reader.at_eof() is False
@@ -274,7 +274,7 @@ async def test_recording_that_fails_leaves_no_publisher_waiting(tmp_path: Path) 
             async with recording_held_up(app):
                 app.publish_nowait(*some(9))
                 waiting = asyncio.create_task(post(http, GOOD), name="waiting")
-                while not app.recorder.intake._room_waiters:
+                while not app.recorder.ingest._capacity_waiters:
                     assert (await http.get("/healthz")).status_code == 200
             await refused(await waiting, 503, "unavailable")
             await refused(await post(http, GOOD), 503, "unavailable")

@@ -1,4 +1,4 @@
-"""The schema of a delta that is published says what the intake says."""
+"""The schema of a delta that is published says what the ingest says."""
 
 from __future__ import annotations
 

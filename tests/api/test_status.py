@@ -131,7 +131,7 @@ async def test_it_is_ready_when_it_is_loaded_and_alive_all_the_time(tmp_path: Pa
         await refused(await http.get("/api/stats"), 503, "unavailable")
         await app.gateway.load()
         assert await get(http, "/readyz") == {"ready": True, "recording": True}
-        app.gateway.stop_intake()
+        app.gateway.stop_ingest()
         assert (await refused(await http.get("/readyz"), 503, "not_ready"))["detail"] == "stopping"
         assert (await http.get("/healthz")).status_code == 200
 

@@ -216,7 +216,7 @@ async def test_stopping_ends_streams_behind_what_they_are_owed(tmp_path: Path) -
         app.gateway.end_streams()
         assert seqs(await reader.rest()) == [1, 2, 3]
         await turn_until(lambda: app.recorder.hub.subscribers == 0)
-        app.gateway.stop_intake()
+        app.gateway.stop_ingest()
         async with client(app) as http:
             await refused(await http.get("/api/stream"), 503, "closed")
 

@@ -33,11 +33,11 @@ async def read_all(events: EventStore, query: Query, limit: int = 1000) -> list[
         if piece.done:
             return found
         if query.descending:
-            assert query.before is None or piece.through < query.before
-            query = replace(query, before=piece.through)
+            assert query.before is None or piece.last_seq < query.before
+            query = replace(query, before=piece.last_seq)
         else:
-            assert piece.through > query.after
-            query = replace(query, after=piece.through)
+            assert piece.last_seq > query.after
+            query = replace(query, after=piece.last_seq)
 
 
 def matches(entry: Entry, query: Query) -> bool:
@@ -221,7 +221,7 @@ async def test_a_walk_goes_on_while_more_is_recorded(open_stores: Factory, tmp_p
                 await stores.events.flush()
                 piece = await stores.events.read(query, 1)
                 found += piece.items
-                query = replace(query, after=piece.through)
+                query = replace(query, after=piece.last_seq)
             found += await read_all(stores.events, query)
             assert frames(found) == [entry.frame for entry in entries]
 
@@ -233,7 +233,7 @@ async def test_who_asks_beyond_the_end_is_not_sent_back(open_stores: Factory, tm
         for query in (Query(after=1), Query(after=5), Query(after=5, until="1999-01-01T00:00:00.000Z")):
             piece = await stores.events.read(query, 10)
             assert (list(piece.items), piece.done) == ([], True)
-            assert piece.through >= query.after
+            assert piece.last_seq >= query.after
 
 
 async def test_a_prune_removes_the_oldest_and_leaves_the_rest_gapless(

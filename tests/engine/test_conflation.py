@@ -187,7 +187,7 @@ async def test_a_session_that_is_being_erased_is_not_shown_as_deleted(tmp_path: 
     async with slow_reader(tmp_path) as (app, wire, clock):
         await fall_behind(app, clock)
         await app.publish(delta("secret", 1))
-        through = app.recorder.intake.forget("secret")
+        through = app.recorder.ingest.forget("secret")
         wire.open_wide()
         events = await wire.until("live")
         assert "secret" not in {event["sessionId"] for event in events if event["event"] == "state"}

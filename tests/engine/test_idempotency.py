@@ -75,7 +75,7 @@ def test_what_the_store_keeps_no_longer_is_not_known_beyond_the_limit() -> None:
     assert [seq for seq in range(1, 9) if ids.find(f"k{seq}", OLD)] == [7, 8]
 
 
-def test_what_is_withdrawn_is_forgotten_wherever_it_is() -> None:
+def test_what_is_rolled_back_is_forgotten_wherever_it_is() -> None:
     ids = RecentIds(1, lambda: 0)
     for seq, name in enumerate("abc", 1):
         ids.add(name, seq, OLD)

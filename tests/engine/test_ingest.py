@@ -1,4 +1,4 @@
-"""The intake: all or none, one order, idempotent by id, held back when full, closed and failed."""
+"""The ingest: all or none, one order, idempotent by id, held back when full, closed and failed."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.support.ingest import EPOCH, Setup, delta, refused
 def test_an_ack_names_the_first_and_the_last_place_and_the_count() -> None:
     setup = Setup()
     assert setup.take(delta()) == {"epoch": EPOCH, "firstSeq": 1, "seq": 1, "count": 1, "durable": False}
-    accepted = setup.intake.accept(json.dumps([delta(), delta(), delta()]).encode())
-    assert (accepted.first_seq, accepted.seq, accepted.count, accepted.through) == (2, 4, 3, 4)
+    accepted = setup.ingest.accept(json.dumps([delta(), delta(), delta()]).encode())
+    assert (accepted.first_seq, accepted.seq, accepted.count, accepted.highest_seq) == (2, 4, 3, 4)
     assert accepted.fields(3)["durable"] is False
     assert accepted.fields(4)["durable"] is True
     assert orjson.loads(accepted.ack(4)) == {"event": "ack"} | accepted.fields(4)
@@ -33,7 +33,7 @@ def test_an_ack_names_the_first_and_the_last_place_and_the_count() -> None:
 def test_what_is_broadcast_and_what_is_recorded_is_the_same_in_the_same_order() -> None:
     setup = Setup()
     setup.take(delta(), delta(sessionId="b"))
-    setup.intake.accept_lines(b'{"type":"deleted","sessionId":"a"}\n\n{"type":"deleted","sessionId":"b"}\n')
+    setup.ingest.accept_lines(b'{"type":"deleted","sessionId":"a"}\n\n{"type":"deleted","sessionId":"b"}\n')
     assert setup.wire.entries == setup.queue.entries
     assert [entry.seq for entry in setup.queue.entries] == [1, 2, 3, 4]
     assert setup.metrics.accepted == 4
@@ -86,8 +86,8 @@ def test_a_break_of_lineage_is_counted() -> None:
 def test_without_a_recording_everything_is_as_recorded_as_it_will_be() -> None:
     setup = Setup(recording=False)
     assert setup.take(delta())["durable"] is False
-    intake = setup.intake
-    assert (intake.recorded, intake.durable, intake.is_full, intake.fatal_error) == (1, 0, False, None)
+    ingest = setup.ingest
+    assert (ingest.recorded, ingest.durable, ingest.is_full, ingest.fatal_error) == (1, 0, False, None)
 
 
 FRAMES = st.lists(
@@ -108,14 +108,14 @@ def test_any_frames_are_taken_whole_or_not_at_all_and_no_id_is_recorded_twice(
     for frame in frames:
         head = len(setup.wire.entries)
         try:
-            accepted = setup.intake.accept(json.dumps(frame).encode())
+            accepted = setup.ingest.accept(json.dumps(frame).encode())
         except Conflict:
             assert len(setup.wire.entries) == head
             continue
         new = [entry.id for entry in setup.wire.entries[head:]]
         assert len(new) == accepted.count - accepted.duplicates
         assert len({name for name in new if name}) == len([name for name in new if name])
-        assert accepted.through <= len(setup.wire.entries)
+        assert accepted.highest_seq <= len(setup.wire.entries)
     assert [entry.seq for entry in setup.wire.entries] == list(range(1, len(setup.wire.entries) + 1))
     assert setup.wire.entries == setup.queue.entries
 
@@ -147,10 +147,10 @@ def test_texts_taken_at_once_come_to_the_same_as_one_after_the_other(
     singly: list[object] = []
     for text in texts:
         try:
-            singly.append(one.intake.accept(text))
+            singly.append(one.ingest.accept(text))
         except RecorderError as error:
             singly.append(str(error))
-    assert [outcome(each) for each in all_.intake.accept_each(texts)] == singly
+    assert [outcome(each) for each in all_.ingest.accept_each(texts)] == singly
     assert all_.wire.entries == all_.queue.entries == one.wire.entries
     for name in ("accepted", "duplicates", "refused"):
         assert getattr(all_.metrics, name) == getattr(one.metrics, name)
@@ -165,7 +165,7 @@ def test_what_has_a_place_is_seen_and_recorded_even_where_a_later_text_cannot_be
 
     texts = [json.dumps(delta(sessionId=name)).encode() for name in "abc"]
     with pytest.raises(ZeroDivisionError):
-        setup.intake.accept_each(texts, spend)
+        setup.ingest.accept_each(texts, spend)
     assert [entry.session_id for entry in setup.wire.entries] == ["a", "b"]
     assert setup.wire.entries == setup.queue.entries
 

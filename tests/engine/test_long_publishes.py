@@ -114,7 +114,7 @@ async def test_what_is_in_a_thread_when_the_recorder_stops_is_refused(
     async with running_app(tmp_path) as app:
         publishing = asyncio.create_task(app.recorder.publish(orjson.dumps(LONG)), name="publishing")
         await turn()
-        app.recorder.stop_intake()
+        app.recorder.stop_ingest()
         gate.set()
         with pytest.raises(Closed):
             await publishing
@@ -127,7 +127,7 @@ async def test_where_no_thread_can_be_started_the_answer_says_so(monkeypatch: py
         raise RuntimeError("can't start new thread")
 
     async with running_app(None) as app:
-        monkeypatch.setattr(app.recorder.intake._preparer._threads, "submit", no_thread)
+        monkeypatch.setattr(app.recorder.ingest._preparer._threads, "submit", no_thread)
         with pytest.raises(Unavailable, match="no thread"):
             await app.recorder.publish(orjson.dumps(LONG))
         assert app.head == 0
@@ -168,7 +168,7 @@ async def test_while_a_long_one_is_numbered_the_loop_serves_others_who_see_nothi
         heads: list[int] = []
         publishing = asyncio.create_task(app.recorder.publish(orjson.dumps(some(3000, "long", size=1000))))
         while not publishing.done():
-            if app.recorder.intake.is_numbering:
+            if app.recorder.ingest.is_numbering:
                 heads.append(app.head)
                 assert [state[0] for state in app.recorder.hub.states(None)] == [1]
             await asyncio.sleep(0)
@@ -183,12 +183,12 @@ async def test_frames_that_come_while_a_long_one_is_numbered_wait_for_it_and_kee
 ) -> None:
     async with running_app(tmp_path) as app, app.connect("/publish") as out:
         await out.event()
-        intake = app.recorder.intake
+        ingest = app.recorder.ingest
         publishing = asyncio.create_task(app.recorder.publish(orjson.dumps(some(3000, "long", size=1000))))
-        await turn_until(lambda: intake.is_numbering)
+        await turn_until(lambda: ingest.is_numbering)
         await out.texts([delta("s", 1), {"bad": 1}, delta("s", 2)])
         (publisher,) = app.gateway.connections._publishers
-        await turn_until(lambda: publisher._preparing or not intake.is_numbering)
+        await turn_until(lambda: publisher._preparing or not ingest.is_numbering)
         assert (len(publisher._later), app.gateway.upgrades.partial_messages.total) == (3, 0)
         assert (await publishing).seq == 3000
         answers = [await out.event() for _ in range(3)]
@@ -208,7 +208,7 @@ async def test_what_is_accepted_amid_a_long_one_gets_its_place_before_it(tmp_pat
         publishing = asyncio.create_task(app.recorder.publish(orjson.dumps(some(3000, "long", size=1000))))
         others = 0
         for _ in range(2):
-            await turn_until(lambda: app.recorder.intake.is_numbering)
+            await turn_until(lambda: app.recorder.ingest.is_numbering)
             others = app.publish_nowait(delta("other"))
             await turn(3)
         accepted = await publishing
@@ -219,18 +219,18 @@ async def test_what_is_accepted_amid_a_long_one_gets_its_place_before_it(tmp_pat
 @pytest.mark.parametrize("end", ["cancel", "close"])
 async def test_one_that_is_broken_off_while_it_is_numbered_leaves_nothing(tmp_path: Path, end: str) -> None:
     async with running_app(tmp_path) as app:
-        intake = app.recorder.intake
+        ingest = app.recorder.ingest
         publishing = asyncio.create_task(app.recorder.publish(orjson.dumps(some(3000, "long", size=1000))))
-        await turn_until(lambda: intake.is_numbering)
+        await turn_until(lambda: ingest.is_numbering)
         error: type[BaseException] = asyncio.CancelledError
         if end == "cancel":
             publishing.cancel()
         else:
             error = Closed
-            app.recorder.stop_intake()
+            app.recorder.stop_ingest()
         with pytest.raises(error):
             await publishing
-        assert (app.head, intake.is_numbering, app.recorder.hub.states(None)) == (0, False, [])
+        assert (app.head, ingest.is_numbering, app.recorder.hub.states(None)) == (0, False, [])
         if end == "cancel":
             assert (await app.publish(delta())) == 1
 
@@ -239,6 +239,6 @@ async def test_the_ids_of_a_long_one_are_known_beyond_the_window(tmp_path: Path)
     many = [delta("s", n, id=f"k{n}") for n in range(2000)]
     async with running_app(tmp_path, dedupe_ids=100) as app:
         assert (await app.recorder.publish(orjson.dumps(many))).duplicates == 0
-        assert len(app.recorder.intake._ids._ids) == 100
+        assert len(app.recorder.ingest._ids._ids) == 100
         again = await app.recorder.publish(orjson.dumps(many))
         assert (again.duplicates, app.head) == (2000, 2000)

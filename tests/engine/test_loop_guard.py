@@ -32,7 +32,7 @@ async def subscribe(recorder: Recorder) -> None:
 
 
 async def accept(recorder: Recorder) -> None:
-    recorder.intake.accept(orjson.dumps(delta()))
+    recorder.ingest.accept(orjson.dumps(delta()))
 
 
 CALLS: dict[str, Callable[[Recorder], Awaitable[Any]]] = {

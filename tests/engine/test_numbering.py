@@ -128,8 +128,8 @@ def test_an_id_twice_in_one_frame_with_other_content_is_a_conflict(remembered: i
 def test_an_ack_of_known_and_new_deltas_is_true_when_the_newest_is_recorded() -> None:
     setup = Setup()
     setup.take(delta(id="old"))
-    accepted = setup.intake.accept(json.dumps([delta(id="new"), delta(), delta(id="old")]).encode())
-    assert (accepted.first_seq, accepted.seq, accepted.through, accepted.duplicates) == (2, 1, 3, 1)
+    accepted = setup.ingest.accept(json.dumps([delta(id="new"), delta(), delta(id="old")]).encode())
+    assert (accepted.first_seq, accepted.seq, accepted.highest_seq, accepted.duplicates) == (2, 1, 3, 1)
     assert accepted.fields(2)["durable"] is False
 
 
@@ -213,12 +213,12 @@ def test_a_publish_that_finds_no_memory_at_any_of_its_deltas_leaves_no_trace(
     )
     monkeypatch.setattr(f"{owner}.{attribute}", failing)
     failing.left = call
-    [outcome] = setup.intake.accept_each([frame])
+    [outcome] = setup.ingest.accept_each([frame])
     assert isinstance(outcome, OutOfMemory)
     assert state_of(setup) == before
     assert setup.metrics.refused == {"out_of_memory": 1}
     # The same again, ids and all, is taken as if it came for the first time.
-    assert setup.intake.accept(frame).fields(0) == {
+    assert setup.ingest.accept(frame).fields(0) == {
         "epoch": EPOCH, "firstSeq": 3, "seq": 5, "count": 3, "durable": False
     }  # fmt: skip
     verify_chain([columns_of(entry) for entry in setup.queue.entries], GENESIS)
@@ -232,7 +232,7 @@ def test_a_frame_that_finds_no_memory_does_not_touch_those_before_and_behind_it(
     monkeypatch.setattr("recorder.engine.sequencer.item_text", failing)
     failing.left = 3
     frames = [json.dumps([delta(), delta(after=n)]).encode() for n in range(3)]
-    first, second, third = setup.intake.accept_each(frames)
+    first, second, third = setup.ingest.accept_each(frames)
     assert isinstance(second, OutOfMemory)
     assert [(each.first_seq, each.seq) for each in (first, third) if isinstance(each, Accepted)] == [
         (1, 2),
@@ -248,7 +248,7 @@ def test_an_error_that_nobody_expects_leaves_no_trace_either(monkeypatch: pytest
     before = state_of(setup)
     failing.left = 2
     with pytest.raises(ZeroDivisionError):
-        setup.intake.accept(json.dumps([delta(), delta()]).encode())
+        setup.ingest.accept(json.dumps([delta(), delta()]).encode())
     assert state_of(setup) == before
     assert setup.take(delta())["seq"] == 1
 
@@ -292,7 +292,7 @@ def test_a_single_delta_that_finds_no_memory_leaves_no_trace(
     failing = Failing(getattr(sequencer_module, name), MemoryError())
     monkeypatch.setattr(f"recorder.engine.sequencer.{name}", failing)
     failing.left = 1
-    outcomes = setup.intake.accept_each([json.dumps(delta(after=2, **fields)).encode()] * 2)
+    outcomes = setup.ingest.accept_each([json.dumps(delta(after=2, **fields)).encode()] * 2)
     assert isinstance(outcomes[0], OutOfMemory)
     assert isinstance(outcomes[1], Accepted)
     assert (outcomes[1].seq, outcomes[1].duplicates) == (2, 0)
@@ -338,8 +338,8 @@ Steps = Generator[None, None, Accepted]
 
 def stepped(setup: Setup, deltas: list[dict[str, Any]], entries: list[Entry]) -> Steps:
     """Number a publish in steps, each of one delta."""
-    prepared = setup.intake._preparer.prepare_now(json.dumps(deltas).encode(), None, lines=False)
-    return setup.intake._numbering.steps(prepared, None, setup.clock.now_ms(), entries)
+    prepared = setup.ingest._preparer.prepare_now(json.dumps(deltas).encode(), None, lines=False)
+    return setup.ingest._numbering.steps(prepared, None, setup.clock.now_ms(), entries)
 
 
 @pytest.fixture
@@ -388,10 +388,10 @@ def test_a_publish_in_steps_begins_again_where_the_order_has_changed(change: str
         setup.states.put("a", 0, None, None)
         setup.sequencer.go_back(0, GENESIS, "")
     elif change == "forget":
-        setup.intake.forget("a")
+        setup.ingest.forget("a")
     else:
         setup.states.put("a", 0, None, None)
-        setup.intake.remember("a", 1, '"known"')
+        setup.ingest.remember("a", 1, '"known"')
     accepted = finish(steps)
     first, before = {
         "append": (3, '"between"'),
@@ -409,10 +409,10 @@ def test_a_publish_in_steps_begins_again_where_the_order_has_changed(change: str
 @pytest.mark.usefixtures("small_steps")
 def test_a_publish_in_steps_ends_however_often_the_order_changes() -> None:
     setup, entries, spent = Setup(), [], []
-    prepared = setup.intake._preparer.prepare_now(
+    prepared = setup.ingest._preparer.prepare_now(
         json.dumps([delta() for _ in range(5)]).encode(), None, lines=False
     )
-    steps = setup.intake._numbering.steps(prepared, spent.append, setup.clock.now_ms(), entries)
+    steps = setup.ingest._numbering.steps(prepared, spent.append, setup.clock.now_ms(), entries)
     others = 0
     for _ in steps:
         setup.take(delta(sessionId="other"))
@@ -429,7 +429,7 @@ def test_an_id_that_is_taken_between_two_steps_is_known_to_the_publish() -> None
     setup.take(delta(id="y"))
     accepted = finish(steps)
     assert [(entry.seq, entry.id) for entry in entries] == [(2, "x"), (3, "z")]
-    assert (accepted.first_seq, accepted.seq, accepted.through, accepted.duplicates) == (2, 3, 3, 1)
+    assert (accepted.first_seq, accepted.seq, accepted.highest_seq, accepted.duplicates) == (2, 3, 3, 1)
     setup, entries = Setup(), []
     steps = stepped(setup, [delta(id="x"), delta(id="y"), delta(id="z")], entries)
     next(steps)

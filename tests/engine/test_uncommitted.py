@@ -1,4 +1,4 @@
-"""Held back until on disk: whatever is released is one gapless chain, whatever is withdrawn leaves no trace."""
+"""Held back until on disk: whatever is released is one gapless chain, whatever is rolled back leaves no trace."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.store import columns_of, verify_chain
 
 
 class Setup:
-    """An intake that holds back, in front of a log whose progress the test decides."""
+    """An ingest that holds back, in front of a log whose progress the test decides."""
 
     def __init__(self) -> None:
         self.states = CurrentStates()
@@ -33,7 +33,7 @@ class Setup:
         self.log = Queue()
         self.wire = Wire(None)
         self.metrics = Metrics()
-        self.intake = Ingest(
+        self.ingest = Ingest(
             self.sequencer,
             RecentIds(100),
             self.wire,
@@ -49,26 +49,26 @@ class Setup:
         kind = "deleted" if after is None else "updated"
         state = "" if after is None else f',"after":{after}'
         text = f'{{"type":"{kind}","sessionId":"{session}"{state},"id":"{len(self.log.entries)}"}}'
-        return self.intake.accept(text.encode()).seq
+        return self.ingest.accept(text.encode()).seq
 
     def reach(self, seq: int) -> None:
         """The disk has everything up to a seq."""
         self.log.recorded = seq
-        self.intake.on_progress()
+        self.ingest.on_progress()
 
 
 steps = st.lists(
     st.one_of(
         st.tuples(st.sampled_from("abc"), st.sampled_from(["1", "2", '{"x":1e2}', None])),
         st.integers(0, 5),
-        st.just("withdraw"),
+        st.just("roll_back"),
     ),
     max_size=40,
 )
 
 
 @given(steps)
-def test_any_mix_of_publishing_releasing_and_withdrawing_is_as_if_the_withdrawn_had_never_come(
+def test_any_mix_of_publishing_releasing_and_rolling_back_is_as_if_the_rolled_back_had_never_come(
     steps: list[tuple[str, str | None] | int | str],
 ) -> None:
     setup = Setup()
@@ -78,8 +78,8 @@ def test_any_mix_of_publishing_releasing_and_withdrawing_is_as_if_the_withdrawn_
         if isinstance(step, tuple):
             assert setup.put(*step) == len(kept) + len(waiting) + 1
             waiting.append(step)
-        elif step == "withdraw":
-            setup.intake.withdraw("no")
+        elif step == "roll_back":
+            setup.ingest.roll_back("no")
             waiting.clear()
         elif isinstance(step, int):
             count = min(step, len(waiting))
@@ -89,33 +89,33 @@ def test_any_mix_of_publishing_releasing_and_withdrawing_is_as_if_the_withdrawn_
         assert setup.held.head == len(setup.wire.entries) == len(kept)
     released = setup.wire.entries
     verify_chain([columns_of(entry) for entry in released], GENESIS)
-    # The same deltas through a sequencer that never had anything withdrawn: the same entries, states and all.
+    # The same deltas through a sequencer that never had anything rolled back: the same entries, states and all.
     plain_states = CurrentStates()
     plain = Sequencer(EPOCH, 0, GENESIS, "", plain_states)
     for entry, (session, after) in zip(released, kept, strict=True):
         delta = Delta("deleted" if after is None else "updated", session, None, after, None, entry.id)
         assert plain.append(delta, FakeClock().now_ms(), entry.id_digest) == entry
     assert setup.held.states.listing() == plain_states.listing()
-    setup.intake.withdraw("no")
+    setup.ingest.roll_back("no")
     assert setup.states.listing() == plain_states.listing()
 
 
-def test_what_is_withdrawn_is_not_counted_as_accepted() -> None:
+def test_what_is_rolled_back_is_not_counted_as_accepted() -> None:
     setup = Setup()
     setup.put("a", "1")
-    setup.intake.withdraw("no")
+    setup.ingest.roll_back("no")
     setup.put("a", "1")
     assert setup.metrics.accepted == 0
     setup.reach(1)
     assert setup.metrics.accepted == 1
 
 
-async def test_who_waits_for_what_is_withdrawn_is_told_why() -> None:
+async def test_who_waits_for_what_is_rolled_back_is_told_why() -> None:
     setup = Setup()
     seq = setup.put("a", "1")
-    waiting = asyncio.ensure_future(setup.intake.until_recorded(seq))
+    waiting = asyncio.ensure_future(setup.ingest.until_recorded(seq))
     await asyncio.sleep(0)
-    setup.intake.withdraw("No space left on device")
+    setup.ingest.roll_back("No space left on device")
     with pytest.raises(StoreError, match=r"the write to disk failed \(No space left on device\)"):
         await waiting
 
@@ -144,4 +144,4 @@ def test_an_ack_says_on_disk_also_where_the_group_after_it_has_found_the_file_go
     setup = Setup()
     setup.put("a", "1")
     setup.reach(1)
-    assert (setup.log.durable, setup.intake.durable) == (0, 1)
+    assert (setup.log.durable, setup.ingest.durable) == (0, 1)

@@ -24,14 +24,14 @@ class Called:
         self.then = then
         self.aborted = False
 
-    def on_room(self) -> None:
+    def on_capacity(self) -> None:
         self.times += 1
         self.then()
 
-    on_recorded = on_room
+    on_recorded = on_capacity
 
-    def on_withdrawn(self, error: RecorderError) -> None:
-        self.on_room()
+    def on_rolled_back(self, error: RecorderError) -> None:
+        self.on_capacity()
 
     def abort(self) -> None:
         self.aborted = True
@@ -40,10 +40,10 @@ class Called:
 def test_one_waiter_that_raises_is_ended_and_the_others_are_told() -> None:
     setup = Setup(room=1)
     broken, fine = Called(lambda: 1 // 0), Called()
-    for tell in (setup.intake.wait_recorded, setup.intake.wait_for_room):
+    for tell in (setup.ingest.wait_recorded, setup.ingest.wait_for_capacity):
         tell(broken)
         tell(fine)
-        setup.intake.on_progress()
+        setup.ingest.on_progress()
     assert (broken.times, broken.aborted) == (2, True)
     assert (fine.times, fine.aborted) == (2, False)
     assert setup.metrics.callback_errors == {"publisher": 2}
@@ -52,12 +52,12 @@ def test_one_waiter_that_raises_is_ended_and_the_others_are_told() -> None:
 def test_who_waits_for_room_is_told_once_in_turn_while_there_is_room() -> None:
     setup = Setup(room=1)
     setup.take(delta())
-    assert setup.intake.is_full
+    assert setup.ingest.is_full
     first = Called(lambda: setup.take(delta()))
     second = Called()
-    setup.intake.wait_for_room(first)
-    setup.intake.wait_for_room(second)
-    setup.intake.on_progress()
+    setup.ingest.wait_for_capacity(first)
+    setup.ingest.wait_for_capacity(second)
+    setup.ingest.on_progress()
     assert (first.times, second.times) == (0, 0)
     setup.record()
     assert (first.times, second.times) == (1, 0)  # the first has taken the room
@@ -68,8 +68,8 @@ def test_who_waits_for_room_is_told_once_in_turn_while_there_is_room() -> None:
 
 def test_who_waits_for_recording_is_told_once_at_the_next_progress() -> None:
     setup = Setup()
-    waiter = Called(lambda: setup.intake.wait_recorded(waiter) if waiter.times == 1 else None)
-    setup.intake.wait_recorded(waiter)
+    waiter = Called(lambda: setup.ingest.wait_recorded(waiter) if waiter.times == 1 else None)
+    setup.ingest.wait_recorded(waiter)
     setup.record()
     assert waiter.times == 1
     setup.record()
@@ -81,16 +81,16 @@ async def test_an_await_for_room_and_for_recording_ends_when_there_is() -> None:
     setup = Setup(room=1)
     setup.take(delta())
     async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
-        room = tasks.create_task(setup.intake.room(), name="room")
-        recorded = tasks.create_task(setup.intake.until_recorded(1), name="recorded")
+        room = tasks.create_task(setup.ingest.until_capacity(), name="room")
+        recorded = tasks.create_task(setup.ingest.until_recorded(1), name="recorded")
         await asyncio.sleep(0)
-        setup.intake.on_progress()
+        setup.ingest.on_progress()
         await asyncio.sleep(0)
         assert not room.done()
         assert not recorded.done()
         setup.record()
-    await setup.intake.room()
-    await setup.intake.until_recorded(1)
+    await setup.ingest.until_capacity()
+    await setup.ingest.until_recorded(1)
 
 
 async def test_of_many_that_await_room_only_as_many_go_on_as_there_is_room_for() -> None:
@@ -98,7 +98,7 @@ async def test_of_many_that_await_room_only_as_many_go_on_as_there_is_room_for()
     setup.take(delta())
 
     async def publish() -> None:
-        await setup.intake.room()
+        await setup.ingest.until_capacity()
         setup.take(delta())
 
     async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
@@ -115,21 +115,21 @@ async def test_of_many_that_await_room_only_as_many_go_on_as_there_is_room_for()
 async def test_who_gives_up_waiting_leaves_nothing_behind() -> None:
     setup = Setup(room=1)
     setup.take(delta())
-    for wait in (setup.intake.room(), setup.intake.until_recorded(1)):
+    for wait in (setup.ingest.until_capacity(), setup.ingest.until_recorded(1)):
         task = asyncio.create_task(wait, name="waiting")
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert not setup.intake._room_waiters
-    assert not setup.intake._recorded_waiters
+    assert not setup.ingest._capacity_waiters
+    assert not setup.ingest._recorded_waiters
     setup.record()
 
 
 async def test_who_gives_up_in_the_very_moment_is_not_told() -> None:
     setup = Setup()
     setup.take(delta())
-    task = asyncio.create_task(setup.intake.until_recorded(1), name="waiting")
+    task = asyncio.create_task(setup.ingest.until_recorded(1), name="waiting")
     await asyncio.sleep(0)
     task.cancel()
     setup.record()
@@ -140,8 +140,8 @@ async def test_who_gives_up_in_the_very_moment_is_not_told() -> None:
 def test_once_closed_it_takes_nothing_more() -> None:
     setup = Setup()
     setup.take(delta())
-    setup.intake.close()
-    setup.intake.close()
+    setup.ingest.close()
+    setup.ingest.close()
     error = refused(setup, b"{}")
     assert isinstance(error, Closed)
     assert error.retry
@@ -151,9 +151,9 @@ def test_once_closed_it_takes_nothing_more() -> None:
 async def test_what_was_accepted_before_closing_is_still_waited_for() -> None:
     setup = Setup()
     setup.take(delta())
-    setup.intake.close()
+    setup.ingest.close()
     async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
-        tasks.create_task(setup.intake.until_recorded(1), name="recorded")
+        tasks.create_task(setup.ingest.until_recorded(1), name="recorded")
         await asyncio.sleep(0)
         setup.record()
 
@@ -162,17 +162,17 @@ async def test_when_recording_fails_nobody_waits_for_ever() -> None:
     setup = Setup(room=1)
     setup.take(delta())
     told = Called()
-    setup.intake.wait_for_room(told)
-    room = asyncio.create_task(setup.intake.room(), name="room")
-    recorded = asyncio.create_task(setup.intake.until_recorded(1), name="recorded")
+    setup.ingest.wait_for_capacity(told)
+    room = asyncio.create_task(setup.ingest.until_capacity(), name="room")
+    recorded = asyncio.create_task(setup.ingest.until_recorded(1), name="recorded")
     await asyncio.sleep(0)
     setup.queue.fatal_error = "disk full"
-    setup.intake.on_progress()
+    setup.ingest.on_progress()
     async with asyncio.timeout(5):
         await room
         with pytest.raises(OutcomeUnknown, match=r"not known whether this is recorded \(disk full\)"):
             await recorded
         with pytest.raises(OutcomeUnknown):
-            await setup.intake.until_recorded(1)
+            await setup.ingest.until_recorded(1)
     assert told.times == 1
     assert isinstance(refused(setup, b"{}"), Unavailable)

@@ -25,7 +25,7 @@ async def test_stopping_says_going_away_to_all_after_all_they_are_owed(tmp_path:
             await out.until("hello")
             await out.texts(some(200))
             await turn_until(lambda: app.head == 200)
-            app.gateway.stop_intake()
+            app.gateway.stop_ingest()
             await out.text(delta())
             await turn()
             for connection in list(app.server.server_state.connections):

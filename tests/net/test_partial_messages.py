@@ -142,7 +142,7 @@ async def test_a_body_that_waits_for_room_still_counts_and_gives_way(tmp_path: P
         running_app(tmp_path, **FEW) as app,
         httpx.AsyncClient(base_url=app.url, trust_env=False) as http,
     ):
-        intake = app.recorder.intake
+        ingest = app.recorder.ingest
         gate = asyncio.Event()
         rooms = iter([False, True])  # the second one is behind the body
 
@@ -150,7 +150,7 @@ async def test_a_body_that_waits_for_room_still_counts_and_gives_way(tmp_path: P
             if next(rooms):
                 await gate.wait()
 
-        intake.room = room  # type: ignore[method-assign]
+        ingest.until_capacity = room  # type: ignore[method-assign]
         body = b'{"type":"updated","sessionId":"s","after":"' + b"x" * (100 * KIB) + b'"}'
         sending = asyncio.create_task(http.post("/api/deltas", content=body), name="sending")
         await turn_until(lambda: unfinished(app).total == len(body))

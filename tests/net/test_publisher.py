@@ -181,7 +181,7 @@ async def test_a_full_queue_slows_the_publisher_and_drops_nothing(tmp_path: Path
         await hello(wire)
         async with recording_held_up(app):
             await wire.texts(some(300))
-            await turn_until(lambda: app.recorder.intake.is_full)
+            await turn_until(lambda: app.recorder.ingest.is_full)
             await turn(300)
             # A frame is taken while there is room, so at most one is beyond.
             assert app.head == 20
@@ -197,7 +197,7 @@ async def test_a_full_queue_is_told_in_bytes_too_and_what_is_not_read_stays_with
         frames = b"".join([frame(TEXT, orjson.dumps(item)) for item in some(2000, size=10_000)])
         async with recording_held_up(app):
             sending = asyncio.create_task(wire.raw(frames), name="sending")
-            await turn_until(lambda: app.recorder.intake.is_full)
+            await turn_until(lambda: app.recorder.ingest.is_full)
             await turn(500)
             assert app.head <= 10
             assert not sending.done()

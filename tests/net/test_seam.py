@@ -38,8 +38,8 @@ class Load:
         """In portions of all sizes, with the loop turning between."""
         while len(self.published) < total:
             self.some(min(self.random.choice((1, 1, 2, 5, 40)), total - len(self.published)))
-            if self.app.recorder.intake.is_full:
-                await self.app.recorder.intake.room()
+            if self.app.recorder.ingest.is_full:
+                await self.app.recorder.ingest.until_capacity()
             await turn(self.random.choice((0, 1, 1, 3)))
         self.is_over = True
 

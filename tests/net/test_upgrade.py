@@ -87,7 +87,7 @@ async def test_while_it_loads_and_while_it_stops_it_is_unavailable(tmp_path: Pat
         await app.gateway.load()
         async with app.connect(target) as wire:
             assert (await wire.event())["event"] == "hello"
-            app.gateway.stop_intake()
+            app.gateway.stop_ingest()
             with pytest.raises(Refused, match=r"503.*the recorder is stopping"):
                 async with app.connect(target):
                     pass
@@ -97,7 +97,7 @@ async def test_who_is_inside_when_the_door_is_shut_is_still_counted_out() -> Non
     async with running_app(None) as app:
         async with app.connect() as wire:
             await wire.until("live")
-            app.gateway.stop_intake()
+            app.gateway.stop_ingest()
         await app.until_gone()
 
 

@@ -287,7 +287,7 @@ async def test_a_mistake_in_handling_a_message_ends_its_connection_and_no_other(
             raise ZeroDivisionError
 
         with monkeypatch.context() as patch:
-            patch.setattr(app.recorder.intake, "accept_each", fail)
+            patch.setattr(app.recorder.ingest, "accept_each", fail)
             await wire.text(delta())
             assert (await wire.ending()).code == 1011
         await other.text(delta())

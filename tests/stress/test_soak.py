@@ -40,7 +40,7 @@ async def test_guests_and_strangers_are_seen_to_be_sent_away_or_not(tmp_path: Pa
         await soak.stranger(url, random.Random(1), tokens, tally)
         staying = asyncio.create_task(soak.guest(url, random.Random(1), tokens, tally), name="guest")
         await turn_until(lambda: app.recorder.hub.subscribers)
-        app.gateway.stop_intake()
+        app.gateway.stop_ingest()
         await app.gateway.connections.close()
         await asyncio.gather(staying, return_exceptions=True)
     assert len(tally.faults) == 2

@@ -90,7 +90,7 @@ class App:
 
     def publish_nowait(self, *deltas: dict[str, Any]) -> int:
         """The same without waiting for anything."""
-        return self.recorder.intake.accept(orjson.dumps(deltas)).seq
+        return self.recorder.ingest.accept(orjson.dumps(deltas)).seq
 
 
 async def turn_until(condition: Callable[[], object]) -> None:

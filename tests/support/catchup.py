@@ -29,7 +29,7 @@ SESSIONS, KINDS = ("a", "b", "c"), ("created", "updated", "deleted")
 @dataclass
 class Piece:
     items: Sequence[bytes]
-    through: int
+    last_seq: int
 
 
 class Store:

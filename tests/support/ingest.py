@@ -49,7 +49,7 @@ class Queue:
         self.disk_error: str | None = None
 
     @property
-    def space(self) -> int:
+    def capacity(self) -> int:
         return max(0, self.most - (len(self.entries) - self.recorded))
 
     def extend(self, entries: Sequence[Entry]) -> None:
@@ -60,7 +60,7 @@ class Queue:
 
 
 class Setup:
-    """An intake and all that is around it."""
+    """An ingest and all that is around it."""
 
     def __init__(
         self, *, recording: bool = True, room: int = 1000, remembered: int = 100, max_bytes: int = 1000
@@ -72,7 +72,7 @@ class Setup:
         self.ids = RecentIds(remembered)
         self.states = CurrentStates()
         self.sequencer = Sequencer(EPOCH, 0, GENESIS, "", self.states)
-        self.intake = Ingest(
+        self.ingest = Ingest(
             self.sequencer,
             self.ids,
             self.wire,
@@ -90,12 +90,12 @@ class Setup:
     def take(self, *deltas: dict[str, Any]) -> dict[str, object]:
         """Accept them, one alone or many as an array; the ack."""
         text = json.dumps(deltas[0] if len(deltas) == 1 else deltas)
-        return self.intake.accept(text.encode()).fields(0)
+        return self.ingest.accept(text.encode()).fields(0)
 
     def record(self, seq: int | None = None) -> None:
         """The log records up to a seq, or everything."""
         self.queue.recorded = len(self.queue.entries) if seq is None else seq
-        self.intake.on_progress()
+        self.ingest.on_progress()
 
 
 def delta(**fields: Any) -> dict[str, Any]:
@@ -107,6 +107,6 @@ def delta(**fields: Any) -> dict[str, Any]:
 def refused(setup: Setup, text: bytes, *, lines: bool = False) -> RecorderError:
     seqs = len(setup.wire.entries)
     with pytest.raises(RecorderError) as raised:
-        (setup.intake.accept_lines if lines else setup.intake.accept)(text)
+        (setup.ingest.accept_lines if lines else setup.ingest.accept)(text)
     assert len(setup.wire.entries) == seqs
     return raised.value

@@ -28,7 +28,7 @@ TABLES = (
 
 
 class Feeder:
-    """Makes entries the way the intake does, and keeps every one that it made.
+    """Makes entries the way the ingest does, and keeps every one that it made.
 
     Args:
         sequencer: Numbers them.

@@ -97,7 +97,7 @@ class SqliteStore:
             max_bytes=config.queue_max_bytes,
             log_entries=config.log_entries,
             commits=commits if config.commit else None,
-            on_withdrawn=self._withdrawn,
+            on_rolled_back=self._rolled_back,
             recover=self._recover,
             check=self._check_file,
         )
@@ -233,9 +233,9 @@ class SqliteStore:
         return self.recorded - self._removal.pruned
 
     @property
-    def space(self) -> int:
+    def capacity(self) -> int:
         """The number of entries the recording queue has capacity for."""
-        return self._writer.space
+        return self._writer.capacity
 
     @property
     def waiting(self) -> int:
@@ -280,7 +280,7 @@ class SqliteStore:
         await self._writer.flush()
 
     async def read(self, query: Query, limit: int) -> Piece:
-        """Return at most `limit` matches, in bounded time; continue from `through` until `done`."""
+        """Return at most `limit` matches, in bounded time; continue from `last_seq` until `done`."""
         return await self._reader.read(query, limit, self.recorded)
 
     async def last_at(self, time: str) -> int:
@@ -459,7 +459,7 @@ class SqliteStore:
         """Call `callback` when more is recorded or durable, or when recording failed."""
         self._progress_observers.add(callback)
 
-    def on_withdrawn(self, callback: Callable[[str, bool], None]) -> None:
+    def on_rolled_back(self, callback: Callable[[str, bool], None]) -> None:
         """Call `callback` when what is not recorded yet is rolled back (`commit` only).
 
         Args:
@@ -526,7 +526,7 @@ class SqliteStore:
                 errno.ESTALE, "the database file is gone, and what was acked with it", str(self._config.path)
             )
 
-    def _withdrawn(self, reason: str, unknown: bool) -> None:
+    def _rolled_back(self, reason: str, unknown: bool) -> None:
         for callback in self._losers:
             callback(reason, unknown)
 

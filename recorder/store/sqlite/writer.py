@@ -2,11 +2,11 @@
 
 Whatever waits is committed as one transaction, in one trip to the database's thread; the more waits the larger the
 group, so throughput rises with load while a lone entry is recorded at once. The queue's bounds are not enforced here:
-`space` tells the intake to hold its publishers back, and what was appended is never dropped.
+`capacity` tells ingest to hold its publishers back, and what was appended is never dropped.
 
-With a commit log a group is on disk before it goes into the database. Where the disk says no, everything that waits
-is withdrawn, since nobody has been told of it yet; nothing is taken until the log is recovered, which is tried for ever.
-Where what the disk has of it can't be cut off, whoever published it is told that nobody knows.
+With a commit log a group is on disk before it goes into the database. Where the write fails, everything that waits
+is rolled back, since no subscriber has seen it yet; deltas are refused until the log is recovered, which is tried for
+ever. Where the bytes that were written can't be cut off, the publisher is told that the outcome is unknown.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Writer:
         max_entries, max_bytes: Beyond either the queue counts as full.
         log_entries: Whether each entry gets a line in the log.
         commits: Where a group goes first; None for nowhere.
-        on_withdrawn: Called on the loop when everything that waits has been withdrawn, with the reason, and whether
+        on_rolled_back: Called on the loop when everything that waits has been rolled back, with the reason, and whether
             nobody knows if some of it is on disk all the same.
         recover: Makes the commit log work again. Raises OSError or StoreError as long as it does not.
         check: Called before a group goes to the commit log. Raises OSError where that would not make it durable.
@@ -59,14 +59,14 @@ class Writer:
         max_bytes: int,
         log_entries: bool = False,
         commits: CommitLog | None = None,
-        on_withdrawn: Callable[[str, bool], None] = lambda reason, unknown: None,
+        on_rolled_back: Callable[[str, bool], None] = lambda reason, unknown: None,
         recover: Callable[[], Awaitable[None]] | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
         self._on_progress = on_progress
         self._commits = commits
-        self._on_withdrawn = on_withdrawn
+        self._on_rolled_back = on_rolled_back
         self._recover = recover
         self._check_disk = check
         self._max_entries, self._max_bytes = max_entries, max_bytes
@@ -89,7 +89,7 @@ class Writer:
         self.disk_error: str | None = None  # why the commit log takes nothing at the moment
 
     @property
-    def space(self) -> int:
+    def capacity(self) -> int:
         """The number of entries that may be appended before the queue is full; 0 when it is."""
         return max(0, self._max_entries - self.waiting) if self._bytes < self._max_bytes else 0
 
@@ -182,9 +182,9 @@ class Writer:
             self._check_disk()
             await self._commits.append(group)
         except OSError as error:
-            # The group before is on disk, and on its way: it is to be seen before anything is withdrawn.
+            # The group before is on disk, and on its way: it is to be seen before anything is rolled back.
             await self._inserted()
-            self._withdraw(error)
+            self._roll_back(error)
             return
         await self._inserted()
         # While this one goes into the database the next one can go to disk.
@@ -224,16 +224,16 @@ class Writer:
             pause = min(2 * pause, LONGEST_PAUSE)
         await self._database.run(lambda conn: _commit(conn, group))
 
-    def _withdraw(self, error: OSError) -> None:
+    def _roll_back(self, error: OSError) -> None:
         """Roll back everything that waits: it follows what the disk rejected."""
         self.disk_error, unknown = error.strerror or str(error), isinstance(error, NotCut)
-        logger.bind(error=self.disk_error, withdrawn=self.waiting, unknown=unknown).error(
+        logger.bind(error=self.disk_error, rolled_back=self.waiting, unknown=unknown).error(
             "the commit log cannot be written"
         )
         self._queue.clear()
         self._last = self.recorded
         self._bytes = self._under_way = 0
-        self._on_withdrawn(self.disk_error, unknown)
+        self._on_rolled_back(self.disk_error, unknown)
         self._tell()
 
     async def _until_recovered(self) -> None:

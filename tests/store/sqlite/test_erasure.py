@@ -75,7 +75,7 @@ async def assert_gone(it: Opened, marks: Marks) -> None:
 
 
 def head_of(it: Opened) -> int:
-    """What the intake would do: forget the state."""
+    """What the ingest would do: forget the state."""
     it.feeder._sequencer._states.put(TAKEN, 0, None, None)
     return it.feeder.head
 

@@ -143,7 +143,7 @@ async def test_a_slice_of_large_states_is_small(path: Path) -> None:
         while True:
             piece = await it.store.read_slice(after, None, None)
             sizes.append((len(piece.items), sum(len(item) for item in piece.items)))
-            after = piece.through
+            after = piece.last_seq
             if piece.done:
                 break
         # The last one that fits may pass the bound by itself, no more than one does.
@@ -193,7 +193,7 @@ async def test_types_but_the_usual_one_are_found_at_once_whatever_else_is_there(
                 query = Query(types=frozenset(types), descending=descending)
                 assert await _walk(it, query) == (1, seqs[::-1] if descending else seqs)
         some = await it.store.read(Query(types=frozenset(("created", "deleted"))), 2)
-        assert (len(some.items), some.through, some.done) == (2, both[1], False)
+        assert (len(some.items), some.last_seq, some.done) == (2, both[1], False)
 
 
 async def _walk(it: Opened, query: Query) -> tuple[int, list[int]]:
@@ -204,7 +204,7 @@ async def _walk(it: Opened, query: Query) -> tuple[int, list[int]]:
         looked, found = looked + 1, [*found, *(json.loads(item)["seq"] for item in piece.items)]
         if piece.done:
             return looked, found
-        query = replace(query, **{"before" if query.descending else "after": piece.through})
+        query = replace(query, **{"before" if query.descending else "after": piece.last_seq})
 
 
 async def test_few_that_happened_then_are_found_at_once_and_many_in_windows(
@@ -222,7 +222,7 @@ async def test_few_that_happened_then_are_found_at_once_and_many_in_windows(
             entry.frame for entry in it.feeder.entries[7::100]
         ]
         some = await it.store.read(Query(happened_since="2002-01-01T00:00:00.000Z"), 1000)
-        assert (some.through, some.done) == (50, False)
+        assert (some.last_seq, some.done) == (50, False)
 
 
 async def test_a_slice_takes_a_handful_of_statements_whatever_is_there(path: Path) -> None:

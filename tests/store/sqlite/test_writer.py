@@ -129,18 +129,18 @@ async def test_it_tells_of_each_group() -> None:
 async def test_it_says_when_it_is_full_by_count_or_by_bytes_and_drops_nothing() -> None:
     async with writing(max_entries=10) as it:
         it.put(9)
-        assert it.writer.space == 1
+        assert it.writer.capacity == 1
         it.put(11)
-        assert it.writer.space == 0
+        assert it.writer.capacity == 0
         await it.writer.flush()
-        assert it.writer.space == 10
+        assert it.writer.capacity == 10
         assert it.writer.recorded == 20
     async with writing(max_bytes=1000) as it:
-        while it.writer.space:
+        while it.writer.capacity:
             it.put()
         assert sum(len(entry.frame) for entry in it.feeder.entries) >= 1000
         await it.writer.flush()
-        assert it.writer.waiting == 0 < it.writer.space
+        assert it.writer.waiting == 0 < it.writer.capacity
 
 
 async def test_flushing_waits_for_what_is_there_and_not_for_what_keeps_coming() -> None:
@@ -180,7 +180,7 @@ async def test_any_error_ends_recording_for_good_and_everybody_hears_of_it() -> 
 async def test_an_error_that_is_not_sqlites_ends_it_too() -> None:
     async with writing() as it:
         entry = it.feeder.entry()
-        entry.timestamp = "\ud800"  # cannot be encoded; the intake would have refused it
+        entry.timestamp = "\ud800"  # cannot be encoded; the ingest would have refused it
         it.writer.extend([entry])
         with pytest.raises(StoreError, match="UnicodeEncodeError"):
             await it.writer.flush()
