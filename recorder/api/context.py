@@ -204,7 +204,7 @@ class GuardedEndpoint:
         except (NotAuthenticated, NotAllowed) as error:
             # The pattern, not the path: a path may be very long.
             gateway = gateway_of(request)
-            gateway.metrics.turn_away(error.code)
+            gateway.metrics.reject(error.code)
             address = request.state.caller.address
             gateway.sampled_log.write(
                 "INFO",

@@ -113,7 +113,7 @@ class AccessMiddleware:
                 address=_host(scope, "client"),
                 path=scope["path"][:80],
             )
-            self._metrics.turn_away(error.code)
+            self._metrics.reject(error.code)
             await problem(error)(scope, receive, send)
             return
         granted = preflight(self._origins, headers) if scope["method"] == "OPTIONS" else None

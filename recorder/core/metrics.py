@@ -34,7 +34,7 @@ class Metrics:
         self.conflations = 0  # slow readers that were moved on instead of closed
         self.fallbacks = 0  # slow readers that were served from history again instead of closed
         self.redacted = 0  # values taken out of states
-        self.turned_away: dict[str, int] = {}  # connections refused, by the limit or the rule
+        self.rejected: dict[str, int] = {}  # connections refused, by the limit or the rule
         self.lineage_breaks = 0  # deltas whose `before` is not the state last recorded
         self.resumes: dict[str, int] = {}  # subscriptions by how they began: latest, resumed, states, reset_*
         self.snapshots: dict[str, int] = {"ok": 0, "failed": 0}  # snapshot runs by outcome
@@ -58,9 +58,9 @@ class Metrics:
         """Count a publish that was refused, by its error code."""
         self.refused[code] = self.refused.get(code, 0) + 1
 
-    def turn_away(self, reason: str) -> None:
+    def reject(self, reason: str) -> None:
         """Count a connection or a request that was refused before it was let in, by the limit or the error's code."""
-        self.turned_away[reason] = self.turned_away.get(reason, 0) + 1
+        self.rejected[reason] = self.rejected.get(reason, 0) + 1
 
     def refuse_query(self, kind: str) -> None:
         """Count a question about history that found no place: `queries` or `exports`."""
@@ -122,7 +122,7 @@ class Metrics:
             yield CounterMetricFamily(name, text, value=value)
         yield _by_label("recorder_publishes_rejected", "Publishes refused", "reason", self.refused)
         yield _by_label(
-            "recorder_connections_rejected", "Connections and requests refused", "reason", self.turned_away
+            "recorder_connections_rejected", "Connections and requests refused", "reason", self.rejected
         )
         yield _by_label(
             "recorder_queries_rejected", "Questions that found no place", "kind", self.refused_queries

@@ -97,7 +97,11 @@ class Source(Protocol):
     log: SampledLog
     history: History | None  # None where nothing is recorded
     ahead: int  # slices that were read ahead, or are being read, and are not written yet
-    turns: asyncio.Semaphore  # held while a slice is read and encoded, never while its reader is waited for
+    # Held while a slice is read and encoded, never while its reader is waited for. States need no reading: more than one
+    # slice in a round of the loop would only make the round longer, and a new connection may wait for hundreds of
+    # rounds: uvloop accepts one in each.
+    turns: asyncio.Semaphore
+    state_turn: asyncio.Lock
 
     @property
     def epoch(self) -> str:
@@ -406,7 +410,7 @@ class Feed:
         at = 0
         while at < len(listing):
             await self._sink.wait_writable()
-            async with source.turns:
+            async with source.state_turn:
                 states, at = listing.read(at, sessions, source.chunk_bytes)
                 if states:
                     self._sink.send_states(states)

@@ -207,7 +207,7 @@ class Conflation:
         start = 0
         while start < len(states):
             await self._reader.wait_writable()
-            async with self._source.turns:
+            async with self._source.state_turn:
                 stop = states_at_once(states, start, self._source.chunk_bytes)
                 self._reader.send_states(states[start:stop])
                 start = stop

@@ -169,7 +169,8 @@ class Hub:
         self.log = SampledLog(clock)  # of what subscribers do
         self.history = history
         self.ahead = 0  # slices of history that feeds have read ahead
-        self.turns = asyncio.Semaphore(catchups)  # whose slice is being read and encoded
+        self.turns = asyncio.Semaphore(catchups)  # whose slice of history is being read and encoded
+        self.state_turn = asyncio.Lock()  # whose slice of states is being encoded
         self.tail = Tail(order.head, head_hash=order.hash)
         self._listings = Listings(
             lambda sessions: states.snapshot(order.head, sessions),

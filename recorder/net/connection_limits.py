@@ -1,8 +1,9 @@
 """Limits on connections: in all and per address, and upgrades per minute and address.
 
 A connection counts from the moment it is accepted, before it has sent anything, until its socket is closed, whatever it
-becomes. One that exceeds a limit is rejected when it sends a request; while very many do, the rest are closed without
-an answer, since even an answer costs. An IPv6 address counts with its whole /64, which is what one customer gets.
+becomes. One that exceeds a limit is rejected when it sends a request. Of those only a few wait at the same time: the one
+that has waited longest is closed without an answer, so that a health probe is answered however many idle connections
+there are. An IPv6 address counts with its whole /64, which is what one customer gets.
 """
 
 from __future__ import annotations
@@ -11,19 +12,20 @@ import ipaddress
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from recorder.core.clock import Clock
 from recorder.core.errors import TooMany
 from recorder.core.metrics import Metrics
 from recorder.core.token_bucket import BucketTable
 
-MAX_TURNED_AWAY = 64
-"""How many that are too many may be waiting to be told so, at most."""
+MAX_REJECTED = 64
+"""How many connections beyond the limits are open at most, waiting for their answer."""
 
 
-def max_turned_away(connections: int) -> int:
-    """Return how many that are too many may be waiting to be told so, beside so many connections."""
-    return max(4, min(MAX_TURNED_AWAY, connections // 8))
+def max_rejected(connections: int) -> int:
+    """Return how many connections beyond the limits may be open, beside so many that are admitted."""
+    return max(8, min(MAX_REJECTED, connections // 8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,14 @@ class AdmissionLimits:
     connections: int = 10_000
     per_address: int = 5_000
     upgrades_per_minute: int = 6_000
+
+
+class Connection(Protocol):
+    """An accepted connection."""
+
+    def abort(self) -> None:
+        """Close it at once."""
+        ...
 
 
 class Admission:
@@ -61,9 +71,9 @@ class Admission:
         self._is_proxy = is_proxy
         self._clock = clock
         self._metrics = metrics
-        self._inside: dict[object, str] = {}  # connection → the network it comes from
+        self._inside: dict[Connection, str] = {}  # connection → the network it comes from
         self._per_network: Counter[str] = Counter()  # the same, counted
-        self._turned_away: dict[object, TooMany] = {}  # rejected, and waiting for the error
+        self._rejected: dict[Connection, TooMany] = {}  # rejected, and waiting for the error
         self._upgrades = BucketTable(limits.upgrades_per_minute / 60, limits.upgrades_per_minute)
 
     @property
@@ -71,7 +81,7 @@ class Admission:
         """The number of admitted connections."""
         return len(self._inside)
 
-    def enter(self, connection: object, address: str) -> TooMany | None:
+    def enter(self, connection: Connection, address: str) -> TooMany | None:
         """Count a connection in.
 
         Args:
@@ -80,9 +90,6 @@ class Admission:
 
         Returns:
             The error to send if it exceeds a limit; None if it is admitted.
-
-        Raises:
-            TooMany: It is, and so are many others: cut it without a word.
         """
         network, limits = network_of(address), self.limits
         if len(self._inside) >= limits.connections:
@@ -101,13 +108,15 @@ class Admission:
             self._inside[connection] = network
             self._per_network[network] += 1
             return None
-        self._metrics.turn_away(reason)
-        if len(self._turned_away) >= max_turned_away(limits.connections):
-            raise refusal
-        self._turned_away[connection] = refusal
+        self._metrics.reject(reason)
+        if len(self._rejected) >= max_rejected(limits.connections):
+            oldest = next(iter(self._rejected))
+            del self._rejected[oldest]
+            oldest.abort()
+        self._rejected[connection] = refusal
         return refusal
 
-    def pass_on(self, connection: object, to: object) -> TooMany | None:
+    def pass_on(self, connection: Connection, to: Connection) -> TooMany | None:
         """Count a connection as another one from now on, as TLS makes of one.
 
         Returns:
@@ -116,14 +125,14 @@ class Admission:
         network = self._inside.pop(connection, None)
         if network is not None:
             self._inside[to] = network
-        refusal = self._turned_away.pop(connection, None)
+        refusal = self._rejected.pop(connection, None)
         if refusal is not None:
-            self._turned_away[to] = refusal
+            self._rejected[to] = refusal
         return refusal
 
-    def leave(self, connection: object) -> None:
+    def leave(self, connection: Connection) -> None:
         """Count a connection out. Harmless if it is not inside."""
-        self._turned_away.pop(connection, None)
+        self._rejected.pop(connection, None)
         network = self._inside.pop(connection, None)
         if network is not None:
             self._per_network[network] -= 1
@@ -142,7 +151,7 @@ class Admission:
         now = self._clock.monotonic()
         bucket = self._upgrades.bucket(network_of(address), now)
         if bucket.wait(1, now):
-            self._metrics.turn_away("upgrades_per_minute")
+            self._metrics.reject("upgrades_per_minute")
             raise TooMany(
                 f"more than {self.limits.upgrades_per_minute} upgrades and event streams within a minute"
                 " from this address",

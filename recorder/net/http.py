@@ -126,11 +126,7 @@ class HttpConnection(HttpToolsProtocol):
             self.came_as = None
             self.on_message_begin()
             return
-        try:
-            self._one_too_many = self._admission.enter(transport, self.client[0] if self.client else "")
-        except TooMany:
-            transport.abort()
-            return
+        self._one_too_many = self._admission.enter(transport, self.client[0] if self.client else "")
         self.on_message_begin()
 
     def on_message_begin(self) -> None:
@@ -214,7 +210,7 @@ class HttpConnection(HttpToolsProtocol):
             raise self._head_too_long()
 
     def _head_too_long(self) -> InvalidRequest:
-        self._metrics.turn_away("header_bytes")
+        self._metrics.reject("header_bytes")
         self._last_lingers = True
         return InvalidRequest(
             f"the head of the request is longer than {self._limits.head_bytes} bytes",
@@ -358,7 +354,7 @@ class HttpConnection(HttpToolsProtocol):
         if self._one_too_many is not None:
             self._refuse(self._one_too_many)
             return
-        self._metrics.turn_away("handshake_timeout")
+        self._metrics.reject("handshake_timeout")
         seconds = f"{self._limits.head_seconds:g} seconds"
         self._refuse(
             RequestTimeout(f"no request came within {seconds}", hint="REQUEST_HEAD_TIMEOUT sets the limit")
@@ -371,7 +367,7 @@ class HttpConnection(HttpToolsProtocol):
         if self.flow.read_paused or self.cycle.response_started:
             self._expect_body()  # reading is paused by us, or no request is waiting for the body
             return
-        self._metrics.turn_away("stall_timeout")
+        self._metrics.reject("stall_timeout")
         seconds = f"{self._limits.stall_seconds:g} seconds"
         self._refuse(
             RequestTimeout(
@@ -387,7 +383,7 @@ class HttpConnection(HttpToolsProtocol):
         if outstanding(self.transport) < self._unread_then:
             self._watch_reader()  # slowly, but it reads
             return
-        self._metrics.turn_away("stall_timeout")
+        self._metrics.reject("stall_timeout")
         self._log.write("INFO", "connection closed: the answer is not being read")
         # Not `close`, which would wait for the reader.
         self.transport.abort()

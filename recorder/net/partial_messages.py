@@ -53,7 +53,7 @@ class PartialMessages:
 
     def _drop(self, holder: Holder) -> None:
         self.total -= self._held.pop(holder)
-        self._metrics.turn_away("unfinished_bytes")
+        self._metrics.reject("unfinished_bytes")
         holder.give_up(
             TooMany(
                 f"more than {self._limit} bytes of incomplete messages are in memory, and this is the largest",

@@ -13,7 +13,6 @@ from typing import Any, cast
 
 from loguru import logger
 
-from recorder.core.errors import TooMany
 from recorder.core.metrics import Metrics
 from recorder.net.connection_limits import Admission
 from recorder.net.http import HttpConnection
@@ -59,11 +58,7 @@ class TlsHandshake(asyncio.Protocol):
         """Count the new connection in, and begin."""
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
-        try:
-            self._admission.enter(transport, str(peer[0]) if isinstance(peer, tuple) else "")
-        except TooMany:
-            self._transport.abort()
-            return
+        self._admission.enter(self._transport, str(peer[0]) if isinstance(peer, tuple) else "")
         self._connections.add(self)
         self._task = asyncio.get_running_loop().create_task(self._shake(), name="tls-handshake")
 
@@ -163,7 +158,7 @@ class TlsHandshake(asyncio.Protocol):
         self._early.clear()
 
     def _failed(self, reason: str, why: str) -> None:
-        self._metrics.turn_away(reason)
+        self._metrics.reject(reason)
         logger.bind(reason=why).debug("TLS handshake failed")
 
     def _leave(self) -> None:

@@ -98,7 +98,7 @@ class UpgradeHandler:
         except (NotAuthenticated, NotAllowed) as error:
             if "Origin" not in headers:
                 raise
-            self.metrics.turn_away(error.code)
+            self.metrics.reject(error.code)
             return RejectedHandler(socket, error, self.log)
         socket.grant = grant
         if path == "/ws":

@@ -471,7 +471,7 @@ class WebSocket(asyncio.Protocol):
                 "INFO", "connection refused", code=error.code, reason=str(error), address=self.address
             )
             if not isinstance(error, TooMany):  # which counts itself, by its limit
-                self._upgrades.metrics.turn_away(error.code)
+                self._upgrades.metrics.reject(error.code)
             response = self._proto.refuse(error)
         else:
             response = self._proto.accept(request)

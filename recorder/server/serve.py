@@ -31,7 +31,7 @@ from recorder.app import Recorder
 from recorder.config.settings import Settings
 from recorder.config.validators import is_loopback
 from recorder.core.errors import RecorderError, lack_of
-from recorder.net.connection_limits import MAX_TURNED_AWAY, max_turned_away
+from recorder.net.connection_limits import MAX_REJECTED, max_rejected
 from recorder.net.http import HttpConnection, HttpLimits
 from recorder.net.tls import ServerTls, server_tls
 from recorder.net.tls_handshake import TlsHandshake
@@ -348,7 +348,7 @@ def fit_connections(settings: Settings) -> Settings:
     Otherwise connections would take the descriptors that the database and the answers about health need.
     """
     wanted = settings.max_connections
-    files = allow_files(wanted + max_turned_away(wanted) + SPARE_FILES)
+    files = allow_files(wanted + max_rejected(wanted) + SPARE_FILES)
     fit = connections_for(files)
     if fit >= wanted:
         return settings
@@ -361,8 +361,8 @@ def fit_connections(settings: Settings) -> Settings:
 def connections_for(files: int) -> int:
     """Return how many connections fit into so many files, beside those that are not connections'."""
     room = files - min(SPARE_FILES, files // 2)
-    # The other file descriptors are for connections that get an error (`max_turned_away`).
-    return max(1, room - MAX_TURNED_AWAY, min(room * 8 // 9, room - 4))
+    # The other file descriptors are for connections that get an error (`max_rejected`).
+    return max(1, room - MAX_REJECTED, min(room * 8 // 9, room - 8))
 
 
 def allow_files(wanted: int) -> int:

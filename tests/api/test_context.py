@@ -135,7 +135,7 @@ async def test_everyone_gets_what_is_granted_and_nothing_else(who: str, tmp_path
             if method == "GET":
                 head = await http.head(path, headers=bearer(WHO[who]))
                 assert head.status_code == answer.status_code
-        assert (sum(app.gateway.metrics.turned_away.values()) > 0) == (who != "admin")
+        assert (sum(app.gateway.metrics.rejected.values()) > 0) == (who != "admin")
 
 
 @pytest.mark.parametrize("token", ["wrong", "a.b.c", SUBSCRIBER[:-1], "ü", "x" * 9000])

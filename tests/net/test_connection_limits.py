@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -10,10 +11,10 @@ from recorder.core.clock import FakeClock
 from recorder.core.errors import TooMany
 from recorder.core.metrics import Metrics
 from recorder.net.connection_limits import (
-    MAX_TURNED_AWAY,
+    MAX_REJECTED,
     Admission,
     AdmissionLimits,
-    max_turned_away,
+    max_rejected,
     network_of,
 )
 from tests.support.app import running_app, turn_until
@@ -25,40 +26,60 @@ def admission(**limits: int) -> Admission:
     return Admission(AdmissionLimits(**limits), FakeClock(), Metrics())
 
 
+class Accepted:
+    """A connection that was accepted."""
+
+    is_aborted = False
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
 def test_one_more_than_allowed_is_told_why_and_gets_in_when_another_has_left() -> None:
-    door = admission(connections=2)
-    assert door.enter("a", "10.0.0.1") is None
-    assert door.enter("b", "10.0.0.2") is None
-    refusal = door.enter("c", "10.0.0.3")
+    limits, (a, b, c) = admission(connections=2), [Accepted() for _ in range(3)]
+    assert limits.enter(a, "10.0.0.1") is None
+    assert limits.enter(b, "10.0.0.2") is None
+    refusal = limits.enter(c, "10.0.0.3")
     assert refusal is not None
     assert "MAX_CONNECTIONS sets the limit" in str(refusal)
-    assert door.connections == 2
-    door.leave("c")
-    door.leave("a")
-    door.leave("a")
-    assert door.enter("c", "10.0.0.3") is None
+    assert limits.connections == 2
+    limits.leave(c)
+    limits.leave(a)
+    limits.leave(a)
+    assert limits.enter(c, "10.0.0.3") is None
 
 
 def test_one_address_cannot_take_every_place() -> None:
-    door = admission(per_address=1)
-    assert door.enter("a", "10.0.0.1") is None
-    refusal = door.enter("b", "10.0.0.1")
+    limits, (a, b, c) = admission(per_address=1), [Accepted() for _ in range(3)]
+    assert limits.enter(a, "10.0.0.1") is None
+    refusal = limits.enter(b, "10.0.0.1")
     assert "MAX_CONNECTIONS_PER_ADDRESS" in str(refusal)
-    assert door.enter("c", "10.0.0.2") is None
-    door.leave("a")
-    assert door.enter("b", "10.0.0.1") is None
+    assert limits.enter(c, "10.0.0.2") is None
+    limits.leave(a)
+    assert limits.enter(b, "10.0.0.1") is None
 
 
-def test_beyond_a_few_that_wait_to_be_told_the_rest_are_cut_at_once() -> None:
-    door = admission(connections=1000)
-    for n in range(1000):
-        door.enter(-1 - n, "")
-    for n in range(MAX_TURNED_AWAY):
-        assert door.enter(n, "") is not None
-    with pytest.raises(TooMany):
-        door.enter("too", "")
-    door.leave(0)
-    assert door.enter("too", "") is not None
+def test_of_many_that_wait_to_be_rejected_the_oldest_is_cut() -> None:
+    limits = admission(connections=1000)
+    for _ in range(1000):
+        limits.enter(Accepted(), "")
+    waiting = [Accepted() for _ in range(MAX_REJECTED)]
+    for one in waiting:
+        assert limits.enter(one, "") is not None
+    newest = Accepted()
+    assert limits.enter(newest, "") is not None
+    assert [one.is_aborted for one in [*waiting, newest]] == [True, *[False] * MAX_REJECTED]
+    limits.leave(waiting[1])
+    assert limits.enter(Accepted(), "") is not None
+    assert not waiting[2].is_aborted
+
+
+async def test_health_is_answered_however_many_idle_connections_there_are() -> None:
+    async with running_app(None, max_connections=1) as app, AsyncExitStack() as idle:
+        for _ in range(40):
+            await idle.enter_async_context(bare(app))
+        async with client(app) as http:
+            assert (await http.get("/readyz")).status_code == 200
 
 
 def test_upgrades_of_one_address_have_a_rate() -> None:
@@ -128,9 +149,9 @@ async def test_a_connection_too_many_is_told_so_over_http_and_before_an_upgrade(
         with pytest.raises(Refused, match="429"):
             async with app.connect():
                 pass
-        await turn_until(lambda: not app.gateway.upgrades.admission._turned_away)
+        await turn_until(lambda: not app.gateway.upgrades.admission._rejected)
         reason = limit.removeprefix("max_")
-        assert app.gateway.metrics.turned_away == {reason: 2}
+        assert app.gateway.metrics.rejected == {reason: 2}
         assert app.gateway.upgrades.admission.connections == 2
         await other.close()
         await turn_until(lambda: app.gateway.upgrades.admission.connections == 1)
@@ -163,7 +184,7 @@ async def test_upgrades_beyond_the_rate_get_429_and_when_to_come_back() -> None:
         with pytest.raises(Refused, match=r"429.*more than 2 upgrades"):
             async with app.connect():
                 pass
-        assert app.gateway.metrics.turned_away == {"upgrades_per_minute": 1}
+        assert app.gateway.metrics.rejected == {"upgrades_per_minute": 1}
 
 
 async def test_a_full_recorder_still_says_that_it_is_alive_and_ready() -> None:
@@ -173,15 +194,15 @@ async def test_a_full_recorder_still_says_that_it_is_alive_and_ready() -> None:
             for path, status in (("/healthz", 200), ("/readyz?from=probe", 200), ("/api/stats", 429)):
                 answer = await http.get(path)
                 assert (answer.status_code, answer.headers["connection"]) == (status, "close")
-        await turn_until(lambda: not app.gateway.upgrades.admission._turned_away)
+        await turn_until(lambda: not app.gateway.upgrades.admission._rejected)
 
 
 async def test_one_too_many_that_asks_for_nothing_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recorder.net.http.ONE_TOO_MANY_SECONDS", 0.05)
     async with running_app(None, max_connections=1) as app, app.connect(), bare(app) as silent:
         assert (await silent.answer())[2]["code"] == "too_many"
-        await turn_until(lambda: not app.gateway.upgrades.admission._turned_away)
+        await turn_until(lambda: not app.gateway.upgrades.admission._rejected)
 
 
 def test_few_connections_leave_room_for_few_that_are_too_many() -> None:
-    assert [max_turned_away(count) for count in (1, 28, 100, 512, 10_000)] == [4, 4, 12, 64, 64]
+    assert [max_rejected(count) for count in (1, 28, 100, 512, 10_000)] == [8, 8, 12, 64, 64]

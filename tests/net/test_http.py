@@ -40,7 +40,7 @@ async def test_a_body_that_stops_coming_is_told_so(sent: bytes) -> None:
         assert "HTTP_STALL_TIMEOUT" in problem["hint"]
         assert await wire.rest() == b""
         await until_left(app)
-        assert app.gateway.metrics.turned_away == {"stall_timeout": 1}
+        assert app.gateway.metrics.rejected == {"stall_timeout": 1}
 
 
 async def test_an_answer_that_is_not_read_is_broken_off(tmp_path: Path) -> None:
@@ -48,8 +48,8 @@ async def test_an_answer_that_is_not_read_is_broken_off(tmp_path: Path) -> None:
         await app.publish(*some(3000, size=3000))
         async with bare(app, receive_buffer=2048) as wire:
             await wire.send(request(app, "GET /api/export"))
-            await turn_until(lambda: app.gateway.metrics.turned_away)
-            assert app.gateway.metrics.turned_away == {"stall_timeout": 1}
+            await turn_until(lambda: app.gateway.metrics.rejected)
+            assert app.gateway.metrics.rejected == {"stall_timeout": 1}
             await until_left(app)
 
 
@@ -60,7 +60,7 @@ async def test_what_moves_is_left_alone(tmp_path: Path) -> None:
         assert (await http.post("/api/deltas", json=some(5))).status_code == 201
         async with app.connect() as wire:
             await wire.until("live")
-        assert app.gateway.metrics.turned_away == {}
+        assert app.gateway.metrics.rejected == {}
 
 
 @contextmanager
@@ -214,7 +214,7 @@ async def test_what_cannot_be_read_is_told_after_the_answers_before_it(bad: byte
 async def test_a_late_head_does_not_stand_in_the_middle_of_an_answer() -> None:
     async with running_app(None, request_head_timeout=60) as app, bare(app) as wire:
         await wire.send(request(app, "GET /api/stream") + b"GET /hea")
-        await turn_until(lambda: app.gateway.metrics.turned_away)
+        await turn_until(lambda: app.gateway.metrics.rejected)
         await app.publish({"type": "updated", "sessionId": "s", "after": {"n": 1}})
         app.gateway.end_streams()
         text = await wire.rest()
@@ -286,7 +286,7 @@ async def test_a_head_that_comes_at_once_has_the_same_limit(before: int) -> None
         await wire.send(request(app, "GET /healthz", [("X", "x" * 9000)]))
         status, _, problem = await wire.answer()
         assert (status, problem["detail"]) == (400, "the head of the request is longer than 8192 bytes")
-        assert app.gateway.metrics.turned_away == {"header_bytes": 1}
+        assert app.gateway.metrics.rejected == {"header_bytes": 1}
 
 
 async def test_the_limit_of_a_head_does_not_count_bodies() -> None:

@@ -48,17 +48,17 @@ async def test_many_beginnings_come_to_no_more_than_the_limit(
         for number, wire in enumerate(wires[:10]):
             await begin(app, wire, (60 + number) * KIB, fragmented=fragmented)
         await begin(app, wires[10], 195 * KIB, fragmented=fragmented)
-        assert app.gateway.metrics.turned_away == {}
+        assert app.gateway.metrics.rejected == {}
         sizes = 645 * KIB
         assert sizes + 194 * KIB < unfinished(app).total <= sizes + 195 * KIB
         # No room for it, and yet it is not the one that goes.
         await wires[11].raw(frame(TEXT, b" " * (189 * KIB), fin=False))
-        await turn_until(lambda: "unfinished_bytes" in app.gateway.metrics.turned_away)
+        await turn_until(lambda: "unfinished_bytes" in app.gateway.metrics.rejected)
         ended = await wires[10].ending()
         assert (ended.code, "MAX_PARTIAL_MESSAGE_BYTES" in ended.reason) == (4429, True)
         # Nor for this one, which is the largest itself by then.
         await wires[12].raw(frame(TEXT, b" " * (250 * KIB), fin=False))
-        await turn_until(lambda: app.gateway.metrics.turned_away["unfinished_bytes"] == 2)
+        await turn_until(lambda: app.gateway.metrics.rejected["unfinished_bytes"] == 2)
         assert (await wires[12].ending()).code == 4429
         assert unfinished(app).total <= 1024 * KIB
         assert app.gateway.connections.publishers + hub.subscribers == 11
@@ -85,7 +85,7 @@ async def test_what_is_whole_or_gone_counts_no_more(tmp_path: Path) -> None:
             await wire.raw(frame(TEXT, text, fin=False))
             await turn_until(lambda: unfinished(app).total)
         await turn_until(lambda: unfinished(app).total == 0)
-        assert app.gateway.metrics.turned_away == {}
+        assert app.gateway.metrics.rejected == {}
 
 
 async def test_a_publisher_that_gives_way_is_answered_for_what_was_whole_and_nothing_more_is_kept(
@@ -100,7 +100,7 @@ async def test_a_publisher_that_gives_way_is_answered_for_what_was_whole_and_not
         for _ in range(8):
             wire = await stack.enter_async_context(app.connect("/publish"))
             await wire.raw(frame(TEXT, b" " * (110 * KIB), fin=False))
-        await turn_until(lambda: "unfinished_bytes" in app.gateway.metrics.turned_away)
+        await turn_until(lambda: "unfinished_bytes" in app.gateway.metrics.rejected)
         # It sends on and on, and all of it is thrown away.
         for _ in range(5):
             await out.raw(frame(CONT, b" " * (100 * KIB), fin=False))
@@ -124,7 +124,7 @@ async def test_bodies_and_heads_of_http_count_too(tmp_path: Path) -> None:
         await turn_until(lambda: unfinished(app).total > 840 * KIB)
         largest = await stack.enter_async_context(bare(app))
         await largest.send(head + b" " * (200 * KIB))
-        await turn_until(lambda: "unfinished_bytes" in app.gateway.metrics.turned_away)
+        await turn_until(lambda: "unfinished_bytes" in app.gateway.metrics.rejected)
         await largest.send(b" ")
         status, _ = await largest.head()
         assert status == 429
@@ -176,7 +176,7 @@ def test_the_largest_go_until_the_rest_has_room() -> None:
     account.hold(held[3], 60)
     assert [holder.gone for holder in held] == [False, False, False, True, False]
     account.hold(held[4], 10)
-    assert (account.total, metrics.turned_away) == (100, {"unfinished_bytes": 1})
+    assert (account.total, metrics.rejected) == (100, {"unfinished_bytes": 1})
     account.hold(held[0], 0)
     account.hold(held[0], 0)
     assert account.total == 80

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from recorder.core.chain import GENESIS
 from recorder.core.clock import FakeClock
 from recorder.core.errors import StoreError
+from recorder.engine.state_listing import Listing
 from tests.support.app import App, delta, running_app, some, turn_until
 from tests.support.wire import TEXT, Wire
 
@@ -474,3 +477,36 @@ async def test_a_heartbeat_amid_history_says_no_through(tmp_path: Path) -> None:
             clock.advance(1)
             app.sweep()
             assert "through" not in (await wire.until("heartbeat"))[-1]
+
+
+async def test_one_slice_of_states_at_most_is_encoded_in_a_round_of_the_loop_however_many_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slices, most = 0, 0
+    read = Listing.read
+
+    def counted(*args: Any) -> Any:
+        nonlocal slices
+        slices += 1
+        return read(*args)
+
+    async def watch() -> None:
+        nonlocal most
+        while True:
+            before = slices
+            await asyncio.sleep(0)
+            most = max(most, slices - before)
+
+    async with running_app(tmp_path) as app, AsyncExitStack() as readers:
+        for start in range(0, 1_000, 100):
+            await app.publish(*(delta(f"s{n}", after={"n": n}) for n in range(start, start + 100)))
+        monkeypatch.setattr(Listing, "read", counted)
+        watching = asyncio.create_task(watch())
+        wires = await asyncio.gather(
+            *(readers.enter_async_context(app.connect("/ws?since=state")) for _ in range(20))
+        )
+        for wire in wires:
+            assert [event["event"] for event in await wire.until("live")].count("state") == 1_000
+        watching.cancel()
+    assert slices >= 40  # 500 states at most in each
+    assert most == 1

@@ -35,7 +35,7 @@ async def test_many_at_once_are_done_and_what_comes_right_behind_them_is_read(tm
         async with httpx.AsyncClient(verify=trust, base_url=app.url, trust_env=False) as http:
             posted = await asyncio.gather(*[http.post("/api/deltas", json=delta()) for _ in range(20)])
             assert {answer.status_code for answer in posted} == {201}
-        assert app.gateway.metrics.turned_away == {}
+        assert app.gateway.metrics.rejected == {}
         await turn_until(lambda: app.gateway.upgrades.admission.connections == 0)
 
 
@@ -48,7 +48,7 @@ async def test_a_handshake_that_is_never_finished_is_counted_in_and_ended(tmp_pa
                 with contextlib.suppress(ConnectionResetError):
                     assert await asyncio.get_running_loop().sock_recv(silent, 100) == b""
         await turn_until(lambda: app.gateway.upgrades.admission.connections == 0)
-        assert app.gateway.metrics.turned_away == {"handshake_timeout": 1}
+        assert app.gateway.metrics.rejected == {"handshake_timeout": 1}
         assert not app.server.server_state.connections
 
 
@@ -60,8 +60,8 @@ async def test_a_handshake_that_fails_or_is_left_is_counted(sent: bytes, tmp_pat
             await asyncio.get_running_loop().sock_sendall(sock, sent)
             if sent[:1] != b"G":
                 sock.shutdown(socket.SHUT_WR)
-            await turn_until(lambda: app.gateway.metrics.turned_away)
-        assert app.gateway.metrics.turned_away == {"tls_handshake": 1}
+            await turn_until(lambda: app.gateway.metrics.rejected)
+        assert app.gateway.metrics.rejected == {"tls_handshake": 1}
         await turn_until(lambda: app.gateway.upgrades.admission.connections == 0)
         async with httpx.AsyncClient(verify=trusting(files), base_url=app.url, trust_env=False) as http:
             assert (await http.get("/healthz")).status_code == 200
@@ -77,7 +77,7 @@ async def test_handshakes_under_way_count_among_the_connections_and_one_too_many
             await turn_until(lambda: app.gateway.upgrades.admission.connections == 2)
             async with httpx.AsyncClient(verify=trusting(files), base_url=app.url, trust_env=False) as http:
                 assert (await http.get("/api/stats")).status_code == 429
-            assert app.gateway.metrics.turned_away == {"connections": 1}
+            assert app.gateway.metrics.rejected == {"connections": 1}
         await turn_until(lambda: app.gateway.upgrades.admission.connections == 0)
         async with httpx.AsyncClient(verify=trusting(files), base_url=app.url, trust_env=False) as http:
             assert (await http.get("/healthz")).status_code == 200
@@ -93,7 +93,7 @@ async def test_stopping_does_not_wait_for_handshakes(tmp_path: Path) -> None:
                 await app.server.shutdown()
         await turn_until(lambda: app.gateway.upgrades.admission.connections == 0)
         # Nobody failed: it was we who ended it.
-        assert app.gateway.metrics.turned_away == {}
+        assert app.gateway.metrics.rejected == {}
 
 
 async def test_a_client_that_goes_in_the_middle_of_a_handshake_leaves_no_traceback(

@@ -56,7 +56,7 @@ async def test_an_upgrade_needs_the_role_of_its_place(target: str, token: str | 
             async with app.connect(target, headers):
                 pass
         assert refused.value.status == status
-        assert app.gateway.metrics.turned_away == {"not_authenticated" if status == 401 else "not_allowed": 1}
+        assert app.gateway.metrics.rejected == {"not_authenticated" if status == 401 else "not_allowed": 1}
 
 
 @pytest.mark.parametrize(

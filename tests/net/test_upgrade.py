@@ -265,7 +265,7 @@ async def test_a_flood_of_refused_upgrades_is_counted_and_not_all_written_down()
         async with running_app(None, **LISTED) as app:
             for _ in range(40):
                 assert (await answer_to(app, "/ws"))[0] == 401
-            assert app.recorder.metrics.turned_away == {"not_authenticated": 40}
+            assert app.recorder.metrics.rejected == {"not_authenticated": 40}
     finally:
         logger.remove(sink)
         logger.disable("recorder")

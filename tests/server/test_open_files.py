@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from recorder.config.settings import load_settings
-from recorder.net.connection_limits import max_turned_away
+from recorder.net.connection_limits import max_rejected
 from recorder.server import serve
 from recorder.server.serve import connections_for, fit_connections
 from tests.support.app import delta
@@ -23,16 +23,16 @@ from tests.support.wire import PATIENCE, open_socket
 @pytest.mark.parametrize("files", [8, 16, 64, 128, 576, 1024, 10_128, 1_000_000])
 def test_connections_and_those_that_are_too_many_leave_files_for_others(files: int) -> None:
     fit = connections_for(files)
-    spare = files - fit - max_turned_away(fit)
+    spare = files - fit - max_rejected(fit)
     assert fit >= 1
-    assert spare >= min(64, files // 2) or files < 16
+    assert spare >= min(64, files // 2) or files <= 16
 
 
 def test_more_connections_than_there_are_files_for_are_lowered_and_others_are_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(serve, "allow_files", lambda wanted: min(wanted, 64))
-    assert fit_connections(load_settings()).max_connections == 28
+    assert fit_connections(load_settings()).max_connections == 24
     few = load_settings(max_connections=20)
     assert fit_connections(few) is few
 

@@ -152,6 +152,7 @@ class World:
         self.log = SampledLog(FakeClock())
         self.ahead = 0
         self.turns = asyncio.Semaphore(2)
+        self.state_turn = asyncio.Lock()
         self.chunk_bytes = CHUNK_BYTES
         self.tail = Tail(0, tail_bytes)
         self.due: list[Callable[[], None]] = []

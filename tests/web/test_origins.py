@@ -99,7 +99,7 @@ async def test_a_page_elsewhere_gets_nothing_and_changes_nothing(token: str | No
         assert found.pop("form") == "sent"  # into an answer that it cannot read
         assert set(found.values()) == {"failed", "closed 1006"}
         assert (app.head, app.recorder.hub.subscribers) == (0, 0)
-        assert app.gateway.metrics.turned_away["not_allowed"] >= 2
+        assert app.gateway.metrics.rejected["not_allowed"] >= 2
 
 
 async def test_a_page_of_an_allowed_origin_does_what_its_token_grants(browser: Browser) -> None:
