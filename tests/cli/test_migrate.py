@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -110,3 +112,12 @@ def test_a_damaged_file_is_refused_untouched(invoke: Invoke, old: Path) -> None:
     code, _, err = invoke("migrate", "--to", NEWEST, "--db", str(old))
     assert (code, old.read_bytes(), others(old)) == (1, before[:8192], [])
     assert "malformed" in err
+
+
+def test_a_migration_writes_no_log_lines_beside_its_answer(old: Path) -> None:
+    command = [sys.executable, "-m", "recorder", "migrate", "--to", NEWEST, "--db", str(old)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0
+    # It tells of the folder's mode, where others may read it; that is no line of a log.
+    assert "database migrated" not in done.stderr
+    assert "WARNING" not in done.stderr
