@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from recorder.auth.grants import ROLES, Grant
+from recorder.config.files import file_of_setting
 from recorder.core.errors import InvalidSetting, NotAuthenticated
 from recorder.core.session_filter import Sessions, sessions_of
 
@@ -205,7 +206,7 @@ def read_key(path: Path, setting: str) -> Key:
     Raises:
         InvalidSetting: It cannot be read, or is neither.
     """
-    data = read_file(path, setting).strip()
+    data = file_of_setting(path, setting).strip()
     if not data.startswith(b"-----BEGIN"):
         return Key(HS256, secret_of(data, path, setting))
     if b"PRIVATE" in data:
@@ -231,23 +232,13 @@ def read_jwks(path: Path, setting: str) -> list[Key]:
         InvalidSetting: It cannot be read, or holds no key that can be used.
     """
     try:
-        listed = json.loads(read_file(path, setting))["keys"]
+        listed = json.loads(file_of_setting(path, setting))["keys"]
         keys = [key for one in listed if (key := _of_jwk(one, path, setting)) is not None]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, jwt.PyJWTError) as error:
         raise InvalidSetting(f"{setting}: {path} is no JWKS: {type(error).__name__}: {error}") from None
     if not keys:
         raise InvalidSetting(f"{setting}: {path} has no key that can be used", hint="Ed25519 (OKP) or oct")
     return keys
-
-
-def read_file(path: Path, setting: str) -> bytes:
-    """Return a file's bytes. Raises InvalidSetting."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InvalidSetting(
-            f"{setting}: {path}: {error.strerror}", hint="correct the path or its permissions"
-        ) from None
 
 
 def secret_of(data: bytes, path: Path, setting: str) -> bytes:

@@ -20,7 +20,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from recorder.config.files import special_kind
+from recorder.config.files import read_file, special_kind
 from recorder.core.errors import InvalidSetting
 
 FILE_MODE, DIRECTORY_MODE = 0o600, 0o700
@@ -79,7 +79,7 @@ def sealed_epochs(path: Path) -> frozenset[str]:
     The list is beside the key, not in the database, so that whoever may write only the database cannot shorten it.
     """
     try:
-        return frozenset(_sealed(path).read_text(encoding="ascii").split())
+        return frozenset(read_file(_sealed(path)).decode("ascii").split())
     except (OSError, UnicodeDecodeError):
         return frozenset()
 
@@ -99,7 +99,7 @@ def public_key(path: Path) -> str:
         InvalidSetting: It cannot be read, or is no Ed25519 key.
     """
     try:
-        data = path.read_bytes()
+        data = read_file(path)
         if b"PRIVATE" in data:
             return _read(path).key_id
         key = serialization.load_pem_public_key(data)
@@ -138,7 +138,7 @@ def _sealed(path: Path) -> Path:
 
 def _noted(path: Path) -> frozenset[str]:
     try:
-        lines = _known(path).read_text(encoding="ascii").split()
+        lines = read_file(_known(path)).decode("ascii").split()
     except (OSError, UnicodeDecodeError):
         lines = []
     return frozenset(line for line in lines if is_key_id(line))
@@ -146,7 +146,7 @@ def _noted(path: Path) -> frozenset[str]:
 
 def _read(path: Path) -> SigningKey:
     try:
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        key = serialization.load_pem_private_key(read_file(path), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it is encrypted
         key = None
     if not isinstance(key, Ed25519PrivateKey):

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from recorder.auth.grants import EVERYTHING, Grant, Role
-from recorder.auth.jwt import Key, Verifier, read_file, read_jwks, read_key
+from recorder.auth.jwt import Key, Verifier, read_jwks, read_key
 from recorder.auth.static_tokens import ListedTokens, token_of
+from recorder.config.files import file_of_setting
 from recorder.config.settings import Settings
 from recorder.config.validators import Refused, Tokens, is_loopback
 from recorder.core.errors import InvalidSetting, NotAuthenticated
@@ -116,7 +117,7 @@ def _tokens(settings: Settings, given: Sequence[str], path: Path | None, name: s
 def _in_file(path: Path, setting: str) -> tuple[str, ...]:
     """Return the tokens of a file: one a line, blank lines and `#` comments aside."""
     try:
-        lines = [line.strip() for line in read_file(path, setting).decode().splitlines()]
+        lines = [line.strip() for line in file_of_setting(path, setting).decode().splitlines()]
         return Tokens().parse([line for line in lines if line and not line.startswith("#")])
     except (UnicodeDecodeError, Refused) as error:
         # A file without tokens would open the recorder to everyone, so it is not passed over.

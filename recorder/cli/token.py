@@ -27,9 +27,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from recorder.auth.grants import ROLES
-from recorder.auth.jwt import EDDSA, HS256, read_file, secret_of
+from recorder.auth.jwt import EDDSA, HS256, secret_of
 from recorder.cli import console
 from recorder.cli.options import JsonOption
+from recorder.config.files import file_of_setting
 from recorder.core.errors import InvalidSetting, NotAllowed
 
 TOKEN_BYTES = 32
@@ -115,7 +116,7 @@ def _signed(path: Path, claims: Mapping[str, Any], kid: str | None) -> str:
 
 
 def _signing_key(path: Path) -> tuple[str, Ed25519PrivateKey | bytes]:
-    data = read_file(path, "--sign-with").strip()
+    data = file_of_setting(path, "--sign-with").strip()
     if not data.startswith(b"-----BEGIN"):
         return HS256, secret_of(data, path, "--sign-with")
     try:

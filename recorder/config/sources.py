@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recorder.config.files import read_file
 from recorder.config.validators import shown
 from recorder.config.variables import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE, URL_VARIABLE
 from recorder.core import deprecated
@@ -187,7 +188,7 @@ def _config_files(config: Path | None) -> list[tuple[Path, bool]]:
 def _toml_values(path: Path, *, is_required: bool) -> dict[str, Any] | None:
     """Return what a file of settings holds; None where there is none, and none has to be."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        values = tomllib.loads(read_file(path).decode("utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError) as error:
         if is_required:
             raise InvalidSetting(
@@ -195,7 +196,10 @@ def _toml_values(path: Path, *, is_required: bool) -> dict[str, Any] | None:
             ) from None
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSetting(f"{path}: cannot be read ({error})", hint="correct or remove the file") from None
+        raise InvalidSetting(
+            f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})",
+            hint="correct or remove the file",
+        ) from None
     except tomllib.TOMLDecodeError as error:
         raise InvalidSetting(f"{path}: is not TOML: {error}", hint='write name = "value"') from None
     for name, value in values.items():
@@ -208,11 +212,14 @@ def _toml_values(path: Path, *, is_required: bool) -> dict[str, Any] | None:
 
 def _dotenv_values(path: Path, names: list[str]) -> Mapping[str, object]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_file(path).decode("utf-8-sig")
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSetting(f".env: cannot be read ({error})", hint="correct or remove the file") from None
+        raise InvalidSetting(
+            f".env: cannot be read ({getattr(error, 'strerror', None) or error})",
+            hint="correct or remove the file",
+        ) from None
     # Only where there is a file: the import costs as much as all that is read.
     import dotenv
     from dotenv.parser import parse_stream

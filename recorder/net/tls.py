@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import ssl
 from contextlib import suppress
-from pathlib import Path
 
 from cryptography import x509
 
+from recorder.config.files import file_of_setting, read_file
 from recorder.config.settings import Settings
 from recorder.core.errors import InvalidSetting
 
@@ -45,7 +45,7 @@ class ServerTls:
         path = self._settings.tls_cert
         assert path is not None
         with suppress(OSError, ValueError):
-            return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc.isoformat()
+            return x509.load_pem_x509_certificate(read_file(path)).not_valid_after_utc.isoformat()
         return None
 
 
@@ -66,9 +66,9 @@ def _checked_context(settings: Settings) -> ssl.SSLContext:
     context.set_alpn_protocols(["http/1.1"])
     certificate, key = settings.tls_cert, settings.tls_key
     assert certificate is not None
-    _check_readable(certificate, "TLS_CERT")
+    file_of_setting(certificate, "TLS_CERT")
     if key is not None:
-        _check_readable(key, "TLS_KEY")
+        file_of_setting(key, "TLS_KEY")
     try:
         context.load_cert_chain(certificate, key, _no_password)
         _shake_hands(context)
@@ -93,15 +93,6 @@ def _shake_hands(context: ssl.SSLContext) -> None:
         for side in (theirs, ours):
             with suppress(ssl.SSLWantReadError):
                 side.do_handshake()
-
-
-def _check_readable(path: Path, name: str) -> None:
-    try:
-        path.read_bytes()
-    except OSError as error:
-        raise InvalidSetting(
-            f"{name}: {path}: {error.strerror}", hint="correct the path or its permissions"
-        ) from None
 
 
 def _no_password() -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder.config.files import special_kind
+from recorder.config.files import read_file, special_kind
 
 PATIENCE = 60.0
 
@@ -67,3 +67,30 @@ def test_each_kind_of_special_file_is_named(tmp_path: Path) -> None:
     assert special_kind(Path("/dev/null")) == "a character device"
     assert special_kind(tmp_path / "file") is None
     assert special_kind(tmp_path / "missing") is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "others"),
+    [
+        ("TLS_CERT", {}),
+        ("JWT_KEY_FILE", {}),
+        ("PUBLISH_TOKENS_FILE", {}),
+        ("RECORDER_CONFIG", {}),
+    ],
+)
+def test_a_named_pipe_in_the_place_of_a_file_that_a_setting_names_ends_the_start(
+    setting: str, others: dict[str, str], tmp_path: Path, project_root: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    done = run(tmp_path, project_root, "serve", "--port", "0", **{setting: "pipe"}, **others)
+    assert done.returncode == 2, done.stderr
+    assert "is a named pipe, not a file" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_device_is_not_read_and_the_null_device_is_an_empty_file(tmp_path: Path) -> None:
+    assert read_file(Path("/dev/null")) == b""
+    with pytest.raises(OSError, match="is a character device, not a file"):
+        read_file(Path("/dev/zero"))
+    with pytest.raises(OSError, match="directory"):
+        read_file(tmp_path)

@@ -45,7 +45,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from recorder.config.files import special_kind
+from recorder.config.files import read_file, special_kind
 from recorder.core.errors import StoreLocked, StoreUnreadable
 from recorder.store.sqlite import span
 from recorder.store.sqlite.rows import set_meta
@@ -267,7 +267,7 @@ def beside(path: Path) -> Path:
 def read_beside(path: Path) -> Place | None:
     """Return what the file beside a database says; None where there is none, or it cannot be read as one."""
     try:
-        place = Place(**json.loads(beside(path).read_bytes()))
+        place = Place(**json.loads(read_file(beside(path))))
     except (OSError, ValueError, TypeError):
         return None
     kinds = (str, str, int, int, str)
