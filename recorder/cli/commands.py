@@ -131,7 +131,7 @@ TABLE = (
     Entry(
         "stats",
         "Read",
-        "history:stats",
+        "stats:stats",
         "Show how much is recorded, and how fresh the file is.",
         ("recorder stats", "recorder stats --db data/sessions.sqlite --json"),
     ),

@@ -6,7 +6,7 @@ import json as json_module
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from itertools import chain, islice
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import orjson
 import typer
@@ -14,7 +14,7 @@ import typer
 from recorder.cli import console, table
 from recorder.cli import database as dbfile
 from recorder.cli.database import DbOption
-from recorder.cli.http import DEFAULT_URL, NOT_RECORDING, OptionalUrl, Remote, not_a_recorder
+from recorder.cli.http import DEFAULT_URL, OptionalUrl, Remote, not_a_recorder
 from recorder.cli.options import (
     FILTER_PANEL,
     After,
@@ -180,32 +180,3 @@ def change_of(row: ExportRow) -> str:
     text = summarise(row.type, row.before, row.after, erased=erased)
     mark = "! before is not what was recorded last · " if row.lineage is not None else ""
     return console.visible(mark + text)
-
-
-def stats(json: JsonOption = False, url: OptionalUrl = None, db: DbOption = None) -> None:
-    """Show how much is recorded, and how fresh the file is."""
-    if db is not None:
-        with dbfile.opened(db) as conn:
-            figures = dbfile.statistics(conn, db)
-    else:
-        with Remote(url or DEFAULT_URL) as remote:
-            figures = remote.get_json("/api/stats")
-    console.answer(figures, _figures(figures), as_json=json)
-
-
-def _figures(figures: dict[str, Any]) -> Iterator[str]:
-    if figures.get("enabled") is False:
-        yield NOT_RECORDING
-    width = max(map(len, figures), default=0)
-    for name, value in figures.items():
-        yield f"{name:<{width}}  {_shown(value)}"
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return value if isinstance(value, str) else orjson.dumps(value).decode()

@@ -7,6 +7,7 @@ off was recorded cannot be known, and only the caller knows whether its deltas c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
@@ -194,7 +195,8 @@ class Remote:
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    text = re.sub(r"\[Errno -?\d+\] ", "", " ".join(str(error).split()))
+    return text or type(error).__name__
 
 
 def _good(answer: httpx.Response) -> bytes:

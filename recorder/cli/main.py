@@ -81,6 +81,10 @@ def _message(error: Exception) -> str:
         if said.startswith("Missing argument") and context is not None:
             usage = " ".join(context.get_usage().split()).replace("{", "").replace("}", "")
             return f"{said} {usage}{_example(context.command_path, usage)}"
+        if said.startswith("Missing option") and context is not None:
+            option = getattr(error, "param", None)
+            name = f" {option.opts[0]} {option.metavar or 'VALUE'}" if option is not None else ""
+            return f"{said} For example: {context.command_path}{name}"
         return said
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror

@@ -270,10 +270,10 @@ def blame(
     """Show the deltas that touched one place in a session's state, newest first."""
     if db is not None:
         with dbfile.opened(db) as conn:
-            _show(islice(_touches_in(conn, session, path), limit), as_json=json)
+            _show(islice(_touches_in(conn, session, path), limit), path, as_json=json)
     else:
         with Remote(url or DEFAULT_URL) as remote, _hinting():
-            _show(islice(_touches_of(remote, session, path, limit), limit), as_json=json)
+            _show(islice(_touches_of(remote, session, path, limit), limit), path, as_json=json)
 
 
 def _touches_of(remote: Remote, session: str, path: str, limit: int) -> Iterator[bytes]:
@@ -308,8 +308,14 @@ def _touches_in(conn: sqlite3.Connection, session: str, path: str) -> Iterator[b
             yield first.text
 
 
-def _show(touches: Iterable[bytes], *, as_json: bool) -> None:
-    """Print touches: a table on a terminal, else lines of JSON with the values byte for byte."""
+def _show(touches: Iterable[bytes], path: str, *, as_json: bool) -> None:
+    """Print touches: a table on a terminal, else lines of JSON with the values byte for byte.
+
+    Args:
+        touches: JSON objects.
+        path: The place that they touched. "" is the whole state: what changed in it is shown, not the states.
+        as_json: Whether JSON is wanted on a terminal, too.
+    """
     if not console.is_pretty(as_json):
         for touch in touches:
             # A value may have line breaks between its tokens, which JSON has as spaces just as well.
@@ -320,17 +326,24 @@ def _show(touches: Iterable[bytes], *, as_json: bool) -> None:
         table.Column("seq", is_right=True),
         table.Column("time UTC", least=23, style="dim"),
         table.Column("type", least=7, styles=TYPE_STYLES),
-        table.Column("before", least=10),
-        table.Column("after"),
+        *((table.Column("before", least=10), table.Column("after")) if path else (table.Column("change"),)),
     )
-    console.page(table.lines(columns, (_cells(touch, width) for touch in touches), width))
+    console.page(table.lines(columns, (_cells(touch, path, width) for touch in touches), width))
 
 
-def _cells(touch: bytes, width: int) -> tuple[str, ...]:
+def _cells(touch: bytes, path: str, width: int) -> tuple[str, ...]:
     fields = jsontext.members(touch, trusted=True)
     at, kind = (orjson.loads(fields[name]) for name in ("recordedAt", "type"))
-    values = (_value(fields.get(name), width) for name in ("before", "after"))
+    if path:
+        values = [_value(fields.get(name), width) for name in ("before", "after")]
+    else:
+        before, after = (_text(fields.get(name)) for name in ("before", "after"))
+        values = [console.visible(json_changes.summarise(kind, before, after, erased=after is None))]
     return (fields["seq"].decode(), time_cell(at, width), kind, *values)
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode()
 
 
 def _value(text: bytes | None, width: int) -> str:

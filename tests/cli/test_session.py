@@ -104,9 +104,9 @@ def test_a_table_on_a_terminal_without_control_characters_from_data(
 ) -> None:
     written = on_terminal("-m", "recorder", "blame", "a", "", "--db", str(database))
     lines = re.sub(r"\x1b\[[0-9;]*m", "", written).splitlines()
-    assert lines[0].split() == ["seq", "time", "UTC", "type", "before", "after"]
-    assert lines[1].split()[-2:] == ['{"n":1}', BIG]
+    assert lines[0].split() == ["seq", "time", "UTC", "type", "change"]
     assert len(lines) == 3
+    assert "".join(lines).isprintable()
 
 
 def test_a_point_is_a_seq_a_time_or_how_long_ago() -> None:
