@@ -60,7 +60,7 @@ READY_HELP = "1 when ready to serve"
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What a recorder has where recording is on.
+    """The parts of a recorder that exist only while recording is on.
 
     Args:
         store: Where it records.

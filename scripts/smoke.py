@@ -43,7 +43,7 @@ COMMENTS = re.compile(r"/\*.*?\*/|^\s*//.*?$", re.DOTALL | re.MULTILINE)
 
 
 class Failed(Exception):
-    """What was wanted, and what came instead."""
+    """A check that failed: the expected result and the actual one."""
 
 
 class Server:
@@ -94,7 +94,7 @@ def get(url: str) -> tuple[int, str]:
 
 
 def get_typed(url: str) -> tuple[int, str, str]:
-    """The same, and the kind of content."""
+    """Return the same, and the kind of content."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=TIMEOUT_S) as answer:

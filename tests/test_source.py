@@ -129,15 +129,18 @@ def test_every_module_says_what_it_is() -> None:
     assert wrong == []
 
 
-def test_function_docstrings_begin_with_a_verb() -> None:
-    no_verb = re.compile(r"(What|Whether|Who|Whose|How|Where|When|Which|Why|As|The same|See)\b")
+def test_docstrings_name_what_they_describe_and_those_of_functions_begin_with_a_verb() -> None:
+    no_name = re.compile(r"(What|Whether|Who|Whose|How|Where|When|Which|Why|See|From)\b")
+    no_verb = re.compile(rf"{no_name.pattern}|(As|The same)\b")
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef
     wrong = [
-        f"{place(path, node)}: {node.name}: {docstring.splitlines()[0]}"
-        for path, tree in sources("recorder").items()
+        f"{place(path)}: {docstring.splitlines()[0]}"
+        for folder in ("recorder", "scripts")
+        for path, tree in sources(folder).items()
         for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if isinstance(node, ast.Module | ast.ClassDef | kinds)
         and (docstring := ast.get_docstring(node))
-        and no_verb.match(docstring)
+        and (no_verb if isinstance(node, kinds) else no_name).match(docstring)
     ]
     assert wrong == []
 

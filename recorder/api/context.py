@@ -1,4 +1,4 @@
-"""What every route needs: who may ask it and what it costs, the recorder behind the request, and its recording.
+"""The requirements of every route: who may ask it and what it costs, the recorder behind the request, and its recording.
 
 `RULES` has every route and method; what is not in it is denied to everyone. `scoped` says that a route takes tokens
 that are for some sessions only: it narrows what it reads or writes to them itself (`narrowed`, `Grant.check_session`).
@@ -35,7 +35,7 @@ from recorder.wire.events import without_hash
 
 
 class Gateway(Protocol):
-    """What the HTTP application asks of what stands around a recorder. It is there before the recorder is loaded."""
+    """The part of the server that the HTTP application needs. It exists before the recorder is loaded."""
 
     settings: Settings
     clock: Clock
@@ -115,7 +115,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a route needs.
+    """The permissions and limits of a route.
 
     Args:
         role: The role; None: nothing at all, since it gives away nothing of what is recorded.

@@ -1,4 +1,4 @@
-"""What every request passes: checks of its sender, safe headers, places for what is costly, and where failures end.
+"""The middleware of every request: checks of its sender, safe headers, limits on costly work, and error handling.
 
 A browser sends requests for pages that its visitor did not choose, so what it says about them counts: the Origin of a
 script's request, and Sec-Fetch-Site for what has no Origin, like an image. A request that changes something must have
@@ -188,7 +188,7 @@ def check_media(headers: Headers) -> None:
 
 
 class ErrorMiddleware:
-    """Where what went wrong in answering ends: logged once, counted, and told to the client as far as it can be.
+    """The last handler of exceptions: each is logged once, counted, and answered where an answer is still possible.
 
     A failure before the answer has begun becomes a 500, or a 503 where the system has refused memory, a file or a
     thread. One amid an answer leaves it without its end, so that the client sees that it is not whole.

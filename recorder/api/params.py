@@ -66,7 +66,7 @@ Values = Annotated[list[str], msgspec.Meta(min_length=1)]
 
 
 class DeltasCursor(msgspec.Struct, frozen=True, tag="deltas", forbid_unknown_fields=True):
-    """Where a walk through deltas goes on.
+    """The position at which the next page of deltas begins.
 
     Args:
         epoch: The epoch of `seq`.
@@ -84,7 +84,7 @@ class DeltasCursor(msgspec.Struct, frozen=True, tag="deltas", forbid_unknown_fie
 
 
 class SessionsCursor(msgspec.Struct, frozen=True, tag="sessions", forbid_unknown_fields=True):
-    """Where a walk through sessions goes on. They are listed by their last seq, and that moves meanwhile.
+    """The position at which the next page of sessions begins. The last seq of a session may change between pages.
 
     Args:
         epoch: The epoch of the seqs.

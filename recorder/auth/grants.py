@@ -1,4 +1,4 @@
-"""What the bearer of a token may do: its roles, the sessions it is for, and until when.
+"""The permissions of a token: its roles, the sessions it is for, and until when.
 
 Everything is denied that is not granted. A grant for some sessions is never asked about others: whoever reads or writes
 narrows the question to it (`narrow`, `check_session`) before anything is looked up, so that the answer to a question
@@ -21,7 +21,7 @@ ROLES: tuple[Role, ...] = ("subscribe", "publish", "admin")
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a connection or a request may do.
+    """The permissions of a connection or a request.
 
     Args:
         roles: Granted roles.

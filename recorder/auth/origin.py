@@ -1,4 +1,4 @@
-"""Who may connect: the Host and the Origin of a request.
+"""Checks of the Host and the Origin of a request.
 
 Both guard against web pages: a page of another origin must not reach the recorder through its visitor's browser,
 and a name that an attacker points at 127.0.0.1 must not pass for the recorder's own (DNS rebinding). What is not

@@ -1,4 +1,4 @@
-"""What proxies say of a request, believed only where the proxy is one of ours (`TRUSTED_PROXIES`).
+"""The client's address as proxies report it, believed only from `TRUSTED_PROXIES`.
 
 `X-Forwarded-For` grows from left to right, each proxy adding whom it was called by, so it is read from the right: the
 first address that is not a trusted proxy's is the client's, and whatever stands left of it was made up by somebody.
@@ -16,7 +16,7 @@ Network = IPv4Network | IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who a request comes from.
+    """The origin of a request.
 
     Args:
         address: The client's address; empty where it is not known.

@@ -1,4 +1,4 @@
-"""What every request and every upgrade passes, by one rule: where it is sent, from which page, by whom.
+"""The checks of every request and every upgrade: its host, the page that sent it, and its token.
 
 `check` comes first and asks nothing about tokens: a page of another origin is rejected whatever it carries.
 """

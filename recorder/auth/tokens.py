@@ -1,4 +1,4 @@
-"""Who is who: from what a request carries to what it may do.
+"""Authentication: the permissions that a request's credentials grant.
 
 Where no tokens are configured everyone may do everything; the settings see to it that only this machine can connect
 then. Where any are, whoever carries none is a stranger. Keys and tokens are read when the recorder is opened, and again

@@ -1,4 +1,4 @@
-"""What an operator has a running recorder do: write a snapshot, prune, erase; and copy the database.
+"""Commands for operators: write a snapshot, prune, erase, and copy the database.
 
 A copy is made here, from the file that stands alone after the snapshot: a caller must not be able to name paths on the
 server. It is SQLite's own (`VACUUM INTO`), so it is consistent whatever is written meanwhile; it appears complete or

@@ -1,4 +1,4 @@
-"""What the commands print: data on stdout, progress and errors on stderr; and files that appear complete or not at all.
+"""The output of the commands: data on stdout, progress and errors on stderr; and files that are replaced as a whole.
 
 One rule for all commands: on a terminal answers are for people (tables, colours, a pager), in a pipe and with `--json`
 they are JSON, one value a line. Invariants: stdout carries data and nothing else; progress is shown on stderr, and

@@ -1,4 +1,4 @@
-"""Which entries a command is about: times, options, and the query parameters they become."""
+"""The selection of entries by a command's options: times, options, and the query parameters they become."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ Before = Annotated[int | None, _filter("--before", "SEQ", "In front of this seq.
 
 @dataclass(frozen=True)
 class Filters:
-    """Which entries are wanted; times in the fixed-width form, empty and None for no bound."""
+    """The selected entries; times in the fixed-width form, empty and None for no bound."""
 
     sessions: tuple[str, ...] = ()
     types: tuple[str, ...] = ()

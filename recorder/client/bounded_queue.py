@@ -1,4 +1,4 @@
-"""What was read and waits to be taken: a queue bounded in count and in bytes, with an end.
+"""A queue of received events, bounded in count and in bytes, with an end.
 
 Invariants: items come out in order, each once; cancelling a `get` or `put` loses none; there is room for at
 least one item however long. After the end what is left comes out first, then everybody gets the end, each
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class BoundedQueue(Generic[T]):
-    """From one task that reads to those that take.
+    """A bounded queue from one task that reads to those that take.
 
     Args:
         max_items: How many items may wait.

@@ -1,4 +1,4 @@
-"""Where a recorder is; opening and closing a WebSocket connection to it; saying why one could not be opened.
+"""The address of a recorder, and WebSocket connections to it: opening, closing, and why one could not be opened.
 
 The only place that knows the errors of the websockets library, and the one that loads it: at the first connection, since
 it takes as long as all the rest of the client. Whether to try again is decided here for what happens before the
@@ -272,7 +272,7 @@ def _why(error: Exception) -> str:
 
 
 class ConnectionLog:
-    """What the log says of the connections of one subscription or publisher.
+    """The log lines about the connections of one subscription or publisher.
 
     The log is the standard library's, so that its warnings are seen without any set-up. Of an outage it warns once, at
     the first connection that does not serve: whoever waits must learn that there may be nothing to wait for.

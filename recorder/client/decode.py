@@ -1,4 +1,4 @@
-"""What a server sends, decoded: from one message's bytes to one wire value, or None for what is not known.
+"""The decoder of a server's messages: from bytes to one wire value, or None for an unknown event.
 
 One msgspec pass with the states left raw; a text with a lone surrogate escape goes the slow way and comes
 out the same. Unknown fields and events are ignored, as the protocol asks of clients. Anything else that does

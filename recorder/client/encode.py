@@ -1,4 +1,4 @@
-"""From a caller's deltas to the JSON text of a frame.
+"""The encoder of a caller's deltas to the JSON text of a frame.
 
 One rule for states: what is written decodes to what was given. Whole numbers of any length are exact, texts may hold
 lone surrogates, `RawJson` goes out byte for byte at any place. What JSON has no way to say is refused with its place:

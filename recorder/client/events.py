@@ -1,5 +1,5 @@
-"""What a subscription yields (small frozen values, one class per kind of event), how current it is, and what publishing
-and subscribing can end with.
+"""The events that a subscription yields (small frozen values, one class per kind), its freshness, and the errors
+of publishing and subscribing.
 
 States stay JSON text until somebody looks: `delta.after` decodes at each access, `delta.after_raw` is the
 text as the publisher sent it, byte for byte. Whole numbers come out exact however long they are; a number
@@ -25,7 +25,7 @@ STALE_INTERVALS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """How current a subscription is; `str()` of it is `live`, `behind 12` or `stale 31 s`.
+    """The freshness of a subscription; `str()` of it is `live`, `behind 12` or `stale 31 s`.
 
     `live`: everything heard of has been handed out. `behind`: so many more are known of; with a filter that is
     what waits to be taken (live), or an upper bound (before). `stale`: nothing was heard for so long that nobody
@@ -162,7 +162,7 @@ def _decode_slowly(text: bytes) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What is left of states whose content was erased.
+    """The remains of states whose content was erased.
 
     Args:
         before: SHA-256 of the state before (64 hex digits), None where there was none.
@@ -289,7 +289,7 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """What was derived so far is void: the position cannot be honoured. Next: a list of states, then `Live`.
+    """A reset: the position cannot be resumed from, what was derived so far is void. States and `Live` follow.
 
     Args:
         reason: `epoch_changed`, `pruned`, `ahead`, `fork` (the history up to there is another one) or
@@ -308,7 +308,7 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """What a session's states said was erased from the recorder's database. Whoever has a copy is to erase it, too.
+    """An erasure: a session's content was erased from the recorder's database. Erase your copies, too.
 
     It may be said again after a reconnection.
 

@@ -39,7 +39,7 @@ class Entry(Generic[T]):
 
 
 class InFlight(Generic[T]):
-    """What is under way.
+    """The frames that were sent and not answered.
 
     Args:
         max_frames: How many frames there is room for.

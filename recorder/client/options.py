@@ -1,4 +1,4 @@
-"""What may be set about a client, times in seconds (`…_s`) and sizes in bytes (`…_bytes`); and how long to wait before
+"""The options of a client, times in seconds (`…_s`) and sizes in bytes (`…_bytes`); and how long to wait before
 the next try.
 """
 

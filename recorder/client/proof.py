@@ -24,7 +24,7 @@ _TIME_LENGTH = len("2026-11-20T12:00:00.000Z")
 
 
 class Proof(StrEnum):
-    """What is known of a delta's hash. Only the first two are proofs."""
+    """The result of checking a delta's hash. Only the first two are proofs."""
 
     LINKED = "linked"
     """It follows from the hash before it and from all that was received."""

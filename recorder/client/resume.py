@@ -80,7 +80,7 @@ Verdict = Retry | Fail
 
 
 class Phase(Enum):
-    """Where a connection is."""
+    """The phase of a connection."""
 
     DOWN = auto()  # there is none
     GREETING = auto()  # open, before `hello`

@@ -65,7 +65,7 @@ _NOTICES = (Hello, Heartbeat, Disconnected)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a subscription asks for.
+    """The parameters of a subscription.
 
     Args:
         sessions: Their ids; none: all.

@@ -1,4 +1,4 @@
-"""Where settings come from: flags, the environment, `.env`, `recorder.toml`; the first that has one wins.
+"""The sources of settings: flags, the environment, `.env`, `recorder.toml`; the first that has one wins.
 
 Invariant: whatever looks like a setting of ours and is none ends the start, with the nearest known name; nothing is
 guessed or ignored. Old names (recorder/core/deprecated.py) are read in each source, with a warning.

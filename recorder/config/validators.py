@@ -1,4 +1,4 @@
-"""What a setting may be: one small class a kind, each with its parser and the words for its range.
+"""The kinds of settings: one small class each, with its parser and the words for its range.
 
 Invariant: `parse` gives a value inside the range that `describe` names, or raises `Refused` with the reason;
 it never clamps. Left out: names, defaults and sources, which are the table's (recorder/config/settings.py).
@@ -26,7 +26,7 @@ MAX_INT64 = 2**63 - 1
 
 
 class Refused(ValueError):
-    """Why a value was refused ("is not …"), without the setting's name, and what to do about it."""
+    """The reason why a value was refused ("is not …"), without the setting's name, and what to do about it."""
 
     def __init__(self, reason: str, hint: str | None = None) -> None:
         super().__init__(reason)
@@ -35,7 +35,7 @@ class Refused(ValueError):
 
 
 class Kind(ABC):
-    """What a setting may be: its parser and the words for its range; as in `Annotated[int, Whole(0, 9)]`."""
+    """The values that a setting accepts: its parser and the words for its range; as in `Annotated[int, Whole(0, 9)]`."""
 
     @abstractmethod
     def parse(self, value: object) -> object:

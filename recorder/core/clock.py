@@ -1,4 +1,4 @@
-"""Where the time comes from.
+"""The clock: monotonic time and time of day, for the machine and for tests.
 
 Everything that needs the time gets a `Clock`, so that tests can advance it instead of sleeping. Wall-clock
 time is an integer of milliseconds since 1970-01-01T00:00:00Z and may be set back; intervals come from
@@ -12,7 +12,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What the recorder asks of a clock."""
+    """The interface of a clock: monotonic time and time of day."""
 
     def now_ms(self) -> int:
         """Return the milliseconds since the Unix epoch, UTC. May go back when the machine's clock is set."""

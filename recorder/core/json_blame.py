@@ -1,4 +1,4 @@
-"""Who changed this: the deltas of a session that touched one place in its state, found by walking back.
+"""Blame: the deltas of a session that touched one place in its state, found by walking back.
 
 A delta touched a place where the value there after it is not the value there after the delta before: what was recorded
 is compared, not the `before` that was sent, so a change that came from elsewhere is found where it was first seen.
@@ -17,7 +17,7 @@ from recorder.core.json_patch import Steps, find, same
 
 
 class Row(Protocol):
-    """What is asked of a delta that was recorded."""
+    """The part of a recorded delta that blame needs."""
 
     @property
     def seq(self) -> int:

@@ -1,4 +1,4 @@
-"""What changed between two JSON texts, as a JSON Patch (RFC 6902) or a merge patch (RFC 7396); and places in them, as
+"""The difference of two JSON texts, as a JSON Patch (RFC 6902) or a merge patch (RFC 7396); and places in them, as
 JSON Pointers (RFC 6901).
 
 It works on texts and never decodes a number, so every value in a patch has the digits that were published. Equal parts

@@ -1,4 +1,4 @@
-"""Which sessions: by name, or by how their names begin.
+"""Filters of sessions: by name, or by a prefix of it.
 
 `Sessions` is what every filter is made of: None for all, a set of names, or a `Scope` where beginnings count too. All
 three answer `in` but None, so a reader that only asks `is None` and `in` needs to know no more.

@@ -1,4 +1,4 @@
-"""What the recorder signs: heads and receipts, each as one unambiguous string of bytes.
+"""The statements that the recorder signs: heads and receipts, each as one unambiguous string of bytes.
 
     statement = field(TAG) ‖ field(value) ‖ field(value) ‖ …
 
@@ -32,7 +32,7 @@ def _encoded(value: Value) -> bytes | None:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Where the log ended.
+    """The position at which the log ended.
 
     Args:
         epoch: The epoch.
@@ -55,7 +55,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class PruneReceipt:
-    """What retention took away: a row of the table `prunes`.
+    """The entries that retention has removed: a row of the table `prunes`.
 
     Args:
         id: The row's number.
@@ -84,7 +84,7 @@ class PruneReceipt:
 
 @dataclass(frozen=True, slots=True)
 class ErasureReceipt:
-    """Whose content was erased: a row of the table `erasures`.
+    """The session whose content was erased: a row of the table `erasures`.
 
     Args:
         id: The row's number.
@@ -112,7 +112,7 @@ class ErasureReceipt:
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """What was taken over without having been verified: from here on it is signed all the same.
+    """The entries that were adopted without verification. From here on they are signed.
 
     Args:
         kind: `adopt`, where nothing could be verified; `gap`, where something did not hold and that was accepted.
@@ -134,7 +134,7 @@ class Adoption:
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """What stands beside the entries in a file, all of it as of one transaction.
+    """The content of a file beside its entries, as of one transaction.
 
     Args:
         recording: Which recording it is.
@@ -161,7 +161,7 @@ def statement_bytes(statement: Statement) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """Who signed, and the proof.
+    """A signature, and the key that made it.
 
     Args:
         key_id: The public key, 64 hex digits.

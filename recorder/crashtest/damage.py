@@ -41,7 +41,7 @@ Rows = list[tuple[Any, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """What is done to a copy.
+    """A kind of damage to a copy of a recording.
 
     Args:
         file: Which file, from the copy's folder.
@@ -71,7 +71,7 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a recorder ends up with on a recording, once it has started and stopped.
+    """The content of a recording after a recorder has started and stopped on it.
 
     Args:
         tables: The rows of each table.
@@ -84,7 +84,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a damaged copy.
+    """The result of starting a recorder on a damaged copy.
 
     Args:
         kind: `refused`, `named`, `namedByHead`, `harmless`; "" for none of them.

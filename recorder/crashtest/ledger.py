@@ -1,4 +1,4 @@
-"""What the clients of one recording were told, over all its runs; and whether the recording bears it out.
+"""The answers that the clients of one recording were given, over all its runs, compared with the recording.
 
 A delta is unknown (sent, no answer), acked at a seq, or refused. After a crash every one of the unknown may be there
 or not, an acked one must be, as far as was promised, and a refused one must not. Nothing here does I/O: times are
@@ -22,7 +22,7 @@ RESENT = 300
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """Where a delta was said to be, and when that was said (seconds, monotonic; 0 for before this run)."""
+    """The position that an ack gave to a delta, and when (seconds, monotonic; 0 for before this run)."""
 
     seq: int
     at: float
@@ -30,7 +30,7 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What a recorder has after it was started again.
+    """The content of a recorder after a restart.
 
     Args:
         epoch: Its epoch.
@@ -46,7 +46,7 @@ class Recorded:
 
 @dataclass(slots=True)
 class Loss:
-    """What a crash has cost.
+    """The deltas that a crash has lost.
 
     Args:
         acked: Deltas that were acked and are not there.
@@ -62,7 +62,7 @@ class Loss:
 
 
 class Ledger:
-    """See the module.
+    """The answers that the clients of one recording were given, over all its runs.
 
     Args:
         commit: Whether the recorder promises that what it acks is on disk.

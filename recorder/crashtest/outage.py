@@ -34,7 +34,7 @@ Act = Callable[[], Awaitable[None]]
 
 
 class OutageTest:
-    """See the module. Made by `open_outage_test`.
+    """A test of disk outages, created by `open_outage_test`.
 
     Args:
         server: The recorder.

@@ -1,4 +1,4 @@
-"""What a campaign is to do: how much of what, where, and from which seed its rng are thrown."""
+"""The plan of a campaign: its parts, how often each is tried, where, and the seed of its random numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LANES = 2
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """See the module.
+    """The plan of a campaign: its parts, how often each is tried, and the seed.
 
     Args:
         folder: Where the recordings are made; theirs alone.

@@ -1,4 +1,4 @@
-"""What a campaign found: figures, failures and what was skipped, part by part.
+"""The result of a campaign: figures, failures and what was skipped, part by part.
 
 A part that could do nothing, and one that skipped something, say so: a campaign passes only where something was tried
 and nothing failed.
@@ -31,7 +31,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """What could not be tried here.
+    """A part that was skipped, with the reason.
 
     Args:
         what: The cases.
@@ -44,7 +44,7 @@ class Skip:
 
 @dataclass(slots=True)
 class Part:
-    """What came of a part. Its figures are counts, unless their names say otherwise, each under what it is about.
+    """The result of a part. Its figures are counts unless their names say otherwise.
 
     Args:
         name: One of `plan.PARTS`.
@@ -85,7 +85,7 @@ class Part:
 
 @dataclass(slots=True)
 class Verdict:
-    """What came of a campaign.
+    """The result of a campaign.
 
     Args:
         seed: Of its rng.

@@ -1,4 +1,4 @@
-"""What the parts of a campaign work with: folders, two cases at a time, a place to say what was found.
+"""The resources of the parts of a campaign: folders, two cases at a time, and the report.
 
 A case that goes wrong in a way nobody foresaw is a failure of that case, and the others go on. What a failed case has
 left on disk is kept; everything else is removed.
@@ -21,7 +21,7 @@ SHOWN = 5
 
 
 class Runner:
-    """What a part works with.
+    """The resources that a part of the campaign uses.
 
     Args:
         plan: What is to be done.

@@ -53,7 +53,7 @@ class ServerDied(Exception):
 
 
 class ServerProcess:
-    """See the module; `async with` kills it at the end, if it still runs.
+    """A recorder in its own process. `async with` kills it at the end if it still runs.
 
     Args:
         folder: Its working directory, made if missing.

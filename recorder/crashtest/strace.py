@@ -47,7 +47,7 @@ class Call:
 
 
 class Trace:
-    """What strace has written.
+    """The output of strace.
 
     Args:
         path: Where.

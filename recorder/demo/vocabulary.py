@@ -1,4 +1,4 @@
-"""What the demonstration's agents work on: jobs with their steps and tool calls. Data, no code.
+"""The work of the demonstration's agents: jobs with their steps and tool calls. Data, no code.
 
 Braces are filled in for each session; every value is made up.
 """

@@ -19,7 +19,7 @@ from recorder.core.errors import (
 
 
 class Accepted(msgspec.Struct, frozen=True, gc=False):
-    """What was taken in one go.
+    """The result of one accepted publish.
 
     Args:
         epoch: The epoch of the numbers.

@@ -54,7 +54,7 @@ class Slice(Protocol):
 
 
 class History(Protocol):
-    """What a feed asks of the store."""
+    """The part of the store that a feed needs."""
 
     @property
     def oldest(self) -> int:
@@ -81,7 +81,7 @@ class History(Protocol):
 
 
 class Work(Protocol):
-    """What runs beside the loop's callbacks: a feed, or a conflation."""
+    """A task of a subscription: a feed, or a conflation."""
 
     async def run(self) -> None:
         """Run to its end."""
@@ -89,7 +89,7 @@ class Work(Protocol):
 
 
 class Source(Protocol):
-    """What a feed asks of its hub."""
+    """The part of the hub that a feed needs."""
 
     fanout: Fanout
     tail: Tail
@@ -132,7 +132,7 @@ class Source(Protocol):
 
 
 class Sink(Protocol):
-    """Where a feed's events go: a WebSocket, or a queue inside this process."""
+    """The destination of a feed's events: a WebSocket, or a queue inside this process."""
 
     position: int  # everything that matches, up to this seq, has been handed over
 

@@ -29,7 +29,7 @@ Erased = tuple[int, int, str]
 
 
 class Reader(Protocol):
-    """Who is too slow."""
+    """A reader that is too slow for every delta."""
 
     position: int  # everything that matches, up to this seq, has been handed over
 
@@ -67,7 +67,7 @@ class Reader(Protocol):
 
 
 class Conflation:
-    """See the module. One for each reader that asks for it.
+    """The conflation for one reader that asked for it.
 
     Args:
         source: The hub.

@@ -75,7 +75,7 @@ def batch_without_hashes(entries: list[Entry]) -> Batch:
 
 
 class Receiver(Protocol):
-    """Who gets batches. Must not block, and may leave its audience while being served."""
+    """A receiver of batches. It must not block, and it may leave its audience during delivery."""
 
     def deliver(self, batch: Batch) -> None:
         """Take the next entries; their seqs are greater than all before."""
@@ -87,7 +87,7 @@ class Receiver(Protocol):
 
 
 class Skipped:
-    """What an audience was sent while some members were paused: how much, and about which sessions.
+    """The deltas that paused members of an audience have missed: how many, and of which sessions.
 
     One for all of them, so that however many there are, an entry costs one note.
     """

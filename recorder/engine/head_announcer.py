@@ -19,7 +19,7 @@ from recorder.wire.statements import signed_members
 
 
 class Audience(Protocol):
-    """What it asks of the hub."""
+    """The part of the hub that the announcer needs."""
 
     @property
     def head(self) -> int:

@@ -40,7 +40,7 @@ MIN_CHUNK_BYTES = 16 << 10
 
 
 class Order(Protocol):
-    """What the hub asks of the sequencer."""
+    """The part of the sequencer that the hub needs."""
 
     @property
     def epoch(self) -> str:
@@ -59,7 +59,7 @@ class Order(Protocol):
 
 
 class States(Protocol):
-    """What the hub asks of the current states."""
+    """The part of the current states that the hub needs."""
 
     def listing(self, sessions: Sessions = None) -> list[tuple[int, str, str]]:
         """Return (seq, session id, state) of all sessions that are not deleted, or of those named."""
@@ -120,7 +120,7 @@ class Listener(Protocol):
 
 
 class Hub:
-    """See the module. Made by `run`.
+    """The subscriptions and the broadcast to them, created by `run`.
 
     Args:
         order: Knows the epoch and the head.

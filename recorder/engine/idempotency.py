@@ -1,4 +1,4 @@
-"""Which ids were used, for what content, and at which seq: the memory behind idempotent publishing.
+"""The ids that were used, each with the digest of its content and its seq: the memory behind idempotent publishing.
 
 A cache of what the store keeps with each delta, filled from it at start. An id counts from when it was used first;
 using it again does not make it younger, so that what is remembered is the same after a restart.

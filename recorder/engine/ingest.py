@@ -46,7 +46,7 @@ from recorder.engine.waiters import CapacityWaiter, FutureWaiter, RecordedWaiter
 
 
 class Broadcast(Protocol):
-    """Who hands entries to subscribers."""
+    """The component that delivers entries to subscribers."""
 
     def publish(self, entries: Sequence[Entry]) -> None:
         """Broadcast entries, soon."""
@@ -54,7 +54,7 @@ class Broadcast(Protocol):
 
 
 class Log(Protocol):
-    """Who records entries. Where nothing is recorded, `None` stands in its place."""
+    """The log that records entries. While nothing is recorded, `None` is used instead."""
 
     @property
     def capacity(self) -> int:
@@ -91,7 +91,7 @@ class Log(Protocol):
 
 
 class Ingest:
-    """See the module.
+    """The entry point for published deltas.
 
     Args:
         sequencer: Numbers the deltas.

@@ -39,7 +39,7 @@ THREADS = 2
 
 @dataclass(frozen=True, slots=True)
 class PublishLimits:
-    """What one publish may hold.
+    """The limits of one publish.
 
     Args:
         max_delta_bytes: The most the JSON text of one delta may take.

@@ -1,4 +1,4 @@
-"""How fast a publisher may go: slowed first, refused after.
+"""The rate limit of a publisher: throttled first, then rejected.
 
 Each delta costs a token of its publisher's bucket, and a publish that is refused costs one, since to look at it cost
 something. A publish that would be paid off soon is taken, and its publisher waits before the next; one that would take
@@ -18,7 +18,7 @@ from recorder.core.token_bucket import BucketTable, TokenBucket
 
 
 class Pace:
-    """How fast one publisher goes.
+    """The rate limiter of one publisher.
 
     Args:
         bucket: Of deltas.
@@ -63,7 +63,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class PublishRate:
-    """How fast a publisher may go.
+    """The rate that a publisher is limited to.
 
     Args:
         rate: Deltas a second; None for no bound.

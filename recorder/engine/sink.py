@@ -19,7 +19,7 @@ from recorder.engine.fanout import Batch, Skipped
 
 
 class BaseSink(ABC):
-    """Where one subscription's events go.
+    """The base of the destinations of one subscription's events.
 
     Args:
         source: The hub.

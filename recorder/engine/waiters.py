@@ -16,7 +16,7 @@ from recorder.core.errors import (
 
 
 class Waiter(Protocol):
-    """Who waits for something to be told."""
+    """A caller that waits for a notification."""
 
     def abort(self) -> None:
         """Abort after a notification failed, so that the peer does not wait for ever."""
@@ -24,7 +24,7 @@ class Waiter(Protocol):
 
 
 class CapacityWaiter(Waiter, Protocol):
-    """Who is told when there is room."""
+    """A caller that is notified when there is capacity."""
 
     def on_capacity(self) -> None:
         """Register that the queue has capacity again."""
@@ -32,7 +32,7 @@ class CapacityWaiter(Waiter, Protocol):
 
 
 class RecordedWaiter(Waiter, Protocol):
-    """Who is told when more is recorded."""
+    """A caller that is notified when more is recorded."""
 
     def on_recorded(self) -> None:
         """Register that more is recorded than before."""

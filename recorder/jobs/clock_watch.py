@@ -31,7 +31,7 @@ BEHIND_MS = 1000
 
 
 class ClockWatch:
-    """See the module.
+    """A periodic comparison of the wall clock with the newest record.
 
     Args:
         clock: The clock that is watched.

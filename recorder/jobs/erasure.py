@@ -26,7 +26,7 @@ from recorder.store.contract import JobLog, JobRun, StateStore
 
 
 class ErasingStore(Protocol):
-    """What erasing asks of a store."""
+    """The part of a store that erasing needs."""
 
     @property
     def runs(self) -> JobLog:
@@ -54,7 +54,7 @@ class ErasingStore(Protocol):
 
 
 class Intake(Protocol):
-    """Who fills states in."""
+    """The part of ingest that fills in states."""
 
     def forget(self, session_id: str, through: int | None = None) -> int:
         """Stop filling in states of a session; return the last seq assigned."""
@@ -66,7 +66,7 @@ class Intake(Protocol):
 
 
 class Hub(Protocol):
-    """Who has the newest entries, and knows the subscribers."""
+    """The part of the hub that has the newest entries and knows the subscribers."""
 
     def erased(self, session_id: str, through: int, count: int, erased_at: str) -> None:
         """Notify readers that a session's content was erased."""
@@ -82,7 +82,7 @@ REMAINS = (
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """What an erasure did.
+    """The result of an erasure.
 
     Args:
         receipt: What was erased; None where nothing was left to erase.

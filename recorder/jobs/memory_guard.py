@@ -27,7 +27,7 @@ LOOK_AGAIN_SECONDS = 1.0
 
 
 class Sized(Protocol):
-    """What is watched."""
+    """The part of a store whose memory is watched."""
 
     @property
     def recorded_bytes(self) -> int:
@@ -40,7 +40,7 @@ class Sized(Protocol):
 
 
 class MemoryGuard:
-    """See the module. Made by `watch`.
+    """A limit on the memory of the recording, created by `watch`.
 
     Args:
         store: What is watched.

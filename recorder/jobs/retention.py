@@ -31,7 +31,7 @@ HEADROOM = 0.05
 
 
 class MaintainedStore(Protocol):
-    """What upkeep asks of a store."""
+    """The part of a store that maintenance needs."""
 
     @property
     def runs(self) -> JobLog:
@@ -95,7 +95,7 @@ class MaintainedStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What is kept.
+    """The rules for how long deltas are kept.
 
     Args:
         days: By the time of recording; 0 keeps for ever.
@@ -109,7 +109,7 @@ class Retention:
 
 
 class Maintenance:
-    """See the module.
+    """The maintenance of a recording: snapshots and pruning, one run of a kind at a time.
 
     Args:
         store: What is kept up.

@@ -1,4 +1,4 @@
-"""When the jobs run: snapshots at their interval, pruning daily at 00:00 UTC and when a limit is passed.
+"""The schedule of the jobs: snapshots at their interval, pruning daily at 00:00 UTC and when a limit is passed.
 
 Intervals and pauses are on the event loop's monotonic clock, so that setting the wall clock back does not postpone a
 snapshot. What has a time of day is APScheduler's, and is worked out anew when the clock was set. Two tasks of ours run

@@ -1,4 +1,4 @@
-"""What should happen and does not: snapshots that do not come, recording that stands still, a prune that never ran.
+"""The watchdog: finds snapshots that are overdue, recording that makes no progress, and a prune that never ran.
 
 Failures report themselves; absence has to be looked for. Every look is on the monotonic clock, so that no setting of
 the wall clock hides anything. `overdue` says what is missing, and makes /readyz red.
@@ -27,7 +27,7 @@ PRUNE_SECONDS = 26 * 3600.0
 
 
 class WatchedStore(Protocol):
-    """What is watched of a store."""
+    """The part of a store that the watchdog reads."""
 
     @property
     def recorded(self) -> int:
@@ -46,7 +46,7 @@ class WatchedStore(Protocol):
 
 
 class WatchedUpkeep(Protocol):
-    """What is watched of the upkeep."""
+    """The part of the maintenance that the watchdog reads."""
 
     @property
     def pruned_at(self) -> float:
@@ -55,7 +55,7 @@ class WatchedUpkeep(Protocol):
 
 
 class Watchdog:
-    """See the module. Made by `run`.
+    """A periodic check that recording makes progress, created by `run`.
 
     Args:
         store: What is watched.

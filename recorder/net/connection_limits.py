@@ -30,7 +30,7 @@ def max_rejected(connections: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class AdmissionLimits:
-    """How many may come in.
+    """The limits on the number of connections.
 
     Args:
         connections: In all.

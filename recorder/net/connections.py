@@ -36,7 +36,7 @@ from recorder.wire.subscribe import Subscription
 
 
 class Connections:
-    """See the module. Made by `run`.
+    """The open WebSocket connections, created by `run`.
 
     Args:
         hub: Whom subscribers and streams subscribe to.

@@ -1,4 +1,4 @@
-"""What a connection is for: subscribing, publishing, or being rejected. Chosen at the upgrade, called by the socket."""
+"""The handler of a connection: a subscriber, a publisher, or a rejection. Called by the socket."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Socket = TypeVar("Socket", contravariant=True)
 
 
 class Handler(Protocol):
-    """What a connection is for. Called by its socket, never after `on_lost`."""
+    """The behaviour of one connection, such as a publisher. Called by its socket, never after `on_lost`."""
 
     max_message_bytes: int
 
@@ -81,7 +81,7 @@ class Handler(Protocol):
 
 
 class Upgrades(Protocol[Socket]):
-    """Who decides what a request gets."""
+    """The component that decides how an upgrade request is answered."""
 
     limits: SocketLimits
     clock: Clock

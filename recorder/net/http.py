@@ -69,7 +69,7 @@ class HttpLimits:
 
 
 class HttpConnection(HttpToolsProtocol):
-    """See the module. Made by uvicorn, one for each connection.
+    """An HTTP connection, created by uvicorn for each accepted socket.
 
     Args:
         args, options: uvicorn's.
@@ -468,7 +468,7 @@ class HttpConnection(HttpToolsProtocol):
 
 
 class _AnswerTransport:
-    """What uvicorn writes one answer to: the connection's transport, whose end may have to wait.
+    """The transport that uvicorn writes one answer to. It delays the close of the connection until the answer is sent.
 
     Args:
         connection: Closes. Not held on to, since it holds the answer.

@@ -1,4 +1,4 @@
-"""What a connection may do, and for how long."""
+"""The limits and deadlines of a connection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HARD_GRACE_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True)
 class SocketLimits:
-    """What a connection may do, and for how long; times in seconds, sizes in bytes.
+    """The limits of one connection; times in seconds, sizes in bytes.
 
     Args:
         soft_bytes: Unsent bytes beyond which a reader is slow.

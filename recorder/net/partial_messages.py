@@ -15,7 +15,7 @@ from recorder.core.metrics import Metrics
 
 
 class Holder(Protocol):
-    """Who holds the beginning of something."""
+    """A connection that has received part of a message."""
 
     def give_up(self, error: TooMany) -> None:
         """Drop the incomplete messages now, and reject them with the error. They no longer count as held by

@@ -1,4 +1,4 @@
-"""What the kernel knows of the other end of a connection, asked without reading from it.
+"""The state of a connection's peer as the kernel knows it, without reading from the socket.
 
 Is it gone? Where reading is paused nobody waits for the socket, so neither a reset nor an end is reported. A reset
 leaves an error behind, and an end that stands behind unread data shows in the connection's state (Linux).
@@ -26,7 +26,7 @@ _TCP_CLOSE, _TCP_CLOSE_WAIT = 7, 8  # of Linux' tcp_states.h
 
 
 class End(Enum):
-    """How the other end is."""
+    """The state of the peer of a connection."""
 
     OPEN = auto()
     CLOSING = auto()  # it will send nothing more; it may be reading still

@@ -31,7 +31,7 @@ MAX_OWED = 10_000
 
 
 class PublisherHub(Protocol):
-    """What a publisher asks of its hub."""
+    """The part of the hub that a publisher needs."""
 
     def hello(self) -> bytes:
         """Return a `hello` frame with the current head."""

@@ -20,7 +20,7 @@ from recorder.net.tls import ServerTls
 
 
 class TlsHandshake(asyncio.Protocol):
-    """See the module. Made by uvicorn in the place of its HTTP protocol, one for each connection.
+    """A TLS handshake with a deadline, created by uvicorn for each connection instead of its HTTP protocol.
 
     Args:
         http: Makes the connection that follows; gets the options.

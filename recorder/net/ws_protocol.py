@@ -39,7 +39,7 @@ MAX_REASON_BYTES = 123
 
 
 class StateMachine(ServerProtocol):
-    """See the module.
+    """The server side of the WebSocket protocol, without input or output.
 
     Args:
         compression: Whether permessage-deflate is agreed on with those who offer it.

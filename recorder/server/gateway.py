@@ -29,7 +29,7 @@ from recorder.net.upgrade import UpgradeHandler
 
 
 class Gateway:
-    """See the module. Made by `open_gateway`.
+    """The server's entry point for HTTP and WebSocket, created by `open_gateway` before the recorder is loaded.
 
     Args:
         loading: The recorder, not loaded yet.

@@ -43,7 +43,7 @@ LEAST_FREE = 64 << 20
 
 
 class _Heap(ctypes.Structure):
-    """What glibc says of its heaps: `struct mallinfo2` of malloc.h."""
+    """The heap statistics of glibc: `struct mallinfo2` of malloc.h."""
 
     _fields_ = [
         (name, ctypes.c_size_t)

@@ -1,4 +1,4 @@
-"""What a store promises, whatever it is made of. Every implementation passes `tests/contract/`.
+"""The contract of a store, whatever it is made of. Every implementation passes `tests/contract/`.
 
 `Store` names all that the rest of the recorder uses of one: a store of another kind is written from this module alone.
 It has three parts:
@@ -27,7 +27,7 @@ from recorder.core.statements import ErasureReceipt, Head, PruneReceipt, Signed
 
 @dataclass(frozen=True, slots=True)
 class Guarantee:
-    """What an implementation promises, in words that operators read.
+    """The guarantees of an implementation, in words for operators.
 
     Args:
         order: In what order entries come back.
@@ -44,7 +44,7 @@ class Guarantee:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether it works.
+    """The health of a store.
 
     Args:
         ok: Whether it does.
@@ -59,7 +59,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which entries, in which order.
+    """A query: the entries that are wanted, and their order.
 
     Args:
         sessions: Which sessions, None for all.
@@ -138,7 +138,7 @@ class StateRow:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Where the recording goes on.
+    """The position at which a loaded recording continues.
 
     Args:
         epoch: The epoch it goes on with.
@@ -161,7 +161,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotResult:
-    """What a snapshot did.
+    """The result of a snapshot.
 
     Args:
         rows: Entries it brought to disk.
@@ -176,7 +176,7 @@ class SnapshotResult:
 
 @dataclass(frozen=True, slots=True)
 class Receipts:
-    """What was taken away, and the epochs there have been.
+    """The receipts of prunes and erasures, and the epochs of the recording.
 
     Args:
         epochs: (name, first seq) of each, in order.
@@ -429,7 +429,7 @@ class StateStore(Protocol):
 
 @runtime_checkable
 class JobLog(Protocol):
-    """What jobs have run, the last of each."""
+    """The last run of each job."""
 
     async def add(self, run: JobRun) -> None:
         """Keep a run."""

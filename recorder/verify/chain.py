@@ -26,7 +26,7 @@ KEPT_FAULTS = 100
 
 @dataclass(slots=True)
 class Tally:
-    """What checking a run of entries has brought.
+    """The result of checking a run of entries.
 
     Args:
         seq: The last seq looked at.

@@ -1,4 +1,4 @@
-"""What has been done to an entry whose link does not hold, or that is missing: edited, deleted, inserted, reordered.
+"""The diagnosis of an entry whose link does not hold, or that is missing: edited, deleted, inserted, reordered.
 
 An entry's stored hash fits one place only: right after the hash that was before it, with its own number. So an entry
 that does not fit where it stands is tried at other places, and the entry that would fit there is looked for elsewhere:
@@ -61,7 +61,7 @@ class Entries(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What was done.
+    """The kind and place of a fault in the chain.
 
     Args:
         kind: `edited`, `deleted`, `inserted` or `reordered`.

@@ -59,7 +59,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """What a file says beside its entries, all as of one moment."""
+    """The metadata of a file, all as of one moment."""
 
     first: int | None
     last: int | None

@@ -1,4 +1,4 @@
-"""From what checking the links brought, and from what is said about the entries, to a report.
+"""The verdict: from the checked links and the statements about the entries to a report.
 
 The order matters to people: first what is wrong with entries, in a way that names the first one and what was done to it,
 then who vouches for what is there. Pure; `file.py` and the command for servers bring the entries and the claims.
@@ -20,7 +20,7 @@ from recorder.verify.statements import Evidence
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What is said about a recording, beside its receipts of what was pruned.
+    """The statements about a recording, beside its prune receipts.
 
     Args:
         heads: Its own signed heads.

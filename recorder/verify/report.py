@@ -13,7 +13,7 @@ from enum import Enum
 
 
 class Level(Enum):
-    """How much a finding weighs."""
+    """The severity of a finding."""
 
     BROKEN = "broken"
     UNKNOWN = "unknown"

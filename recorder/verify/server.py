@@ -51,7 +51,7 @@ class Served(Protocol):
 
 @dataclass(slots=True)
 class _Facts:
-    """What a recorder says beside its entries."""
+    """The metadata that a recorder returns beside its entries."""
 
     head: Signed[Head] | None
     end: int
@@ -62,7 +62,7 @@ class _Facts:
 
 @dataclass(slots=True)
 class _Session:
-    """What the log says of a session."""
+    """The state of a session according to the log."""
 
     seq: int
     deleted: bool
@@ -86,7 +86,7 @@ _decode_listing = msgspec.json.Decoder(_Listing).decode
 
 @dataclass(slots=True)
 class _Log:
-    """What has been read: the hashes by seq, and what the entries make of each session."""
+    """The log as read so far: the hashes by seq, and the state of each session."""
 
     hashes: dict[int, bytes | None] = field(default_factory=dict)
     sessions: dict[str, _Session] = field(default_factory=dict)

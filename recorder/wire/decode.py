@@ -1,4 +1,4 @@
-"""From a publisher's bytes to valid deltas.
+"""The decoder of a publisher's bytes to valid deltas.
 
 The fast way is one msgspec pass with the states left raw. What it refuses goes the careful way (`explain`), which
 either names what is wrong and where, or accepts what msgspec is too strict about: JSON text with an escape such

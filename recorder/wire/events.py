@@ -1,4 +1,4 @@
-"""What the recorder says: the JSON text of every event, built once for everybody who gets it.
+"""The events that the recorder sends: the JSON text of every event, built once for everybody who gets it.
 
 A delta event is spliced together from text: states are never decoded. `SEPARATOR` may stand between items where
 many travel as one text: it is a control character that JSON forbids raw inside any value.

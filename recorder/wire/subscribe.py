@@ -1,4 +1,4 @@
-"""What a subscriber asks for: sessions, types, and since when.
+"""The parameters of a subscription: sessions, types, and its start.
 
 The same rules whether it asks in a query string, in a message or in process. What is asked for wrongly is refused and
 never guessed at: a subscriber that believes to have missed nothing must be right. Left out: where the place that a
@@ -28,7 +28,7 @@ MAX_SESSIONS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """From where on. Exactly one of the forms of the protocol.
+    """The start of a subscription, in exactly one of the forms of the protocol.
 
     Args:
         kind: `latest`, `earliest`, `state`, `position`, `seq` or `time`.
@@ -55,7 +55,7 @@ LATEST = Since("latest")
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """What one connection wants to see.
+    """The filters and the start of one subscription.
 
     Args:
         sessions: Which; None for all. Where a token is for some sessions alone, these.

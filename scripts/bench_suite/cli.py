@@ -180,7 +180,7 @@ def systems_of(arguments: argparse.Namespace) -> list[System]:
 
 
 def measures_of(arguments: argparse.Namespace, plan: Plan, shelf: Shelf) -> list[Measure]:
-    """What the options ask to measure."""
+    """Return what the options ask to measure."""
     names = arguments.measures or MEASURES
     subscribers = arguments.subscribers or ([1, 100, 1000] if arguments.full else [1, 100])
     plans = [replace(plan, size=size) for size in sizes_of(arguments)]

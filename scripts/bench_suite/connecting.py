@@ -1,4 +1,4 @@
-"""How one connects to a system: what to send, what to wait for, in a form that travels between processes.
+"""The connection to a system: what to send, what to wait for, in a form that travels between processes.
 
 A WebSocket takes one step, NATS or MQTT over it take more; nothing else of the harness needs to know.
 """
@@ -39,7 +39,7 @@ class Opening:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Opening:
-        """What `to_json` made."""
+        """Return what `to_json` made."""
         steps = tuple((send.encode("latin-1"), until.encode("latin-1")) for send, until in value["steps"])
         polling = value["polling"] and Polling.from_json(value["polling"])
         return cls(value["host"], value["port"], steps, value["greeting"].encode("latin-1"), polling)

@@ -1,4 +1,4 @@
-"""What measures at several sizes came to: a line a curve, how much it grows, and the goals it is held against."""
+"""The results of measures at several sizes: a line a curve, how much it grows, and the goals it is held against."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LAST, GROWTH, SLOPE = "at the largest", "largest / smallest", "per one more"
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What the recorder wants of a curve: decides nothing."""
+    """The goal of a curve; it decides nothing."""
 
     # Of which figure: LAST, GROWTH or SLOPE.
     figure: str
@@ -27,7 +27,7 @@ class Goal:
     at: int | None = None
 
     def met(self, value: float) -> bool:
-        """Whether a figure is good enough."""
+        """Return whether a figure is good enough."""
         return value >= self.bound if self.at_least else value <= self.bound
 
     def __str__(self) -> str:
@@ -66,7 +66,7 @@ class Drawn:
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal is met, by the median; None where there is none."""
+        """Return whether the goal is met, by the median; None where there is none."""
         return None if self.goal is None else self.goal.met(self._reached(self.goal).mid)
 
     @property
@@ -81,7 +81,7 @@ class Drawn:
         return {LAST: self.values[-1], GROWTH: self.growth, SLOPE: self.slope}[goal.figure]
 
     def as_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return it as JSON values."""
         return {
             "system": self.system,
             "curve": self.name,
@@ -103,7 +103,7 @@ def _spread(of: Spread) -> dict[str, float]:
 
 
 def has_curves(case: Case) -> bool:
-    """Whether the case is one of several sizes."""
+    """Return whether the case is one of several sizes."""
     return any("curves" in numbers for rounds in case.rounds.values() for numbers in rounds)
 
 
@@ -175,7 +175,7 @@ def number(value: float, *, signed: bool = False) -> str:
 
 
 def _beside(rounds: list[dict[str, Any]]) -> str:
-    """What else was measured at the largest size of the first curve, such as CPU seconds of the server."""
+    """Return what else was measured at the largest size of the first curve, such as CPU seconds of the server."""
     last = [numbers["curves"][0]["points"][-1] for numbers in rounds]
     names = last[0]["beside"]
     found = ", ".join(f"{name} {number(median(point['beside'][name] for point in last))}" for name in names)

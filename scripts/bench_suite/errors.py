@@ -1,4 +1,4 @@
-"""What can go wrong in a benchmark run."""
+"""The errors of a benchmark run."""
 
 
 class BenchError(Exception):

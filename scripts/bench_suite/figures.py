@@ -48,7 +48,7 @@ class Spread:
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
-    """How many times `theirs` `ours` is, round by round, as a spread.
+    """Return how many times `theirs` `ours` is, round by round, as a spread.
 
     Rounds are paired (each ran right after the other), so that a machine that slows down for a while slows
     both sides of a pair; the spread shows what is left of the noise.

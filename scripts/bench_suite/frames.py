@@ -100,7 +100,7 @@ class MarkerCounter:
         return size
 
     def ends_with(self, end: bytes) -> bool:
-        """Whether the stream so far ends so; `end` must be shorter than the marker."""
+        """Return whether the stream so far ends so; `end` must be shorter than the marker."""
         return self._tail.endswith(end)
 
     def feed(self, data: bytes) -> None:
@@ -140,7 +140,7 @@ class FrameParser:
 
 
 def _payload_place(data: bytes, at: int) -> tuple[int, int] | None:
-    """Where the payload of the frame at `at` begins and ends; None while it is not all there."""
+    """Return where the payload of the frame at `at` begins and ends; None while it is not all there."""
     if len(data) < at + 2:
         return None
     size, begin = data[at + 1] & 0x7F, at + 2

@@ -1,4 +1,4 @@
-"""Which figures are set against which, and what the recorder is to reach there. Goals decide nothing in a run."""
+"""The comparisons of figures, and the goals of the recorder. Goals decide nothing in a run."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ GOAL_SIZE = 500
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How many times the other's figure one system's is, and how many it should be."""
+    """The ratio of one system's figure to another's, and its goal."""
 
     of: str
     over: str
@@ -56,12 +56,12 @@ class Comparison:
 
     @property
     def met(self) -> bool | None:
-        """Whether the median reaches the goal; None without one."""
+        """Return whether the median reaches the goal; None without one."""
         return None if self.goal is None else self.times.mid >= self.goal
 
 
 def comparisons(case: Case, size: int) -> Iterator[Comparison]:
-    """What can be compared in a case: every pair that took part in it, by wall time and by CPU time.
+    """Return what can be compared in a case: every pair that took part in it, by wall time and by CPU time.
 
     Args:
         case: the rounds.

@@ -1,4 +1,4 @@
-"""What systems need beyond the project itself: whether it is there, where, in which version, and how to get it.
+"""The requirements of systems beyond the project itself: whether they are there, in which version, and how to get them.
 
 Installs nothing; that is `bench_suite.installing`. npm's and pip's packages are wanted in exactly the version that
 `Needs` names, so that a figure is one of a known version.
@@ -20,7 +20,7 @@ from bench_suite.processes import PROJECT
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a system needs that the project doesn't: `missing` looks for it, `bench_suite.installing` gets it."""
+    """The requirements of a system: `missing` looks for it, `bench_suite.installing` gets it."""
 
     # A program, and the Debian package that has it.
     program: str = ""
@@ -44,7 +44,7 @@ def home() -> Path:
 
 
 def node_modules() -> Path:
-    """Where npm's packages are."""
+    """Return where npm's packages are."""
     return home() / "node" / "node_modules"
 
 
@@ -54,12 +54,12 @@ def python() -> Path:
 
 
 def find_program(name: str) -> str | None:
-    """Where a program is: in PATH, or among the daemons; None if it is nowhere."""
+    """Return where a program is: in PATH, or among the daemons; None if it is nowhere."""
     return shutil.which(name) or shutil.which(name, path=_DAEMONS)
 
 
 def lacks_program(needs: Needs) -> bool:
-    """Whether its program isn't there."""
+    """Return whether its program isn't there."""
     return bool(needs.program) and find_program(needs.program) is None
 
 
@@ -74,7 +74,7 @@ def lacks_pip(needs: Needs) -> list[str]:
 
 
 def missing(needs: Needs) -> list[str]:
-    """What isn't there, each with the way to get it; empty when everything is."""
+    """Return what isn't there, each with the way to get it; empty when everything is."""
     way = f" (Debian: apt-get install {needs.apt})" if needs.apt else ""
     program = [f"{needs.program}{way}"] if lacks_program(needs) else []
     packages = [("npm", name) for name in lacks_npm(needs)] + [("pip", name) for name in lacks_pip(needs)]
@@ -82,7 +82,7 @@ def missing(needs: Needs) -> list[str]:
 
 
 def versions(needs: Needs) -> dict[str, str]:
-    """Which versions of what a system needs are installed, by package; a program's is that of its Debian package."""
+    """Return the installed versions of a system's requirements, by package; of a program, of its Debian package."""
     wanted = [name for name, _ in map(_pinned, (*needs.npm, *needs.pip))]
     installed = (_npm_versions() if needs.npm else {}) | (_pip_versions() if needs.pip else {})
     found = {name: installed[name] for name in wanted if name in installed}

@@ -35,7 +35,7 @@ text { fill: #24292f; } .soft { fill: #57606a; } .head { font-weight: 600; font-
 
 
 class _Axis:
-    """Where a figure is on the logarithmic scale, in px."""
+    """A logarithmic axis, in px."""
 
     def __init__(self, all_of_it: list[Figure]) -> None:
         lows = [figure.spread.low for figure in all_of_it if figure.spread.low > 0]

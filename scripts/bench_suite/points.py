@@ -34,7 +34,7 @@ class Curve:
 
 
 def round_of(curves: list[Curve], value: float) -> dict[str, Any]:
-    """What a round came to, as JSON values.
+    """Return what a round came to, as JSON values.
 
     Args:
         curves: all of them.

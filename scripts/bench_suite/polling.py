@@ -19,7 +19,7 @@ from bench_suite.frames import MarkerCounter
 
 @dataclass(frozen=True, slots=True)
 class Polling:
-    """How to ask, and how to see that an answer is whole."""
+    """The requests of a poll, and the end of an answer."""
 
     # The question: formatted with the number of deltas that the reader has had.
     ask: bytes
@@ -37,7 +37,7 @@ class Polling:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Polling:
-        """What `to_json` made."""
+        """Return what `to_json` made."""
         ask, head, end = (value[name].encode("latin-1") for name in ("ask", "head", "end"))
         return cls(ask, head, value["head_bytes"], end)
 
@@ -88,5 +88,5 @@ class PollingCounter(MarkerCounter):
 def counter_of(
     polling: Polling | None, marker: bytes, buffer: bytearray, sock: socket.socket
 ) -> MarkerCounter:
-    """What counts a reader's deliveries, and asks for them where that has to be."""
+    """Return what counts a reader's deliveries, and asks for them where that has to be."""
     return PollingCounter(marker, buffer, polling, sock) if polling else MarkerCounter(marker, buffer)

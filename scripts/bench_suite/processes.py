@@ -51,7 +51,7 @@ def peak_memory_mb(pid: int) -> float:
 
 
 def memory_bytes(pid: int) -> int:
-    """What process `pid` holds of memory now: its own pages, and its share of those that it has with others (PSS)."""
+    """Return the memory of process `pid` in bytes: its own pages, and its share of those in common with others (PSS)."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     match = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
     if match is None:
@@ -118,7 +118,7 @@ class Server:
 
     @property
     def ended(self) -> bool:
-        """Whether it has ended by itself."""
+        """Return whether it has ended by itself."""
         assert self._process is not None
         return self._process.poll() is not None
 

@@ -26,7 +26,7 @@ PART = 100_000
 
 @dataclass(frozen=True, slots=True, order=True)
 class Kind:
-    """Which recording: how many sessions, and how many rows in all."""
+    """The size of a recording: how many sessions, and how many rows in all."""
 
     sessions: int
     rows: int

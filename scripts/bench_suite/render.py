@@ -207,7 +207,7 @@ _ROW = re.compile(r"\| .* \|")
 
 
 def wrong_with(section: str, known: Iterable[str]) -> Iterator[str]:
-    """What in a section is not as `as_markdown` would have made it, for whoever keeps one.
+    """Return what in a section is not as `as_markdown` would have made it, for whoever keeps one.
 
     Args:
         section: what stands between the markers.

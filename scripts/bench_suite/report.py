@@ -1,4 +1,4 @@
-"""What a run came to, as a table to read and as JSON to keep. Goals stand beside it and decide nothing."""
+"""The result of a run, as a table to read and as JSON to keep. Goals stand beside it and decide nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PACKAGES = ("websockets", "aiosqlite", "orjson", "uvicorn", "uvloop", "msgspec")
 
 
 def machine() -> dict[str, Any]:
-    """Where the figures were measured."""
+    """Return where the figures were measured."""
     return {
         "cpus": os.cpu_count(),
         "cpu": _cpu_model(),

@@ -38,7 +38,7 @@ class Case:
         return [float(numbers[key]) for numbers in self.rounds.get(system, [])]
 
     def ratio(self, ours: str, theirs: str, key: str = "value") -> Spread | None:
-        """How many times the one's figure is the other's; None unless both have it, of all their rounds."""
+        """Return how many times the one's figure is the other's; None unless both have it, of all their rounds."""
         if any(key not in numbers for name in (ours, theirs) for numbers in self.rounds.get(name, [])):
             return None
         left, right = self.values(ours, key), self.values(theirs, key)
@@ -104,7 +104,7 @@ def _once(measure: Measure, system: System, case: Case, where: str, problems: li
 
 
 def told(numbers: dict[str, Any]) -> list[str]:
-    """What a round of latency tells of lost, doubled or misordered deltas, closed readers, failed chores."""
+    """Return what a round of latency tells of lost, doubled or misordered deltas, closed readers, failed chores."""
     found = []
     for phase in ("quiet", "busy"):
         heard = numbers.get(phase, {})

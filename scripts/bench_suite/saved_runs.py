@@ -39,7 +39,7 @@ class Figure:
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        """What makes it the same figure in another run."""
+        """Return what makes it the same figure in another run."""
         return self.measure, self.case, self.system, self.what
 
 

@@ -30,7 +30,7 @@ class Json:
 
     @staticmethod
     def dumps(value: Any, **_: object) -> str:
-        """As text, without spaces."""
+        """Return it as text, without spaces."""
         return orjson.dumps(value).decode()
 
     loads = staticmethod(orjson.loads)

@@ -27,7 +27,7 @@ MISSING = 3
 
 
 def main() -> int:
-    """From the command line."""
+    """Run from the command line."""
     parser = argparse.ArgumentParser(prog="scripts/autobahn", description=__doc__)
     parser.add_argument("--cases", default="*", help="which, comma between, e.g. 1.*,12.1.* (default: all)")
     parser.add_argument(
@@ -62,12 +62,12 @@ def find_python() -> str | None:
 
 
 def environment() -> dict[str, str]:
-    """Where the suite is installed: as a user's packages, but a user of its own."""
+    """Return where the suite is installed: as a user's packages, but a user of its own."""
     return {**os.environ, "PYTHONUSERBASE": str(HOME), "PYTHONWARNINGS": "ignore"}
 
 
 def installed(python: str) -> bool:
-    """Whether the suite is there, or could be installed."""
+    """Return whether the suite is there, or could be installed."""
     look = [python, "-c", "import autobahntestsuite, zope.interface"]
     if subprocess.run(look, env=environment(), capture_output=True).returncode == 0:
         return True

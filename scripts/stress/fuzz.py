@@ -35,7 +35,7 @@ _COVERAGE = re.compile(r"^#(\d+)\s+(INITED|DONE)\s+cov: (\d+)", re.MULTILINE)
 
 
 def main() -> int:
-    """From the command line."""
+    """Run from the command line."""
     parser = argparse.ArgumentParser(prog="scripts/fuzz", description=__doc__)
     parser.add_argument("--seconds", type=float, default=3600, help="in all (default: an hour)")
     parser.add_argument("--part", action="append", choices=PARTS, help="only this one; may be repeated")
@@ -125,7 +125,7 @@ def decoders(python: Path, share: float, folder: Path, names: list[str]) -> bool
 
 
 def coverage(said: str) -> str:
-    """What libFuzzer says of a run, in a line: how many inputs, and how much was reached by the first and by all."""
+    """Return libFuzzer's summary of a run, in a line: the inputs, and the code reached by the first and by all."""
     counts = {kind: (int(runs), int(reached)) for runs, kind, reached in _COVERAGE.findall(said)}
     if counts.keys() != {"INITED", "DONE"}:
         return "ended before its time"

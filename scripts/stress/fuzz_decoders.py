@@ -30,7 +30,7 @@ def write_seeds(folder: Path) -> None:
 
 
 def main() -> None:
-    """From the command line."""
+    """Run from the command line."""
     program, name, *rest = sys.argv
     if name == "seeds":
         write_seeds(Path(rest[0]))

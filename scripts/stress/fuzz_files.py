@@ -29,7 +29,7 @@ FOLDER_VARIABLE = "FUZZ_FOLDER"
 
 @cache
 def folder() -> Path:
-    """Where this process writes."""
+    """Return where this process writes."""
     if given := os.environ.get(FOLDER_VARIABLE):
         return Path(given)
     place = Path(tempfile.mkdtemp(prefix="recorder-fuzz-", dir=in_memory()))
@@ -38,7 +38,7 @@ def folder() -> Path:
 
 
 def in_memory() -> Path | None:
-    """Where files are in memory, if the machine has such a place."""
+    """Return where files are in memory, if the machine has such a place."""
     shm = Path("/dev/shm")
     return shm if shm.is_dir() else None
 

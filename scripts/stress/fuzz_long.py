@@ -68,7 +68,7 @@ def inputs(seed: int) -> Iterator[tuple[str, bytes, str]]:
 
 
 def fault_of(name: str, data: bytes, *, cpu_seconds: float = CPU_SECONDS) -> str | None:
-    """What is wrong with how a target takes an input, None where nothing is.
+    """Return what is wrong with how a target takes an input, None where nothing is.
 
     Args:
         name: The target's.

@@ -1,4 +1,4 @@
-"""What hypothesis makes up: messages that are well formed and hostile, frames of every kind, heads of requests.
+"""Inputs that hypothesis generates: messages that are well formed and hostile, frames of every kind, heads of requests.
 
 A message is JSON text made by hand and not by an encoder: names that stand twice, numbers that nobody can hold, halves
 of surrogate pairs, levels of nesting by the hundred. A way says how it is sent; all of them are allowed.
@@ -92,7 +92,7 @@ def ops(draw: st.DrawFn) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How a message is sent.
+    """The way in which a message is sent.
 
     Args:
         mask: Of each frame.
@@ -194,11 +194,11 @@ class Visit:
 
     @property
     def publishes(self) -> bool:
-        """Whether it is a publisher."""
+        """Return whether it is a publisher."""
         return self.target.startswith("/publish")
 
     def steps(self) -> list[bytes]:
-        """What is sent, piece by piece."""
+        """Return what is sent, piece by piece."""
         return [way.frames(encoded(message)) for message, way in self.messages] + list(self.rest)
 
 

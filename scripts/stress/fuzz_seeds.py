@@ -1,4 +1,4 @@
-"""What fuzzing begins with: for each target inputs that are valid, and such that nearly are; and the protocol's words.
+"""The seeds of fuzzing: for each target inputs that are valid, and such that nearly are; and the protocol's words.
 
 Without them a fuzzer spends its time on what the first look refuses. Made by code each time, so that they follow the
 protocol.
@@ -51,7 +51,7 @@ def dictionary() -> str:
 
 
 def seeds(target: str) -> Iterator[bytes]:
-    """What a target begins with."""
+    """Return what a target begins with."""
     for seed in _SEEDS[target]():
         yield seed if isinstance(seed, bytes) else seed.encode("utf-8", "surrogatepass")
 

@@ -70,7 +70,7 @@ class Server:
         return self._folder / "log"
 
     def faults(self) -> list[str]:
-        """What it has logged as an error, the last lines of it, and whether it is gone."""
+        """Return what it has logged as an error, the last lines of it, and whether it is gone."""
         assert self._process is not None
         found = self._log.read_text(errors="replace").splitlines()[-200:]
         gone = self._process.returncode

@@ -1,4 +1,4 @@
-"""What takes bytes from outside, each as a function that is given bytes: a value or an error of ours comes out.
+"""The targets of fuzzing: all that takes bytes from outside. Each returns a value or raises an error of ours.
 
 A target raises nothing that its code does not promise to raise; where more is promised (what is taken is JSON, a patch
 leads where it should, an import hands over nothing that the recorder refuses), it looks at that too. `fuzz_decoders` has
@@ -341,7 +341,7 @@ def heads(data: bytes) -> None:
 
 
 def client(data: bytes) -> None:
-    """What a server sends to the client, a line feed between messages."""
+    """Return what a server sends to the client, a line feed between messages."""
     resume = Resume(Since("earliest"), "earliest", filtered=False, verify=True)
     resume.connected()
     for message in data.split(b"\n"):
@@ -380,7 +380,7 @@ class Served(Remote):
 
 
 def served(data: bytes) -> None:
-    """What a recorder serves that `recorder doctor` is to examine, a line feed between answers."""
+    """Return what a recorder serves that `recorder doctor` is to examine, a line feed between answers."""
     each(lambda: verify_server(Served(data.split(b"\n")), frozenset()))
 
 

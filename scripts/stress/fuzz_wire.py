@@ -62,7 +62,7 @@ MAX_DELTA_BYTES = 262_144
 
 
 class Answers:
-    """What a connection was sent: its events, and the code of the close frame if there was one.
+    """The answers that a connection received: its events, and the code of the close frame if there was one.
 
     Args:
         data: All bytes, with the head of the answer to the upgrade.

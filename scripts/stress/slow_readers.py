@@ -1,4 +1,4 @@
-"""What readers that do not read cost those who publish: rates with a crowd of them to rates without any, in one run.
+"""The cost of readers that do not read: publishing rates with a crowd of them and without any, in one run.
 
 In turn, round by round: a recorder without readers, one with readers that are closed when they are too slow, one with
 readers that are moved on (`slow=conflate`). Each is a process of its own, with the default limits. The readers shake
@@ -43,7 +43,7 @@ _ACK = b'"event":"ack"'
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """What a part of a run took.
+    """The duration and the CPU time of a part of a run.
 
     Args:
         deltas: Published and acked.
@@ -104,21 +104,21 @@ class Server:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where it listens."""
+        """Return where it listens."""
         parts = urlsplit(self.url)
         assert parts.hostname is not None
         assert parts.port is not None
         return parts.hostname, parts.port
 
     def cpu_seconds(self) -> float:
-        """What it has used so far."""
+        """Return what it has used so far."""
         assert self._process is not None
         with open(f"/proc/{self._process.pid}/stat", encoding="ascii") as file:
             fields = file.read().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     async def is_somebody_live(self) -> bool:
-        """Whether a reader is left that is neither closed nor moved on."""
+        """Return whether a reader is left that is neither closed nor moved on."""
         async with self.client() as http:
             figures = {
                 line.split()[0]: float(line.split()[1])
@@ -207,7 +207,7 @@ async def _stretch(server: Server, publisher: Publisher, deltas: int, *, until_s
 
 
 def table(found: dict[str, list[tuple[Stretch, Stretch]]], readers: int) -> str:
-    """What was measured, with its ratio to none."""
+    """Return what was measured, with its ratio to none."""
     lines = [f"{readers} readers that read nothing; medians of {len(found['none'])} runs each, in turn", ""]
     lines.append("| readers | stretch | deltas/s | to none | server CPU µs a delta | to none |")
     lines.append("|---|---|---|---|---|---|")
@@ -234,7 +234,7 @@ async def measure(
 
 
 def main() -> int:
-    """From the command line."""
+    """Run from the command line."""
     parser = argparse.ArgumentParser(prog="scripts/slow-readers", description=__doc__)
     parser.add_argument("--readers", type=int, default=1000)
     parser.add_argument("--deltas", type=int, default=50_000, help="in each stretch")

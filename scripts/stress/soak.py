@@ -52,7 +52,7 @@ OVERSTAY_SECONDS = 45.0
 
 @dataclass
 class Tally:
-    """What was done.
+    """The counts of a run.
 
     Args:
         acked: The ids of the deltas that were acked.
@@ -351,7 +351,7 @@ def _is_still(found: dict[str, float], before: dict[str, float] | None) -> bool:
 
 
 def compare(before: dict[str, float], after: dict[str, float]) -> list[str]:
-    """What has not come back to where it was."""
+    """Return what has not come back to where it was."""
     faults = [
         f"{name}: {before[name]} before, {after[name]} after" for name in SAME if after[name] > before[name]
     ]
@@ -363,7 +363,7 @@ def compare(before: dict[str, float], after: dict[str, float]) -> list[str]:
 
 
 async def _missing(http: httpx.AsyncClient, tally: Tally) -> list[str]:
-    """Whether every acked delta is recorded once, and the order has no gap."""
+    """Return whether every acked delta is recorded once, and the order has no gap."""
     found: Counter[str] = Counter()
     seqs: list[int] = []
     async with http.stream("GET", "/api/export") as answer:
@@ -379,7 +379,7 @@ async def _missing(http: httpx.AsyncClient, tally: Tally) -> list[str]:
 
 
 def main() -> int:
-    """From the command line."""
+    """Run from the command line."""
     parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--connections", type=int, default=2000, help="at the same time")

@@ -63,7 +63,7 @@ class _Record:
 
 @dataclass(slots=True)
 class _Log:
-    """What is known of a file while it is read."""
+    """The facts about a file that reading it has collected so far."""
 
     options: SourceOptions
     sessions: Sessions

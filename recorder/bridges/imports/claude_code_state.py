@@ -23,7 +23,7 @@ _TITLES = {"summary": "summary", "ai-title": "aiTitle", "custom-title": "customT
 
 
 class Running:
-    """Where a session stands after the records given so far.
+    """The state of a session after the records that were read so far.
 
     Args:
         is_side: Whether the session is a side chain's own, whose plan and model are what the session is about.

@@ -1,4 +1,4 @@
-"""Which row of which table a change event speaks of: the session's id, `server/db.schema.table/key`.
+"""The identity of the row that a change event is about: the session's id, `server/db.schema.table/key`.
 
 The key of the row is, in this order: the fields named by the option `key`; the event's own key; the row's field `id`
 or `_id` (in any case, if there is only one such field). Where none of them is there the event is refused: two rows

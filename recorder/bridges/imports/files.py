@@ -1,4 +1,4 @@
-"""From a path to bytes: files, packed files, standard input; as lines or as a whole, always within a bound.
+"""Reading of files, compressed files and standard input, as lines or as a whole, always within a bound.
 
 Reading is by chunks, so that a line or a file that is too long is noticed before it fills the memory. What a file is
 shows in its content, never in its name. What fails here is the file and not a record, so it is raised: nothing after it

@@ -28,7 +28,7 @@ Outline = Mapping[str, str]
 
 
 class Recognised(NamedTuple):
-    """What a file is.
+    """The format of a file, and the reason for recognising it.
 
     Args:
         format: The name of the format.
@@ -40,7 +40,7 @@ class Recognised(NamedTuple):
 
 
 class Likeness(NamedTuple):
-    """What a file looks like that cannot be imported, in words."""
+    """A description of a file that cannot be imported."""
 
     text: str
 

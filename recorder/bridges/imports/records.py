@@ -1,4 +1,4 @@
-"""What an adapter hands over, what it may know of the recording, and how it says that a record is unfit.
+"""The types that adapters and the importer exchange: items, options, and the error of an unfit record.
 
 A record is one line of a log, one element of an array, one step of a run: the piece that a person would point at. Every
 record becomes one delta, one error, one `SourceKnown`, or (where a format says so) nothing. An error names its place the
@@ -59,7 +59,7 @@ class SourceKnown:
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """What the person who imports may decide.
+    """The options of an import.
 
     Args:
         session: The session's id, for formats that would take it from the file's name.

@@ -12,7 +12,7 @@ from recorder.store.sqlite.receipts import (
 
 @dataclass(frozen=True, slots=True)
 class StoreConfig:
-    """What a store is opened with.
+    """The options that a store is opened with.
 
     Args:
         path: The database file.

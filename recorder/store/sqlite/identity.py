@@ -1,4 +1,4 @@
-"""Which file the database is: one object owns that, `FileIdentity`, from the lock to the last transaction.
+"""The identity of the database file, owned by one object, `FileIdentity`, from the lock to the last transaction.
 
 A name is not an identity, nor is an inode: a file can have two names, its lock file can be removed, another file can
 be copied over it, and a copy of it can be put back later. `FileLock` keeps other processes away from the file:
@@ -242,7 +242,7 @@ def _lock_byte(descriptor: int, path: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a file has come to.
+    """The position that a file has reached.
 
     Args:
         recording: Which recording it is.

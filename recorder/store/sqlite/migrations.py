@@ -1,4 +1,4 @@
-"""From one version of the schema to the next, and back.
+"""Migrations from one version of the schema to the next, and back.
 
 Each step is one transaction, so a file has one version or the other, whatever happens. A copy of the file is kept
 before the first step. The SQL here is frozen: it speaks of the versions that it lies between, never of today's schema.
@@ -27,7 +27,7 @@ from recorder.store.sqlite.rows import Transaction, set_meta
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What lies between a version and the next; each inside the caller's transaction.
+    """The migration between a version and the next, up and down, inside the caller's transaction.
 
     Args:
         up: Makes the older one the newer.

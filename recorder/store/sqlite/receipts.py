@@ -1,4 +1,4 @@
-"""What a database says under a signature: receipts of prunes, and heads.
+"""The signed statements in a database: receipts of prunes, and heads.
 
 Signed on the file alone, in the transaction that makes it true; the database in memory gets the signatures afterwards,
 so that they can be asked for. A head says where the file ends, a receipt what was taken from it. The states and ids that

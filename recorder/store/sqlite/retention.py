@@ -47,7 +47,7 @@ DELETE FROM session_states WHERE deleted = 1 AND count = 0 AND session_id IN (
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What has been removed by one rule; a row of the table `prunes`.
+    """The receipt for what one rule has removed; a row of the table `prunes`.
 
     Args:
         number: The row's id.
@@ -62,7 +62,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """How much one transaction may remove.
+    """The limits on what one transaction removes.
 
     Args:
         rows: Entries.

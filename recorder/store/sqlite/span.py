@@ -86,7 +86,7 @@ class LogBroken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """What a log has.
+    """The first and last seq and the number of entries of a log.
 
     Args:
         count: How many entries.

@@ -59,7 +59,7 @@ from recorder.store.sqlite.writer import Writer
 
 
 class SqliteStore:
-    """See the module. Made by `open`.
+    """The event store in SQLite, created by `open`.
 
     Args:
         config: What it is opened with.

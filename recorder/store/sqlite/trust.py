@@ -1,4 +1,4 @@
-"""Whether the recording in a file can be continued with signatures: what it says must have been signed by us.
+"""The check before signing continues: the content of a file must have been signed with this key.
 
 Asked at each start, of the copy in memory, before anything is signed; and again while a recorder runs, as soon as
 SQLite says that another program has written to the file. The last head of a key of ours must be right and be where the
@@ -32,7 +32,7 @@ from recorder.store.sqlite.rows import get_meta
 
 @dataclass(frozen=True, slots=True)
 class Unverified:
-    """What nothing of ours vouches for.
+    """The part of a file that no signature of this key covers.
 
     Args:
         first_seq, seq: The entries, from where to where.

@@ -1,1 +1,1 @@
-"""What is measured, one file each: a measure runs a system once, and returns the round's numbers."""
+"""The measures, one file each: a measure runs a system once, and returns the round's numbers."""

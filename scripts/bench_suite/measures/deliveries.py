@@ -69,7 +69,7 @@ class Deliveries:
 
 @dataclass(frozen=True, slots=True)
 class _Burst:
-    """When a burst began to be sent, when its first delivery came and its last; monotonic clock, ns."""
+    """The times of a burst: its sending, its first delivery and its last; monotonic clock, ns."""
 
     sent_ns: int
     first_ns: int

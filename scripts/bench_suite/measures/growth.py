@@ -1,4 +1,4 @@
-"""What grows with what is there: ingest and deliveries, with so many rows recorded and so many sessions known.
+"""Growth with the amount of data: ingest and deliveries, with so many rows recorded and so many sessions known.
 
 Ingest and deliveries are measured as everywhere: from the first byte sent (from the first delivery) until everything
 is recorded. Each size is a fresh server with a copy of a recording, warmed up by a first burst of a tenth.
@@ -86,7 +86,7 @@ class Growth:
 
 
 def _by_cpu(curve: Curve) -> Curve:
-    """The same by CPU seconds of the server: what a machine that is busy otherwise leaves of the truth."""
+    """Return the same by CPU seconds of the server, which a busy machine changes least."""
     points = tuple(Point(point.size, point.beside["per_cpu_s"]) for point in curve.points)
     return Curve(f"{curve.name}, CPU", curve.by, curve.unit.replace("/s", "/CPU s"), points)
 

@@ -1,4 +1,4 @@
-"""How much a run does, and what all measures share: a started system, and the wait for its record."""
+"""The size of a run, and the common parts of all measures: a started system, and the wait for its record."""
 
 from __future__ import annotations
 
@@ -96,5 +96,5 @@ def await_recorded(running: Running, expected: int) -> int | None:
 
 
 def enough(rate: float, plan: Plan) -> int:
-    """How many deltas take about the plan's seconds at `rate` deltas/s."""
+    """Return how many deltas take about the plan's seconds at `rate` deltas/s."""
     return max(64, min(plan.most, int(rate * plan.seconds)))

@@ -32,7 +32,7 @@ ITEM = '"recordedAt":'
 
 @dataclass(frozen=True, slots=True)
 class _History:
-    """What there is to ask about."""
+    """The history that is queried."""
 
     rows: int
     # When the first and the last were recorded: seconds since 1970.

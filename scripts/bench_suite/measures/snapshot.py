@@ -105,7 +105,7 @@ class _Course:
 
 
 def copy_seconds(path: Path) -> float:
-    """How long the faster way of copying a database takes, in seconds."""
+    """Return how long the faster way of copying a database takes, in seconds."""
     return min(_seconds(path, _vacuum_into), _seconds(path, _backup))
 
 

@@ -1,4 +1,4 @@
-"""What the benchmark asks of a system: to start, to be connected to, to say how much it recorded, to stop.
+"""The interface of a system: to start, to be connected to, to say how much it recorded, to stop.
 
 A new peer is one file beside this one, and a line in `systems/__init__.py`. What is not a WebSocket at all
 brings its own `Opening`s, marker and `encode`.
@@ -19,7 +19,7 @@ from bench_suite.processes import Server
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a system does for its figures, so that an unfair comparison is named as one."""
+    """The work that a system does for its figures, so that an unfair comparison is visible."""
 
     records: str
     durable: str
@@ -47,7 +47,7 @@ class Running(Protocol):
     chores: dict[str, Any] | None
 
     def recorded_count(self) -> int | None:
-        """How many deltas are recorded by now; None where nothing is recorded."""
+        """Return how many deltas are recorded by now; None where nothing is recorded."""
 
 
 @runtime_checkable
@@ -58,7 +58,7 @@ class Replays(Protocol):
     history_marker: bytes
 
     def history(self) -> Opening:
-        """How one reads everything that is recorded, from the first."""
+        """Return how one reads everything that is recorded, from the first."""
 
 
 class System(Protocol):
@@ -76,12 +76,12 @@ class System(Protocol):
         """
 
     def encode(self, deltas: Iterable[bytes], per_frame: int) -> list[bytes]:
-        """What a publisher sends: whole frames, of `per_frame` deltas each."""
+        """Return what a publisher sends: whole frames, of `per_frame` deltas each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says about systems."""
+    """The options of the command line about systems."""
 
     # Settings of the recorder, over the benchmark's own.
     recorder_settings: tuple[tuple[str, str], ...] = ()

@@ -73,7 +73,7 @@ class RunningNats:
         self.publish = _opening(websockets, ANSWERS if jetstream else b"")
 
     def history(self) -> Opening:
-        """How one reads all that the stream has: a consumer of its own, which begins once somebody listens.
+        """Return how one reads all that the stream has: a consumer of its own, which begins once somebody listens.
 
         Raises:
             BenchError: JetStream refuses, or there is none.
@@ -84,7 +84,7 @@ class RunningNats:
         return replace(ready, steps=(*ready.steps, (listen, b"")))
 
     def recorded_count(self) -> int | None:
-        """How many messages the stream has; None without one."""
+        """Return how many messages the stream has; None without one."""
         if not self._jetstream:
             return None
         return int(self.ask(f"STREAM.INFO.{STREAM}")["state"]["messages"])

@@ -19,7 +19,7 @@ SNAPSHOT_MS = 3_600_000
 
 
 class NodeWs:
-    """What the recorder is the successor of."""
+    """The Node.js server that the recorder has replaced."""
 
     name = "node-ws"
     needs = Needs(program="node", apt="nodejs", npm=("ws@8.23.0", "sql.js@1.16.0"))

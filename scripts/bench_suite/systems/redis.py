@@ -54,7 +54,7 @@ class RunningRedis:
         self.subscribe = replace(self.publish, polling=_polling())
 
     def history(self) -> Opening:
-        """How one reads all entries from the first: as a reader that has none yet."""
+        """Return how one reads all entries from the first: as a reader that has none yet."""
         return self.subscribe
 
     def recorded_count(self) -> int | None:

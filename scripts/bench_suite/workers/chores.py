@@ -1,4 +1,4 @@
-"""What keeps a server busy while latency is measured: snapshots, prunes, exports, resumes from the start.
+"""The load on a server while latency is measured: snapshots, prunes, exports, resumes from the start.
 
 Each kind runs in a thread of its own, again and again until the time is over; none is cut short. The process
 is niced, so that on a small machine what is measured is the server's contention and not this client's. Left

@@ -45,7 +45,7 @@ class Listener:
 
     @property
     def complete(self) -> bool:
-        """Whether every delta has come."""
+        """Return whether every delta has come."""
         return self.received >= len(self.arrived_ns)
 
     def receive(self) -> None:

@@ -66,7 +66,7 @@ class Readers:
         return {"first_ns": first_ns, "last_ns": time.monotonic_ns()}
 
     def _begun(self, before: int) -> bool:
-        """Whether any reader has had more than it had `before`."""
+        """Return whether any reader has had more than it had `before`."""
         return any(counter.count > before for _, counter in self._readers.values())
 
     def _receive(self, fd: int) -> bool:

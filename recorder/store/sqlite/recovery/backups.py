@@ -1,4 +1,4 @@
-"""What is kept beside the database file: copies from before a migration, and files that were found damaged.
+"""The copies that are kept beside the database file: those from before a migration, and files that were found damaged.
 
 Their names are the database's with what they are and when: `sessions.sqlite.schema1-20261120T120000Z`. Nothing here is
 ever overwritten, read again or removed by the recorder; whoever runs it decides how long they stay.

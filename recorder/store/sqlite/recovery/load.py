@@ -1,4 +1,4 @@
-"""From the file to memory, at start: page by page, with progress; and which epoch it goes on with.
+"""Loading of the file into memory at start: page by page, with progress; and the epoch that it continues in.
 
 The file is copied by SQLite's backup, so a million entries take seconds. Whether the epoch goes on is said by
 `identity.reason_for_new_epoch`.
@@ -79,7 +79,7 @@ def facts(conn: sqlite3.Connection, now_ms: int, reason: str | None) -> Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """How a recording goes on.
+    """The epoch and position in which a recording continues.
 
     Args:
         loaded: Where.

@@ -1,4 +1,4 @@
-"""From whatever is at the path to a checked database in memory, at start.
+"""Opening of the file at start: from any content at the path to a checked database in memory.
 
 No file is a fresh start. One that can't be used is refused and left as it is. A damaged one is refused, too, unless the
 operator accepts the loss: then it is put aside, and a new file with what could be saved takes its place.

@@ -1,4 +1,4 @@
-"""From the commit log to memory, at start: what was on disk there and not yet in the database file.
+"""Replay of the commit log at start: entries that were on disk there and not yet in the database file.
 
 Every entry is checked against the chain before it is taken. A torn end was never acked: it is dropped, and said. Damage
 before the end, or seqs that are missing, mean that something acked is gone: the start is refused, or, where the operator
@@ -22,7 +22,7 @@ from recorder.store.sqlite.span import WIDTH, append_rows
 
 @dataclass(slots=True)
 class Replayed:
-    """What came of it.
+    """The result of a replay.
 
     Args:
         rows: Entries that the file did not have.

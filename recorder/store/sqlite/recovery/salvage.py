@@ -1,4 +1,4 @@
-"""What can be saved of a damaged file, where the operator accepts the loss.
+"""Salvage of a damaged file, where the operator accepts the loss.
 
 Saved is one gapless run of entries from the first one kept on, each with its link verified, up to the first that can't
 be read or does not follow; rows behind a gap are counted and not mixed in. Where the beginning is gone the run begins
@@ -63,7 +63,7 @@ _UNREADABLE = {
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What was lost at a start, and accepted.
+    """The loss that a start has accepted.
 
     Args:
         at: When (fixed-width form).
