@@ -88,7 +88,10 @@ def test_the_page_tells_the_same_of_each_delta(tmp_path: Path, project_root: Pat
             f'"{name}":{text}' for name, text in (("before", before), ("after", after)) if text is not None
         ]
         entries.append(f'{{"seq":{seq},"recordedAt":"","delta":{{{",".join(members)}}}}}')
-    summary = (project_root / "recorder/web/dashboard/summary.js").as_uri()
+    # As a recorder serves them: the page's modules under /assets/, the client's beside that.
+    shutil.copytree(project_root / "recorder/web/dashboard", tmp_path / "assets")
+    shutil.copytree(project_root / "recorder/web/sdk/client", tmp_path / "client")
+    summary = (tmp_path / "assets/summary.js").as_uri()
     script = tmp_path / "tell.mjs"
     script.write_text(
         f"import {{ summaryOf }} from {json.dumps(summary)};\n"

@@ -4,7 +4,10 @@
  * `JSON.parse` would round an integer of 30 digits and make an object of members whose names are data (`__proto__`).
  * Here a value is a node that points into the text it was read from, so that what is shown, compared and copied is what
  * was sent, byte for byte. The text is trusted to be JSON (the recorder checked it); what is not raises a SyntaxError.
+ * Strings and white space are cut as the client cuts them.
  */
+
+import { skipSpace, stringEnd } from "../client/json.js";
 
 /**
  * A value. `items` are an array's values, or the values of an object's members, whose names are `names`.
@@ -20,7 +23,6 @@
 /** @type {never[]} */
 const NONE = [];
 const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
-const SPACE = /[ \t\n\r]*/y;
 
 /**
  * Read a text.
@@ -171,9 +173,7 @@ class Reader {
   }
 
   space() {
-    SPACE.lastIndex = this.at;
-    SPACE.exec(this.text);
-    this.at = SPACE.lastIndex;
+    this.at = skipSpace(this.text, this.at);
   }
 
   /** @returns {SyntaxError} */
@@ -237,20 +237,9 @@ class Reader {
   /** @returns {string} */
   string() {
     const start = this.at;
-    this.expect('"');
-    let end = this.text.indexOf('"', this.at);
-    // A quote with an odd number of backslashes before it is part of the string.
-    while (end > 0 && this.escaped(end)) end = this.text.indexOf('"', end + 1);
-    if (end < 0) throw this.wrong();
-    this.at = end + 1;
+    if (this.text[start] !== '"') throw this.wrong();
+    this.at = stringEnd(this.text, start);
     return JSON.parse(this.text.slice(start, this.at));
-  }
-
-  /** @param {number} quote @returns {boolean} */
-  escaped(quote) {
-    let first = quote;
-    while (this.text[first - 1] === "\\") first--;
-    return (quote - first) % 2 === 1;
   }
 
   /** @param {"true" | "false" | "null"} word @param {number} start @returns {Json} */

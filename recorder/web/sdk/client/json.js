@@ -35,7 +35,7 @@ export class ExactNumber {
  * @param {number} start
  * @returns {number} The first place from there on that is no white space.
  */
-function skipSpace(text, start) {
+export function skipSpace(text, start) {
   SPACE.lastIndex = start;
   SPACE.test(text);
   return SPACE.lastIndex;
@@ -46,7 +46,7 @@ function skipSpace(text, start) {
  * @param {number} start The opening quote of a string.
  * @returns {number} Behind the closing one.
  */
-function stringEnd(text, start) {
+export function stringEnd(text, start) {
   let at = start;
   for (;;) {
     at = text.indexOf('"', at + 1);
