@@ -54,9 +54,13 @@ def _text_field(text: str) -> bytes:
     return field(text.encode())
 
 
+def _text_fields(texts: tuple[str, str]) -> bytes:
+    return _text_field(texts[0]) + _text_field(texts[1])
+
+
 # Names come again and again; and who publishes fast publishes many deltas in one millisecond.
-_name_field = lru_cache(maxsize=4096)(_text_field)
-_time_field = lru_cache(maxsize=256)(_text_field)
+_name_fields = lru_cache(maxsize=4096)(_text_fields)
+_time_fields = lru_cache(maxsize=256)(_text_fields)
 
 
 def link(
@@ -90,12 +94,10 @@ def link(
                 _TAG_FIELD,
                 _SHORT[len(number)],
                 number,
-                _name_field(names[0]),
-                _name_field(names[1]),
+                _name_fields(names),
                 _NULL if before is None else _DIGEST_LENGTH + before,
                 _NULL if after is None else _DIGEST_LENGTH + after,
-                _time_field(times[0]),
-                _time_field(times[1]),
+                _time_fields(times),
                 _PLAIN if extras == PLAIN else _extra_fields(*extras),
             )
         )

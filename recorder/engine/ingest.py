@@ -221,7 +221,7 @@ class Ingest:
         Raises:
             RecorderError: Nothing of it was taken; the code and the place say why.
         """
-        return raised(self.accept_each([text], spend, sessions)[0])
+        return raised(self._take([text], spend, sessions, lines=False)[0])
 
     def accept_each(
         self, texts: Sequence[bytes | Prepared], spend: Spend | None = None, sessions: Sessions = None
@@ -382,7 +382,8 @@ class Ingest:
                         if isinstance(text, Prepared)
                         else self._preparer.prepare_now(text, sessions, lines=lines)
                     )
-                    self._check_prepared(prepared)
+                    if prepared.error is not None or prepared.redacted:
+                        self._check_prepared(prepared)
                     outcomes[index] = self._numbering.number(prepared, spend, now_ms, entries)
                 except (RecorderError, MemoryError) as error:
                     outcomes[index] = self._refused(error, text)
@@ -431,10 +432,13 @@ class Ingest:
 
     def _why_nothing(self) -> RecorderError | None:
         """Return the reason why nothing is accepted now, or None."""
-        try:
-            self._check_open()
-        except RecorderError as error:
-            return error
+        log = self._log
+        # Asked for every publish: the cheap look first.
+        if self._closed or self._fatal_error is not None or (log and (log.fatal_error or log.disk_error)):
+            try:
+                self._check_open()
+            except RecorderError as error:
+                return error
         return self._refusal()
 
     def _check_open(self, *, closing_is_fine: bool = False) -> None:

@@ -144,12 +144,11 @@ class Numbering:
         """
         if len(prepared.deltas) != 1:
             return self._number_some(prepared, spend, now_ms, entries)
-        [delta] = prepared.deltas
         seq, content = self._known(prepared, 0, prepared.contents[0], {}) if prepared.contents else _UNKNOWN
         if spend is not None:
             spend(1)
         if seq is None:
-            return self._number_one(delta, content, now_ms, entries)
+            return self._number_one(prepared.deltas[0], content, now_ms, entries)
         self._metrics.duplicates += 1
         return Accepted(self._sequencer.epoch, seq, seq, 1, seq, 1)
 
@@ -223,13 +222,14 @@ class Numbering:
             content: With an id: the digest of its content.
             now_ms, entries: As in `number`.
         """
-        seq = self._sequencer.head + 1
-        accepted = Accepted(self._sequencer.epoch, seq, seq, 1, seq)
+        order = self._sequencer
+        seq = order.head + 1
+        accepted = Accepted(order.epoch, seq, seq, 1, seq)
         entries.append(_NO_ENTRY)
         try:
-            if delta.id is not None and content is not None:
+            if content is not None and delta.id is not None:
                 self._ids.add(delta.id, seq, content)
-            entries[-1] = self._sequencer.append(delta, now_ms, content)
+            entries[-1] = order.append(delta, now_ms, content)
         except BaseException:
             entries.pop()
             if delta.id is not None:
