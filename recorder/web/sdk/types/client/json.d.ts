@@ -1,4 +1,16 @@
 /**
+ * @param {string} text
+ * @param {number} start
+ * @returns {number} The first place from there on that is no white space.
+ */
+export function skipSpace(text: string, start: number): number;
+/**
+ * @param {string} text
+ * @param {number} start The opening quote of a string.
+ * @returns {number} Behind the closing one.
+ */
+export function stringEnd(text: string, start: number): number;
+/**
  * The members of an object.
  *
  * @param {string} text
