@@ -6,6 +6,7 @@ like `data/sessions.sqlite` is not ours, and the run fails when `data/` or the t
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -101,3 +102,9 @@ def invoke(capfdbinary: pytest.CaptureFixture[bytes]) -> Callable[..., tuple[int
         return code, caught.out, caught.err.decode()
 
     return call
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_word_of_slow_callbacks() -> None:
+    """Silence what asyncio's debugging says of callbacks that took long: a busy machine is no finding."""
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
