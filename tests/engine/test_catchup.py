@@ -85,6 +85,14 @@ def test_no_gap_and_no_duplicate_whatever_happens_meanwhile(
         check(scene.world, told, is_last=told is scene.sink.told[-1])
 
 
+def test_from_a_time_to_come_the_first_delta_is_that_of_the_time() -> None:
+    wanted = Subscription(since=Since("time", time=format_ms(4)))
+    pours = [("pour", [("a", "created")])] * 4
+    scene = play([*filled(6), ("subscribe", wanted), ("turn", 1), *pours], recording=True, tail_bytes=0)
+    [told] = scene.sink.told
+    check(scene.world, told, is_last=True)
+
+
 def test_a_reader_overtaken_by_pruning_in_the_middle_of_history_is_told_so() -> None:
     scene = play(
         [

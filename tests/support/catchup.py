@@ -284,7 +284,10 @@ def check(world: World, told: Told, *, is_last: bool) -> None:
 
 
 def missed(world: World, wanted: Subscription, after: int, through: int) -> list[int]:
-    return [entry.seq for entry in world.entries[after:through] if wants(entry, wanted)]
+    # Who asks from a time that is still to come is owed nothing that was recorded before it.
+    time = wanted.since.time if wanted.since.kind == "time" else ""
+    owed = (entry for entry in world.entries[after:through] if wants(entry, wanted))
+    return [entry.seq for entry in owed if entry.recorded_at >= time]
 
 
 def wants(entry: Entry, subscription: Subscription) -> bool:
