@@ -24,11 +24,14 @@ from recorder.cli.http import NOT_RECORDING
 from recorder.cli.options import JsonOption
 from recorder.config.settings import SettingRow, Settings, load_settings, setting_rows
 from recorder.core.deprecated import SETTINGS, old_names
+from recorder.engine.threads import started_pool
 
 if TYPE_CHECKING:
     from recorder.app import Recorder
 
 MAX_RATE = 100_000.0
+WORKERS = 4
+"""Threads of the event loop for what takes long in an answer: patches, and who changed what."""
 
 SECTIONS = (
     (
@@ -81,11 +84,19 @@ def _playing(rate: float) -> Callable[[Recorder], Coroutine[Any, Any, None]]:
 
 
 def _run(main: Coroutine[Any, Any, int]) -> int:
+    whole = _with_workers(main)
     try:
-        return _runner()(main)
+        return _runner()(whole)
     finally:
-        # Ctrl-C may come before it was begun; Python would warn that nobody awaited it.
+        # Ctrl-C may come before they were begun; Python would warn that nobody awaited them.
+        whole.close()
         main.close()
+
+
+async def _with_workers(main: Coroutine[Any, Any, int]) -> int:
+    # The loop is ours alone, and closes them. Left to itself it would start them when they are needed.
+    asyncio.get_running_loop().set_default_executor(started_pool(WORKERS, "worker"))
+    return await main
 
 
 def _runner() -> Callable[[Coroutine[Any, Any, int]], int]:

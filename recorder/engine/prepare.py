@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,11 +20,11 @@ from recorder.core.delta import MAX_DEPTH, Delta
 from recorder.core.errors import (
     NotAllowed,
     RecorderError,
-    Unavailable,
 )
 from recorder.core.redaction import Redactor, without_digests
 from recorder.core.session_filter import Scope, Sessions
 from recorder.engine.answers import closed, no_memory
+from recorder.engine.threads import started_pool
 from recorder.wire.decode import decode_lines, decode_text, place_of
 from recorder.wire.explain import refused
 
@@ -112,7 +111,7 @@ class Preparer:
         self._looks_for_depth = limits.max_depth < MAX_DEPTH  # else decoding has seen to it
         self._redactor = redactor  # the first step that decodes a state
         self._closed = False  # whether no thread is to be started any more
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="ingest")  # prepare what is long
+        self._threads = started_pool(THREADS, "ingest")  # prepare what is long
 
     async def prepare(self, text: bytes, sessions: Sessions = None, *, lines: bool = False) -> Prepared:
         """Decode a text, check it and take secrets out; in a thread where it is long, so that nobody waits for it.
@@ -132,19 +131,10 @@ class Preparer:
         loop = asyncio.get_running_loop()
         try:
             work = loop.run_in_executor(self._threads, partial(self.prepare_now, text, sessions, lines=lines))
-        except RuntimeError as error:
-            # No thread can be started, or the recorder is closed.
-            if self._closed:
-                return Prepared(text, (), {}, 0, lines, None, closed())
-            return Prepared(
-                text,
-                (),
-                {},
-                0,
-                lines,
-                None,
-                Unavailable(f"no thread for it: {error}", hint="publish it again"),
-            )
+        except RuntimeError:
+            if not self._closed:
+                raise
+            return Prepared(text, (), {}, 0, lines, None, closed())
         return await work
 
     def prepare_now(self, text: bytes, sessions: Sessions, *, lines: bool) -> Prepared:

@@ -85,7 +85,7 @@ async def serve(
     listener = listen(settings.host, settings.port)
     try:
         # The last snapshot is taken when the recorder is left: the deadline holds until then.
-        with _Signals(settings.shutdown_timeout / 1000) as signals:
+        with _Signals(settings.shutdown_timeout / 1000) as signals, _giving_back_memory():
             async with open_gateway(settings) as gateway:
                 code = await _Run(gateway, listener, beside, tls).run(signals, on_ready)
     finally:
@@ -243,7 +243,6 @@ class _Run:
         signals.attach(self._stop, self._hurry, self._renew)
         tasks = [
             asyncio.create_task(self._load(), name="server-load"),
-            asyncio.create_task(_give_back_memory(), name="server-memory"),
         ]
         if self._beside is not None:
             tasks.append(asyncio.create_task(self._once_loaded(tasks[0], self._beside), name="server-beside"))
@@ -321,12 +320,21 @@ class _Run:
             logger.bind(until=self._tls.valid_until).info("the certificate was reloaded")
 
 
-async def _give_back_memory() -> None:
-    memory = FreeMemory()
-    while True:
-        await asyncio.sleep(GIVE_BACK_SECONDS)
-        # In a thread of its own that ends with it: it is seldom, and must not hold up the end.
-        threading.Thread(target=memory.give_back, name="memory", daemon=True).start()
+@contextlib.contextmanager
+def _giving_back_memory() -> Iterator[None]:
+    # In a thread of its own that nobody waits for: it is seldom, and must not hold up the end.
+    memory, ended = FreeMemory(), threading.Event()
+
+    def work() -> None:
+        while not ended.wait(GIVE_BACK_SECONDS):
+            with contextlib.suppress(MemoryError):
+                memory.give_back()
+
+    threading.Thread(target=work, name="memory", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 def _is_terminal() -> bool:

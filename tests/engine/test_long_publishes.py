@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from recorder.core.errors import Closed, TooMany, Unavailable
+from recorder.core.errors import Closed, TooMany
 from recorder.core.redaction import Redactor
 from recorder.engine.prepare import LARGE_BYTES, Preparer
 from tests.support.app import delta, running_app, some, turn, turn_until
@@ -122,15 +122,17 @@ async def test_what_is_in_a_thread_when_the_recorder_stops_is_refused(
             await app.recorder.publish(orjson.dumps(LONG))
 
 
-async def test_where_no_thread_can_be_started_the_answer_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_long_publish_is_taken_where_no_thread_can_be_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def no_thread(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
     async with running_app(None) as app:
-        monkeypatch.setattr(app.recorder.ingest._preparer._threads, "submit", no_thread)
-        with pytest.raises(Unavailable, match="no thread"):
-            await app.recorder.publish(orjson.dumps(LONG))
-        assert app.head == 0
+        monkeypatch.setattr(threading.Thread, "start", no_thread)
+        publishes = [app.recorder.publish(orjson.dumps(LONG)) for _ in range(3)]
+        await asyncio.gather(*publishes)
+        assert app.head == 3 * len(LONG)
 
 
 async def test_redaction_of_a_long_one_leaves_the_loop_to_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -390,3 +390,21 @@ def dial(server: ServerProcess, token: str, trust: ssl.SSLContext) -> websocket:
     return websocket(
         server.url.replace("https", "wss") + "/ws", additional_headers=headers, ssl=trust, proxy=None
     )
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are not listed there")
+async def test_no_thread_is_started_once_it_is_ready(tmp_path: Path) -> None:
+    """One that finds no memory for its beginning would hold up for ever whoever starts it: the loop."""
+    with ServerProcess(tmp_path, "--persist") as server:
+        tasks = Path(f"/proc/{server.pid}/task")
+        before = set(os.listdir(tasks))
+        async with httpx.AsyncClient(base_url=server.url, trust_env=False) as web:
+            done = [
+                await web.post("/api/deltas", json=some(3, "s", size=200_000)),
+                await web.post("/api/admin/snapshot"),
+                await web.get("/api/sessions/s/diff?from=1&to=2"),
+                await web.get("/api/sessions/s/blame?path=/n"),
+                await web.post("/api/admin/erase", json={"sessionId": "s"}),
+            ]
+        assert [answer.is_success for answer in done] == [True] * 5
+        assert set(os.listdir(tasks)) == before

@@ -37,6 +37,7 @@ from zlib import crc32
 import msgspec
 
 from recorder.core.delta import Entry
+from recorder.engine.threads import started_pool
 from recorder.store.sqlite.files import check_identity, sync
 from recorder.store.sqlite.identity import FILE_MODE, FileId
 from recorder.store.sqlite.span import WIDTH, flat, is_row
@@ -257,7 +258,7 @@ class CommitLog:
     @asynccontextmanager
     async def open(cls, database: Path) -> AsyncIterator[CommitLog]:
         """Open the log beside a database file; nothing is written before the first append."""
-        with ThreadPoolExecutor(1, thread_name_prefix="store-commits") as threads:
+        with started_pool(1, "store-commits") as threads:
             log = cls(database, threads)
             try:
                 yield log
