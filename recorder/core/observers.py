@@ -10,7 +10,7 @@ Left out: a callback whose failure must stop the work. That is a step of the wor
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Generic, TypeVarTuple, Unpack
 
 from loguru import logger
@@ -21,14 +21,16 @@ Args = TypeVarTuple("Args")
 
 
 def report_failure(where: str, metrics: Metrics) -> None:
-    """Log and count the exception that is being handled, which a callback raised.
+    """Log and count the exception that is being handled, which a callback raised. Never raises an `Exception`.
 
     Args:
         where: What the callback was told of: a constant, used as the label of the metric.
         metrics: Counts it.
     """
-    metrics.count_callback_error(where)
-    logger.bind(where=where).exception("a callback failed")
+    # Where memory is short, this is what fails next; recording must not end because its report did.
+    with suppress(Exception):
+        metrics.count_callback_error(where)
+        logger.bind(where=where).exception("a callback failed")
 
 
 @contextmanager
@@ -76,7 +78,8 @@ class Observers(Generic[*Args]):
     def _note_failure(self, index: int) -> None:
         if index in self._failing:
             # It may fail with each group that is recorded: a traceback for each would fill the disk.
-            self._metrics.count_callback_error(self._where)
+            with suppress(Exception):
+                self._metrics.count_callback_error(self._where)
             return
         self._failing.add(index)
         report_failure(self._where, self._metrics)

@@ -6,6 +6,8 @@ recorded" only if that is certain, and is `OutcomeUnknown` otherwise.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import msgspec
 from loguru import logger
 
@@ -83,7 +85,8 @@ def closed() -> Closed:
 
 def no_memory(size: int) -> OutOfMemory:
     """Return the error of a publish of `size` bytes that ran out of memory, and log it."""
-    logger.bind(size=size).error("a publish was rejected for lack of memory; nothing of it was recorded")
+    with suppress(MemoryError):  # the publisher is told, whether or not there is memory for the line
+        logger.bind(size=size).error("a publish was rejected for lack of memory; nothing of it was recorded")
     return OutOfMemory(
         f"not recorded: there was no memory for a publish of {size} bytes",
         hint="publish it again, in smaller pieces or later",

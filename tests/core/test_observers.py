@@ -53,3 +53,18 @@ def test_what_stops_the_program_is_not_held_back() -> None:
     observers.add(leave)
     with pytest.raises(KeyboardInterrupt):
         observers.tell()
+
+
+def test_one_that_raises_is_harmless_also_where_its_report_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(*_: object) -> None:
+        raise MemoryError
+
+    told: list[int] = []
+    metrics = Metrics()
+    observers: Observers[int] = Observers("test", metrics)
+    observers.add(lambda value: 1 // 0)
+    observers.add(told.append)
+    monkeypatch.setattr(metrics, "count_callback_error", no_memory)
+    for value in (1, 2):
+        observers.tell(value)
+    assert told == [1, 2]
